@@ -1,0 +1,89 @@
+"""``xaibench doctor``: what is installed, what runs where, and what is broken."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from typing import Any
+
+from xaibench.registry import Registry, load_registry
+from xaibench.store.provenance import provenance, version_of
+
+
+def diagnose(as_json: bool) -> None:
+    """Print versions, devices and providers, every plugin with its load time, and the trace of each failure."""
+    import sys
+
+    light = set(sys.modules)
+    registry = load_registry()
+    heavy = sorted({"torch", "scipy", "onnxruntime", "pyarrow"} & (set(sys.modules) - light))
+    found = {
+        "schema": "xaibench.doctor/1",
+        "provenance": _with_torch(),
+        "onnxruntime": _onnxruntime(),
+        "plugins": _plugins(registry),
+        "problems": _problems(registry, heavy),
+        "failures": [{"plugin": str(f.origin), "stage": f.stage, "error": f.error, "trace": f.trace}
+                     for f in registry.failures],
+    }  # fmt: skip
+    if as_json:
+        print(jsonlib.dumps(found, default=str))
+        return
+    _print(found)
+
+
+def _with_torch() -> dict[str, Any]:
+    import torch
+
+    found = provenance()
+    found["torch threads"] = torch.get_num_threads()
+    found["cuda"] = torch.version.cuda if torch.cuda.is_available() else None
+    return found
+
+
+def _onnxruntime() -> dict[str, Any]:
+    """Both distributions and the providers that really are there."""
+    found: dict[str, Any] = {"onnxruntime": version_of("onnxruntime"), "onnxruntime-gpu": version_of("onnxruntime-gpu")}
+    try:
+        import onnxruntime
+
+        found["providers"] = onnxruntime.get_available_providers()
+    except (ImportError, AttributeError) as error:
+        found["providers"] = []
+        found["error"] = str(error)
+    return found
+
+
+def _plugins(registry: Registry) -> list[dict[str, Any]]:
+    counts = {o: sum(c.origin == o for c in registry.components) for o in registry.seconds}
+    return [
+        {"distribution": o.distribution, "version": o.version, "entry_point": o.entry_point,
+         "milliseconds": round(1000 * s, 1), "components": counts[o]}
+        for o, s in registry.seconds.items()
+    ]  # fmt: skip
+
+
+def _problems(registry: Registry, heavy: list[str]) -> list[str]:
+    problems = [f"broken plugin: {f}" for f in registry.failures]
+    if version_of("onnxruntime") and version_of("onnxruntime-gpu"):
+        problems.append(
+            "onnxruntime and onnxruntime-gpu are both installed, which removes CUDA or breaks the import: "
+            "pip uninstall both, then install one"
+        )
+    if version_of("onnxruntime") is None and version_of("onnxruntime-gpu") is None:
+        problems.append("no ONNX Runtime is installed: pip install onnxruntime-gpu (or onnxruntime)")
+    if heavy:
+        problems.append(f"a plugin imports {', '.join(heavy)} while registering, which slows every command down")
+    return problems
+
+
+def _print(found: dict[str, Any]) -> None:
+    for key, value in found["provenance"].items():
+        print(f"{key}: {value}")
+    for key, value in found["onnxruntime"].items():
+        print(f"onnxruntime {key}: {value}")
+    for p in found["plugins"]:
+        print(f"plugin {p['distribution']} {p['version']} ({p['entry_point']}): {p['components']} components, "
+              f"{p['milliseconds']} ms")  # fmt: skip
+    for failure in found["failures"]:
+        print(f"\n{failure['plugin']}: {failure['stage']}: {failure['error']}\n{failure['trace']}")
+    print("\n".join(f"problem: {p}" for p in found["problems"]) or "no problems found")

@@ -1,0 +1,169 @@
+"""``xaibench eval``: settings, plan, run, leaderboards."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xaibench.errors import UsageError
+
+if TYPE_CHECKING:
+    from xaibench.plan import Plan
+    from xaibench.run import Prepared, RunResult
+
+
+def evaluate(
+    run_file: Path | None,
+    flags: Mapping[str, object],
+    *,
+    rerun: str,
+    replace: bool,
+    dry_run: bool,
+    fail_fast: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Run a plan and show what came of it; the exit code."""
+    from xaibench.registry import load_registry
+    from xaibench.run import Silent, execute, prepare
+    from xaibench.settings import make_settings
+    from xaibench.workbench import prepare_torch
+
+    if rerun not in ("missing", "failed", "all"):
+        raise UsageError(f"--rerun {rerun} is not known", "use missing, failed or all")
+    settings = make_settings(run_file, flags)
+    registry = load_registry(settings.plugin, settings.no_plugin)
+    for failure in registry.failures:
+        print(f"broken plugin: {failure}", file=sys.stderr)
+    prepared = prepare(settings, registry)
+    prepare_torch(prepared.plan.runtime.threads)
+    if dry_run:
+        show_plan(prepared, as_json)
+        return 0
+    if not quiet:
+        _announce(prepared)
+    display: Any = nullcontext(Silent()) if quiet else _display()
+    try:
+        with display as progress:
+            result = execute(
+                prepared, registry, rerun=rerun, replace=replace, fail_fast=fail_fast, progress=progress
+            )
+    except KeyboardInterrupt:
+        print("xaibench: interrupted; finished units are kept, the same command goes on from there", file=sys.stderr)
+        return 130
+    if as_json:
+        print(jsonlib.dumps(_result_json(result)))
+    elif not quiet:
+        _show_result(prepared, result)
+    return result.exit_code
+
+
+def _display() -> Any:
+    from xaibench.cli.progress import progress_display
+
+    return progress_display()
+
+
+def _announce(prepared: Prepared) -> None:
+    """What is about to run, in a few lines on stderr."""
+    plan = prepared.plan
+    for note in plan.notes:
+        print(note, file=sys.stderr)
+    sizes = ", ".join(f"{d.name} ({len(d.survey.samples)} samples)" for d in plan.datasets)
+    print(f"{', '.join(m.name for m in plan.models)} on {sizes}", file=sys.stderr)
+    cells = [c for c in plan.cells if c.metric is not None]
+    out = sum(bool(c.reason) for c in cells)
+    print(
+        f"plan: {len(cells) - out} cells, {out} not applicable, {_passes(plan)}; results in {prepared.folder.path}",
+        file=sys.stderr,
+    )
+
+
+def _passes(plan: Plan) -> str:
+    passes = plan.passes
+    word = "" if passes.exact else "at most "
+    back = f" and {passes.backward:,} backward" if passes.backward else ""
+    return f"{word}{passes.forward:,} forward{back} passes"
+
+
+# ---- the plan -------------------------------------------------------------------------------------------------------
+
+
+def show_plan(prepared: Prepared, as_json: bool) -> None:
+    """Print the cells, the reasons of those that cannot run, the passes and a time estimate."""
+    from xaibench.estimate import seconds
+
+    plan = prepared.plan
+    estimate = seconds(plan)
+    if as_json:
+        print(jsonlib.dumps({
+            "schema": "xaibench.plan/1", "out": str(prepared.folder.path), "notes": list(plan.notes),
+            "passes": {"forward": plan.passes.forward, "backward": plan.passes.backward, "exact": plan.passes.exact,
+                       "predictions": plan.predictions.forward},
+            "seconds": estimate, "cells": list(_cells_json(plan)),
+        }))  # fmt: skip
+        return
+    _announce(prepared)
+    _print_cells(plan)
+    print(f"clean predictions: {plan.predictions.forward:,} passes")
+    print(f"together: {_passes(plan)}")
+    print(f"about {estimate:,.0f} s of detector work, from one timed batch")
+
+
+def _cells_json(plan: Plan) -> Iterator[dict[str, Any]]:
+    for c in plan.cells:
+        yield {"model": c.model, "member": c.member, "dataset": c.dataset, "explainer": c.explainer,
+               "metric": c.metric, "runs": not c.reason, "reason": c.reason, "forward": c.passes.forward,
+               "backward": c.passes.backward, "exact": c.passes.exact}  # fmt: skip
+
+
+def _print_cells(plan: Plan) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("model", "dataset", "explainer", "metric"):
+        table.add_column(column, overflow="fold")
+    table.add_column("passes", justify="right", no_wrap=True)
+    for c in plan.cells:
+        if c.reason and c.metric is not None:
+            continue
+        sign = "" if c.passes.exact else "<= "
+        cost = f"{sign}{c.passes.forward:,}" + (f" + {c.passes.backward:,} back" if c.passes.backward else "")
+        model = f"{c.model} {c.member}" if len(plan.models[0].members) > 1 else c.model
+        table.add_row(*map(_short, (model, c.dataset, c.explainer, c.metric or "(maps)")), "" if c.reason else cost)
+    Console().print(table)
+    reasons = Counter((c.explainer, c.reason) for c in plan.cells if c.reason and c.metric is not None)
+    for (explainer, reason), count in reasons.items():
+        print(f"not applicable: {_short(explainer)}, {count} cells: {reason}")
+
+
+def _short(name: str) -> str:
+    return name.replace("xaibench/", "")
+
+
+# ---- the result -----------------------------------------------------------------------------------------------------
+
+
+def _result_json(result: RunResult) -> dict[str, Any]:
+    return {"schema": "xaibench.eval/1", "run": result.run, "out": str(result.out), "done": result.done,
+            "reused": result.reused, "failed": result.failed, "forward": result.passes.forward,
+            "backward": result.passes.backward, "seconds": result.seconds, "exit": result.exit_code}  # fmt: skip
+
+
+def _show_result(prepared: Prepared, result: RunResult) -> None:
+    from xaibench.cli.results import print_leaderboards
+
+    print_leaderboards(prepared.folder.path)
+    print(
+        f"{result.done} units done, {result.reused} reused, {result.failed} failed; {result.passes.forward:,} forward "
+        f"and {result.passes.backward:,} backward passes in {result.seconds:.0f} s"
+    )
+    for line in result.failures[:5]:
+        print(f"failed: {line}")
+    print(f"tables: {result.out}/{{scores,predictions,curves,units}}/*.parquet; xaibench report {result.out} for a page")

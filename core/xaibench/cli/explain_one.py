@@ -1,0 +1,156 @@
+"""``xaibench explain IMAGE``: the verdict on one picture, and a map for every explainer."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xaibench.contracts import Detector, Explanation, Native, Problem, Sample
+from xaibench.errors import UsageError
+from xaibench.probes import Done, Forward, ProbeEngine
+
+
+@dataclass(frozen=True, slots=True)
+class OnePicture:
+    """A dataset of one file, so that one picture is explained exactly as a run would explain it."""
+
+    path: Path
+
+    def samples(self) -> Sequence[Sample]:
+        return (Sample(id=self.path.stem, label="fake", group=self.path.stem),)
+
+    def read(self, sample: Sample) -> Native:
+        from xaibench.image_files import read_picture
+
+        return Native(read_picture(self.path))
+
+    def problems(self) -> Sequence[Problem]:
+        return ()
+
+
+def explain_one(
+    image: Path,
+    model: str,
+    specs: Sequence[str],
+    target: str,
+    out: Path,
+    seed: int,
+    device: str,
+    files: Sequence[Path],
+    parameters: Mapping[str, object],
+    as_json: bool,
+) -> None:
+    """Write ``EXPLAINER.npy`` (the map) and ``EXPLAINER.png`` (an overlay) into ``out`` and print the verdict."""
+    from xaibench import components, targets
+    from xaibench.plan import compute_batch, make_runtime
+    from xaibench.registry import load_registry
+    from xaibench.settings import make_settings
+    from xaibench.workbench import prepare_torch
+
+    settings = make_settings(None, {"device": device, "target": target, "parameter": dict(parameters)})
+    if target == "label":
+        raise UsageError("a picture from outside a dataset has no label", "use predicted, fake, real or a class name")
+    registry = load_registry(files)
+    runtime = make_runtime(settings)
+    prepare_torch(runtime.threads)
+    overrides = components.parse_overrides(settings.parameter)
+    _, used = components.models(registry, model, {})[0]
+    detector: Detector = used.instance.open(used.instance.members()[0], runtime)
+    targets.check_rule(target, detector.facts)
+    session = _Session(OnePicture(image), detector, registry, seed, compute_batch(detector.facts, 64))
+    picture = session.picture()
+    engine = ProbeEngine(detector, session.batch)
+    reply = engine.run_one(lambda: _ask(Forward(picture.image[None])))
+    if reply.value is None:
+        raise reply.error or RuntimeError("no prediction came back")
+    probabilities = [float(p) for p in reply.value[0]]
+    chosen = targets.resolve(target, picture.sample, probabilities, detector.facts)
+    uses = [
+        components.use(registry, "explainer", s, overrides.get(("explainer", s.partition(":")[0])))
+        for s in specs or _usable(registry, detector)
+    ]
+    out.mkdir(parents=True, exist_ok=True)
+    rows = [_explain(session, use, chosen, out) for use in uses]
+    _show(image, detector, probabilities, chosen, rows, out, as_json)
+
+
+def _ask(request: Any) -> Any:
+    reply = yield request
+    return reply
+
+
+def _usable(registry: Any, detector: Detector) -> list[str]:
+    """The quick preset's explainers that this detector can run."""
+    from xaibench.plan import preset_members
+
+    return [
+        s for s in preset_members("quick", "explainer")
+        if not (registry.find("explainer", s.partition(":")[0]).record.needs - detector.facts.gives)
+    ]  # fmt: skip
+
+
+class _Session:
+    """One picture in front of one detector."""
+
+    def __init__(self, dataset: OnePicture, detector: Detector, registry: Any, seed: int, batch: int) -> None:
+        self.dataset, self.detector, self.registry, self.seed, self.batch = dataset, detector, registry, seed, batch
+
+    def picture(self) -> Any:
+        from xaibench.pictures import show_picture
+
+        return show_picture(self.dataset, self.dataset.samples()[0], self.detector.facts, counterpart=lambda: None)
+
+    def explain(self, use: Any, target: int) -> Explanation:
+        from xaibench.workbench import Bench
+
+        bench = Bench(
+            self.detector, self.dataset, self.dataset.samples(), self.registry, seed=self.seed, batch_size=self.batch
+        )
+        done: Done[Explanation] = bench.engine().run_one(lambda: bench.explanation(use, self.picture(), target, 0))
+        if done.value is None:
+            raise done.error or RuntimeError("no explanation came back")
+        return done.value
+
+
+def _explain(session: _Session, use: Any, target: int, out: Path) -> dict[str, Any]:
+    import numpy as np
+
+    from xaibench.reporting.figures import overlay
+
+    explanation = session.explain(use, target)
+    row = {"explainer": use.name, "status": explanation.status, "reason": explanation.reason}
+    if explanation.map is None:
+        return row
+    stem = use.name.removeprefix("xaibench/").replace("/", "_").replace(":", "_").replace("=", "-").replace(",", "_")
+    values = explanation.map.numpy()
+    np.save(out / f"{stem}.npy", values)
+    pixels = (session.picture().image.permute(1, 2, 0).cpu().numpy() * 255).round().astype("uint8")
+    (out / f"{stem}.png").write_bytes(overlay(pixels, values))
+    peak = np.unravel_index(int(values.argmax()), values.shape)
+    return row | {"map": str(out / f"{stem}.npy"), "overlay": str(out / f"{stem}.png"),
+                  "peak": [int(peak[0]), int(peak[1])]}  # fmt: skip
+
+
+def _show(
+    image: Path, detector: Detector, probabilities: list[float], target: int, rows: list[dict[str, Any]], out: Path,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from xaibench import targets
+
+    facts = detector.facts
+    said = targets.verdict(probabilities, facts)
+    if as_json:
+        print(jsonlib.dumps({
+            "schema": "xaibench.explain/1", "image": str(image), "model": facts.name, "verdict": said,
+            "p_fake": targets.p_fake(probabilities, facts), "target": facts.classes[target],
+            "probabilities": dict(zip(facts.classes, probabilities, strict=True)), "maps": rows,
+        }))  # fmt: skip
+        return
+    print(f"{image}: {said} (P(fake) = {targets.p_fake(probabilities, facts):.3f}, threshold {facts.threshold:g})")
+    print(f"explained class: {facts.classes[target]}")
+    for row in rows:
+        where = f"{row['overlay']}, highest at row {row['peak'][0]}, column {row['peak'][1]}" if "overlay" in row else row["reason"]
+        print(f"  {row['explainer'].removeprefix('xaibench/')}: {where}")

@@ -1,0 +1,186 @@
+"""``xaibench list`` and ``xaibench info``."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from xaibench.errors import UnknownComponent, UsageError
+from xaibench.plugin import KINDS, NEEDS, ExplainerRecord, Kind, MetricRecord
+from xaibench.registry import PluginFailure, Registered, Registry, load_registry
+
+
+def list_components(
+    kind: str | None, needs: str | None, model: str | None, files: Sequence[Path], without: Sequence[str], as_json: bool
+) -> None:
+    """Print what there is; with ``model`` also what of it that detector can use."""
+    kinds = _kinds(kind)
+    if needs is not None and needs not in NEEDS:
+        raise UsageError(f"nothing is called a need '{needs}'", f"needs: {', '.join(sorted(NEEDS))}")
+    registry = load_registry(files, without)
+    chosen = [c for k in kinds for c in sorted(registry.of_kind(k), key=lambda c: (not c.origin.built_in, c.name))]
+    chosen = [c for c in chosen if needs is None or needs in getattr(c.record, "needs", ())]
+    usable = _usability(registry, model, chosen) if model else {}
+    if as_json:
+        print(jsonlib.dumps({
+            "schema": "xaibench.list/1",
+            "components": [_as_json(c) | ({"usable": usable[c.record.kind, c.name] or True} if model and (c.record.kind, c.name) in usable else {}) for c in chosen],
+            "failures": [_failure_json(f) for f in registry.failures],
+        }))  # fmt: skip
+        return
+    _print_tables(kinds, chosen, usable)
+    for failure in registry.failures:
+        print(f"broken plugin: {failure} (xaibench doctor shows the trace)", file=sys.stderr)
+
+
+def _kinds(kind: str | None) -> tuple[Kind, ...]:
+    if kind is None:
+        return KINDS
+    single = kind.removesuffix("s")
+    if single not in KINDS:
+        raise UsageError(f"'{kind}' is no kind of component", f"kinds: {', '.join(KINDS)}")
+    return (single,)
+
+
+def _usability(registry: Registry, model: str, chosen: Sequence[Registered]) -> dict[tuple[str, str], str]:
+    """Why a component cannot be used with the detector; empty when it can."""
+    from xaibench import components
+    from xaibench.contracts import Runtime
+
+    name, use = components.models(registry, model, {})[0]
+    detector = use.instance.open(use.instance.members()[0], Runtime())
+    facts = detector.facts
+    found: dict[tuple[str, str], str] = {}
+    for c in chosen:
+        wants = getattr(c.record, "needs", None)
+        if wants is not None:
+            lacking = [n for n in sorted(wants & {"gradients", "activations"}) if n not in facts.gives]
+            found[c.record.kind, c.name] = "; ".join(f"needs {n}: {facts.limits.get(n, 'not given')}" for n in lacking)
+    return found
+
+
+def _as_json(c: Registered) -> dict[str, Any]:
+    r = c.record
+    row: dict[str, Any] = {
+        "kind": r.kind, "name": c.name, "origin": c.origin.distribution, "version": c.origin.version,
+        "summary": r.summary, "source": r.source, "presets": sorted(r.presets), "target": r.target,
+    }  # fmt: skip
+    for extra in ("needs", "gives", "suffixes", "markers", "signed", "class_specific", "control", "stochastic", "family", "scope"):
+        value = getattr(r, extra, None)
+        if value is not None:
+            row[extra] = sorted(value) if isinstance(value, frozenset | tuple) else value
+    return row
+
+
+def _failure_json(f: PluginFailure) -> dict[str, str]:
+    return {"origin": f.origin.distribution, "version": f.origin.version, "entry_point": f.origin.entry_point,
+            "stage": f.stage, "error": f.error}  # fmt: skip
+
+
+def _print_tables(kinds: Sequence[Kind], chosen: Sequence[Registered], usable: dict[tuple[str, str], str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for kind in kinds:
+        rows = [c for c in chosen if c.record.kind == kind]
+        if not rows:
+            continue
+        table = Table(title=f"{kind}s", title_justify="left", box=None, pad_edge=False, header_style="bold")
+        for column in ("name", "origin", "needs / gives", "notes", "summary"):
+            table.add_column(column, overflow="fold")
+        if usable:
+            table.add_column("usable", overflow="fold")
+        for c in rows:
+            why = usable.get((c.record.kind, c.name))
+            cells = [c.record.name, f"{c.origin.distribution} {c.origin.version}", _wants(c), _notes(c), c.record.summary]
+            table.add_row(*cells, *([("yes" if not why else why) if why is not None else ""] if usable else []))
+        console.print(table)
+        console.print()
+
+
+def _wants(c: Registered) -> str:
+    return ", ".join(sorted(getattr(c.record, "needs", None) or getattr(c.record, "gives", None) or ()))
+
+
+def _notes(c: Registered) -> str:
+    r = c.record
+    notes = sorted(r.presets)
+    if isinstance(r, ExplainerRecord):
+        notes += ["control"] * r.control + ["signed"] * r.signed
+    if isinstance(r, MetricRecord):
+        notes += [r.family] + [r.scope] * (r.scope != "sample")
+    return ", ".join(notes)
+
+
+# ---- info -----------------------------------------------------------------------------------------------------------
+
+
+def show_component(name: str, files: Sequence[Path], as_json: bool) -> None:
+    """Print everything about the components of that name, whatever their kind."""
+    from xaibench.parameters import describe, parameter_class
+
+    registry = load_registry(files)
+    found = []
+    for kind in get_args(Kind):
+        try:
+            found.append(registry.find(kind, name))
+        except UnknownComponent:
+            continue
+    if not found:
+        registry.find(_nearest_kind(registry, name), name)
+    rows = [_as_json(c) | {"parameters": describe(parameter_class(c.load())), "scores": _scores(c)} for c in found]
+    if as_json:
+        print(jsonlib.dumps({"schema": "xaibench.info/1", "components": rows}, default=str))
+        return
+    for component, row in zip(found, rows, strict=True):
+        _print_one(component, row)
+
+
+def _nearest_kind(registry: Registry, name: str) -> Kind:
+    import difflib
+
+    names = {c.record.name: c.record.kind for c in registry.components}
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return names[near[0]] if near else "explainer"
+
+
+def _scores(c: Registered) -> list[dict[str, Any]]:
+    """Scores of a metric that can be made from its defaults."""
+    if not isinstance(c.record, MetricRecord):
+        return []
+    from xaibench.components import make
+
+    specs = make(c, {}).instance.scores
+    return [{"name": s.name, "better": s.better, "low": s.low, "high": s.high, "definition": s.version,
+             "ranks_evidence": s.ranks_evidence, "why_not": s.why_not, "description": s.description} for s in specs]  # fmt: skip
+
+
+def _print_one(component: Registered, row: dict[str, Any]) -> None:
+    import inspect
+
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(f"[bold]{row['kind']} {row['name']}[/bold]  {row['origin']} {row['version']}")
+    console.print(inspect.getdoc(component.load()) or row["summary"], markup=False)
+    for key in ("source", "needs", "gives", "family", "scope", "presets", "suffixes", "markers", "signed", "class_specific", "control"):
+        if row.get(key) not in (None, "", []):
+            value = ", ".join(row[key]) if isinstance(row[key], list) else row[key]
+            console.print(f"[bold]{key}[/bold]: {value}", highlight=False)
+    for title, entries, columns in (
+        ("parameters", row["parameters"], ("name", "type", "default", "description")),
+        ("scores", row["scores"], ("name", "better", "low", "high", "definition", "description")),
+    ):
+        if entries:
+            table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+            for column in columns:
+                table.add_column(column, overflow="fold")
+            for entry in entries:
+                table.add_row(*(str(entry[c]) for c in columns))
+            console.print(table)
+    console.print()

@@ -1,0 +1,136 @@
+"""Rows for what did not happen: every planned cell has rows, and every status but ok has a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from xaibench.contracts import Score, ScoreSpec
+from xaibench.measure import blank_scores, score_columns
+from xaibench.plan import Cell, Plan
+from xaibench.rows import describe, sample_columns, trace_of
+from xaibench.store.schema import PREDICTIONS, SCORES, UNITS
+from xaibench.tasks import ExplainTask, PredictTask, Setup, SetTask, Task, UnitResult
+
+
+def unit_row(run: str, result: UnitResult, attempts: int) -> pa.Table:
+    """The row of ``units``."""
+    row = {
+        "run": run, "unit": result.key, "kind": result.kind, "model": result.model, "member": result.member,
+        "dataset": result.dataset, "explainer": result.explainer, "metric": result.metric, "start": result.start,
+        "stop": result.stop, "status": result.status, "reason": result.reason or None, "attempts": attempts,
+        "seconds": result.seconds, "forward": result.passes.forward, "backward": result.passes.backward,
+        "peak_memory": result.peak_memory, "device": result.device, "error": result.error or None,
+        "trace": result.trace or None,
+    }  # fmt: skip
+    return pa.Table.from_pylist([row], schema=UNITS)
+
+
+def absent_result(plan: Plan, setup: Setup, key: str, cells: Sequence[Cell]) -> UnitResult:
+    """One row a cell that is not applicable, under the metric's first score."""
+    planned = {m.name: m for m in plan.metrics}
+    rows = []
+    for c in cells:
+        metric = planned[c.metric or ""]
+        first = metric.scores[0]
+        absent = Score(name=first.name, status="not_applicable", reason=c.reason)
+        rows.append({
+            "run": setup.run, "unit": key, "model": c.model, "member": c.member, "dataset": c.dataset,
+            "explainer": c.explainer, "metric": c.metric, "repeat": 0, "prediction": None, "target": None,
+            "scope": metric.record.scope, "seed": setup.seed, **sample_columns(None), **score_columns(absent, first),
+        })  # fmt: skip
+    return UnitResult(
+        key=key, kind="not-applicable", model=cells[0].model, member=cells[0].member, dataset=cells[0].dataset,
+        explainer=cells[0].explainer, metric=None, start=0, stop=0, status="not_applicable", reason=cells[0].reason,
+        tables={"scores": pa.Table.from_pylist(rows, schema=SCORES)},
+    )  # fmt: skip
+
+
+def failed_results(plan: Plan, task: Task, error: Exception | None, reason: str) -> list[UnitResult]:
+    """Failed results, with rows, for every unit of a task that could not be carried out at all."""
+    why = describe(error) if error else reason
+    trace = trace_of(error) if error else ""
+    specs = {m.name: m.scores for m in plan.metrics}
+    if isinstance(task, PredictTask):
+        found = [_failed_predictions(task, why)]
+    elif isinstance(task, SetTask):
+        found = [_failed_set(task, specs[task.score.name], why)]
+    else:
+        found = list(_failed_explanations(task, specs, why))
+    return [replace(r, status="failed", reason=why, error=why, trace=trace) for r in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """What the rows of one task have in common."""
+
+    run: str
+    model: str
+    member: str
+    dataset: str
+
+    @staticmethod
+    def of(task: PredictTask | ExplainTask) -> _Where:
+        d = task.detector
+        return _Where(task.setup.run, d.model, d.member, task.shard.dataset)
+
+    def columns(self, unit: str) -> dict[str, Any]:
+        return {"run": self.run, "unit": unit, "model": self.model, "member": self.member, "dataset": self.dataset}
+
+    def result(
+        self, key: str, kind: str, start: int, stop: int, explainer: str | None = None, metric: str | None = None,
+        tables: dict[str, pa.Table] | None = None,
+    ) -> UnitResult:  # fmt: skip
+        return UnitResult(
+            key=key, kind=kind, model=self.model, member=self.member, dataset=self.dataset, explainer=explainer,
+            metric=metric, start=start, stop=stop, status="failed", tables=tables or {},
+        )  # fmt: skip
+
+
+def _failed_predictions(task: PredictTask, why: str) -> UnitResult:
+    where = _Where.of(task)
+    keys = where.columns(task.key) | {"probabilities": [], "classes": [], "p_fake": None, "prediction": "",
+                                      "verdict": "", "correct": None, "status": "failed", "reason": why}  # fmt: skip
+    rows = [keys | sample_columns(s) for s in task.shard.samples]
+    table = pa.Table.from_pylist(rows, schema=PREDICTIONS)
+    return where.result(task.key, "predict", task.shard.start, task.shard.stop, tables={"predictions": table})
+
+
+def _failed_explanations(
+    task: ExplainTask, specs: dict[str, tuple[ScoreSpec, ...]], why: str
+) -> Iterator[UnitResult]:
+    where = _Where.of(task)
+    start, stop = task.shard.start, task.shard.stop
+    for unit in task.units:
+        if unit.commit:
+            yield where.result(unit.key, "explain", start, stop, unit.name)
+        for score in unit.scores:
+            keys = where.columns(score.key) | {
+                "explainer": unit.name, "metric": score.name, "repeat": unit.repeat, "prediction": None,
+                "target": None, "scope": "sample", "seed": task.setup.seed,
+            }  # fmt: skip
+            rows = [keys | sample_columns(s) | r for s in task.shard.samples for r in _blank(specs[score.name], why)]
+            tables = {"scores": pa.Table.from_pylist(rows, schema=SCORES)}
+            yield where.result(score.key, "score", start, stop, unit.name, score.name, tables)
+
+
+def _failed_set(task: SetTask, specs: Sequence[ScoreSpec], why: str) -> UnitResult:
+    first, last = task.parts[0][0], task.parts[-1][-1]
+    where = _Where.of(first)
+    where = where if task.scope == "detector" else replace(where, member="")
+    keys = where.columns(task.score.key) | {
+        "explainer": task.explainer, "metric": task.score.name, "repeat": task.repeat, "prediction": None,
+        "target": None, "scope": task.scope, "seed": task.setup.seed, **sample_columns(None),
+    }  # fmt: skip
+    tables = {"scores": pa.Table.from_pylist([keys | r for r in _blank(specs, why)], schema=SCORES)}
+    return where.result(
+        task.score.key, "set-score", first.shard.start, last.shard.stop, task.explainer, task.score.name, tables
+    )
+
+
+def _blank(specs: Sequence[ScoreSpec], why: str) -> list[dict[str, Any]]:
+    by_name = {s.name: s for s in specs}
+    return [score_columns(s, by_name[s.name]) for s in blank_scores(specs, "failed", why)]

@@ -1,0 +1,75 @@
+"""Digests and unit keys: a key covers everything that can change a number, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from xaibench.registry import Origin, Registered
+
+KEY_SCHEME = 1
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys and no spaces, so that equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=True, default=str)
+
+
+def digest(value: object) -> str:
+    """sha256 (hex) of the canonical JSON of ``value``."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def unit_key(parts: Mapping[str, object]) -> str:
+    """Key of a unit, 32 hex digits; ``parts`` is everything that can change its numbers."""
+    return digest({"scheme": KEY_SCHEME, **parts})[:32]
+
+
+def component_identity(component: Registered) -> dict[str, Any]:
+    """Name, versions and, for code that can change without its version changing, the digest of that code."""
+    identity: dict[str, Any] = {
+        "name": component.name,
+        "definition": component.record.version,
+        "distribution": component.origin.version,
+    }
+    code = code_digest(component.origin, component.record.target)
+    return identity | ({"code": code} if code else {})
+
+
+def code_digest(origin: Origin, target: str) -> str | None:
+    """Digest of the Python files behind a local or editable component; None for an installed release.
+
+    The files are those of the target's top-level package, and for a ``--plugin`` file the file itself.
+    """
+    if origin.distribution == "local":
+        return origin.version
+    return _package_digest(target.partition(":")[0].partition(".")[0]) if is_editable(origin.distribution) else None
+
+
+@cache
+def is_editable(distribution: str) -> bool:
+    """Whether pip installed the distribution in development mode (PEP 610), so that its code can change in place."""
+    try:
+        text = importlib.metadata.distribution(distribution).read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:
+        return True  # run from a source tree that is on sys.path without being installed
+    return bool(text and json.loads(text).get("dir_info", {}).get("editable", False))
+
+
+@cache
+def _package_digest(package: str) -> str:
+    spec = importlib.util.find_spec(package)
+    roots = [Path(p) for p in (spec.submodule_search_locations or ())] if spec else []
+    files = sorted(f for root in roots for f in root.rglob("*.py"))
+    if not files and spec and spec.origin:
+        files = [Path(spec.origin)]
+    total = hashlib.sha256()
+    for file in files:
+        total.update(file.name.encode() + b"\0" + file.read_bytes())
+    return total.hexdigest()[:16]

@@ -1,0 +1,241 @@
+"""Score units: one metric on the maps of one explainer, for single samples or for a whole set."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from xaibench import targets
+from xaibench.components import Use
+from xaibench.contracts import (
+    Curve,
+    Explanation,
+    Facts,
+    MapCase,
+    Passes,
+    Sample,
+    Score,
+    Scores,
+    ScoreSpec,
+    SetCase,
+)
+from xaibench.probes import Done
+from xaibench.rows import describe, sample_columns, trace_of
+from xaibench.store.schema import CURVES, SCORES
+from xaibench.streams import Streams
+from xaibench.tasks import ExplainTask, ExplainUnit, ScoreUnit, SetTask, UnitResult
+from xaibench.usage import peak_memory
+from xaibench.workbench import Bench, BenchArtefacts
+
+
+@dataclass(frozen=True, slots=True)
+class MapOf:
+    """One map (or the reason why there is none) of one sample. ``target`` -1: no class could be chosen."""
+
+    sample: Sample
+    target: int
+    draw: int
+    explanation: Explanation
+    passes: Passes
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The maps of one explain unit, in the order of samples and draws."""
+
+    unit: ExplainUnit
+    use: Use
+    maps: tuple[MapOf, ...]
+    passes: Passes
+    seconds: float
+    error: BaseException | None
+
+
+class BadScores(ValueError):
+    """A metric returned something that its declaration does not allow: a fault of the metric."""
+
+
+def measure(bench: Bench, task: ExplainTask, drawn: Drawn, score: ScoreUnit, metric: Use) -> UnitResult:
+    """Score every map that is there; a map that is not there gives its reason to every score."""
+    began = time.perf_counter()
+    unit, explainer, maps = drawn.unit, drawn.use, drawn.maps
+    cases = {
+        i: partial(_score_one, bench, task, explainer, unit.control, m, metric)
+        for i, m in enumerate(maps)
+        if m.explanation.status == "ok"
+    }
+    found: dict[int, Done[Scores]] = dict(bench.engine().run(cases.items()))
+    specs = {s.name: s for s in metric.instance.scores}
+    outcomes = [_outcome(specs, m, found.get(i)) for i, m in enumerate(maps)]
+    keys = {"run": task.setup.run, "unit": score.key, "model": task.detector.model, "member": task.detector.member,
+            "dataset": task.shard.dataset, "explainer": unit.name, "metric": score.name}  # fmt: skip
+    errors = [f.error for f in found.values() if f.error]
+    tables = _tables(keys, bench.detector.facts, task, maps, outcomes, specs)
+    failed = sum(any(s.status == "failed" for s in o.values) for o in outcomes)
+    return UnitResult(
+        key=score.key, kind="score", model=task.detector.model, member=task.detector.member,
+        dataset=task.shard.dataset, explainer=unit.name, metric=score.name, start=task.shard.start,
+        stop=task.shard.stop, status="failed" if failed else "ok",
+        reason=f"{failed} of {len(maps)} cases failed" if failed else "",
+        error=describe(errors[0]) if errors else "", trace=trace_of(errors[0]) if errors else "",
+        seconds=time.perf_counter() - began, passes=sum((f.passes for f in found.values()), Passes()),
+        device=str(bench.detector.device), peak_memory=peak_memory(), tables=tables,
+    )  # fmt: skip
+
+
+def measure_set(task: SetTask, drawn: Sequence[tuple[Bench, ExplainTask, Drawn]], metric: Use) -> UnitResult:
+    """Score all maps of one explainer at once, for scope detector (one member) or family."""
+    began = time.perf_counter()
+    bench = drawn[0][0]
+    specs = {s.name: s for s in metric.instance.scores}
+    names = list(dict.fromkeys(part.detector.member for _, part, _ in drawn))
+    cases: dict[str, list[MapCase]] = {name: [] for name in names}
+    missing = dict.fromkeys(names, 0)
+    for at, part, maps in drawn:
+        ok = [m for m in maps.maps if m.explanation.status == "ok"]
+        missing[part.detector.member] += len(maps.maps) - len(ok)
+        cases[part.detector.member] += [
+            map_case(at, part, maps.use, maps.unit.control, m, metric.name) for m in ok
+        ]
+    streams = Streams.of(task.setup.seed, task.repeat, metric.name, "", task.explainer)
+    case = SetCase(members=cases, missing=missing, explainer=task.explainer, streams=streams)
+    done = bench.engine().run_one(lambda: metric.instance.score(case))
+    outcome = _checked_or_failed(specs, done)
+    model, dataset = drawn[0][1].detector.model, drawn[0][1].shard.dataset
+    member = names[0] if task.scope == "detector" else ""
+    keys = {"run": task.setup.run, "unit": task.score.key, "model": model, "member": member, "dataset": dataset,
+            "explainer": task.explainer, "metric": task.score.name, "repeat": task.repeat, **sample_columns(None)}  # fmt: skip
+    more = {"prediction": None, "target": None, "scope": task.scope, "seed": task.setup.seed}
+    rows = [keys | more | score_columns(s, specs[s.name]) for s in outcome.values]
+    points = [keys | p for c in outcome.curves for p in curve_columns(c)]
+    tables = {"scores": pa.Table.from_pylist(rows, schema=SCORES)}
+    tables |= {"curves": pa.Table.from_pylist(points, schema=CURVES)} if points else {}
+    failed = any(s.status == "failed" for s in outcome.values)
+    return UnitResult(
+        key=task.score.key, kind="set-score", model=model, member=member, dataset=dataset, explainer=task.explainer,
+        metric=task.score.name, start=drawn[0][1].shard.start, stop=drawn[-1][1].shard.stop,
+        status="failed" if failed else "ok", reason="the metric failed" if failed else "",
+        error=describe(done.error) if done.error else "", trace=trace_of(done.error) if done.error else "",
+        seconds=time.perf_counter() - began, passes=done.passes, device=str(bench.detector.device),
+        peak_memory=peak_memory(), tables=tables,
+    )  # fmt: skip
+
+
+def _checked_or_failed(specs: dict[str, ScoreSpec], done: Done[Scores]) -> Scores:
+    try:
+        if done.error is not None:
+            raise done.error
+        return checked(done.value, specs)
+    except Exception as error:
+        return Scores(blank_scores(specs.values(), "failed", describe(error)))
+
+
+def _score_one(
+    bench: Bench, task: ExplainTask, explainer: Use, control: bool, m: MapOf, metric: Use
+) -> Any:
+    return metric.instance.score(map_case(bench, task, explainer, control, m, metric.name))
+
+
+def map_case(bench: Bench, task: ExplainTask, explainer: Use, control: bool, m: MapOf, metric: str) -> MapCase:
+    """What a metric sees of one map."""
+    import torch
+
+    picture = bench.picture(m.sample.id)
+    index = next(i for i, s in enumerate(task.shard.samples) if s.id == m.sample.id)
+    return MapCase(
+        detector=bench.detector,
+        picture=picture,
+        explainer=explainer.name,
+        explanation=m.explanation,
+        target=m.target,
+        clean=torch.tensor(task.clean[index], dtype=torch.float32),
+        # keyed by the metric alone: every explainer's map of a sample meets the same draws
+        streams=bench.streams(metric, picture, m.draw, None),
+        artefacts=BenchArtefacts(bench),
+        explain=partial(bench.explain_view, explainer, picture, m.target, m.draw, control),
+    )
+
+
+def _outcome(specs: dict[str, ScoreSpec], m: MapOf, done: Done[Scores] | None) -> Scores:
+    if done is None:
+        why = m.explanation.reason or "no map"
+        return Scores(blank_scores(specs.values(), m.explanation.status, why))
+    return _checked_or_failed(specs, done)
+
+
+def checked(scores: Any, specs: dict[str, ScoreSpec]) -> Scores:
+    """The scores if they keep the contract, else :class:`BadScores`."""
+    if not isinstance(scores, Scores):
+        raise BadScores(f"score() returned {type(scores).__name__}, not Scores")
+    for score in scores.values:
+        _check_score(score, specs.get(score.name))
+    missing = specs.keys() - {s.name for s in scores.values}
+    if missing:
+        raise BadScores(f"no value for the declared score '{min(missing)}'")
+    return scores
+
+
+def _check_score(score: Score, spec: ScoreSpec | None) -> None:
+    if spec is None:
+        raise BadScores(f"'{score.name}' is not declared in scores")
+    if score.status != "ok":
+        if not score.reason or score.value is not None:
+            raise BadScores(f"'{score.name}': status '{score.status}' needs a reason and no value")
+        return
+    if score.value is None or not math.isfinite(score.value):
+        raise BadScores(f"'{score.name}' is {score.value}; say undefined, with the reason")
+    slack = 1e-6 * max(1.0, abs(score.value))
+    if not spec.low - slack <= score.value <= spec.high + slack:
+        raise BadScores(f"'{score.name}' is {score.value}, outside [{spec.low}, {spec.high}]")
+
+
+# ---- rows -----------------------------------------------------------------------------------------------------------
+
+
+def _tables(
+    keys: dict[str, Any],
+    facts: Facts,
+    task: ExplainTask,
+    maps: Sequence[MapOf],
+    outcomes: Sequence[Scores],
+    specs: dict[str, ScoreSpec],
+) -> dict[str, pa.Table]:
+    clean = dict(zip((s.id for s in task.shard.samples), task.clean, strict=True))
+    rows: list[dict[str, Any]] = []
+    points: list[dict[str, Any]] = []
+    for m, outcome in zip(maps, outcomes, strict=True):
+        probabilities = clean[m.sample.id]
+        of_map = keys | sample_columns(m.sample) | {"repeat": m.draw}
+        context = of_map | {
+            "prediction": facts.classes[targets.predicted(probabilities, facts)] if probabilities else None,
+            "target": facts.classes[m.target] if m.target >= 0 else None,
+            "scope": "sample",
+            "seed": task.setup.seed,
+        }
+        rows += [context | score_columns(s, specs[s.name]) for s in outcome.values]
+        points += [of_map | p for c in outcome.curves for p in curve_columns(c)]
+    tables = {"scores": pa.Table.from_pylist(rows, schema=SCORES)}
+    return tables | ({"curves": pa.Table.from_pylist(points, schema=CURVES)} if points else {})
+
+
+def score_columns(score: Score, spec: ScoreSpec) -> dict[str, Any]:
+    """The columns of one value."""
+    return {"score": score.name, "item": score.item, "definition": spec.version, "value": score.value,
+            "better": spec.better, "status": score.status, "reason": score.reason or None}  # fmt: skip
+
+
+def curve_columns(curve: Curve) -> Iterator[dict[str, Any]]:
+    """One row a point."""
+    for i, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)):
+        yield {"curve": curve.name, "item": curve.item, "point": i, "x": float(x), "y": float(y)}
+
+
+def blank_scores(specs: Iterable[ScoreSpec], status: Any, reason: str) -> tuple[Score, ...]:
+    """Every score with one status and reason."""
+    return tuple(Score(name=s.name, status=status, reason=reason) for s in specs)

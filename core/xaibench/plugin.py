@@ -1,0 +1,136 @@
+"""What a plugin author imports: the hook marker and the records that describe components.
+
+A plugin is a module named by an entry point of the group ``xaibench``::
+
+    from xaibench.plugin import ExplainerRecord, hookimpl
+
+    @hookimpl
+    def xaibench_explainers():
+        return [ExplainerRecord(name="acme-map", target="acme.maps:AcmeMap", summary="Acme's saliency map.")]
+
+Importing this module loads neither torch nor numpy; registration modules are expected to stay as light.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import pluggy
+
+PROJECT = "xaibench"
+API_VERSION = 1
+
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+Kind = Literal["model", "explainer", "dataset", "metric", "executor", "recipe"]
+Need = Literal["gradients", "activations", "mask", "pair", "landmarks", "family"]
+Scope = Literal["sample", "detector", "family"]
+MetricFamily = Literal["faithfulness", "localisation", "attack", "robustness", "salience"]
+
+KINDS: tuple[Kind, ...] = ("model", "explainer", "dataset", "metric", "executor", "recipe")
+NEEDS: frozenset[str] = frozenset(("gradients", "activations", "mask", "pair", "landmarks", "family"))
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9+]*(-[a-z0-9+]+)*")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """One component of a plugin, described without importing it.
+
+    Parameters
+    ----------
+    name: kebab-case name, unique within the plugin's distribution and kind.
+    target: ``"package.module:Class"``; imported when the component is first used.
+    summary: one line for ``xaibench list``.
+    presets: names of the presets (``standard``) that include the component; every component is in ``full``.
+    source: the paper or document that defines it.
+    parameters: values that differ from the target's own defaults, for ready-made variants of one class.
+    version: raise it when the numbers that the component produces change; it is part of every unit key.
+    """
+
+    name: str
+    target: str
+    summary: str
+    presets: frozenset[str] = frozenset()
+    source: str = ""
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    version: int = 1
+    kind: ClassVar[Kind]
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"{self.name!r} is no component name: use kebab-case, such as 'acme-map'")
+        if not _TARGET.fullmatch(self.target):
+            raise ValueError(f"target {self.target!r} of {self.name!r} is not of the form 'package.module:Class'")
+        object.__setattr__(self, "presets", frozenset(self.presets))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRecord(Component):
+    """A source of detectors.
+
+    ``gives`` names what its detectors can do beyond probabilities (``gradients``, ``activations``); the opened
+    detector has the last word. ``suffixes`` are the file endings that ``--model FILE`` sends to this component,
+    through its parameter ``path``.
+    """
+
+    gives: frozenset[str] = frozenset()
+    suffixes: tuple[str, ...] = ()
+    kind: ClassVar[Kind] = "model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetRecord(Component):
+    """A source of samples. ``markers`` are entries any one of which, present in a folder, sends ``--dataset FOLDER``
+    to this component, through its parameter ``path``; where several datasets match, the lowest ``precedence`` wins."""
+
+    gives: frozenset[str] = frozenset()
+    markers: tuple[str, ...] = ()
+    precedence: int = 50
+    kind: ClassVar[Kind] = "dataset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainerRecord(Component):
+    """A method that draws a saliency map.
+
+    ``needs``: capabilities of the detector (``gradients``, ``activations``) or of the sample (``mask``, ``pair``,
+    ``landmarks``). ``signed``: negative values mean evidence against the target. ``class_specific``: the map depends
+    on the class explained. ``control``: a map no detector is needed for, run beside every explainer and never ranked.
+    ``stochastic``: two seeds give two maps, so ``--repeats`` repeats it.
+    """
+
+    needs: frozenset[str] = frozenset()
+    signed: bool = False
+    class_specific: bool = True
+    control: bool = False
+    stochastic: bool = False
+    kind: ClassVar[Kind] = "explainer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricRecord(Component):
+    """A measure. ``family`` names the leaderboard it stands in; ``scope`` what one case of it sees."""
+
+    family: MetricFamily
+    scope: Scope = "sample"
+    needs: frozenset[str] = frozenset()
+    kind: ClassVar[Kind] = "metric"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorRecord(Component):
+    """A way to run tasks: see :class:`xaibench.contracts.Executor`."""
+
+    kind: ClassVar[Kind] = "executor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeRecord(Component):
+    """A training recipe."""
+
+    kind: ClassVar[Kind] = "recipe"

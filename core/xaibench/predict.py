@@ -1,0 +1,63 @@
+"""Predict units: what the detector says of the clean pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from xaibench import targets
+from xaibench.contracts import Facts, Passes, Programme, Sample
+from xaibench.probes import Forward
+from xaibench.rows import describe, sample_columns, trace_of
+from xaibench.store.schema import PREDICTIONS
+from xaibench.tasks import PredictTask, UnitResult
+from xaibench.usage import peak_memory
+from xaibench.workbench import Workbench
+
+
+def predict(workbench: Workbench, task: PredictTask) -> Iterator[UnitResult]:
+    """Class probabilities of every sample of the shard, one row a sample."""
+    began = time.perf_counter()
+    detector = workbench.detector(task.detector)
+    bench = workbench.bench(detector, task.shard, task.setup)
+
+    def programme(sample: Sample) -> Programme[list[float]]:
+        reply = yield Forward(bench.picture(sample.id).image[None])
+        return [float(p) for p in reply[0].cpu()]
+
+    found = dict(bench.engine().run((s.id, partial(programme, s)) for s in task.shard.samples))
+    rows = [_row(task, s, detector.facts, found[s.id].value, found[s.id].error) for s in task.shard.samples]
+    errors = [e for s in task.shard.samples if (e := found[s.id].error)]
+    passes = sum((f.passes for f in found.values()), Passes())
+    yield UnitResult(
+        key=task.key, kind="predict", model=task.detector.model, member=task.detector.member,
+        dataset=task.shard.dataset, explainer=None, metric=None, start=task.shard.start, stop=task.shard.stop,
+        status="failed" if errors else "ok",
+        reason=f"{len(errors)} of {len(rows)} pictures failed" if errors else "",
+        error=describe(errors[0]) if errors else "", trace=trace_of(errors[0]) if errors else "",
+        seconds=time.perf_counter() - began, passes=passes, device=str(detector.device), peak_memory=peak_memory(),
+        tables={"predictions": pa.Table.from_pylist(rows, schema=PREDICTIONS)},
+    )  # fmt: skip
+
+
+def _row(
+    task: PredictTask, sample: Sample, facts: Facts, probabilities: list[float] | None, error: Exception | None
+) -> dict[str, Any]:
+    keys = {"run": task.setup.run, "unit": task.key, "model": task.detector.model, "member": task.detector.member,
+            "dataset": task.shard.dataset, **sample_columns(sample)}  # fmt: skip
+    if probabilities is None:
+        why = describe(error) if error else "no prediction"
+        return keys | {"probabilities": [], "classes": list(facts.classes), "p_fake": None, "prediction": "",
+                       "verdict": "", "correct": None, "status": "failed", "reason": why}  # fmt: skip
+    said = targets.verdict(probabilities, facts)
+    return keys | {
+        "probabilities": probabilities, "classes": list(facts.classes), "p_fake": targets.p_fake(probabilities, facts),
+        "prediction": facts.classes[targets.predicted(probabilities, facts)], "verdict": said,
+        "correct": said == sample.label, "status": "ok", "reason": None,
+    }  # fmt: skip
+
+

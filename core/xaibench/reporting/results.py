@@ -1,0 +1,264 @@
+"""A finished run as statistics see it: its tables, what the scores mean, and one value a sample.
+
+A value of a score is first averaged over repeats, draws and items *within* its sample. A sample counts only
+if all of its values are ``ok``; a sample with one undefined repeat or item is left out and counted, never
+averaged over what happened to be there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from xaibench.contracts import ScoreSpec
+from xaibench.statistics.bootstrap import exact_mean
+from xaibench.statistics.values import Floats, Ints, Strings, Values
+
+Table: TypeAlias = Any  # pyarrow.Table; pyarrow ships no types
+Role = Literal["explainer", "control", "inverse", "reference"]
+
+BUILT_IN = "xaibench/"
+FAMILIES = ("faithfulness", "localisation", "attack", "robustness", "salience")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTables:
+    """The Arrow tables of one run, restricted to the rows of its plan; schemas in
+    :mod:`xaibench.store.schema`."""
+
+    scores: Table
+    predictions: Table
+    units: Table
+    curves: Table | None = None
+    maps: Table | None = None
+    runs: Table | None = None
+    components: Table | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreInfo:
+    """What the tables do not say about components.
+
+    ``controls``: names of explainers that are controls (``distribution/name[:…]``, as in the tables).
+    ``families``: metric name -> family of the leaderboard it stands in (``other`` where it is missing).
+    ``specs``: (metric name, score name) -> its declaration; a score without one counts as primary. Their
+    order is the order of columns.
+    """
+
+    controls: frozenset[str] = frozenset()
+    families: Mapping[str, str] = field(default_factory=dict)
+    specs: Mapping[tuple[str, str], ScoreSpec] = field(default_factory=dict)
+
+    def family(self, metric: str) -> str:
+        """The leaderboard that a metric stands in."""
+        return self.families.get(metric, "other")
+
+    def primary(self, metric: str, score: str) -> bool:
+        """Whether a score stands in the leaderboard."""
+        spec = self.specs.get((metric, score))
+        return spec is None or spec.primary
+
+    def role(self, explainer: str) -> Role:
+        """``mask-oracle`` is a reference, not to be beaten; ``inverse:of=X`` is a control of X alone."""
+        if explainer not in self.controls:
+            return "explainer"
+        base = short(explainer).partition(":")[0]
+        return {"mask-oracle": "reference", "inverse": "inverse"}.get(base, "control")  # type: ignore[return-value]
+
+
+def short(name: str) -> str:
+    """A component's name as people read it: built-ins lose their distribution."""
+    return name.replace(f"of={BUILT_IN}", "of=").removeprefix(BUILT_IN)
+
+
+def score_name(metric: str, score: str, between: str = " ") -> str:
+    """Metric and score, the name said once where both have the same."""
+    return short(metric) if short(metric).partition(":")[0] == score else f"{short(metric)}{between}{score}"
+
+
+def inverse_of(explainer: str) -> str:
+    """The short name of the explainer that an ``inverse:of=X`` inverts."""
+    return short(explainer).partition("of=")[2]
+
+
+class Where(NamedTuple):
+    """Which detector on which data. ``member`` is empty for scores of a whole family."""
+
+    dataset: str
+    model: str
+    member: str
+
+
+class CellKey(NamedTuple):
+    """One explainer under one score of one metric, on one detector and dataset."""
+
+    where: Where
+    metric: str
+    score: str
+    explainer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CellValues:
+    """All that a run says about one :class:`CellKey`.
+
+    ``values``: one value a complete sample. ``whole``: for scores without samples, item -> value (mean of its
+    repeats). ``incomplete``: samples left out. ``left_out``: values that are not ok, by (status, reason).
+    ``labels``: complete samples by ``real`` and ``fake``.
+    """
+
+    values: Values
+    whole: Mapping[str, float]
+    better: str
+    scope: str
+    definitions: tuple[int, ...]
+    items: tuple[str, ...]
+    incomplete: int
+    left_out: Mapping[tuple[str, str], int]
+    labels: Mapping[str, int]
+
+    @property
+    def any(self) -> bool:
+        """Whether anything was measured."""
+        return len(self.values) > 0 or bool(self.whole)
+
+
+def measured(cells: Mapping[str, CellValues]) -> CellValues:
+    """The first of several cells of one score that holds values, else the first: it knows direction and
+    scope."""
+    return next((c for c in cells.values() if c.any), next(iter(cells.values())))
+
+
+class Codes(NamedTuple):
+    """A text column as integers into its sorted distinct values; null is the empty text."""
+
+    codes: Ints
+    names: Strings
+
+    def take(self, rows: Ints) -> Strings:
+        """The texts of some rows."""
+        return self.names[self.codes[rows]]
+
+
+def encode(table: Table, column: str) -> Codes:
+    """Encode a text column so that equal tables in any row order give equal names."""
+    if not len(table):
+        return Codes(np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.str_))
+    filled = pc.fill_null(pc.cast(table[column], pa.string()), "")
+    encoded = filled.combine_chunks().dictionary_encode()
+    names = np.asarray(encoded.dictionary.to_pylist(), dtype=np.str_)
+    order = np.argsort(names, kind="stable")
+    rank = np.empty(len(order), dtype=np.intp)
+    rank[order] = np.arange(len(order))
+    return Codes(rank[encoded.indices.to_numpy(zero_copy_only=False)], names[order])
+
+
+def texts(table: Table, column: str) -> Strings:
+    """A text column as numpy strings; null is the empty text."""
+    found = encode(table, column)
+    return found.names[found.codes] if len(table) else found.names
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Columns:
+    """The columns of the scores table, encoded once."""
+
+    keys: tuple[Codes, ...]
+    text: Mapping[str, Codes]
+    value: Floats
+    definition: Ints
+
+    @staticmethod
+    def of(scores: Table) -> _Columns:
+        keys = ("dataset", "model", "member", "metric", "score", "explainer")
+        rest = (
+            "sample", "item", "group", "cross_group", "label", "better", "scope", "status", "reason",
+        )  # fmt: skip
+        value = pc.cast(scores["value"], pa.float64()).to_numpy(zero_copy_only=False)
+        definition = scores["definition"].to_numpy(zero_copy_only=False)
+        return _Columns(
+            tuple(encode(scores, k) for k in keys),
+            {name: encode(scores, name) for name in rest},
+            np.asarray(value, dtype=np.float64),
+            np.asarray(definition, dtype=np.intp),
+        )
+
+    def texts(self, name: str, rows: Ints) -> Strings:
+        return self.text[name].take(rows)
+
+    def distinct(self, name: str, rows: Ints) -> list[str]:
+        column = self.text[name]
+        return [str(column.names[i]) for i in np.unique(column.codes[rows])]
+
+    def cells(self) -> Iterator[tuple[CellKey, Ints]]:
+        """The rows of every cell, sorted by sample, item and value."""
+        cell = np.zeros(len(self.value), dtype=np.int64)
+        for column in self.keys:
+            cell = cell * max(1, len(column.names)) + column.codes
+        order = np.lexsort((self.value, self.text["item"].codes, self.text["sample"].codes, cell))
+        cuts = np.flatnonzero(np.diff(cell[order])) + 1
+        for rows in np.split(order, cuts) if len(order) else []:
+            dataset, model, member, metric, score, explainer = (str(c.take(rows[:1])[0]) for c in self.keys)
+            yield CellKey(Where(dataset, model, member), metric, score, explainer), rows
+
+
+def cell_values(scores: Table) -> dict[CellKey, CellValues]:
+    """Every cell of a scores table, averaged within samples. The order of rows does not matter."""
+    columns = _Columns.of(scores)
+    return {key: _cell(columns, rows) for key, rows in columns.cells()}
+
+
+def _cell(columns: _Columns, rows: Ints) -> CellValues:
+    sample = columns.texts("sample", rows)
+    status = columns.texts("status", rows)
+    reason = columns.texts("reason", rows)
+    bad = status != "ok"
+    scope = columns.distinct("scope", rows)[-1]
+    kept, incomplete = _average_samples(columns, rows[sample != ""], bad[sample != ""])
+    labels = Counter(columns.texts("label", kept.rows).tolist())
+    return CellValues(
+        values=kept.values,
+        whole=_average_items(columns, rows[(sample == "") & ~bad]),
+        better=columns.distinct("better", rows)[0],
+        scope=scope,
+        definitions=tuple(int(d) for d in np.unique(columns.definition[rows])),
+        items=tuple(i for i in columns.distinct("item", rows) if i),
+        incomplete=incomplete,
+        left_out=dict(sorted(Counter(zip(status[bad].tolist(), reason[bad].tolist(), strict=True)).items())),
+        labels={label: labels[label] for label in ("real", "fake") if labels[label]},
+    )
+
+
+class _Kept(NamedTuple):
+    values: Values
+    rows: Ints  # the first row of every complete sample
+
+
+def _average_samples(columns: _Columns, rows: Ints, bad: np.ndarray[Any, Any]) -> tuple[_Kept, int]:
+    if not len(rows):
+        return _Kept(Values.of([], []), rows), 0
+    codes = columns.text["sample"].codes[rows]
+    starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
+    sizes = np.diff(np.append(starts, len(rows)))
+    complete = np.add.reduceat(bad.astype(np.intp), starts) == 0
+    with np.errstate(invalid="ignore"):
+        means = np.add.reduceat(columns.value[rows], starts) / sizes
+    first = rows[starts][complete]
+    values = Values.of(
+        columns.texts("sample", first),
+        means[complete],
+        columns.texts("group", first),
+        columns.texts("cross_group", first),
+    )
+    return _Kept(values, first), int((~complete).sum())
+
+
+def _average_items(columns: _Columns, rows: Ints) -> dict[str, float]:
+    items = columns.texts("item", rows)
+    return {str(item): exact_mean(columns.value[rows[items == item]]) for item in np.unique(items)}

@@ -1,0 +1,299 @@
+"""The run: plan -> executor -> store, resuming from whatever the folder holds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from xaibench import components
+from xaibench.contracts import Lost, Passes
+from xaibench.errors import StoreError
+from xaibench.failures import failed_results, unit_row
+from xaibench.identity import digest
+from xaibench.plan import Plan, PlannedDataset, PlannedMember, make_plan
+from xaibench.record import component_rows, folder_identity, refuse_changes, run_row, run_toml
+from xaibench.registry import Registry
+from xaibench.settings import Settings
+from xaibench.store.folder import RunFolder
+from xaibench.tasks import PredictTask, Setup, Task, UnitResult
+from xaibench.units import Clean, Units
+from xaibench.worker import carry_out, perform
+from xaibench.workbench import Workbench
+
+TaskT = TypeVar("TaskT", bound=Task)
+
+_KEEP_MAPS_BELOW = 2 * 2**30  # bytes
+
+
+class Progress(Protocol):
+    """What a run tells while it goes on; a stage is predict, explain or family."""
+
+    def stage(self, name: str, tasks: int, passes: int) -> None: ...
+    def advance(self, passes: int) -> None: ...
+    def unit(self, result: UnitResult) -> None: ...
+
+
+class Silent:
+    """No progress."""
+
+    def stage(self, name: str, tasks: int, passes: int) -> None: ...
+    def advance(self, passes: int) -> None: ...
+    def unit(self, result: UnitResult) -> None: ...
+
+
+@dataclass(slots=True)
+class RunResult:
+    """What a run came to. ``reused`` units were there already; ``failures`` are the first reasons of failed ones."""
+
+    run: str
+    out: Path
+    done: int = 0
+    reused: int = 0
+    failed: int = 0
+    passes: Passes = Passes()
+    seconds: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.failed else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan and the folder it will fill."""
+
+    plan: Plan
+    folder: RunFolder
+    identity: Mapping[str, Any]
+
+
+def prepare(settings: Settings, registry: Registry, on_step: Callable[[str], None] | None = None) -> Prepared:
+    """Make the plan and find its folder; nothing is written.
+
+    A folder named with ``--out`` that holds a run gives the places where its shards were cut.
+    """
+    cuts: Mapping[str, Sequence[int]] = {}
+    if settings.out and (existing := RunFolder(settings.out)).exists():
+        cuts = existing.run_file().get("record", {}).get("cuts", {})
+    plan = make_plan(settings, registry, cuts=cuts, on_step=on_step)
+    identity = folder_identity(plan)
+    wanted = [[p.name for p in group] for group in (plan.models, plan.explainers, plan.metrics)]
+    out = settings.out or str(Path("xaibench-runs") / digest([identity, wanted, settings.repeats])[:12])
+    return Prepared(plan, RunFolder(out), identity)
+
+
+def execute(
+    prepared: Prepared,
+    registry: Registry,
+    *,
+    rerun: str = "missing",
+    replace: bool = False,
+    fail_fast: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Do what is left of the plan and commit every unit as it finishes.
+
+    Parameters
+    ----------
+    rerun: ``missing`` (units without a row), ``failed`` (those too) or ``all``.
+    replace: move results that the plan contradicts to ``superseded/`` instead of refusing.
+    fail_fast: stop at the first failed unit.
+    """
+    plan, folder = prepared.plan, prepared.folder
+    run = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    with folder.writing():
+        setup = Setup(
+            run=run, plugins=plan.settings.plugin, without=plan.settings.no_plugin, runtime=plan.runtime,
+            batch_size=plan.settings.batch_size, seed=plan.settings.seed, target=plan.settings.target,
+            staging=str(folder.staging),
+        )  # fmt: skip
+        units = Units(plan, setup, keep_maps(plan))
+        _settle(prepared, units, replace)
+        folder.add_table("runs", run, run_row(plan, run, sys.argv))
+        folder.add_table("components", run, component_rows(plan, run))
+        driver = _Driver(prepared, registry, units, progress or Silent(), fail_fast)
+        return driver.drive(rerun)
+
+
+def _settle(prepared: Prepared, units: Units, replace: bool) -> None:
+    """Make the folder the plan's: refuse or move what contradicts it, then write ``run.toml``."""
+    folder, plan = prepared.folder, prepared.plan
+    record: dict[str, Any] = {}
+    if folder.exists():
+        record = folder.run_file().get("record", {})
+        changed = refuse_changes(record, prepared.identity, plan)
+        if changed and not replace:
+            raise StoreError(
+                f"{folder.path} holds another run: {changed}",
+                "choose another --out, or --replace to move the old results to superseded/",
+            )
+        if changed:
+            folder.supersede(sorted(folder.done()))
+            record = {}
+    folder.write_text("run.toml", run_toml(plan, prepared.identity, record, sorted(units.keys())))
+
+
+def keep_maps(plan: Plan) -> bool:
+    """Whether maps are kept: as told, or while they are estimated to take under 2 GiB."""
+    if plan.settings.maps != "auto":
+        return plan.settings.maps == "keep"
+    return map_bytes(plan) < _KEEP_MAPS_BELOW
+
+
+def map_bytes(plan: Plan) -> int:
+    """Estimated size of all maps: two bytes a pixel, one map a sample and draw."""
+    total = 0
+    for cell in plan.cells:
+        if cell.metric is None and not cell.reason:
+            explainer = plan.explainer(cell.explainer)
+            dataset = next(d for d in plan.datasets if d.name == cell.dataset)
+            model = next(m for m in plan.models if m.name == cell.model)
+            height, width = model.members[0].facts.input_size
+            total += 2 * height * width * explainer.draws * explainer.repeats * len(dataset.survey.samples)
+    return total
+
+
+class _Driver:
+    """Hands tasks to the executor and commits what comes back: the one writer of the folder."""
+
+    def __init__(
+        self, prepared: Prepared, registry: Registry, units: Units, progress: Progress, fail_fast: bool
+    ) -> None:
+        self.plan, self.folder, self.units = prepared.plan, prepared.folder, units
+        self.registry, self.progress, self.fail_fast = registry, progress, fail_fast
+        self.result = RunResult(units.setup.run, prepared.folder.path)
+        self._clean: dict[tuple[str, str, str], Clean] = {}
+
+    def drive(self, rerun: str) -> RunResult:
+        began = datetime.now(UTC)
+        done = self._done(rerun)
+        planned = self.units.keys()
+        self.result.reused = len(planned & done)
+        self._commit_absent(done)
+        self._stage("predict", list(self.units.predict_tasks(done)))
+        self._stage("explain", list(self.units.explain_tasks(done, self.clean, self._maps)))
+        self._stage("sets", list(self.units.set_tasks(done, self.clean, self._maps)))
+        self.result.seconds = (datetime.now(UTC) - began).total_seconds()
+        return self.result
+
+    def _done(self, rerun: str) -> set[str]:
+        if rerun == "all":
+            return set()
+        done = self.folder.done()
+        return done - self.folder.failed() if rerun == "failed" else done
+
+    def clean(self, member: PlannedMember, dataset: PlannedDataset) -> Clean:
+        """Class probabilities by sample, from the store; None where the prediction failed."""
+        key = (member.ref.model, member.ref.member, dataset.name)
+        if key not in self._clean:
+            keys = [self.units.predict_key(member, dataset, a, b) for a, b in dataset.shards]
+            table = self.folder.table("predictions", columns=["sample", "probabilities"], keys=keys).to_pydict()
+            self._clean[key] = {
+                s: tuple(p) or None for s, p in zip(table["sample"], table["probabilities"], strict=True)
+            }
+        return self._clean[key]
+
+    def _maps(self, key: str) -> Path | None:
+        file = self.folder.file("maps", key)
+        return file if file.exists() else None
+
+    def _commit_absent(self, done: set[str]) -> None:
+        """One unit of rows for the cells of an explainer that cannot run."""
+        from xaibench.failures import absent_result
+
+        for key, cells in self.units.absent():
+            if key not in done:
+                self._commit(absent_result(self.plan, self.units.setup, key, cells))
+
+    # ---- carrying out ----
+
+    def _stage(self, name: str, tasks: list[Task]) -> None:
+        if not tasks or (self.fail_fast and self.result.failed):
+            return
+        passes = expected_passes(self.plan, name, tasks)
+        self.progress.stage(name, len(tasks), passes)
+        for _, results in self._run(tasks):
+            for result in results:
+                self._commit(result)
+                if self.fail_fast and result.status == "failed":
+                    return
+
+    def _run(self, tasks: list[Task]) -> Iterator[tuple[Task, Iterable[UnitResult]]]:
+        settings = self.plan.settings
+        values = components.parse_overrides(settings.parameter).get(("executor", settings.executor), {})
+        jobs = {"jobs": settings.jobs} if settings.executor == "local" or settings.jobs > 1 else {}
+        executor = components.use(self.registry, "executor", settings.executor, {**jobs, **values}).instance
+        here = getattr(executor.parameters, "jobs", 0) == 1
+        call: Callable[[Any], Any] = self._perform_here() if here else perform
+        try:
+            for task, outcome in executor.run(tasks, call):
+                if isinstance(outcome, Lost):
+                    yield task, failed_results(self.plan, task, None, outcome.reason)
+                else:
+                    yield task, outcome if here else self._counted(outcome)
+        finally:
+            executor.close()
+
+    def _counted(self, results: Sequence[UnitResult]) -> Sequence[UnitResult]:
+        for result in results:
+            self.progress.advance(result.passes.forward)
+        return results
+
+    def _perform_here(self) -> Callable[[Task], Iterator[UnitResult]]:
+        workbench = Workbench(self.units.setup, self.registry)
+        workbench.keep = max(1, len(self.plan.detectors))
+        workbench.on_passes = self.progress.advance
+        for ref, detector in self.plan.detectors.items():
+            workbench.offer(ref, detector)
+
+        def call(task: Task) -> Iterator[UnitResult]:
+            finished: set[str] = set()
+            try:
+                for result in carry_out(workbench, task):
+                    finished.add(result.key)
+                    yield result
+            except StoreError:
+                raise
+            except Exception as error:
+                lost = failed_results(self.plan, task, error, "")
+                yield from (r for r in lost if r.key not in finished)
+
+        return call
+
+    # ---- committing ----
+
+    def _commit(self, result: UnitResult) -> None:
+        attempts = self.folder.attempts(result.key) + 1
+        if result.kind in ("set-score", "not-applicable"):
+            self._supersede_older(result)
+        self.folder.add_unit(
+            result.key, unit_row(self.units.setup.run, result, attempts), dict(result.tables), dict(result.staged)
+        )
+        self.result.done += 1
+        self.result.passes += result.passes
+        if result.status == "failed":
+            self.result.failed += 1
+            what = " / ".join(x for x in (result.explainer, result.metric) if x) or result.kind
+            self.result.failures.append(f"{what}: {result.error or result.reason}")
+        self.progress.unit(result)
+
+    def _supersede_older(self, result: UnitResult) -> None:
+        """A value of a whole set replaces the one over fewer samples."""
+        same = ("kind", "model", "member", "dataset", "explainer", "metric")
+        rows = self.folder.table("units").to_pylist()
+        old = [r["unit"] for r in rows if all(r[c] == getattr(result, c) for c in same) and r["unit"] != result.key]
+        self.folder.supersede(old)
+
+
+def expected_passes(plan: Plan, stage: str, tasks: Sequence[Task]) -> int:
+    """Forward passes of a stage, for the progress bar; exact on a fresh run, an upper bound on a resumed one."""
+    if stage == "predict":
+        return sum(len(t.shard.samples) for t in tasks if isinstance(t, PredictTask))
+    if stage == "explain":
+        return sum(c.passes.forward for c in plan.cells if not c.reason)
+    return 0

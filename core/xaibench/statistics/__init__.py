@@ -1,0 +1,33 @@
+"""The statistics of a run, as pure functions on one value a sample.
+
+Samples that share source material are no independent evidence, so every interval resamples *groups* of
+samples (:mod:`~xaibench.statistics.bootstrap`). Explainers are compared and ranked on the samples that all of
+them have (:mod:`~xaibench.statistics.paired`, :mod:`~xaibench.statistics.ranking`). Nothing here depends on
+the order of rows.
+"""
+
+from __future__ import annotations
+
+from xaibench.statistics.auc import auc_interval, roc_auc
+from xaibench.statistics.bootstrap import MINIMUM_GROUPS, RESAMPLES, SEED, Estimate, mean_interval
+from xaibench.statistics.paired import Difference, holm, paired_difference
+from xaibench.statistics.ranking import Rank, Ranking, rank_explainers
+from xaibench.statistics.values import Values, common_samples
+
+__all__ = [
+    "MINIMUM_GROUPS",
+    "RESAMPLES",
+    "SEED",
+    "Difference",
+    "Estimate",
+    "Rank",
+    "Ranking",
+    "Values",
+    "auc_interval",
+    "common_samples",
+    "holm",
+    "mean_interval",
+    "paired_difference",
+    "rank_explainers",
+    "roc_auc",
+]

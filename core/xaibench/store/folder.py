@@ -1,0 +1,181 @@
+"""One run's folder: its lock, what is done in it, how results enter it and how tables are read from it."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from xaibench.errors import StoreError
+from xaibench.store.writer import commit, stage, stage_text, write_error
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DATA_TABLES = ("predictions", "scores", "curves", "maps", "artefacts")
+FOLDERS = (*DATA_TABLES, "units", "runs", "components")
+
+
+class RunFolder:
+    """A run's folder. Reading needs no lock; writing happens inside :meth:`writing`."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.staging = self.path / ".staging"
+
+    def exists(self) -> bool:
+        return (self.path / "run.toml").is_file()
+
+    # ---- writing ----
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the folder for this process alone; another writer is refused, naming this one.
+
+        Makes the folders, empties the staging area and removes tables whose unit was never finished.
+        """
+        try:
+            self.staging.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
+        except OSError as error:
+            raise StoreError(
+                f"cannot write to {self.path}: {error.strerror}", "choose another folder with --out"
+            ) from error
+        with lock:
+            self._take(lock)
+            try:
+                self._prepare()
+                yield
+            finally:
+                lock.truncate(0)
+
+    def _take(self, lock: IO[str]) -> None:
+        try:
+            _lock(lock)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            raise StoreError(
+                f"{self.path} is being written by {holder}", "wait for it, or give this run another --out"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()}")
+        lock.flush()
+
+    def _prepare(self) -> None:
+        try:
+            for name in FOLDERS:
+                (self.path / name).mkdir(exist_ok=True)
+            for leftover in self.staging.iterdir():
+                leftover.unlink()
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        finished = self.done()
+        for table in DATA_TABLES:
+            for file in (self.path / table).glob("*.parquet"):
+                if file.stem not in finished:
+                    file.unlink()
+
+    def add_unit(self, key: str, unit: pa.Table, tables: dict[str, pa.Table], staged: dict[str, str]) -> None:
+        """Commit a unit: its tables first, its row in ``units`` last, so that a unit row means all is there."""
+        files = [(stage(table, self.staging, key), self.file(name, key)) for name, table in tables.items()]
+        files += [(Path(path), self.file(name, key)) for name, path in staged.items()]
+        files.append((stage(unit, self.staging, key), self.file("units", key)))
+        for source, final in files:
+            commit(source, final)
+
+    def add_table(self, table: str, name: str, rows: pa.Table) -> None:
+        """Commit a file of a table that belongs to no unit (``runs``, ``components``)."""
+        commit(stage(rows, self.staging, name), self.file(table, name))
+
+    def write_text(self, name: str, text: str) -> None:
+        commit(stage_text(text, self.staging, name), self.path / name)
+
+    def supersede(self, keys: Iterable[str]) -> None:
+        """Move the files of these units to ``superseded/``, the unit row first, so that none is half there."""
+        for key in keys:
+            for table in ("units", *DATA_TABLES):
+                file = self.file(table, key)
+                if file.exists():
+                    target = self.path / "superseded" / table
+                    target.mkdir(parents=True, exist_ok=True)
+                    commit(file, target / file.name)
+
+    # ---- reading ----
+
+    def file(self, table: str, key: str) -> Path:
+        return self.path / table / f"{key}.parquet"
+
+    def done(self) -> set[str]:
+        """Keys of the units that have a row, whatever their status."""
+        folder = self.path / "units"
+        return {f.stem for f in folder.glob("*.parquet")} if folder.is_dir() else set()
+
+    def failed(self) -> set[str]:
+        """Keys of the units whose last attempt failed."""
+        units = self.table("units", columns=["unit", "status"])
+        return {u for u, s in zip(*units.to_pydict().values(), strict=True) if s == "failed"}
+
+    def attempts(self, key: str) -> int:
+        """How often a unit was tried."""
+        import pyarrow.parquet as pq
+
+        file = self.file("units", key)
+        return int(pq.read_table(file, columns=["attempts"])["attempts"][0].as_py()) if file.exists() else 0
+
+    def table(self, name: str, columns: list[str] | None = None, keys: Iterable[str] | None = None) -> pa.Table:
+        """All rows of a table, or those of some units, in the order of the file names."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from xaibench.store.schema import TABLES
+
+        schema = TABLES[name]
+        folder = self.path / name
+        files = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
+        if keys is not None:
+            wanted = set(keys)
+            files = [f for f in files if f.stem in wanted]
+        self._check_version(files[:1])
+        parts = [pq.read_table(f, columns=columns, schema=None if columns else schema) for f in files]
+        if not parts:
+            return schema.empty_table() if columns is None else schema.empty_table().select(columns)
+        return pa.concat_tables([p.replace_schema_metadata(None) for p in parts])
+
+    def _check_version(self, files: list[Path]) -> None:
+        import pyarrow.parquet as pq
+
+        from xaibench.store.schema import SCHEMA_VERSION
+
+        for file in files:
+            text = (pq.read_schema(file).metadata or {}).get(b"xaibench.schema", b"").decode()
+            version = int(text.partition("/")[2] or 0)
+            if version > SCHEMA_VERSION:
+                raise StoreError(
+                    f"{file} was written by a newer xaibench (schema {version}, this one reads {SCHEMA_VERSION})",
+                    "update xaibench",
+                )
+
+    def run_file(self) -> dict[str, Any]:
+        """The contents of ``run.toml``. Raises :class:`StoreError` where the folder is no run."""
+        try:
+            return tomllib.loads((self.path / "run.toml").read_text(encoding="utf-8"))
+        except OSError:
+            raise StoreError(f"{self.path} is no run: it holds no run.toml", "give the folder of a run") from None
+        except tomllib.TOMLDecodeError as error:
+            raise StoreError(f"{self.path / 'run.toml'} is broken: {error}", "restore it, or use another --out") from None
+
+
+def _lock(file: IO[str]) -> None:
+    """Take an exclusive lock that the system drops when the process ends, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,145 @@
+"""The tables of a run: Arrow schemas with the meaning of every column, and their version."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+SCHEMA_VERSION: Final = 1
+
+_TEXT: dict[str, str] = {
+    "run": "id of the invocation that wrote the row",
+    "unit": "key of the unit that produced the row: digest of everything that can change it",
+    "model": "name of the detector or family",
+    "member": "training run within the family",
+    "dataset": "dataset, distribution/name[:key=value,...]",
+    "sample": "sample id; empty for values of a whole set or cell",
+    "group": "statistical cluster of the sample",
+    "cross_group": "second crossed factor (donor), where one cluster would hold more than a fifth of the samples",
+    "label": "real or fake",
+    "method": "manipulation method; null when real",
+    "prediction": "class the detector predicts on the untouched picture",
+    "explainer": "distribution/name[:key=value,...], defaults left out",
+    "target": "class explained",
+    "metric": "distribution/name[:key=value,...], defaults left out",
+    "score": "name of the score within the metric",
+    "item": "tells apart several values of one score: k, run pair, axis, level",
+    "scope": "what one value covers: sample, detector or family",
+    "better": "direction in which the score improves: higher, lower or none",
+    "status": "ok, undefined, not_applicable, failed or skipped",
+    "reason": "why the status is not ok; null when ok",
+    "view": "name of the change under which the picture was shown; empty for none",
+    "error": "exception of the last attempt; null when none",
+    "trace": "traceback of the last attempt; null when none",
+    "device": "device the unit ran on",
+    "kind": "kind of the component or unit",
+    "digest": "sha256 identifying content",
+}
+
+
+def _field(name: str, kind: pa.DataType, description: str = "", unit: str = "", nullable: bool = False) -> pa.Field:
+    metadata = {"description": description or _TEXT[name]}
+    if unit:
+        metadata["unit"] = unit
+    return pa.field(name, kind, nullable=nullable, metadata=metadata)
+
+
+def _text(name: str, nullable: bool = False) -> pa.Field:
+    return _field(name, pa.string(), nullable=nullable)
+
+
+def _schema(name: str, fields: list[pa.Field]) -> pa.Schema:
+    return pa.schema(fields, metadata={"xaibench.schema": f"{name}/{SCHEMA_VERSION}"})
+
+
+_KEYS = [_text("run"), _text("unit"), _text("model"), _text("member"), _text("dataset"), _text("sample")]
+_SAMPLE = [_text("group"), _text("cross_group", True), _text("label"), _text("method", True)]
+
+PREDICTIONS: Final = _schema("predictions", [
+    *_KEYS, *_SAMPLE,
+    _field("probabilities", pa.list_(pa.float32()), "class probabilities in the order of `classes`", "probability"),
+    _field("classes", pa.list_(pa.string()), "class names"),
+    _field("p_fake", pa.float32(), "1 - P(real)", "probability", True),
+    _text("prediction"),
+    _field("verdict", pa.string(), "fake when p_fake >= the card's threshold, else real"),
+    _field("correct", pa.bool_(), "verdict equals label", nullable=True),
+    _text("status"), _text("reason", True),
+])  # fmt: skip
+
+SCORES: Final = _schema("scores", [
+    *_KEYS, *_SAMPLE, _text("prediction", True), _text("explainer"), _text("target", True), _text("metric"),
+    _text("score"), _text("item"), _text("scope"),
+    _field("definition", pa.int16(), "version of the score's definition"),
+    _field("value", pa.float64(), "the value; null unless ok", nullable=True),
+    _text("better"), _text("status"), _text("reason", True),
+    _field("seed", pa.int64(), "seed of the run"),
+    _field("repeat", pa.int32(), "repeat, counting the draws of explainers that draw several maps"),
+])  # fmt: skip
+
+CURVES: Final = _schema("curves", [
+    *_KEYS, *_SAMPLE, _text("explainer"), _text("metric"),
+    _field("curve", pa.string(), "name of the curve"), _text("item"),
+    _field("repeat", pa.int32(), "repeat"),
+    _field("point", pa.int32(), "index of the point along the curve"),
+    _field("x", pa.float64(), "abscissa: see the metric"), _field("y", pa.float64(), "ordinate: see the metric"),
+])  # fmt: skip
+
+MAPS: Final = _schema("maps", [
+    *_KEYS, _text("view"), _text("explainer"), _text("target", True),
+    _field("repeat", pa.int32(), "repeat"),
+    _field("height", pa.int32(), "rows of the map", "pixel"), _field("width", pa.int32(), "columns", "pixel"),
+    _field("scale", pa.float32(), "multiply the stored values by this", nullable=True),
+    _field("map", pa.binary(), "row-major little-endian float16 values in [-1, 1]; null unless ok", nullable=True),
+    _field("native_height", pa.int32(), "rows before upsampling", "pixel", True),
+    _field("native_width", pa.int32(), "columns before upsampling", "pixel", True),
+    _field("native_scale", pa.float32(), "multiply the stored native values by this", nullable=True),
+    _field("native_map", pa.binary(), "the map before upsampling, stored as `map`", nullable=True),
+    _field("segment_weights", pa.list_(pa.float32()), "weights of segments, where the method has them", nullable=True),
+    _field("forward", pa.int64(), "pictures forwarded for this map", "pass"),
+    _field("backward", pa.int64(), "pictures differentiated for this map", "pass"),
+    _text("status"), _text("reason", True),
+])  # fmt: skip
+
+UNITS: Final = _schema("units", [
+    _text("run"), _text("unit"),
+    _field("kind", pa.string(), "predict, explain, score or set-score"),
+    _text("model"), _text("member"), _text("dataset"),
+    _field("explainer", pa.string(), "explainer; null for predictions", nullable=True),
+    _field("metric", pa.string(), "metric; null for predictions and explanations", nullable=True),
+    _field("start", pa.int64(), "first sample of the shard in the run's order", "sample"),
+    _field("stop", pa.int64(), "one past the last sample of the shard", "sample"),
+    _text("status"), _text("reason", True),
+    _field("attempts", pa.int32(), "times the unit was tried"),
+    _field("seconds", pa.float64(), "wall time", "s"),
+    _field("forward", pa.int64(), "pictures forwarded, padding not counted", "pass"),
+    _field("backward", pa.int64(), "pictures differentiated, padding not counted", "pass"),
+    _field("peak_memory", pa.int64(), "peak resident memory of the process so far", "byte"),
+    _text("device"), _text("error", True), _text("trace", True),
+])  # fmt: skip
+
+RUNS: Final = _schema("runs", [
+    _text("run"),
+    _field("started", pa.timestamp("us", "UTC"), "start of the invocation"),
+    _field("command", pa.string(), "command line"),
+    _field("seed", pa.int64(), "seed"),
+    _field("plan", pa.string(), "the resolved plan as JSON"),
+    _field("plan_digest", pa.string(), "sha256 of the plan"),
+    _field("provenance", pa.string(), "versions, hardware, execution providers, git revision, as JSON"),
+])  # fmt: skip
+
+COMPONENTS: Final = _schema("components", [
+    _text("run"), _text("kind"),
+    _field("name", pa.string(), "distribution/name[:key=value,...]"),
+    _field("distribution", pa.string(), "distribution that brings it"),
+    _field("version", pa.string(), "version of the distribution"),
+    _field("component_version", pa.int32(), "version of the component's definition"),
+    _field("parameters", pa.string(), "all parameters as canonical JSON"),
+    _field("digest", pa.string(), "weights or data digest, or code digest of local code", nullable=True),
+    _field("details", pa.string(), "card, licence, providers, notes, as JSON", nullable=True),
+])  # fmt: skip
+
+TABLES: Final[dict[str, pa.Schema]] = {
+    "predictions": PREDICTIONS, "scores": SCORES, "curves": CURVES, "maps": MAPS, "units": UNITS,
+    "runs": RUNS, "components": COMPONENTS,
+}  # fmt: skip

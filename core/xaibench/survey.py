@@ -1,0 +1,167 @@
+"""Which samples a run evaluates, in which order, and what their pictures are.
+
+The order is seeded and does not depend on ``--limit``, so that a limit takes a prefix: groups are shuffled, then dealt
+round by round, one fake of the group's next method with its real counterpart beside it, so that every prefix holds
+labels, methods and groups in balance.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from xaibench.contracts import Dataset, Problem, Sample
+from xaibench.errors import NothingToEvaluate, UnreadablePicture, UsageError
+from xaibench.streams import Streams
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The samples of a run.
+
+    ``samples``: in evaluation order. ``auxiliary``: real counterparts outside them, by id, shown but never scored.
+    ``digests``: of the native pictures of both. ``problems``: files left out. ``available``: samples before the limit
+    (those after the last one looked at are not decoded).
+    """
+
+    samples: tuple[Sample, ...]
+    auxiliary: Mapping[str, Sample]
+    digests: Mapping[str, str]
+    problems: tuple[Problem, ...]
+    available: int
+
+    def find(self, sample_id: str) -> Sample | None:
+        return self.by_id().get(sample_id)
+
+    def by_id(self) -> dict[str, Sample]:
+        return {**{s.id: s for s in self.samples}, **self.auxiliary}
+
+
+def select(samples: Sequence[Sample], split: str | None, methods: Sequence[str]) -> list[Sample]:
+    """Samples of a split, and of fakes only those of the methods named; a name that matches nothing is refused."""
+    splits = sorted({s.split for s in samples if s.split})
+    if split is not None and split not in splits:
+        raise UsageError(f"no split '{split}' in the dataset", f"splits: {', '.join(splits) or 'none'}")
+    known = sorted({s.method for s in samples if s.method})
+    wrong = [m for m in methods if m not in known]
+    if wrong:
+        raise UsageError(f"no manipulation method '{wrong[0]}' in the dataset", f"methods: {', '.join(known) or 'none'}")
+    chosen = [s for s in samples if split is None or s.split == split]
+    return [s for s in chosen if s.label == "real" or not methods or s.method in methods]
+
+
+def order(samples: Sequence[Sample], seed: int) -> list[Sample]:
+    """The seeded evaluation order: see the module's text."""
+    groups: dict[str, list[Sample]] = defaultdict(list)
+    for sample in sorted(samples, key=lambda s: s.id):
+        groups[sample.group].append(sample)
+    names = sorted(groups)
+    Streams(("order", str(seed))).numpy().shuffle(names)
+    methods = sorted({s.method or "" for s in samples if s.label == "fake"})
+    hands = [_hand(groups[name], methods[i % len(methods) :] + methods[: i % len(methods)] if methods else [])
+             for i, name in enumerate(names)]  # fmt: skip
+    return [sample for packet in _deal(hands) for sample in packet]
+
+
+def _hand(samples: Sequence[Sample], methods: Sequence[str]) -> Iterator[list[Sample]]:
+    """One group's packets: a fake and its real counterpart while that is still in hand; then reals left over."""
+    reals = {s.id: s for s in samples if s.label == "real"}
+    by_method: dict[str, list[Sample]] = defaultdict(list)
+    for s in samples:
+        if s.label == "fake":
+            by_method[s.method or ""].append(s)
+    while any(by_method.values()):
+        for method in methods:
+            if by_method[method]:
+                fake = by_method[method].pop(0)
+                real = reals.pop(fake.pair, None) if fake.pair else None
+                yield [real, fake] if real else [fake]
+    for real in reals.values():
+        yield [real]
+
+
+def _deal(hands: Sequence[Iterator[list[Sample]]]) -> Iterator[list[Sample]]:
+    alive = list(hands)
+    while alive:
+        still = []
+        for hand in alive:
+            packet = next(hand, None)
+            if packet is not None:
+                yield packet
+                still.append(hand)
+        alive = still
+
+
+def survey(
+    dataset: Dataset,
+    name: str,
+    *,
+    seed: int,
+    split: str | None = None,
+    methods: Sequence[str] = (),
+    limit: int | None = None,
+    on_sample: Callable[[int], None] | None = None,
+) -> Survey:
+    """Choose, order and decode the samples; broken files are left out by name.
+
+    Raises :class:`NothingToEvaluate` when no sample, or no fake, is left.
+    """
+    from xaibench.pictures import check_native, digest_native
+
+    listed = select(dataset.samples(), split, methods)
+    everything = {s.id: s for s in dataset.samples()}
+    problems = list(dataset.problems())
+    digests: dict[str, str] = {}
+    broken: set[str] = set()
+
+    def look(sample: Sample) -> bool:
+        if sample.id not in digests and sample.id not in broken:
+            try:
+                native = dataset.read(sample)
+                check_native(native, sample)
+                digests[sample.id] = digest_native(native)
+            except UnreadablePicture as error:
+                broken.add(sample.id)
+                problems.append(Problem(sample.id, error.what))
+        return sample.id in digests
+
+    chosen: list[Sample] = []
+    auxiliary: dict[str, Sample] = {}
+    for sample in order(listed, seed):
+        if limit is not None and len(chosen) >= limit:
+            break
+        if not look(sample):
+            continue
+        pair = everything.get(sample.pair) if sample.pair else None
+        if pair is None or not look(pair):
+            sample = replace(sample, pair=None)
+        else:
+            auxiliary[pair.id] = pair
+        chosen.append(sample)
+        if on_sample:
+            on_sample(len(chosen))
+    _refuse_empty(name, chosen, listed, problems)
+    inside = {s.id for s in chosen}
+    outside = {i: s for i, s in auxiliary.items() if i not in inside}
+    return Survey(tuple(chosen), outside, digests, tuple(problems), len(listed))
+
+
+def _refuse_empty(
+    name: str, chosen: Sequence[Sample], listed: Sequence[Sample], problems: Sequence[Problem]
+) -> None:
+    if not chosen:
+        first = f"; first problem: {problems[0].file}: {problems[0].reason}" if problems else ""
+        raise NothingToEvaluate(f"{name} has no readable sample ({len(listed)} listed){first}", "check the folder")
+    if all(s.label == "real" for s in listed):
+        raise NothingToEvaluate(
+            f"{name} holds real pictures only: no explanation of a fake can be judged",
+            "add manipulated pictures (label fake)",
+        )
+
+
+def slices(count: int, size: int, cuts: Sequence[int] = ()) -> list[tuple[int, int]]:
+    """Shards as fixed slices: cut at every multiple of ``size`` and at earlier limits, so that a raised limit only
+    adds shards. ``slices(10, 4, [6])`` -> (0,4) (4,6) (6,8) (8,10)."""
+    points = sorted({*range(0, count, size), *(c for c in cuts if 0 < c < count), count})
+    return [(a, b) for a, b in zip(points, points[1:], strict=False)]

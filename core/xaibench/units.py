@@ -1,0 +1,237 @@
+"""From the plan and what is done to the tasks that are left, with the key of every unit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from xaibench.components import Use
+from xaibench.contracts import Runtime
+from xaibench.identity import component_identity, digest, unit_key
+from xaibench.plan import Cell, Plan, PlannedDataset, PlannedExplainer, PlannedMember, PlannedMetric
+from xaibench.store.provenance import runtime_versions
+from xaibench.tasks import ExplainTask, ExplainUnit, PredictTask, ScoreUnit, SetTask, Setup
+
+Clean = Mapping[str, tuple[float, ...] | None]
+
+
+def use_identity(use: Use) -> dict[str, Any]:
+    """All of a component that can change numbers: versions, code, every parameter, the content it reads."""
+    identity = component_identity(use.registered) | {"as": use.name, "parameters": json.loads(use.ref.parameters)}
+    content = getattr(use.instance, "content_digest", None)
+    return identity | ({"content": content()} if content else {})
+
+
+def runtime_identity(runtime: Runtime) -> dict[str, Any]:
+    """Where the numbers are made: the device's class, not its index."""
+    return {"device": runtime.device.partition(":")[0], "precision": runtime.precision,
+            "threads": runtime.threads, **runtime_versions()}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of a plan. ``setup`` goes into every task; ``keep`` says whether maps are kept."""
+
+    plan: Plan
+    setup: Setup
+    keep: bool
+
+    # ---- keys ----
+
+    @cached_property
+    def _uses(self) -> dict[str, str]:
+        explainers = {e.name: digest(use_identity(e.use)) for e in self.plan.explainers}
+        return explainers | {m.name: digest(use_identity(m.use)) for m in self.plan.metrics}
+
+    @cached_property
+    def _shards(self) -> dict[tuple[str, int, int], str]:
+        return {(d.name, a, b): shard_digest(d, a, b) for d in self.plan.datasets for a, b in d.shards}
+
+    def predict_key(self, member: PlannedMember, dataset: PlannedDataset, start: int, stop: int) -> str:
+        return unit_key({
+            "kind": "predict", "model": member.ref.model, "member": member.ref.member, "digest": member.ref.digest,
+            "batch": member.batch_size, "runtime": runtime_identity(self.plan.runtime),
+            "shard": self._shards[dataset.name, start, stop],
+        })  # fmt: skip
+
+    def explain_key(self, predict: str, explainer: PlannedExplainer, repeat: int) -> str:
+        return unit_key({
+            "kind": "explain", "on": predict, "explainer": self._uses[explainer.name], "repeat": repeat,
+            "seed": self.plan.settings.seed, "target": self.plan.settings.target,
+            "depends": [self._uses.get(d, d) for d in explainer.depends],
+        })  # fmt: skip
+
+    def score_key(self, explain: str, metric: PlannedMetric) -> str:
+        return unit_key({"kind": "score", "on": explain, "metric": self._uses[metric.name]})
+
+    def set_key(self, explains: Sequence[str], metric: PlannedMetric) -> str:
+        return unit_key({"kind": "set-score", "on": list(explains), "metric": self._uses[metric.name]})
+
+    def absent_key(self, cells: Sequence[Cell]) -> str:
+        return unit_key({"kind": "not-applicable", "cells": [asdict(c) for c in cells]})
+
+    # ---- tasks ----
+
+    def members(self) -> Iterator[PlannedMember]:
+        """Members that maps are drawn for, in order."""
+        wanted = {(c.model, c.member) for c in self.plan.cells if c.metric is None}
+        for model in self.plan.models:
+            yield from (m for m in model.members if (model.name, m.ref.member) in wanted)
+
+    def predict_tasks(self, done: set[str]) -> Iterator[PredictTask]:
+        for member in self.members():
+            for dataset in self.plan.datasets:
+                for start, stop in dataset.shards:
+                    key = self.predict_key(member, dataset, start, stop)
+                    if key not in done:
+                        yield PredictTask(
+                            setup=self._setup(member), detector=member.ref, shard=dataset.shard(start, stop), key=key
+                        )
+
+    def predict_keys(self) -> Iterator[str]:
+        for member in self.members():
+            for dataset in self.plan.datasets:
+                yield from (self.predict_key(member, dataset, a, b) for a, b in dataset.shards)
+
+    def explain_tasks(
+        self, done: set[str], clean: Callable[[PlannedMember, PlannedDataset], Clean], maps: Callable[[str], Path | None]
+    ) -> Iterator[ExplainTask]:
+        """Tasks for what is not done. Explainers that ask for each other's maps share a task, the asked one first."""
+        for member in self.members():
+            for dataset in self.plan.datasets:
+                known = clean(member, dataset)
+                for start, stop in dataset.shards:
+                    shard = dataset.shard(start, stop)
+                    for repeat, group in self._groups():
+                        units = [self._unit(member, dataset, start, stop, e, repeat, done, maps) for e in group]
+                        if any(u.commit or u.scores for u in units if u):
+                            yield ExplainTask(
+                                setup=self._setup(member), detector=member.ref, shard=shard,
+                                clean=tuple(known[s.id] for s in shard.samples),
+                                units=tuple(u for u in units if u),
+                            )  # fmt: skip
+
+    def set_tasks(
+        self, done: set[str], clean: Callable[[PlannedMember, PlannedDataset], Clean], maps: Callable[[str], Path | None]
+    ) -> Iterator[SetTask]:
+        """One task for every metric of scope detector or family on one explainer's maps."""
+        for cell in self.plan.cells:
+            metric = next((m for m in self.plan.metrics if m.name == cell.metric), None)
+            if metric is None or metric.record.scope == "sample" or cell.reason:
+                continue
+            explainer = self.plan.explainer(cell.explainer)
+            dataset = next(d for d in self.plan.datasets if d.name == cell.dataset)
+            model = next(m for m in self.plan.models if m.name == cell.model)
+            members = [m for m in model.members if cell.member in ("", m.ref.member)]
+            for repeat in range(explainer.repeats):
+                keys = [self.explain_key(self.predict_key(m, dataset, a, b), explainer, repeat)
+                        for m in members for a, b in dataset.shards]  # fmt: skip
+                key = self.set_key(keys, metric)
+                if key not in done:
+                    parts = tuple(
+                        tuple(self._whole_task(m, dataset, a, b, explainer, repeat, clean(m, dataset), maps)
+                              for a, b in dataset.shards) for m in members
+                    )  # fmt: skip
+                    yield SetTask(setup=self._setup(members[0]), parts=parts, scope=metric.record.scope,
+                                  score=ScoreUnit(key=key, name=metric.name, ref=metric.use.ref),
+                                  explainer=explainer.name, repeat=repeat)  # fmt: skip
+
+    def keys(self) -> set[str]:
+        """Keys of all units that the plan asks for, those of whole sets left out."""
+        found = set(self.predict_keys())
+        for task in self.explain_tasks(set(), lambda m, d: _Unknown(), lambda key: None):
+            for unit in task.units:
+                found |= {unit.key, *(s.key for s in unit.scores)}
+        return found
+
+    def absent(self) -> Iterator[tuple[str, list[Cell]]]:
+        """Cells that cannot run, gathered by (model, dataset, explainer), with their unit's key."""
+        groups: dict[tuple[str, str, str], list[Cell]] = {}
+        for cell in self.plan.cells:
+            if cell.reason and cell.metric is not None:
+                groups.setdefault((cell.model, cell.dataset, cell.explainer), []).append(cell)
+        for cells in groups.values():
+            yield self.absent_key(cells), cells
+
+    # ---- parts ----
+
+    def _setup(self, member: PlannedMember) -> Setup:
+        from dataclasses import replace
+
+        return replace(self.setup, batch_size=member.batch_size)
+
+    def _groups(self) -> Iterator[tuple[int, list[PlannedExplainer]]]:
+        """(repeat, explainers that belong together, those asked for first)."""
+        planned = {e.name: e for e in self.plan.explainers}
+        roots = {e.name: next((d for d in e.depends if d in planned), e.name) for e in planned.values()}
+        for name, explainer in planned.items():
+            if roots[name] == name:
+                group = [explainer, *(e for e in planned.values() if roots[e.name] == name and e.name != name)]
+                for repeat in range(max(e.repeats for e in group)):
+                    yield repeat, [e for e in group if repeat < e.repeats]
+
+    def _unit(
+        self, member: PlannedMember, dataset: PlannedDataset, start: int, stop: int, explainer: PlannedExplainer,
+        repeat: int, done: set[str], maps: Callable[[str], Path | None],
+    ) -> ExplainUnit | None:  # fmt: skip
+        cells = {c.metric: c for c in self._cells[member.ref.model, member.ref.member, dataset.name, explainer.name]}
+        if None not in cells or cells[None].reason:
+            return None
+        key = self.explain_key(self.predict_key(member, dataset, start, stop), explainer, repeat)
+        stored = maps(key) if key in done else None
+        scores = tuple(
+            ScoreUnit(key=k, name=m.name, ref=m.use.ref)
+            for m in self.plan.metrics
+            if m.record.scope == "sample" and m.name in cells and not cells[m.name].reason
+            and (k := self.score_key(key, m)) not in done
+        )  # fmt: skip
+        return ExplainUnit(
+            key=key, name=explainer.name, ref=explainer.use.ref, repeat=repeat, control=explainer.record.control,
+            commit=key not in done, keep=self.keep, stored=str(stored) if stored else None, scores=scores,
+        )  # fmt: skip
+
+    def _whole_task(
+        self, member: PlannedMember, dataset: PlannedDataset, start: int, stop: int, explainer: PlannedExplainer,
+        repeat: int, known: Clean, maps: Callable[[str], Path | None],
+    ) -> ExplainTask:  # fmt: skip
+        key = self.explain_key(self.predict_key(member, dataset, start, stop), explainer, repeat)
+        stored = maps(key)
+        unit = ExplainUnit(
+            key=key, name=explainer.name, ref=explainer.use.ref, repeat=repeat, control=explainer.record.control,
+            commit=False, keep=False, stored=str(stored) if stored else None, scores=(),
+        )  # fmt: skip
+        shard = dataset.shard(start, stop)
+        return ExplainTask(setup=self._setup(member), detector=member.ref, shard=shard, units=(unit,),
+                           clean=tuple(known[s.id] for s in shard.samples))  # fmt: skip
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, str, str, str], list[Cell]]:
+        found: dict[tuple[str, str, str, str], list[Cell]] = {}
+        for cell in self.plan.cells:
+            found.setdefault((cell.model, cell.member, cell.dataset, cell.explainer), []).append(cell)
+        return _Defaulting(found)
+
+
+class _Defaulting(dict[Any, Any]):
+    def __missing__(self, key: Any) -> list[Cell]:
+        return []
+
+
+class _Unknown(dict[str, Any]):
+    """Predictions that are not known yet; keys do not depend on them."""
+
+    def __missing__(self, key: str) -> None:
+        return None
+
+
+def shard_digest(dataset: PlannedDataset, start: int, stop: int) -> str:
+    """Digest of a slice: its samples with all that is said of them, their pictures, and those of their counterparts."""
+    digests = dataset.survey.digests
+    samples = [
+        [asdict(s), digests[s.id], digests.get(s.pair or "", "")] for s in dataset.survey.samples[start:stop]
+    ]
+    return digest([dataset.name, samples])

@@ -1,0 +1,251 @@
+"""What a worker keeps at hand between tasks: the registry, opened datasets and detectors, pictures of one shard."""
+
+from __future__ import annotations
+
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from typing import Any, TypeVar
+
+from xaibench import stored_maps
+from xaibench.components import Ref, Use, resolve, use
+from xaibench.contracts import (
+    Dataset,
+    Detector,
+    Explanation,
+    ExplainRequest,
+    Picture,
+    Programme,
+    Sample,
+    View,
+)
+from xaibench.errors import ModelError
+from xaibench.identity import digest
+from xaibench.pictures import apply_view, show_picture
+from xaibench.probes import ProbeEngine, Wait
+from xaibench.registry import Registry, load_registry
+from xaibench.streams import Streams
+from xaibench.tasks import DetectorRef, Setup, Shard
+
+T = TypeVar("T")
+
+
+class Workbench:
+    """Opened components of one process. ``keep`` detectors stay loaded, least recently used first out."""
+
+    def __init__(self, setup: Setup, registry: Registry | None = None, keep: int = 1) -> None:
+        self.setup = setup
+        self.keep = keep
+        self.on_passes: Callable[[int], None] | None = None
+        self._registry = registry
+        self._detectors: OrderedDict[DetectorRef, Detector] = OrderedDict()
+        self._uses: dict[Ref, Use] = {}
+        self._bench: tuple[Any, Bench] | None = None
+        prepare_torch(setup.runtime.threads)
+
+    @cached_property
+    def registry(self) -> Registry:
+        return self._registry or load_registry(self.setup.plugins, self.setup.without)
+
+    def use(self, ref: Ref) -> Use:
+        if ref not in self._uses:
+            self._uses[ref] = resolve(self.registry, ref)
+        return self._uses[ref]
+
+    def offer(self, ref: DetectorRef, detector: Detector) -> None:
+        """Hand over a detector that is open already."""
+        self._detectors[ref] = detector
+
+    def detector(self, ref: DetectorRef) -> Detector:
+        if ref not in self._detectors:
+            detector = self.use(ref.ref).instance.open(ref.inner, self.setup.runtime)
+            if detector.facts.digest != ref.digest:
+                raise ModelError(
+                    f"detector {ref.model} {ref.member} is not the one that was planned: its digest is "
+                    f"{detector.facts.digest[:12]}, the plan's {ref.digest[:12]}",
+                    "the file changed during the run: start the run again",
+                )
+            self._detectors[ref] = detector
+        self._detectors.move_to_end(ref)
+        while len(self._detectors) > self.keep:
+            self._detectors.popitem(last=False)
+        return self._detectors[ref]
+
+
+    def bench(self, detector: Detector, shard: Shard, setup: Setup) -> Bench:
+        """The bench of this detector and shard; kept while tasks of the same shard follow, so that what they share
+        (pictures, maps, artefacts) is made once."""
+        key = (detector.facts.digest, shard, setup.batch_size)
+        if self._bench is None or self._bench[0] != key:
+            self._bench = (key, self.new_bench(detector, shard, setup))
+        return self._bench[1]
+
+    def new_bench(self, detector: Detector, shard: Shard, setup: Setup) -> Bench:
+        return Bench(
+            detector, self.use(shard.ref).instance, (*shard.samples, *shard.auxiliary), self.registry,
+            seed=setup.seed, batch_size=setup.batch_size, on_passes=self.on_passes,
+        )  # fmt: skip
+
+
+def prepare_torch(threads: int) -> None:
+    """Fix what would let two runs of the same thing differ: thread count and nondeterministic kernels."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+class Bench:
+    """One detector in front of some samples: their pictures, and the maps and artefacts that are known of them.
+
+    Parameters
+    ----------
+    detector: in front of which the samples are shown.
+    dataset: reads them.
+    samples: those that can be shown, real counterparts included.
+    registry: finds explainers that another one asks for by name.
+    seed: of every random stream.
+    batch_size: compute batch of every detector call.
+    on_passes: told the number of pictures after each call.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        dataset: Dataset,
+        samples: Iterable[Sample],
+        registry: Registry,
+        *,
+        seed: int,
+        batch_size: int,
+        on_passes: Callable[[int], None] | None = None,
+    ) -> None:
+        self.detector = detector
+        self.registry = registry
+        self.seed = seed
+        self.batch_size = batch_size
+        self.on_passes = on_passes
+        self._dataset = dataset
+        self._samples = {s.id: s for s in samples}
+        self._pictures: dict[str, Picture] = {}
+        self._known: dict[Any, Any] = {}
+        self._busy: set[Any] = set()
+
+    def engine(self) -> ProbeEngine:
+        return ProbeEngine(self.detector, self.batch_size, self.on_passes)
+
+    def picture(self, sample_id: str) -> Picture:
+        """The sample as this detector sees it. Raises :class:`UnreadablePicture` if the file broke meanwhile."""
+        if sample_id not in self._pictures:
+            sample = self._samples[sample_id]
+            self._pictures[sample_id] = show_picture(
+                self._dataset, sample, self.detector.facts, counterpart=lambda: self._counterpart(sample)
+            )
+        return self._pictures[sample_id]
+
+    def _counterpart(self, sample: Sample) -> Picture | None:
+        return self.picture(sample.pair) if sample.pair and sample.pair in self._samples else None
+
+    # ---- programmes ----
+
+    def once(self, key: Any, build: Callable[[], Any]) -> Programme[Any]:
+        """Run a programme once for all that ask for it; the others wait for the first."""
+        while key not in self._known:
+            if key in self._busy:
+                yield Wait(lambda: key not in self._busy)
+                continue
+            self._busy.add(key)
+            try:
+                result = build()
+                self._known[key] = (yield from result) if inspect.isgenerator(result) else result
+            finally:
+                self._busy.discard(key)
+        return self._known[key]
+
+    def explanation(
+        self,
+        explainer: Use,
+        picture: Picture,
+        target: int,
+        draw: int,
+        control: bool = False,
+        detector: Detector | None = None,
+    ) -> Programme[Explanation]:
+        """The stored form of one map; drawn once for all that ask for it."""
+        judge = detector or self.detector
+        key = ("map", explainer.name, picture.sample.id, picture.view, draw, target, judge.facts.digest)
+        result: Explanation = yield from self.once(
+            key, lambda: self._explain(explainer, picture, target, draw, control, judge)
+        )
+        return result
+
+    def remember(self, explainer: str, sample_id: str, target: int, draw: int, explanation: Explanation) -> None:
+        """Take a map that is known already, from the store."""
+        self._known["map", explainer, sample_id, "", draw, target, self.detector.facts.digest] = explanation
+
+    def _explain(
+        self, explainer: Use, picture: Picture, target: int, draw: int, control: bool, detector: Detector
+    ) -> Programme[Explanation]:
+        def other(spec: str) -> Programme[Explanation]:
+            asked = use(self.registry, "explainer", spec)
+            return self.explanation(asked, picture, target, draw, detector=detector)
+
+        request = ExplainRequest(
+            detector=detector,
+            picture=picture,
+            target=target,
+            streams=self.streams(explainer.name, picture, draw, detector if control else None),
+            artefacts=BenchArtefacts(self),
+            explanation_of=other,
+        )
+        result = explainer.instance.explain(request)
+        if inspect.isgenerator(result):
+            result = yield from result
+        height, width = picture.image.shape[1:]
+        return stored_maps.stored_form(stored_maps.check(result, height, width))
+
+    def streams(self, component: str, picture: Picture, repeat: int, detector: Detector | None) -> Streams:
+        judge = detector.facts.digest if detector else ""
+        return Streams.of(self.seed, repeat, component, picture.sample.id, picture.view, judge)
+
+    def explain_view(
+        self,
+        explainer: Use,
+        picture: Picture,
+        clean_target: int,
+        draw: int,
+        control: bool,
+        view: View | None = None,
+        target: int | None = None,
+        detector: Detector | None = None,
+    ) -> Programme[Explanation]:
+        """``case.explain``: the same explainer on a changed picture; the class stays the clean picture's by default."""
+        shown = picture if view is None else apply_view(picture, view)
+        chosen = clean_target if target is None else target
+        return self.explanation(explainer, shown, chosen, draw, control, detector)
+
+
+class BenchArtefacts:
+    """Artefacts of one bench: see :class:`xaibench.contracts.Artefacts`."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def get(
+        self,
+        kind: str,
+        build: Callable[[], Programme[T] | T],
+        *,
+        picture: Picture,
+        parameters: Mapping[str, object] | None = None,
+        uses_detector: bool = False,
+    ) -> Programme[T]:
+        judge = self._bench.detector.facts.digest if uses_detector else ""
+        key = digest([kind, dict(parameters or {}), judge, picture.digest, self._bench.seed])
+        return self._bench.once(("artefact", key), build)
+
+

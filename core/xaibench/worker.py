@@ -1,0 +1,41 @@
+"""Carrying out tasks, in this process or in a worker's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from xaibench.explain import draw, explain
+from xaibench.measure import measure_set
+from xaibench.predict import predict
+from xaibench.tasks import ExplainTask, PredictTask, SetTask, Task, UnitResult
+from xaibench.workbench import Workbench
+
+_WORKBENCH: list[Workbench] = []
+
+
+def perform(task: Task) -> Sequence[UnitResult]:
+    """Carry out a task in a worker process; opened components stay for the next one."""
+    if not _WORKBENCH:
+        _WORKBENCH.append(Workbench(task.setup))
+    return list(carry_out(_WORKBENCH[0], task))
+
+
+def carry_out(workbench: Workbench, task: Task) -> Iterator[UnitResult]:
+    """The results of a task's units as they finish."""
+    if isinstance(task, PredictTask):
+        yield from predict(workbench, task)
+    elif isinstance(task, ExplainTask):
+        yield from explain(workbench, task)
+    else:
+        yield _measure_whole(workbench, task)
+
+
+def _measure_whole(workbench: Workbench, task: SetTask) -> UnitResult:
+    workbench.keep = max(workbench.keep, len(task.parts))
+    drawn = []
+    for parts in task.parts:
+        for part in parts:
+            bench = workbench.new_bench(workbench.detector(part.detector), part.shard, part.setup)
+            unit = part.units[0]
+            drawn.append((bench, part, draw(bench, part, unit, workbench.use(unit.ref))))
+    return measure_set(task, drawn, workbench.use(task.score.ref))

@@ -1,0 +1,160 @@
+"""What the datasets made of files share: finding pictures, reading them, and patterns on their names."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from xaibench.contracts import Native, Problem, Sample
+from xaibench.errors import DatasetError, NothingToEvaluate
+from xaibench.image_files import PICTURE_SUFFIXES, read_landmarks, read_mask, read_picture
+from xaibench.pictures import check_native
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A sample and the files that it is read from."""
+
+    sample: Sample
+    picture: Path
+    mask: Path | None = None
+    landmarks: Path | None = None
+
+    def read(self) -> Native:
+        """Decode the files. Raises :class:`xaibench.errors.UnreadablePicture`."""
+        native = Native(
+            read_picture(self.picture),
+            read_mask(self.mask) if self.mask else None,
+            read_landmarks(self.landmarks) if self.landmarks else None,
+        )
+        check_native(native, self.sample)
+        return native
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A dataset listed: entries by id, in the order of the ids, and the files left out."""
+
+    entries: Mapping[str, Entry]
+    problems: tuple[Problem, ...]
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        return tuple(entry.sample for entry in self.entries.values())
+
+
+def listing(entries: Sequence[Entry], problems: Sequence[Problem], where: str) -> Listing:
+    """Put a listing into its stable order and refuse one that cannot be evaluated.
+
+    Raises :class:`NothingToEvaluate` without fakes and :class:`DatasetError` without real pictures.
+    """
+    labels = {entry.sample.label for entry in entries}
+    lost = f" ({len(problems)} files left out, first: {problems[0].file}: {problems[0].reason})" if problems else ""
+    if "fake" not in labels:
+        raise NothingToEvaluate(f"no fakes in {where}{lost}", "add manipulated pictures: only fakes can be judged")
+    if "real" not in labels:
+        raise DatasetError(f"no real pictures in {where}{lost}", "add real pictures: without them no AUC can be taken")
+    return Listing(
+        {entry.sample.id: entry for entry in sorted(entries, key=lambda e: e.sample.id)},
+        tuple(sorted(problems, key=lambda p: (p.file, p.reason))),
+    )
+
+
+def existing_folder(path: str, component: str) -> Path:
+    """The folder of a dataset, or :class:`DatasetError`."""
+    folder = Path(path)
+    if not path or not folder.is_dir():
+        raise DatasetError(
+            f"{component}: {path!r} is no folder" if path else f"{component} needs a folder",
+            f"write --dataset {component}:path=FOLDER",
+        )
+    return folder
+
+
+def pictures_below(folder: Path, root: Path, problems: list[Problem]) -> Iterator[tuple[str, Path]]:
+    """Pictures anywhere below ``folder`` as (name, file), sorted by name.
+
+    A name is the path relative to ``folder`` without suffix, with forward slashes, in one Unicode form. Hidden files
+    are passed over. What is no picture by its suffix, has another's name, or cannot be listed is added to
+    ``problems``, named relative to ``root``.
+    """
+    if not folder.is_dir():
+        return
+    base = portable(folder.relative_to(root).as_posix())
+    seen: dict[str, Path] = {}
+    for relative, file in sorted(_files_below(folder, "", base, frozenset(), problems)):
+        name, _, suffix = portable(relative).rpartition(".")
+        where = f"{base}/{portable(relative)}"
+        if not _is_utf8(relative):
+            problems.append(Problem(where, "its name is not UTF-8"))
+        elif f".{suffix.lower()}" not in PICTURE_SUFFIXES:
+            problems.append(Problem(where, "is no picture by its suffix"))
+        elif name in seen:
+            problems.append(Problem(where, f"has the same name as {seen[name].name}"))
+        else:
+            seen[name] = file
+    yield from sorted(seen.items())
+
+
+def _files_below(
+    folder: Path, prefix: str, base: str, above: frozenset[Path], problems: list[Problem]
+) -> Iterator[tuple[str, Path]]:
+    """Files as (relative path, file), in no order. ``above`` are the folders that this one is in."""
+    real = folder.resolve()
+    if real in above:  # a link back to a folder above would never end
+        return
+    try:
+        with os.scandir(folder) as listed:
+            entries = [(e.name, e.is_dir()) for e in listed if not _is_hidden(e.name)]
+    except OSError as error:
+        problems.append(Problem(f"{base}/{portable(prefix)}".rstrip("/"), f"cannot be listed ({error.strerror})"))
+        return
+    for name, is_folder in entries:
+        if is_folder:
+            yield from _files_below(folder / name, f"{prefix}{name}/", base, above | {real}, problems)
+        else:
+            yield f"{prefix}{name}", folder / name
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() == "thumbs.db"
+
+
+def portable(path: str) -> str:
+    """A relative path in one Unicode form, and printable."""
+    return unicodedata.normalize("NFC", path.encode("utf-8", "backslashreplace").decode())
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _compiles(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from None
+    return text
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
+"""A parameter that holds a regular expression."""
+
+
+def part_of(name: str, pattern: str, parameter: str) -> str:
+    """What ``pattern`` finds in ``name``: its bracketed parts joined, or all that it matches. No match is an error."""
+    match = re.search(pattern, name)
+    if match is None:
+        raise DatasetError(f"{parameter} {pattern!r} does not match {name!r}", "widen the pattern")
+    return "".join(part or "" for part in match.groups()) if match.re.groups else match.group()

@@ -1,0 +1,234 @@
+"""A table of pictures: ``manifest.csv`` or ``manifest.parquet``, one row a picture.
+
+=============  =====================================================================================================
+``id``         unique name of the sample
+``image``      picture file; this and all files are relative to the folder of the table and stay inside it
+``label``      ``real`` or ``fake``
+``method``     the manipulation; empty when real, ``fake`` where a fake has none
+``identity``   the person shown, the unit of the statistical groups
+``donor``      the person whose face or part was put in; joins two identities into one group
+``pair``       id of the real counterpart, aligned pixel by pixel
+``mask``       blending weights of the manipulation, as a picture
+``landmarks``  CSV of points ``x,y`` in pixels
+``split``      ``train``, ``val``, ``test`` or any other name
+=============  =====================================================================================================
+
+The first three are required. A column ``group`` or ``video`` stands in for ``identity`` where it is given; without any
+of them the counterpart is the group. Where random donors join too much, identity and donor are two crossed factors
+(:mod:`xaibench.groups`). Further columns are passed over.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import posixpath
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field
+
+from xaibench.contracts import Native, Problem, Sample
+from xaibench.errors import DatasetError
+from xaibench.groups import statistical_groups
+from xaibench.parameters import Parameters
+from xaibench_datasets.files import Entry, Listing, listing
+
+NAMES = ("manifest.csv", "manifest.parquet")
+REQUIRED = ("id", "image", "label")
+OPTIONAL = ("method", "identity", "donor", "pair", "mask", "landmarks", "split")
+GROUPING = ("group", "video", "identity")
+
+
+class ManifestParameters(Parameters):
+    """Where the table is."""
+
+    path: str = Field("", description="the table (.csv or .parquet), or the folder that holds manifest.csv or .parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row: its number as a person counts it, and its cells, ``""`` where empty."""
+
+    number: int
+    cells: Mapping[str, str]
+
+    def __getitem__(self, column: str) -> str:
+        return self.cells.get(column, "")
+
+
+class ManifestDataset:
+    """Dataset ``manifest``: a CSV or Parquet table of pictures.
+
+    A row that cannot be understood is a :class:`DatasetError` naming it; a file that is missing or lies outside the
+    folder is a problem, and only its sample (or mask, or landmarks) is left out.
+    """
+
+    Parameters = ManifestParameters
+
+    def __init__(self, parameters: ManifestParameters) -> None:
+        self.parameters = parameters
+
+    def samples(self) -> Sequence[Sample]:
+        return self._listing.samples
+
+    def read(self, sample: Sample) -> Native:
+        return self._listing.entries[sample.id].read()
+
+    def problems(self) -> Sequence[Problem]:
+        return self._listing.problems
+
+    @cached_property
+    def _listing(self) -> Listing:
+        file = _table_file(self.parameters.path)
+        rows = _checked(_read(file), file)
+        problems: list[Problem] = []
+        kept = [(row, image) for row in rows if (image := _existing(file.parent, row["image"], problems)) is not None]
+        return listing(_entries(kept, file.parent, problems), problems, str(file))
+
+
+def _table_file(path: str) -> Path:
+    place = Path(path)
+    candidates = [place / name for name in NAMES] if path and place.is_dir() else [place]
+    found = next((c for c in candidates if path and c.is_file()), None)
+    if found is None:
+        what = f"{path} holds neither {' nor '.join(NAMES)}" if len(candidates) > 1 else f"manifest: no file {path!r}"
+        raise DatasetError(what, "write --dataset manifest:path=FOLDER or path=TABLE.csv")
+    if found.suffix.lower() not in (".csv", ".parquet"):
+        raise DatasetError(f"{found} is neither .csv nor .parquet", "write the table as one of them")
+    return found
+
+
+def _read(file: Path) -> list[_Row]:
+    columns, rows = _read_csv(file) if file.suffix.lower() == ".csv" else _read_parquet(file)
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise DatasetError(
+            f"{file} has no column {missing[0]!r}", f"required: {', '.join(REQUIRED)}; optional: {', '.join(OPTIONAL)}"
+        )
+    twice = [name for name, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise DatasetError(f"{file} has two columns {twice[0]!r}", "rename one of them")
+    return rows
+
+
+def _read_csv(file: Path) -> tuple[list[str], list[_Row]]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, strict=True)
+            columns = [name.strip() for name in next(reader, [])]
+            rows = []
+            for cells in reader:
+                if len(cells) > len(columns):
+                    raise DatasetError(
+                        f"{file}, row {reader.line_num}: {len(cells)} cells for {len(columns)} columns",
+                        "put cells that hold a comma into double quotes",
+                    )
+                if any(cells):
+                    rows.append(_Row(reader.line_num, dict(zip(columns, map(str.strip, cells), strict=False))))
+            return columns, rows
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{file} cannot be read as CSV: {error}", "save it as comma-separated UTF-8") from None
+
+
+def _read_parquet(file: Path) -> tuple[list[str], list[_Row]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.ParquetFile(file).read()
+    except (OSError, pyarrow.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise DatasetError(f"{file} cannot be read as Parquet: {reason}", "write it again") from None
+    wanted = [name for name in dict.fromkeys((*REQUIRED, *OPTIONAL, *GROUPING)) if name in table.column_names]
+    if len(set(table.column_names)) < len(table.column_names):
+        return table.column_names, []
+    records = table.select(wanted).to_pylist()
+    return table.column_names, [
+        _Row(number, {name: _text(value) for name, value in record.items()}) for number, record in enumerate(records, 1)
+    ]
+
+
+def _text(value: object) -> str:
+    """A cell as text. Numbers that only became floating because of empty cells (17.0) are whole again."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else str(int(value)) if value.is_integer() else str(value)
+    return "" if value is None else str(value).strip()
+
+
+def _checked(rows: Sequence[_Row], file: Path) -> Sequence[_Row]:
+    first: dict[str, int] = {}
+    for row in rows:
+        for column in REQUIRED:
+            if not row[column]:
+                raise DatasetError(f"{file}, row {row.number}: no {column}", f"fill in the column {column!r}")
+        if row["label"] not in ("real", "fake"):
+            raise DatasetError(f"{file}, row {row.number}: label {row['label']!r}", "a label is 'real' or 'fake'")
+        if row["id"] in first:
+            raise DatasetError(
+                f"{file}, row {row.number}: id {row['id']!r} is also row {first[row['id']]}'s", "ids must be unique"
+            )
+        first[row["id"]] = row.number
+    return rows
+
+
+def _entries(kept: Sequence[tuple[_Row, Path]], root: Path, problems: list[Problem]) -> list[Entry]:
+    rows = [row for row, _ in kept]
+    by_id = {row["id"]: row for row in rows}
+    groups = statistical_groups(
+        [_identity(row, by_id) for row in rows],
+        [row["donor"] or None for row in rows],
+        [row["split"] or None for row in rows],
+    )
+    entries = []
+    for (row, image), group, cross in zip(kept, groups.group, groups.cross_group, strict=True):
+        fake = row["label"] == "fake"
+        mask = _existing(root, row["mask"], problems) if fake and row["mask"] else None
+        landmarks = _existing(root, row["landmarks"], problems) if row["landmarks"] else None
+        sample = Sample(
+            id=row["id"],
+            label="fake" if fake else "real",
+            group=group,
+            cross_group=cross,
+            method=(row["method"] or "fake") if fake else None,
+            pair=_pair(row, by_id, problems) if fake else None,
+            split=row["split"] or None,
+            has_mask=mask is not None,
+            has_landmarks=landmarks is not None,
+        )
+        entries.append(Entry(sample, image, mask, landmarks))
+    return entries
+
+
+def _identity(row: _Row, by_id: Mapping[str, _Row]) -> str:
+    given = next((row[column] for column in GROUPING if row[column]), "")
+    if given:
+        return given
+    real = by_id.get(row["pair"])
+    return (next((real[c] for c in GROUPING if real[c]), "") if real else "") or row["pair"] or row["id"]
+
+
+def _pair(row: _Row, by_id: Mapping[str, _Row], problems: list[Problem]) -> str | None:
+    if not row["pair"]:
+        return None
+    real = by_id.get(row["pair"])
+    if real is None or real["label"] != "real":
+        reason = "is not listed, or its picture is missing" if real is None else "is not a real picture"
+        problems.append(Problem(row["id"], f"its pair {row['pair']!r} {reason}"))
+        return None
+    return row["pair"]
+
+
+def _existing(root: Path, relative: str, problems: list[Problem]) -> Path | None:
+    """The file of a cell, or None with a problem where it is missing or lies outside ``root``."""
+    path = posixpath.normpath(relative.replace("\\", "/"))
+    if path.startswith(("/", "../")) or path == ".." or path[1:2] == ":":
+        problems.append(Problem(relative, "lies outside the folder of the manifest"))
+        return None
+    if not (root / path).is_file():
+        problems.append(Problem(relative, "does not exist"))
+        return None
+    return root / path

@@ -1,0 +1,48 @@
+"""Registers the built-in datasets; imports none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xaibench.plugin import DatasetRecord, hookimpl
+
+XAIBENCH_API = 1
+
+_EVERYTHING = frozenset(("mask", "pair", "landmarks"))
+
+
+@hookimpl
+def xaibench_datasets() -> Sequence[DatasetRecord]:
+    return [
+        DatasetRecord(
+            name="demo",
+            target="xaibench_datasets.demo:DemoDataset",
+            summary="Procedural faces and manipulations of one known part; nothing to download.",
+            gives=_EVERYTHING,
+        ),
+        DatasetRecord(
+            name="folder",
+            target="xaibench_datasets.folder:FolderDataset",
+            summary="A folder of real/, fake/METHOD/ and, if there are any, masks/METHOD/ and landmarks/.",
+            gives=_EVERYTHING,
+            markers=("real", "fake"),
+            precedence=30,
+        ),
+        DatasetRecord(
+            name="manifest",
+            target="xaibench_datasets.manifest:ManifestDataset",
+            summary="A CSV or Parquet table with one row a picture: id, image, label and more.",
+            gives=_EVERYTHING,
+            markers=("manifest.csv", "manifest.parquet"),
+            precedence=10,
+        ),
+        DatasetRecord(
+            name="faceforensics",
+            target="xaibench_datasets.faceforensics:FaceForensicsDataset",
+            summary="The FaceForensics++ tree after frame extraction and cropping, with masks and official splits.",
+            source="Rössler et al., FaceForensics++: Learning to Detect Manipulated Facial Images, ICCV 2019",
+            gives=frozenset(("mask", "pair")),
+            markers=("original_sequences", "manipulated_sequences"),
+            precedence=20,
+        ),
+    ]

@@ -1,0 +1,56 @@
+"""Grad-CAM: activation maps weighted by their mean gradient."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from xaibench.contracts import ExplainRequest, Explanation, Passes, PassQuery, Programme
+from xaibench.parameters import Parameters
+from xaibench.probes import LayerBackward, LayerGradients
+
+
+class GradCamParameters(Parameters):
+    """Parameters of ``gradcam``."""
+
+    layer: str | None = Field(None, description="layer to look at; none given: the detector's target layer")
+
+
+def gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """``relu(sum_k w_k A_k)``, ``w_k`` the gradient's mean over positions: ``(n, K, h, w)`` twice to ``(n, h, w)``."""
+    weights = gradients.mean(dim=(2, 3), keepdim=True)
+    return (weights * activations).sum(dim=1).relu()
+
+
+def upsample(native: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear interpolation (half-pixel centres) of ``(h, w)`` to ``size``."""
+    return F.interpolate(native[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+
+
+class GradCam:
+    """Grad-CAM (Selvaraju et al. 2017, equations 1 and 2) of the target's logit: higher = speaks for the target.
+
+    The map before upsampling is the ``native_map``. Nothing is scaled: pytorch-grad-cam and torchcam stretch to
+    [0, 1], captum leaves the rectifier out by default. A map that is zero everywhere (no position with positive
+    evidence) is ``undefined``, where other libraries give NaN or a black picture.
+    """
+
+    Parameters = GradCamParameters
+
+    def __init__(self, parameters: GradCamParameters) -> None:
+        self.parameters = parameters
+
+    def explain(self, request: ExplainRequest) -> Programme[Explanation]:
+        image = request.picture.image.to(request.detector.device)
+        reply: LayerGradients = yield LayerBackward(image[None], request.target, layer=self.parameters.layer)
+        native = gradcam(reply.activations, reply.gradients)[0].cpu()
+        if not native.isfinite().all():
+            return Explanation.none("the layer's activations or gradients are not finite")
+        if not native.any():
+            return Explanation.none("no position of the layer speaks for the class: the map is zero everywhere")
+        height, width = image.shape[1:]
+        return Explanation(map=upsample(native, (height, width)), native_map=native)
+
+    def passes(self, query: PassQuery) -> Passes:
+        return Passes(forward=1, backward=1)

@@ -1,0 +1,1 @@
+"""Explainers that change the picture and watch the score."""

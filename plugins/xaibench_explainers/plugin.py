@@ -1,0 +1,95 @@
+"""Registration of the built-in explainers and controls. Loads none of their code."""
+
+from __future__ import annotations
+
+from xaibench.plugin import ExplainerRecord, hookimpl
+
+XAIBENCH_API = 1
+
+_STANDARD = frozenset({"standard"})
+
+
+@hookimpl
+def xaibench_explainers() -> list[ExplainerRecord]:
+    """The built-in explainers, then the controls that run beside them."""
+    return [
+        ExplainerRecord(
+            name="rise",
+            target="xaibench_explainers.perturbation.rise:Rise",
+            summary="Mean of random masks weighted by the score of the masked picture.",
+            stochastic=True,
+            presets=_STANDARD,
+            source="Petsiuk, Das, Saenko: RISE, BMVC 2018, arXiv:1806.07421",
+        ),
+        ExplainerRecord(
+            name="gradcam",
+            target="xaibench_explainers.gradient.gradcam:GradCam",
+            summary="Activation maps of a layer weighted by their mean gradient, rectified.",
+            needs=frozenset({"gradients", "activations"}),
+            presets=_STANDARD,
+            source="Selvaraju et al.: Grad-CAM, ICCV 2017, arXiv:1610.02391",
+        ),
+        ExplainerRecord(
+            name="integrated-gradients",
+            target="xaibench_explainers.gradient.integrated_gradients:IntegratedGradients",
+            summary="Gradient averaged on the way from a baseline to the picture, times the difference.",
+            needs=frozenset({"gradients"}),
+            signed=True,
+            presets=_STANDARD,
+            source="Sundararajan, Taly, Yan: Axiomatic attribution, ICML 2017, arXiv:1703.01365",
+        ),
+        ExplainerRecord(
+            name="maps",
+            target="xaibench_explainers.maps:Maps",
+            summary="Maps made anywhere, also by people, one file a sample: maps:DIR.",
+            signed=True,
+            class_specific=False,
+        ),
+        *_controls(),
+    ]
+
+
+def _controls() -> list[ExplainerRecord]:
+    return [
+        ExplainerRecord(
+            name="random",
+            target="xaibench_explainers.controls:RandomMap",
+            summary="Control: random values on a coarse grid, smoothed to the picture.",
+            class_specific=False,
+            control=True,
+            stochastic=True,
+            presets=_STANDARD,
+        ),
+        ExplainerRecord(
+            name="center-prior",
+            target="xaibench_explainers.controls:CenterPrior",
+            summary="Control: a Gaussian in the middle of the picture.",
+            class_specific=False,
+            control=True,
+            presets=_STANDARD,
+        ),
+        ExplainerRecord(
+            name="edges",
+            target="xaibench_explainers.controls:Edges",
+            summary="Control: the picture's own edges.",
+            class_specific=False,
+            control=True,
+            presets=_STANDARD,
+            source="Adebayo et al.: Sanity checks for saliency maps, NeurIPS 2018, arXiv:1810.03292",
+        ),
+        ExplainerRecord(
+            name="inverse",
+            target="xaibench_explainers.controls:Inverse",
+            summary="Control: another explainer's map upside down: inverse:of=NAME.",
+            control=True,
+            presets=_STANDARD,
+        ),
+        ExplainerRecord(
+            name="mask-oracle",
+            target="xaibench_explainers.controls:MaskOracle",
+            summary="Control: the manipulation mask itself as the map.",
+            needs=frozenset({"mask"}),
+            control=True,
+            presets=_STANDARD,
+        ),
+    ]

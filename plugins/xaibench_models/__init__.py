@@ -1,0 +1,1 @@
+"""Detector adapters: ONNX files, PyTorch models, and the demo detector."""

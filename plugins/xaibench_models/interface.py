@@ -1,0 +1,252 @@
+"""What goes into a model and what comes out, settled from the card, the file and the documented defaults.
+
+Order of authority: the card (parameters, then TOML, then metadata), the file, the default. Where card and file
+contradict each other the model is refused. Every default taken becomes a line in the notes, printed before a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from xaibench.contracts import Batch, Resize
+from xaibench.errors import ModelError
+from xaibench_models.card import Activation, BatchKeys, CardKeys, Layout, ResizeKeys, Three
+from xaibench_models.outputs import Outputs, check_values, find_real, look_like_probabilities
+from xaibench_models.preprocess import Number, Preprocessing
+
+T = TypeVar("T")
+DEFAULT_THRESHOLD = 0.5
+
+
+@dataclass(slots=True)
+class Notes:
+    """Lines to print before a run, collected while a model is opened."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, line: str) -> None:
+        self.lines.append(line)
+
+    def default(self, key: str, said: T | None, default: T, shown: str) -> T:
+        """``said``, or ``default`` with a line saying so."""
+        if said is not None:
+            return said
+        self.add(f"{key}: {shown} by default (card key '{key}')")
+        return default
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileInput:
+    """What a model file says of its input; None where it does not."""
+
+    layout: Layout | None = None
+    size: tuple[int, int] | None = None
+    batch: int | None = None
+    number: Number = "float32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInput:
+    """How a model is fed."""
+
+    preprocessing: Preprocessing
+    size: tuple[int, int]
+    batch: Batch
+    resize: Resize
+
+
+def settle_input(keys: CardKeys, file: FileInput, notes: Notes) -> ModelInput:
+    """The input side. Raises :class:`ModelError` where card and file disagree or the size is unknown."""
+    uint8 = file.number == "uint8"
+    if uint8 and (keys.mean is not None or keys.std is not None):
+        raise ModelError(
+            "the file takes uint8, which leaves no room for mean and std", "take mean and std off the card"
+        )
+    if uint8:
+        notes.add("the file takes uint8: pictures are rounded to 256 levels")
+    preprocessing = Preprocessing(
+        layout=notes.default("layout", _agreed("layout", keys.layout, file.layout), "NCHW", "NCHW"),
+        colour=notes.default("colour", keys.colour, "RGB", "RGB"),
+        range=_range(keys, uint8, notes),
+        mean=_three(notes, "mean", keys.mean, 0.0, "0, nothing subtracted,") if not uint8 else (0.0,) * 3,
+        std=_three(notes, "std", keys.std, 1.0, "1, no scaling,") if not uint8 else (1.0,) * 3,
+        number=file.number,
+    )
+    size = _agreed("size", _pair(keys.size), file.size)
+    if size is None:
+        raise ModelError("the file does not say how large its input is", "add size = [HEIGHT, WIDTH] to the card")
+    resize = notes.default("resize", keys.resize, ResizeKeys.model_validate({}), "bilinear, antialiased, squashed")
+    return ModelInput(
+        preprocessing=preprocessing,
+        size=size,
+        batch=_batch(keys.batch, file.batch),
+        resize=Resize(**resize.model_dump()),
+    )
+
+
+def _range(keys: CardKeys, uint8: bool, notes: Notes) -> tuple[float, float]:
+    if not uint8:
+        return notes.default("range", keys.range, (0.0, 1.0), "[0, 1]")
+    if keys.range not in (None, (0.0, 255.0)):
+        raise ModelError("the file takes uint8, so range is [0, 255]", "take range off the card")
+    return 0.0, 255.0
+
+
+def _agreed(key: str, said: T | None, file: T | None) -> T | None:
+    if said is not None and file is not None and said != file:
+        raise ModelError(f"the card says {key} = {said}, the file {file}", f"mend or take off the card key '{key}'")
+    return file if said is None else said
+
+
+def _pair(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    return (size, size) if isinstance(size, int) else size
+
+
+def _three(notes: Notes, key: str, said: float | Three | None, default: float, shown: str) -> Three:
+    """One number a channel; a single number holds for all three."""
+    if said is None:
+        said = notes.default(key, None, default, shown)
+    return said if isinstance(said, tuple) else (said, said, said)
+
+
+def _batch(said: int | BatchKeys | None, file: int | None) -> Batch:
+    keys = said if isinstance(said, BatchKeys) else BatchKeys.model_validate({"max": said})
+    fixed = _agreed("batch.fixed", keys.fixed, file)
+    if fixed is not None:
+        return Batch(fixed=fixed)
+    return Batch(maximum=keys.max)
+
+
+# ---- outputs ----------------------------------------------------------------------------------------------------
+
+
+def settle_outputs(
+    keys: CardKeys, values: Tensor, ends_in: Literal["sigmoid", "softmax"] | None, notes: Notes
+) -> Outputs:
+    """The output side, settled with the ``(N, columns)`` values of a test batch.
+
+    Parameters
+    ----------
+    ends_in: the activation that the file's graph ends in, None where it ends otherwise or cannot be looked into.
+
+    Raises :class:`ModelError` where the meaning of the outputs is not known, or the values are not what is said.
+    """
+    columns = values.shape[1]
+    if columns == 1 and keys.high is None:
+        raise ModelError(
+            "the model has one output, and high may mean fake or real",
+            'add high = "fake" or high = "real" to the card (or as a parameter)',
+        )
+    if columns > 1 and keys.high is not None:
+        raise ModelError(
+            f"the card says high = '{keys.high}', but the model has {columns} outputs",
+            "take 'high' off and name the classes: classes = [...], real = ...",
+        )
+    classes, real = _classes(keys, columns, notes)
+    outputs = Outputs(
+        classes=classes,
+        real=real,
+        columns=columns,
+        activation=_activation(keys.activation, ends_in, values, notes),
+        high=keys.high,
+    )
+    _check_function(outputs, ends_in)
+    check_values(values, outputs)
+    return outputs
+
+
+def _classes(keys: CardKeys, columns: int, notes: Notes) -> tuple[tuple[str, ...], int]:
+    wanted = max(columns, 2)
+    if keys.classes is None and wanted > 2:
+        raise ModelError(
+            f"the model has {columns} outputs, and the card does not name them",
+            f'add classes = [{wanted} names] and real = "NAME" to the card',
+        )
+    if keys.classes is not None and len(keys.classes) != wanted:
+        raise ModelError(
+            f"the card names {len(keys.classes)} classes, but the model has "
+            f"{columns} output{'s' if columns > 1 else ', which means two classes'}",
+            f"name {wanted} classes, or another output",
+        )
+    if keys.classes is None and keys.real not in (None, "real"):
+        raise ModelError(
+            f"the card says real = '{keys.real}' without saying where it stands", 'add classes = ["…", "…"] to the card'
+        )
+    classes = notes.default("classes", keys.classes, ("real", "fake"), "real, fake")
+    real = find_real(classes, keys.real)
+    if real is None:
+        what = f"real = '{keys.real}' is none of them" if keys.real else "the card does not say which means real"
+        raise ModelError(f"classes are {', '.join(classes)}; {what}", 'add real = "NAME" with one of them')
+    return classes, real
+
+
+def _activation(
+    said: Activation | None, ends_in: Literal["sigmoid", "softmax"] | None, values: Tensor, notes: Notes
+) -> Activation:
+    if said is not None and ends_in is not None and said not in (ends_in, "probability"):
+        raise ModelError(
+            f"the card says activation = '{said}', but the output leaves a {ends_in}", "mend or take off 'activation'"
+        )
+    if said is not None or ends_in is not None:
+        return ends_in or said or "logit"
+    if look_like_probabilities(values) and values.shape[1] > 1:
+        raise ModelError(
+            "the output values sum to 1 like probabilities, but nothing says that they are",
+            'add activation = "probability" (or "logit") to the card',
+        )
+    if look_like_probabilities(values):
+        notes.add('the output lies in [0, 1] on a test batch: if it is a probability, say activation = "probability"')
+    return notes.default("activation", None, "logit", "logit")
+
+
+def _check_function(outputs: Outputs, ends_in: str | None) -> None:
+    if outputs.activation == "sigmoid" and outputs.columns > 1:
+        raise ModelError(
+            f"{outputs.columns} outputs with a sigmoid each are independent verdicts, not one distribution",
+            "give a model with one sigmoid output, or with a softmax",
+        )
+    if outputs.activation == "softmax" and outputs.columns == 1:
+        raise ModelError("a softmax over one output is always 1", "name the output that holds all classes")
+
+
+# ---- shared by the adapters -------------------------------------------------------------------------------------
+
+
+def check_pictures(source: ModelInput, device: torch.device) -> Tensor:
+    """The pictures that every model is tried on when it is opened: noise, the same each time.
+
+    ``(N, 3, H, W)``: N is the fixed batch, else 3 where the model takes so many.
+    """
+    n = source.batch.fixed or min(3, source.batch.maximum or 3)
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand((n, 3, *source.size), generator=generator).to(device)
+
+
+def digest_of(weights: str, source: ModelInput, outputs: Outputs, threshold: float, **more: object) -> str:
+    """Sha256 over the weights' digest and everything about input and output that can change a number."""
+    facts = {
+        "weights": weights,
+        "preprocessing": asdict(source.preprocessing),
+        "size": source.size,
+        "resize": asdict(source.resize),
+        "outputs": asdict(outputs),
+        "threshold": threshold,
+        **more,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def provenance(keys: CardKeys, **more: str | None) -> dict[str, str]:
+    """What the card tells of a model's origin, for ``Facts.details``; what is not known is left out.
+
+    ``label_key`` is the key to mend where real and fake turn out to be swapped.
+    """
+    rows = {**more, "licence": keys.licence, "training_data": keys.training_data}
+    rows["label_key"] = "high" if keys.high else "real"
+    return {name: text for name, text in rows.items() if text}

@@ -1,0 +1,233 @@
+"""Inner layers: catching an activation inside autograd, bringing it to a grid, and choosing the one to look at."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from xaibench.errors import ModelError
+
+LayerLayout: TypeAlias = Literal["NCHW", "NHWC", "NLC", "LNC"]
+Forward: TypeAlias = Callable[[Tensor], Tensor]
+
+_MOST_EXTRA_TOKENS = 8
+_FEWEST_TOKENS = 4
+_POOLING = (
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveMaxPool2d,
+    nn.AvgPool2d,
+    nn.MaxPool2d,
+    nn.LPPool2d,
+    nn.FractionalMaxPool2d,
+)
+
+
+# ---- grids ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How a layer's activation lies on the picture.
+
+    ``NLC`` and ``LNC`` are token sequences whose first ``extra`` tokens (class, registers) are no part of the picture.
+    """
+
+    layout: LayerLayout
+    height: int
+    width: int
+    extra: int = 0
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        """An activation, or a gradient of its shape, as ``(N, K, h, w)``."""
+        if self.layout == "NCHW":
+            return tensor
+        if self.layout == "NHWC":
+            return tensor.permute(0, 3, 1, 2)
+        tokens = tensor if self.layout == "NLC" else tensor.transpose(0, 1)
+        n, _, channels = tokens.shape
+        return tokens[:, self.extra :].reshape(n, self.height, self.width, channels).permute(0, 3, 1, 2)
+
+    def __str__(self) -> str:
+        left_out = f", the first {self.extra} tokens left out" if self.extra else ""
+        return f"{self.height}x{self.width}, {self.layout}{left_out}"
+
+
+def grid_of(
+    shape: Sequence[int], pictures: int, size: tuple[int, int], known: Sequence[tuple[int, int]] = ()
+) -> Grid | None:
+    """How an activation of this shape lies on pictures of ``size`` (H, W); None where it cannot.
+
+    Four axes are channels first unless only channels last has the picture's proportions. Three axes are tokens: their
+    grid is the latest of the ``known`` ones (h, w) that fits with at most 8 tokens before it, else the largest with
+    the picture's proportions.
+    """
+    if len(shape) == 4 and shape[0] == pictures:
+        last = _proportional(shape[1], shape[2], size) and not _proportional(shape[2], shape[3], size)
+        return Grid("NHWC", shape[1], shape[2]) if last else Grid("NCHW", shape[2], shape[3])
+    if len(shape) != 3 or pictures not in shape[:2]:
+        return None
+    layout: LayerLayout = "NLC" if shape[0] == pictures else "LNC"
+    length = shape[1] if layout == "NLC" else shape[0]
+    for height, width in (*reversed(known), *_grids(length, size)):
+        if length >= _FEWEST_TOKENS and 0 <= length - height * width <= _MOST_EXTRA_TOKENS:
+            return Grid(layout, height, width, length - height * width)
+    return None
+
+
+def _proportional(height: int, width: int, size: tuple[int, int]) -> bool:
+    slack = 0 if size[0] == size[1] else max(size)
+    return abs(height * size[1] - width * size[0]) <= slack
+
+
+def _grids(length: int, size: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Grids of at most ``length`` cells with the picture's proportions, largest first."""
+    for height in range(length, 0, -1):
+        width = round(height * size[1] / size[0])
+        if 0 < height * width <= length and _proportional(height, width, size):
+            yield height, width
+
+
+# ---- catching ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def caught(module: nn.Module, layer: str) -> Iterator[list[Tensor]]:
+    """Catch what ``layer`` gives while the context lasts, one tensor a call of it.
+
+    What goes on through the network is a copy of the tensor caught, so that gradients reach it, and a ReLU in place
+    after the layer does not change it.
+    """
+    found: list[Tensor] = []
+
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        first = output[0] if isinstance(output, tuple) else output
+        if not isinstance(first, Tensor):
+            raise ModelError(
+                f"layer '{layer}' gives {type(first).__name__}, not a tensor", "set target_layer to another"
+            )
+        kept = first.clone() if first.requires_grad else first.detach().clone().requires_grad_(torch.is_grad_enabled())
+        found.append(kept)
+        return (kept.clone(), *output[1:]) if isinstance(output, tuple) else kept.clone()
+
+    handle = named_layer(module, layer).register_forward_hook(hook)
+    try:
+        yield found
+    finally:
+        handle.remove()
+
+
+def named_layer(module: nn.Module, layer: str) -> nn.Module:
+    """The sub-module of that name. Raises :class:`ModelError` with near matches."""
+    modules: dict[str, nn.Module] = {name: inner for name, inner in module.named_modules() if name}
+    names = list(modules)
+    if layer not in modules:
+        near = difflib.get_close_matches(layer, names, n=3, cutoff=0.4) or names[-3:]
+        hint = f"near matches: {', '.join(near)}" if near else "it has no layers that can be named"
+        raise ModelError(f"the model has no layer '{layer}'", hint)
+    return modules[layer]
+
+
+# ---- choosing ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A layer's tensor in one forward pass. ``pooled``: it left a pooling layer. ``linear``: from a projection."""
+
+    layer: str
+    identity: int
+    shape: tuple[int, ...]
+    pooled: bool
+    linear: bool
+
+
+def watch(module: nn.Module, forward: Forward, images: Tensor) -> list[Seen]:
+    """Every tensor that a layer gave for ``images``, in the order in which the layers finished."""
+    seen: list[Seen] = []
+    alive: list[Tensor] = []  # so that no two tensors share an id
+
+    def watcher(name: str) -> Callable[..., None]:
+        def hook(layer: nn.Module, _inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                alive.append(output)
+                pooled = isinstance(layer, _POOLING) or any(s.identity == id(output) and s.pooled for s in seen)
+                seen.append(Seen(name, id(output), tuple(output.shape), pooled, isinstance(layer, nn.Linear)))
+
+        return hook
+
+    handles = [m.register_forward_hook(watcher(name)) for name, m in module.named_modules() if name]
+    try:
+        with torch.no_grad():
+            forward(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
+
+
+def known_grids(seen: Sequence[Seen], pictures: int) -> tuple[tuple[int, int], ...]:
+    """The ``(h, w)`` of every channels-first activation, in order: hints for the grid of later tokens."""
+    return tuple((s.shape[2], s.shape[3]) for s in seen if len(s.shape) == 4 and s.shape[0] == pictures)
+
+
+def candidates(seen: Sequence[Seen], pictures: int, size: tuple[int, int]) -> list[tuple[str, Grid]]:
+    """Layers whose activation lies on the picture, the last one first; of several that give one tensor, the outermost.
+
+    Left out are pooled tensors, single cells, what does not have the picture's proportions, and the inside of an
+    attention: its weights (tokens by tokens) and its projections to queries, keys and values.
+    """
+    tokens = {s.shape[1] if s.shape[0] == pictures else s.shape[0] for s in seen if len(s.shape) == 3}
+    known = known_grids(seen, pictures)
+    found: dict[int, tuple[str, Grid]] = {}
+    for s in reversed(seen):
+        grid = grid_of(s.shape, pictures, size, known)
+        if grid is None or s.pooled or grid.height * grid.width < 2 or _inside_attention(s, tokens):
+            continue
+        if len(s.shape) == 3 or _proportional(grid.height, grid.width, size):
+            found.setdefault(s.identity, (s.layer, grid))
+    return list(found.values())
+
+
+def _inside_attention(seen: Seen, tokens: set[int]) -> bool:
+    if len(seen.shape) == 3:
+        return seen.linear
+    return seen.shape[2] == seen.shape[3] and seen.shape[2] in tokens
+
+
+def choose(
+    module: nn.Module, forward: Forward, images: Tensor, size: tuple[int, int]
+) -> tuple[tuple[str, Grid] | None, tuple[tuple[int, int], ...]]:
+    """The last layer that lies on the picture and through whose cells the verdict depends on it.
+
+    For a convolutional network that is the last convolutional block before pooling. For a transformer that reads its
+    verdict off the class token it is the normalisation at the entry of the last block: behind it the other tokens
+    have no influence, and their gradient is zero. None where no layer will do; the second value are grids seen.
+
+    Parameters
+    ----------
+    forward: pictures to ``(N, C)`` logits, inside autograd.
+    """
+    seen = watch(module, forward, images)
+    options = candidates(seen, len(images), size)
+    known = known_grids(seen, len(images))
+    for layer, grid in options:
+        if _matters(module, forward, images, layer, grid):
+            return (layer, grid), known
+    return None, known
+
+
+def _matters(module: nn.Module, forward: Forward, images: Tensor, layer: str, grid: Grid) -> bool:
+    """Whether the last class's logit has a gradient at the layer's cells."""
+    with torch.enable_grad(), caught(module, layer) as found:
+        try:
+            logits = forward(images.clone().requires_grad_(True))
+            (gradient,) = torch.autograd.grad(logits[:, -1].sum(), found[-1], allow_unused=True)
+        except RuntimeError:  # no gradient passes here, for one reason or another
+            return False
+    return gradient is not None and bool(grid(gradient).abs().sum() > 0)

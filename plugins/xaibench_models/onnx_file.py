@@ -1,0 +1,218 @@
+"""What an ONNX file says of itself, read without running it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import onnx
+from onnx import TensorProto
+
+from xaibench.errors import ModelError
+from xaibench_models.card import Layout
+from xaibench_models.interface import FileInput
+from xaibench_models.preprocess import Number
+
+Shape = tuple[int | None, ...]
+
+_NUMBERS: Mapping[int, Number] = {
+    TensorProto.FLOAT: "float32",
+    TensorProto.FLOAT16: "float16",
+    TensorProto.DOUBLE: "float64",
+    TensorProto.UINT8: "uint8",
+}
+_KEEP_VALUES = frozenset({"Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast"})
+_ACTIVATIONS: Mapping[str, Literal["sigmoid", "softmax"]] = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFacts:
+    """A graph input or output. ``shape`` holds None for a free axis; ``number`` is the ONNX element type."""
+
+    name: str
+    shape: Shape
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """A parsed file, its weights in external files left there. ``digest`` covers the file and the external files."""
+
+    path: Path
+    model: onnx.ModelProto
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+    metadata: Mapping[str, str]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The activation that an output leaves, and the tensor that goes into it."""
+
+    kind: Literal["sigmoid", "softmax"]
+    tensor: str
+
+
+def read_file(path: Path) -> OnnxFile:
+    """Parse an ONNX file. Raises :class:`ModelError` where it is missing, corrupt or lacks an external file."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file", "give the path of an .onnx file") from None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}", "give a readable .onnx file") from None
+    try:
+        model = onnx.ModelProto.FromString(content)
+    except Exception:  # protobuf's DecodeError, of a package that only onnx knows
+        raise _corrupt(path) from None
+    if not model.graph.node or not model.graph.output:
+        raise _corrupt(path)
+    constants = {t.name for t in model.graph.initializer} | {t.values.name for t in model.graph.sparse_initializer}
+    return OnnxFile(
+        path=path,
+        model=model,
+        inputs=tuple(_facts(v) for v in model.graph.input if v.name not in constants),
+        outputs=tuple(_facts(v) for v in model.graph.output),
+        metadata={entry.key: entry.value for entry in model.metadata_props},
+        digest=_digest(content, [_external(path, name) for name in _external_names(model.graph)]),
+    )
+
+
+def _corrupt(path: Path) -> ModelError:
+    return ModelError(f"{path}: is no ONNX model, or is cut off", "export or copy it again; onnx.checker says more")
+
+
+def _facts(value: onnx.ValueInfoProto) -> TensorFacts:
+    tensor = value.type.tensor_type
+    shape = tuple(d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in tensor.shape.dim)
+    return TensorFacts(value.name, shape, tensor.elem_type)
+
+
+def _digest(content: bytes, external: list[Path]) -> str:
+    digest = hashlib.sha256(content)
+    for path in external:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _external_names(graph: onnx.GraphProto) -> list[str]:
+    """Names of the files that hold weights outside the model file, sorted."""
+    names = {e.value for t in _tensors(graph) for e in t.external_data if e.key == "location"}
+    return sorted(names)
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def _external(path: Path, name: str) -> Path:
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ModelError(f"{path}: keeps weights outside its folder, in '{name}'", "put them beside the model")
+    file = path.parent / name
+    if not file.is_file():
+        raise ModelError(f"{path}: its weights file '{name}' is missing", f"put '{name}' beside the model")
+    return file
+
+
+# ---- input ------------------------------------------------------------------------------------------------------
+
+
+def choose_input(file: OnnxFile, name: str | None) -> TensorFacts:
+    """The picture input. Raises :class:`ModelError` for an unknown name, a second input, or what is no picture."""
+    names = ", ".join(i.name for i in file.inputs)
+    if name is not None and name not in {i.name for i in file.inputs}:
+        raise ModelError(f"the file has no input '{name}'", f"its inputs are {names}")
+    if len(file.inputs) != 1:
+        raise ModelError(
+            f"the file has {len(file.inputs)} inputs ({names}), and only pictures can be fed",
+            "export the model with the picture as its one input, the others as constants",
+        )
+    found = file.inputs[0]
+    if found.number not in _NUMBERS:
+        kind = TensorProto.DataType.Name(found.number)
+        raise ModelError(f"input '{found.name}' takes {kind}", f"accepted: {', '.join(_NUMBERS.values())}")
+    if len(found.shape) != 4:
+        raise ModelError(f"input '{found.name}' has {len(found.shape)} axes, not 4", "give a model of single pictures")
+    return found
+
+
+def input_facts(tensor: TensorFacts, layout: Layout | None) -> FileInput:
+    """What the input's shape says. ``layout`` is the card's word; it decides where the shape allows both.
+
+    Raises :class:`ModelError` where no axis can hold three channels.
+    """
+    batch, first, height, last = tensor.shape
+    fits = {"NCHW": first in (3, None), "NHWC": last in (3, None)}
+    sure = {"NCHW": first == 3, "NHWC": last == 3}
+    if not any(fits.values()):
+        raise ModelError(
+            f"input '{tensor.name}' of shape {_show(tensor.shape)} has no axis of 3 channels", "pictures are RGB"
+        )
+    if layout is not None and not fits[layout]:
+        raise ModelError(
+            f"the card says layout = {layout}, but input '{tensor.name}' has shape {_show(tensor.shape)}",
+            "mend or take off the card key 'layout'",
+        )
+    said: Layout | None = layout
+    if said is None and sure["NCHW"] != sure["NHWC"]:
+        said = "NCHW" if sure["NCHW"] else "NHWC"
+    elif said is None and fits["NCHW"] != fits["NHWC"]:
+        said = "NCHW" if fits["NCHW"] else "NHWC"
+    size = (first, height) if said == "NHWC" else (height, last)
+    known = (size[0], size[1]) if size[0] and size[1] else None
+    return FileInput(layout=said, size=known, batch=batch, number=_NUMBERS[tensor.number])
+
+
+def _show(shape: Shape) -> str:
+    return "(" + ", ".join("?" if d is None else str(d) for d in shape) + ")"
+
+
+# ---- output -----------------------------------------------------------------------------------------------------
+
+
+def choose_output(file: OnnxFile, name: str | None) -> str:
+    """The name of the output to read. Raises :class:`ModelError` for an unknown name or an open choice."""
+    names = [o.name for o in file.outputs]
+    if name is not None and name not in names:
+        raise ModelError(f"the file has no output '{name}'", f"its outputs are {', '.join(names)}")
+    if name is None and len(names) > 1:
+        raise ModelError(
+            f"the file has {len(names)} outputs ({', '.join(names)})",
+            f'add output = "{names[0]}" (or another) to the card',
+        )
+    return name or names[0]
+
+
+def ending(model: onnx.ModelProto, output: str) -> Ending | None:
+    """The sigmoid or softmax that ``output`` leaves, looked for behind nodes that only reshape or cast."""
+    node = _producer(model, output)
+    while node is not None and node.op_type in _KEEP_VALUES:
+        node = _producer(model, node.input[0])
+    if node is None or node.op_type not in _ACTIVATIONS or node.domain not in ("", "ai.onnx"):
+        return None
+    return Ending(_ACTIVATIONS[node.op_type], node.input[0])
+
+
+def _producer(model: onnx.ModelProto, tensor: str) -> onnx.NodeProto | None:
+    return next((n for n in model.graph.node if tensor in n.output), None)
+
+
+def with_output(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
+    """A copy whose outputs include the inner ``tensor``; the model itself where it already is one."""
+    if any(o.name == tensor for o in model.graph.output):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.graph.output.append(onnx.ValueInfoProto(name=tensor))
+    return copy

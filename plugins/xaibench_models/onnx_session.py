@@ -1,0 +1,132 @@
+"""Running an ONNX graph with ONNX Runtime: providers, deterministic options, IO binding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from torch import Tensor
+
+from xaibench.contracts import Runtime
+from xaibench.errors import ModelError
+from xaibench_models.onnx_file import OnnxFile
+
+Provider: TypeAlias = Literal["cuda", "tensorrt"]
+_NAMES = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_ERRORS_ONLY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class OrtRunner:
+    """Feeds a batch to a session and fetches one tensor.
+
+    ``shapes`` remembers each output's number type and its shape without the batch axis, for IO binding.
+    """
+
+    session: ort.InferenceSession
+    input: str
+    device: torch.device
+    shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]] = field(default_factory=dict)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The providers that the session in fact uses."""
+        return tuple(self.session.get_providers())
+
+    def __call__(self, batch: Tensor, output: str) -> Tensor:
+        """``batch`` as the model eats it, on ``device``; returns the tensor ``output`` on ``device``."""
+        batch = batch.contiguous()
+        if output in self.shapes:
+            return self._bound(batch, output)
+        (value,) = self.session.run([output], {self.input: batch.cpu().numpy()})
+        result = torch.from_numpy(np.asarray(value)).to(self.device)
+        if self.device.type == "cuda" and result.ndim and len(result) == len(batch):
+            self.shapes[output] = result.dtype, tuple(result.shape[1:])
+        return result
+
+    def _bound(self, batch: Tensor, output: str) -> Tensor:
+        """The same without leaving the GPU: input and output are bound to torch's memory."""
+        index = self.device.index or 0
+        number, tail = self.shapes[output]
+        result = torch.empty((len(batch), *tail), dtype=number, device=self.device)
+        binding = self.session.io_binding()
+        binding.bind_input(self.input, "cuda", index, _numpy(batch.dtype), tuple(batch.shape), batch.data_ptr())
+        binding.bind_output(output, "cuda", index, _numpy(number), tuple(result.shape), result.data_ptr())
+        torch.cuda.current_stream(self.device).synchronize()
+        self.session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+        return result
+
+
+def _numpy(number: torch.dtype) -> np.dtype[Any]:
+    return torch.empty(0, dtype=number).numpy().dtype
+
+
+def start(file: OnnxFile, model: onnx.ModelProto, input_name: str, runtime: Runtime, provider: Provider) -> OrtRunner:
+    """A session for ``model``, a copy of the one in ``file`` whose external weights lie beside ``file``.
+
+    Raises :class:`ModelError` where ONNX Runtime refuses the graph, or a GPU was asked for and is not used.
+    """
+    wanted = _wanted(runtime, provider)
+    options = _options(file, runtime.threads)
+    source = str(file.path) if model is file.model else model.SerializeToString()
+    try:
+        session = ort.InferenceSession(source, options, providers=wanted)
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        raise ModelError(
+            f"{file.path}: ONNX Runtime {ort.__version__} cannot load it: {one_line(error)}",
+            "export it again, with an opset that this ONNX Runtime knows",
+        ) from None
+    _check_used(session, wanted)
+    on_gpu = runtime.device != "cpu" and torch.cuda.is_available()
+    return OrtRunner(session, input_name, torch.device(runtime.device if on_gpu else "cpu"))
+
+
+def _options(file: OnnxFile, threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.use_deterministic_compute = True
+    options.log_severity_level = _ERRORS_ONLY
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(file.path.parent.resolve())
+    )
+    return options
+
+
+def _wanted(runtime: Runtime, provider: Provider) -> list[tuple[str, dict[str, Any]]]:
+    """Providers in order of preference, with options under which two runs give the same numbers."""
+    cpu: tuple[str, dict[str, Any]] = ("CPUExecutionProvider", {})
+    if runtime.device == "cpu":
+        return [cpu]
+    device = torch.device(runtime.device)
+    if device.type != "cuda":
+        raise ModelError(f"ONNX models do not run on '{runtime.device}'", "give --device cpu or --device cuda")
+    index = device.index or 0
+    cuda = (_NAMES["cuda"], {"device_id": index, "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": 0})
+    wanted = [cuda, cpu]
+    if provider == "tensorrt":
+        wanted.insert(0, (_NAMES["tensorrt"], {"device_id": index, "trt_fp16_enable": runtime.precision == "fp16"}))
+    missing = [name for name, _ in wanted if name not in ort.get_available_providers()]
+    if missing:
+        raise ModelError(f"this ONNX Runtime has no {missing[0]}", "install onnxruntime-gpu and uninstall onnxruntime")
+    return wanted
+
+
+def _check_used(session: ort.InferenceSession, wanted: list[tuple[str, dict[str, Any]]]) -> None:
+    first, used = wanted[0][0], session.get_providers()
+    if first not in used:
+        raise ModelError(
+            f"{first} was asked for, but ONNX Runtime fell back to {', '.join(used)}",
+            "install the CUDA and cuDNN (or TensorRT) libraries it names above, or give --device cpu",
+        )
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's message with every run of white space made one blank, cut at 300 characters."""
+    return " ".join(str(error).split())[:300]

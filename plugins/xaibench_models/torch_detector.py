@@ -1,0 +1,192 @@
+"""A PyTorch model behind the detector contract: logits in autograd, inner activations, randomised copies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xaibench.contracts import Facts, Features
+from xaibench.errors import ModelError
+from xaibench_models.batches import in_batches
+from xaibench_models.interface import ModelInput
+from xaibench_models.layers import caught, grid_of, named_layer
+from xaibench_models.outputs import Outputs, as_columns
+from xaibench_models.torch_loading import frozen
+
+_HALVES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A module and how to call it: ``forward({input_key: x})[output_key]`` where keys are set.
+
+    ``source`` says how pictures become ``x``; ``precision`` other than ``fp32`` computes in autocast;
+    ``channels_last`` is how ``x`` lies in memory.
+    """
+
+    module: nn.Module
+    source: ModelInput
+    device: torch.device
+    precision: str = "fp32"
+    channels_last: bool = False
+    input_key: str | None = None
+    output_key: str | int | None = None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """``(N, 3, H, W)`` pictures to ``(N, columns)`` values. Raises :class:`ModelError` for what is no tensor."""
+        x = self.source.preprocessing(images)
+        x = x.clone() if x is images else x  # a model may normalise its input in place
+        if self.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        with self._computing():
+            returned = self.module({self.input_key: x} if self.input_key is not None else x)
+        return as_columns(_pick(returned, self.output_key), len(images))
+
+    def placed(self, module: nn.Module) -> Network:
+        """The same with ``module`` brought to this one's device and memory format."""
+        module = module.to(self.device)
+        if not isinstance(module, torch.jit.ScriptModule):
+            layout = torch.channels_last if self.channels_last else torch.contiguous_format
+            module = module.to(memory_format=layout)  # type: ignore[call-overload]
+        return replace(self, module=module)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            if isinstance(self.module, torch.jit.ScriptModule):
+                # Optimised execution rewrites the graph after its first runs, and numbers with it.
+                stack.enter_context(torch.jit.optimized_execution(False))  # type: ignore[attr-defined]
+            if self.precision != "fp32":
+                stack.enter_context(torch.autocast(self.device.type, dtype=_HALVES[self.precision]))
+            yield
+
+
+def _pick(returned: Any, key: str | int | None) -> Tensor:
+    """The tensor of class scores in what a model returned."""
+    if key is not None and not isinstance(returned, Tensor):
+        try:
+            returned = returned[key]
+        except (KeyError, IndexError, TypeError):
+            raise ModelError(f"the model returns nothing under output_key = {key!r}", _offered(returned)) from None
+    if not isinstance(returned, Tensor):
+        raise ModelError(f"the model returns a {type(returned).__name__}, not a tensor", _offered(returned))
+    return returned
+
+
+def _offered(returned: Any) -> str:
+    if isinstance(returned, Mapping):
+        return f"set output_key to one of {', '.join(map(repr, returned))}"
+    if isinstance(returned, (tuple, list)):
+        return f"set output_key to a number from 0 to {len(returned) - 1}"
+    return "give a model that returns class scores, or a dict or tuple that holds them"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchDetector:
+    """A PyTorch detector; see :class:`xaibench.contracts.DifferentiableDetector`.
+
+    ``grids`` are the grids of the network's channels-first activations, for placing tokens on the picture. ``copy``
+    makes an independent module with the same weights.
+    """
+
+    facts: Facts
+    network: Network
+    outputs: Outputs
+    grids: tuple[tuple[int, int], ...] = ()
+    copy: Callable[[nn.Module], nn.Module]
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.device
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        return self._without_gradient(images, lambda x: self.outputs.probabilities(self.network(x)))
+
+    def scores(self, images: Tensor) -> Tensor:
+        return self._without_gradient(images, self.differentiable_logits)
+
+    def logits(self, images: Tensor) -> Tensor:
+        if not len(images):
+            return images.new_zeros((0, len(self.outputs.classes)))
+        return in_batches(images.to(self.device), self.facts.batch, self.differentiable_logits)
+
+    def features(self, images: Tensor, layer: str | None = None) -> Features:
+        name = layer or self.facts.target_layer
+        if "activations" not in self.facts.gives or name is None:
+            reason = self.facts.limits.get("activations", "no layer lies on the picture")
+            raise ModelError(f"{self.facts.name}: inner layers cannot be seen: {reason}", "set target_layer to one")
+        with caught(self.network.module, name) as found:
+            logits = self.differentiable_logits(images.to(self.device))
+        if not found:
+            raise ModelError(f"layer '{name}' takes no part in a forward pass", "set target_layer to another")
+        grid = grid_of(found[-1].shape, len(images), self.facts.input_size, self.grids)
+        if grid is None:
+            raise ModelError(
+                f"layer '{name}' gives shape {tuple(found[-1].shape)}, which does not lie on the picture",
+                "set target_layer to a layer of feature maps or picture tokens",
+            )
+        return Features(activation=found[-1], logits=logits, to_grid=grid)
+
+    def randomised(self, layers: Sequence[str], generator: torch.Generator) -> TorchDetector:
+        """A copy in which ``layers`` and all within them are as before training.
+
+        Modules with ``reset_parameters`` run it (running statistics of normalisations are reset with it); parameters
+        of other modules are drawn from a normal distribution of their own mean and spread.
+        """
+        seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
+        for layer in layers:
+            named_layer(self.network.module, layer)
+        module = self.copy(self.network.module).cpu()
+        reset(module, layers, seed)
+        operation = f"{self.facts.digest} randomised {' '.join(layers)} seed {seed}"
+        facts = replace(
+            self.facts,
+            digest=hashlib.sha256(operation.encode()).hexdigest(),
+            details={**self.facts.details, "randomised": ", ".join(layers)},
+        )
+        return replace(self, facts=facts, network=self.network.placed(frozen(module)))
+
+    def differentiable_logits(self, images: Tensor) -> Tensor:
+        """``(N, C)`` logits of one batch of the size that the model accepts."""
+        values = self.network(images)
+        return self.outputs.logits(values) if self.outputs.activation == "logit" else self.outputs.log_odds(values)
+
+    def _without_gradient(self, images: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:
+        if not len(images):
+            return torch.zeros((0, len(self.outputs.classes)), device=self.device)
+        with torch.inference_mode():
+            result = in_batches(images.to(self.device), self.facts.batch, call)
+        return result.clone()  # an ordinary tensor, where the one made inside may not enter autograd
+
+
+# ---- randomising ------------------------------------------------------------------------------------------------
+
+
+def reset(module: nn.Module, layers: Sequence[str], seed: int) -> None:
+    """Draw the parameters of ``layers`` and all within them anew, in place; the global random state is left alone."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        done: set[int] = set()
+        for layer in layers:
+            for inner in named_layer(module, layer).modules():
+                if id(inner) not in done:
+                    done.add(id(inner))
+                    _reset_own(inner)
+
+
+def _reset_own(module: nn.Module) -> None:
+    """Reset the parameters that belong to this module itself, not to modules within."""
+    again = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+    if callable(again):
+        again()
+        return
+    for parameter in module.parameters(recurse=False):
+        spread = parameter.float().std() if parameter.numel() > 1 else parameter.abs().float().mean()
+        drawn = torch.randn(parameter.shape) * spread + parameter.float().mean()
+        parameter.copy_(drawn)

@@ -1,0 +1,371 @@
+"""Loading PyTorch models without running pickled code: factories, weights, ``torch.export`` and TorchScript files.
+
+A ``.toml`` that names a factory runs that factory's Python code, as importing any package does. Weights and model
+files are data and are loaded as data: what would need unpickling arbitrary objects is refused.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import pickle
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xaibench.errors import ModelError
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights", "params")
+_PREFIXES = ("", "module.", "model.", "module.model.", "net.", "_orig_mod.")
+_CONVERT = 'save_file(model.state_dict(), "weights.safetensors"), with save_file from safetensors.torch'
+_OPERATORS = ("torch.ops.", "_operator.", "math.", "torch.sym_", "torch._sym_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A model in evaluation mode, on the CPU.
+
+    ``digest`` covers its weights and code as far as they are known. ``size`` and ``batch`` are what an exported file
+    says. ``hooks`` tells whether hooks on its layers fire. ``copy`` makes an independent one with the same weights.
+    """
+
+    module: nn.Module
+    digest: str
+    form: str
+    copy: Callable[[nn.Module], nn.Module] = copy.deepcopy
+    hooks: bool = True
+    size: tuple[int, int] | None = None
+    batch: int | None = None
+
+
+def frozen(module: nn.Module) -> nn.Module:
+    """``module`` in evaluation mode, its parameters without gradient."""
+    for parameter in module.parameters():  # TorchScript modules have no requires_grad_ of their own
+        parameter.requires_grad_(False)
+    return module.eval()
+
+
+# ---- files ------------------------------------------------------------------------------------------------------
+
+
+def load_file(path: Path) -> Loaded:
+    """A ``torch.export`` or TorchScript file, told apart by its content.
+
+    Raises :class:`ModelError` for a missing or corrupt file, and for a pickled model or checkpoint.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file", "give the path of a .pt2, TorchScript or .toml file")
+    names = _records(path)
+    if any(name.startswith("code/") for name in names):
+        return _torchscript(path)
+    if any(name.startswith("models/") for name in names):
+        return _exported(path, names)
+    raise ModelError(
+        f"{path}: holds weights or a pickled model, not a program, and pickled code is never run",
+        f'write a .toml with factory = "package.module:callable" and weights = "FILE"; make FILE by {_CONVERT}',
+    )
+
+
+def _records(path: Path) -> list[str]:
+    try:
+        return [str(name) for name in torch._C.PyTorchFileReader(str(path)).get_all_records()]
+    except RuntimeError:
+        pass
+    if path.read_bytes()[:1] == b"\x80":  # a pickle, as torch.save wrote them before 1.6
+        return []
+    raise ModelError(f"{path}: is no PyTorch file, or is cut off", "export or copy it again")
+
+
+def _torchscript(path: Path) -> Loaded:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            module = torch.jit.load(  # type: ignore[no-untyped-call]
+                str(path), map_location="cpu"
+            )
+        except RuntimeError as error:
+            raise ModelError(
+                f"{path}: cannot be loaded as TorchScript: {_first_line(error)}", "export it again"
+            ) from None
+    return Loaded(module=frozen(module), digest=_file_digest(path), form="TorchScript", hooks=False)
+
+
+def _exported(path: Path, names: Sequence[str]) -> Loaded:
+    _refuse_objects(path, names)
+    program = _load_program(path)
+    _refuse_training_mode(path, program)
+    shape = _input_shape(path, program)
+
+    def again(module: nn.Module) -> nn.Module:
+        fresh = _unflattened(_load_program(path))
+        fresh.load_state_dict(module.state_dict())
+        return fresh
+
+    return Loaded(
+        module=_unflattened(program),
+        digest=_file_digest(path),
+        form="torch.export",
+        copy=again,
+        size=(shape[2], shape[3]) if shape[2] and shape[3] else None,
+        batch=shape[0],
+    )
+
+
+def _unflattened(program: torch.export.ExportedProgram) -> nn.Module:
+    """The program with its modules as they were, so that hooks on layers fire."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return frozen(torch.export.unflatten(program))
+
+
+@contextmanager
+def _weights_only() -> Iterator[None]:
+    """While this lasts, every ``torch.load`` loads tensors and plain values only, whatever its caller says."""
+    key = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(key)
+    os.environ[key] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(key)
+        if before is not None:
+            os.environ[key] = before
+
+
+def _load_program(path: Path) -> torch.export.ExportedProgram:
+    with _weights_only(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return torch.export.load(str(path))
+        except pickle.UnpicklingError:
+            raise ModelError(
+                f"{path}: holds pickled objects, which are never loaded", "export it again with tensors alone as inputs"
+            ) from None
+        except Exception as error:  # the archive reader raises whatever its parsing trips over
+            raise ModelError(
+                f"{path}: torch {torch.__version__} cannot load it: {_first_line(error)}",
+                "export it again with this torch",
+            ) from None
+
+
+def _refuse_objects(path: Path, names: Sequence[str]) -> None:
+    """``torch.export.load`` would unpickle such records, and call whatever function the graph names."""
+    if any("opaque_obj" in name or "custom_obj" in name for name in names):
+        raise ModelError(f"{path}: holds pickled objects, which are never loaded", "export it again without them")
+    reader = torch._C.PyTorchFileReader(str(path))
+    for name in names:
+        if name.startswith("models/") and name.endswith(".json"):
+            for target in _targets(json.loads(reader.get_record(name))):
+                if not target.startswith(_OPERATORS):
+                    raise ModelError(
+                        f"{path}: calls '{target}', which is no operator", "export it again with torch.export"
+                    )
+
+
+def _targets(tree: Any) -> Iterator[str]:
+    """The functions that the nodes of a serialised graph call."""
+    if isinstance(tree, dict):
+        if "target" in tree and "inputs" in tree:
+            yield str(tree["target"])
+        for value in tree.values():
+            yield from _targets(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _targets(value)
+
+
+def _refuse_training_mode(path: Path, program: torch.export.ExportedProgram) -> None:
+    flags = {"aten.batch_norm.default": 5, "aten.dropout.default": 2}
+    for node in program.graph.nodes:
+        index = flags.get(str(node.target))
+        if index is not None and len(node.args) > index and node.args[index] is True:
+            raise ModelError(f"{path}: was exported in training mode", "call model.eval() and export it again")
+
+
+def _input_shape(path: Path, program: torch.export.ExportedProgram) -> list[int | None]:
+    wanted = program.graph_signature.user_inputs
+    found = [n.meta["val"] for n in program.graph.nodes if n.op == "placeholder" and n.name in wanted]
+    if len(found) != 1 or found[0].ndim != 4:
+        raise ModelError(
+            f"{path}: takes {len(found)} inputs, not one batch of pictures", "export a model of one (N, 3, H, W) input"
+        )
+    return [d if isinstance(d, int) else None for d in found[0].shape]
+
+
+# ---- factories --------------------------------------------------------------------------------------------------
+
+
+def load_factory(factory: str, kwargs: Mapping[str, Any], pythonpath: Sequence[Path], weights: Path | None) -> Loaded:
+    """Call ``package.module:callable`` with ``kwargs`` and load ``weights`` into the module it returns.
+
+    ``pythonpath`` folders are on ``sys.path`` while the factory is imported and called. The digest covers the state,
+    the factory's name, its arguments and, with ``pythonpath``, its source file.
+    """
+    module_name, _, attribute = factory.partition(":")
+    if not attribute:
+        raise ModelError(f"factory '{factory}' is not of the form 'package.module:callable'", "mend the key 'factory'")
+    with _on_path(pythonpath):
+        _refuse_same_name(module_name, pythonpath)
+        build = _import(factory, module_name, attribute)
+        try:
+            module = build(**kwargs)
+        except Exception as error:  # the factory is the user's code
+            raise ModelError(
+                f"factory {factory} failed: {type(error).__name__}: {_first_line(error)}", "check kwargs and pythonpath"
+            ) from error
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"factory {factory} returned {type(module).__name__}, not a torch module", "return the model")
+    if weights is not None:
+        load_weights(module, weights)
+    code = _source(build) if pythonpath else ""
+    what = f"{factory} {json.dumps(kwargs, sort_keys=True, default=str)} {code}"
+    return Loaded(module=frozen(module), digest=state_digest(module, what), form="factory")
+
+
+@contextmanager
+def _on_path(folders: Sequence[Path]) -> Iterator[None]:
+    before = list(sys.path)
+    sys.path[:0] = [str(folder) for folder in folders]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _refuse_same_name(module_name: str, pythonpath: Sequence[Path]) -> None:
+    """Two repositories with a module ``model`` each: the second would silently get the first one's."""
+    top = module_name.partition(".")[0]
+    spec = PathFinder.find_spec(top, [str(p) for p in pythonpath]) if pythonpath else None
+    loaded = getattr(sys.modules.get(top), "__file__", None)
+    if spec is not None and spec.origin and loaded and Path(loaded).resolve() != Path(spec.origin).resolve():
+        raise ModelError(
+            f"a module '{top}' from another folder is loaded already",
+            f"rename '{top}', or evaluate the models in runs of their own",
+        )
+
+
+def _import(factory: str, module_name: str, attribute: str) -> Callable[..., Any]:
+    try:
+        found = getattr(importlib.import_module(module_name), attribute, None)
+    except Exception as error:  # the module is the user's code
+        raise ModelError(
+            f"factory {factory} cannot be imported: {type(error).__name__}: {_first_line(error)}",
+            "install its package, or name its folder in pythonpath",
+        ) from error
+    if not callable(found):
+        raise ModelError(f"module '{module_name}' has no callable '{attribute}'", "mend the key 'factory'")
+    return found  # type: ignore[no-any-return]
+
+
+def _source(build: Callable[..., Any]) -> str:
+    file = inspect.getsourcefile(inspect.unwrap(build))
+    return _file_digest(Path(file)) if file else ""
+
+
+# ---- weights ----------------------------------------------------------------------------------------------------
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Load a safetensors file or a checkpoint of tensors into ``module``, every key and shape accounted for.
+
+    Raises :class:`ModelError` for a file that is missing, corrupt, pickled, or does not fit the model.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file", "mend the key 'weights'")
+    state = _safetensors(path) if path.suffix == ".safetensors" else _checkpoint(path)
+    expected = module.state_dict()
+    fitted = min((_without(state, p) for p in _PREFIXES), key=lambda s: len(set(s) ^ set(expected)))
+    _refuse_misfit(path, fitted, expected)
+    module.load_state_dict(fitted, strict=False)
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file as load_tensors
+
+    try:
+        return dict(load_tensors(str(path)))
+    except SafetensorError as error:
+        raise ModelError(
+            f"{path}: is no safetensors file, or is cut off: {_first_line(error)}", "copy it again"
+        ) from None
+
+
+def _checkpoint(path: Path) -> dict[str, Tensor]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ModelError(
+            f"{path}: needs pickled code, which is never run", f"where you trust it, convert it: {_CONVERT}"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise ModelError(f"{path}: is no checkpoint, or is cut off: {_first_line(error)}", "copy it again") from None
+    for key in _WRAPPERS:
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+            break
+    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise ModelError(f"{path}: holds no table of tensors", f"save the state alone: {_CONVERT}")
+    return dict(loaded)
+
+
+def _without(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items()}
+
+
+def _refuse_misfit(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    present = {value.data_ptr() for name, value in expected.items() if name in state and value.numel()}
+    missing = [n for n, v in expected.items() if n not in state and v.data_ptr() not in present]
+    unexpected = [name for name in state if name not in expected]
+    if missing or unexpected:
+        raise ModelError(
+            f"{path}: does not fit the model: {len(missing)} weights missing{_some(missing)}, "
+            f"{len(unexpected)} unexpected{_some(unexpected)}",
+            "check that factory and kwargs build the model that was trained",
+        )
+    for name, value in state.items():
+        if value.shape != expected[name].shape:
+            raise ModelError(
+                f"{path}: '{name}' has shape {tuple(value.shape)}, the model's {tuple(expected[name].shape)}",
+                "check kwargs: the model is built with other sizes than it was trained with",
+            )
+
+
+def _some(names: Sequence[str]) -> str:
+    return f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else ""
+
+
+# ---- digests ----------------------------------------------------------------------------------------------------
+
+
+def state_digest(module: nn.Module, what: str = "") -> str:
+    """Sha256 over ``what`` and every parameter and buffer: name, type, shape, bytes."""
+    digest = hashlib.sha256(what.encode())
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"|{name} {value.dtype} {tuple(value.shape)}|".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

@@ -1,0 +1,297 @@
+"""The ``torch`` component: detectors in PyTorch, from an exported file or from a factory and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from xaibench.contracts import Facts, Runtime
+from xaibench.errors import ModelError
+from xaibench.parameters import Parameters
+from xaibench_models.card import CardKeys, given, read_toml, validate
+from xaibench_models.interface import (
+    DEFAULT_THRESHOLD,
+    FileInput,
+    Notes,
+    check_pictures,
+    digest_of,
+    provenance,
+    settle_input,
+    settle_outputs,
+)
+from xaibench_models.layers import Seen, choose, grid_of, known_grids, named_layer, watch
+from xaibench_models.torch_detector import Network, TorchDetector
+from xaibench_models.torch_loading import Loaded, load_factory, load_file
+
+
+class _TorchSource(Parameters):
+    path: str = Field("", description="a .pt2 or TorchScript file, or a .toml with any of these keys")
+
+
+class TorchKeys(CardKeys):
+    """The keys of a ``.toml`` that describes a PyTorch model: the card's, and how to build and call it."""
+
+    factory: str | None = Field(None, description="'package.module:callable' that returns the model")
+    kwargs: dict[str, Any] | None = Field(None, description="arguments of the factory")
+    pythonpath: tuple[str, ...] | None = Field(
+        None, description="folders to import the factory from, relative to the .toml"
+    )
+    weights: str | None = Field(
+        None, description="safetensors file or checkpoint of tensors for the factory's model, relative to the .toml"
+    )
+    input_key: str | None = Field(None, description="give the model a dict with the pictures under this key")
+    output_key: str | int | None = Field(None, description="take the scores from the dict or tuple that it returns")
+    fake_index: int | None = Field(
+        None, ge=0, le=1, description="which of two outputs means fake (in place of classes)"
+    )
+    target_layer: str | None = Field(None, description="layer for activation maps (default: chosen and said aloud)")
+
+
+class TorchParameters(TorchKeys, _TorchSource):
+    """The file, and every key of its description."""
+
+
+class TorchModel:
+    """One detector in PyTorch."""
+
+    Parameters = TorchParameters
+
+    def __init__(self, parameters: TorchParameters) -> None:
+        self.parameters = parameters
+
+    def members(self) -> tuple[str, ...]:
+        return (self._name(),)
+
+    def _name(self) -> str:
+        return Path(self.parameters.path).stem if self.parameters.path else (self.parameters.factory or "")
+
+    def open(self, member: str, runtime: Runtime) -> TorchDetector:
+        """Load the model and try it on a batch.
+
+        Raises :class:`ModelError` for a missing or corrupt file, weights that need pickled code or do not fit, a
+        wrong key, and an output whose meaning is unknown or which is not what the card says.
+        """
+        where = self.parameters.path or f"factory {self.parameters.factory}"
+        keys, file = _keys(self.parameters)
+        try:
+            loaded = _load(keys, file, Path(self.parameters.path).parent)
+            return build(loaded, keys, runtime, self._name(), where)
+        except ModelError as error:
+            what = error.what if where in error.what else f"{where}: {error.what}"
+            raise ModelError(what, error.mend) from error.__cause__
+
+
+def _keys(parameters: TorchParameters) -> tuple[TorchKeys, Path | None]:
+    """The keys, parameters over the TOML file, and the model file that they or the path name."""
+    path = Path(parameters.path) if parameters.path else None
+    if path is None and parameters.factory is None:
+        raise ModelError("torch: no model is named", "give --model FILE.pt2, FILE.toml or torch:factory=PKG.MOD:NAME")
+    own = {k: v for k, v in given(parameters).items() if k in TorchKeys.model_fields}
+    described = path is not None and path.suffix == ".toml"
+    card = path if described else path.with_suffix(".toml") if path else None
+    said = read_toml(card) if card is not None and (described or card.is_file()) else {}
+    file = path.parent / str(said.pop("path")) if described and path and "path" in said else None
+    if not described:
+        file = path
+    keys = validate({**said, **own}, TorchKeys, str(card if said else parameters.path or "torch"))
+    if file is None and keys.factory is None:
+        raise _no_model(path)
+    if file is not None and keys.factory is not None:
+        raise ModelError(f"{path}: names both a factory and a model file", "take one of factory and path off")
+    return keys, file
+
+
+def _no_model(path: Path | None) -> ModelError:
+    beside = next((f for f in sorted(path.parent.glob(f"{path.stem}.*")) if f != path), None) if path else None
+    mend = (
+        f"give --model {beside}, whose card this is"
+        if beside
+        else 'add factory = "package.module:callable" or path = "FILE.pt2"'
+    )
+    return ModelError(f"{path}: names no model", mend)
+
+
+def _load(keys: TorchKeys, file: Path | None, folder: Path) -> Loaded:
+    if keys.factory is None:
+        assert file is not None  # _keys refuses what names neither
+        return load_file(file)
+    pythonpath = [(folder / p).resolve() for p in keys.pythonpath or ()]
+    weights = folder / keys.weights if keys.weights else None
+    return load_factory(keys.factory, keys.kwargs or {}, pythonpath, weights)
+
+
+# ---- building ---------------------------------------------------------------------------------------------------
+
+
+def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: str = "") -> TorchDetector:
+    """A detector from a loaded model and its keys, tried on a batch.
+
+    Parameters
+    ----------
+    name: the detector's name in tables.
+    file: where it comes from, for provenance.
+    """
+    notes = Notes()
+    source = settle_input(keys, FileInput(size=loaded.size, batch=loaded.batch), notes)
+    device = _device(runtime.device)
+    network = Network(
+        module=loaded.module,
+        source=source,
+        device=device,
+        precision=runtime.precision,
+        input_key=keys.input_key,
+        output_key=keys.output_key,
+    )
+    pictures = check_pictures(source, device)
+    network = _in_memory(network, pictures)
+    outputs = settle_outputs(_with_fake_index(keys), _try(network, pictures), None, notes)
+    threshold = notes.default("threshold", keys.threshold, DEFAULT_THRESHOLD, f"{DEFAULT_THRESHOLD}")
+    call = {"input_key": keys.input_key, "output_key": keys.output_key}
+    facts = Facts(
+        name=name,
+        classes=outputs.classes,
+        real_class=outputs.real,
+        input_size=source.size,
+        digest=digest_of(loaded.digest, source, outputs, threshold, **call),
+        batch=source.batch,
+        threshold=threshold,
+        resize=source.resize,
+        logit_source="logits" if outputs.activation == "logit" else "log-odds",
+        details=provenance(keys, file=file, format=f"PyTorch, {loaded.form}", factory=keys.factory),
+    )
+    if outputs.activation != "logit":
+        notes.add("logits: clipped log-odds of the probabilities that the model returns")
+    plain = TorchDetector(facts=facts, network=network, outputs=outputs, copy=loaded.copy)
+    return _with_capabilities(plain, keys, loaded.hooks, pictures, notes)
+
+
+def _device(name: str) -> torch.device:
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(
+            f"device '{name}' was asked for, but torch sees no GPU", "install torch for CUDA, or give --device cpu"
+        )
+    return device
+
+
+def _in_memory(network: Network, pictures: Tensor) -> Network:
+    """``network`` with channels last where it takes that, as it is faster; contiguous where it does not.
+
+    Models that flatten with ``view`` refuse channels last. TorchScript and NHWC inputs stay as they are.
+    """
+    plain = network.placed(network.module)
+    if isinstance(network.module, torch.jit.ScriptModule) or network.source.preprocessing.layout == "NHWC":
+        return plain
+    last = replace(network, channels_last=True).placed(network.module)
+    try:
+        with torch.enable_grad():
+            leaf = pictures.clone().requires_grad_(True)
+            values = last(leaf)
+            if values.requires_grad:
+                torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+    except Exception:  # whatever the model's code raises; the plain form is tried next, and its errors are shown
+        return network.placed(network.module)
+    return last
+
+
+def _try(network: Network, pictures: Tensor) -> Tensor:
+    try:
+        with torch.no_grad():
+            return network(pictures)
+    except ModelError:
+        raise
+    except Exception as error:  # the model is the user's code
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"it fails on a batch of {len(pictures)} pictures: {type(error).__name__}: {first[:300]}",
+            "check size, layout, input_key and batch",
+        ) from error
+
+
+def _with_fake_index(keys: TorchKeys) -> TorchKeys:
+    if keys.fake_index is None:
+        return keys
+    if keys.classes is not None or keys.high is not None:
+        raise ModelError("fake_index stands beside classes or high", "give one of them")
+    classes = ("real", "fake") if keys.fake_index == 1 else ("fake", "real")
+    return keys.model_copy(update={"classes": classes})
+
+
+# ---- capabilities -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """What is known of inner layers: the target, grids of the others, or why there is none."""
+
+    name: str | None
+    grids: tuple[tuple[int, int], ...] = ()
+    limit: str = ""
+
+
+def _with_capabilities(
+    plain: TorchDetector, keys: TorchKeys, hooks: bool, pictures: Tensor, notes: Notes
+) -> TorchDetector:
+    """``plain`` with what it was found able to do: gradients, activations, its target layer."""
+    gives, limits = set(), dict[str, str]()
+    if (reason := _no_gradient(plain, pictures)) is None:
+        gives.add("gradients")
+    else:
+        limits["gradients"] = reason
+    layer = _layer(plain, wanted=keys.target_layer, hooks=hooks, no_gradient=reason, pictures=pictures, notes=notes)
+    if layer.name is None:
+        limits["activations"] = layer.limit
+    else:
+        gives.add("activations")
+    facts = replace(
+        plain.facts, gives=frozenset(gives), limits=limits, target_layer=layer.name, notes=tuple(notes.lines)
+    )
+    return replace(plain, facts=facts, grids=layer.grids)
+
+
+def _no_gradient(detector: TorchDetector, pictures: Tensor) -> str | None:
+    """Why the logits cannot be differentiated with respect to the pictures, None where they can."""
+    leaf = pictures.clone().requires_grad_(True)
+    try:
+        with torch.enable_grad():
+            torch.autograd.grad(detector.differentiable_logits(leaf)[:, -1].sum(), leaf)
+    except RuntimeError as error:
+        return f"the model does not pass gradients: {str(error).splitlines()[0]}"
+    return None
+
+
+def _layer(
+    detector: TorchDetector, *, wanted: str | None, hooks: bool, no_gradient: str | None, pictures: Tensor, notes: Notes
+) -> _Layer:
+    module, size, n = detector.network.module, detector.facts.input_size, len(pictures)
+    if wanted is not None:
+        named_layer(module, wanted)
+    if not hooks:
+        return _Layer(None, limit="TorchScript runs its layers without hooks; give the model as .pt2 or as a factory")
+    if no_gradient is not None:
+        return _Layer(None, limit=no_gradient)
+    forward = detector.differentiable_logits
+    if wanted is None:
+        chosen, grids = choose(module, forward, pictures, size)
+        if chosen is None:
+            return _Layer(None, grids, "no layer lies on the picture and passes gradients; set target_layer=NAME")
+        notes.add(f"target layer: {chosen[0]} ({chosen[1]}; chosen automatically; set target_layer=NAME)")
+        return _Layer(chosen[0], grids)
+    return _named(wanted, watch(module, forward, pictures), n, size)
+
+
+def _named(wanted: str, seen: Sequence[Seen], n: int, size: tuple[int, int]) -> _Layer:
+    grids = known_grids(seen, n)
+    found = next((s for s in reversed(seen) if s.layer == wanted), None)
+    if found is not None and grid_of(found.shape, n, size, grids) is None:
+        raise ModelError(
+            f"target layer '{wanted}' gives shape {found.shape}, which does not lie on the picture",
+            "set target_layer to a layer of feature maps or picture tokens",
+        )
+    return _Layer(wanted, grids)

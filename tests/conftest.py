@@ -1,0 +1,64 @@
+"""What several tests share: the toy plugin, runs of it, and tables without the columns run and unit."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+TOY = Path(__file__).parent / "plugins" / "toy.py"
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process: (exit code, stdout, stderr)."""
+    from xaibench.cli.main import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main([str(a) for a in arguments])
+        out, err = capfd.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def toy_eval(cli: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[int, str, str]]:
+    """``xaibench eval`` of the toy detector on twelve small demo samples, quietly, without controls."""
+
+    def run(*arguments: object, explainer: str = "rows", metric: str = "range", limit: int | None = 12) -> tuple[int, str, str]:
+        more = [] if limit is None else ["--limit", limit]
+        return cli(
+            "eval", "--plugin", TOY, "--model", "toy", "--dataset", "demo:identities=8", "-e", explainer,
+            "-x", metric, "--no-controls", "--json", "--threads", 1, *more, *arguments,
+        )  # fmt: skip
+
+    return run
+
+
+def comparable(folder: Path, table: str) -> pa.Table:
+    """A table's rows without the columns run and unit, sorted by all that is left."""
+    from xaibench.store.folder import RunFolder
+
+    rows = RunFolder(folder).table(table).drop_columns(["run", "unit"])
+    flat = [f.name for f in rows.schema if not pa.types.is_list(f.type)]
+    return rows.sort_by([(name, "ascending") for name in flat]).combine_chunks()
+
+
+def same_bytes(first: pa.Table, second: pa.Table) -> bool:
+    """Whether two tables are equal to the byte once written."""
+    return _ipc(first) == _ipc(second)
+
+
+def _ipc(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+sys.modules.setdefault("conftest", sys.modules[__name__])

@@ -1,0 +1,264 @@
+"""Runs from end to end: what they write, how they resume, what they refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import TOY, comparable, same_bytes
+
+from xaibench.store.folder import RunFolder
+
+TABLES = ("scores", "predictions", "curves")
+
+
+def test_a_run_writes_every_planned_row(toy_eval, tmp_path):
+    code, out, _ = toy_eval("-o", tmp_path / "run")
+    assert code == 0
+    said = json.loads(out)
+    assert (said["failed"], said["reused"]) == (0, 0)
+    folder = RunFolder(tmp_path / "run")
+    scores = folder.table("scores").to_pylist()
+    assert len(scores) == 12 and {r["status"] for r in scores} == {"ok"}
+    assert {r["explainer"] for r in scores} == {"local/rows"} and {r["metric"] for r in scores} == {"local/range"}
+    assert len(folder.table("predictions")) == 12
+    assert len(folder.table("curves")) == 12 * 32
+    assert len(folder.table("maps")) == 12
+    assert said["forward"] == 12 + 12 * 5
+
+
+def test_the_same_run_again_computes_nothing(toy_eval, tmp_path):
+    toy_eval("-o", tmp_path / "run")
+    code, out, _ = toy_eval("-o", tmp_path / "run")
+    said = json.loads(out)
+    assert code == 0 and said["done"] == 0 and said["forward"] == 0 and said["reused"] == 3
+
+
+@pytest.mark.parametrize("more", [("--shard-size", 4), ("--jobs", 2, "--shard-size", 5)])
+def test_sharding_and_workers_change_no_byte(toy_eval, tmp_path, more):
+    toy_eval("-o", tmp_path / "whole", "--shard-size", 32, explainer="random")
+    toy_eval("-o", tmp_path / "parts", *more, explainer="random")
+    for table in TABLES:
+        assert same_bytes(comparable(tmp_path / "whole", table), comparable(tmp_path / "parts", table))
+
+
+def test_raising_the_limit_in_steps_equals_one_run(toy_eval, tmp_path):
+    toy_eval("-o", tmp_path / "whole", limit=None)
+    for limit in (5, 13, None):
+        code, out, _ = toy_eval("-o", tmp_path / "steps", "--shard-size", 8, limit=limit)
+        assert code == 0
+    assert json.loads(out)["reused"] == 4 * 3 - 3 * 1  # the slices 0-5, 5-8 and 8-13 were there
+    for table in TABLES:
+        assert same_bytes(comparable(tmp_path / "whole", table), comparable(tmp_path / "steps", table))
+
+
+def test_a_lower_limit_in_the_same_folder_is_refused(toy_eval, tmp_path):
+    toy_eval("-o", tmp_path / "run")
+    code, _, err = toy_eval("-o", tmp_path / "run", limit=4)
+    assert code == 3 and "12 samples" in err and "--out" in err
+
+
+def test_killed_in_the_middle_and_resumed(toy_eval, tmp_path):
+    command = [
+        sys.executable, "-m", "xaibench", "eval", "--plugin", str(TOY), "--model", "toy", "--dataset",
+        "demo:identities=8", "--limit", "12", "-e", "rows:pause=0.25", "-x", "range", "--no-controls", "--threads", "1",
+        "--shard-size", "2", "-q", "-o", str(tmp_path / "killed"),
+    ]  # fmt: skip
+    process = subprocess.Popen(command)
+    units = tmp_path / "killed" / "units"
+    deadline = time.monotonic() + 120
+    while len(list(units.glob("*.parquet"))) < 9 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = len(list(units.glob("*.parquet")))
+    assert 9 <= before < 18
+    code, out, _ = toy_eval("-o", tmp_path / "killed", "--shard-size", 2, explainer="rows:pause=0.25")
+    assert code == 0 and json.loads(out)["reused"] == before
+    toy_eval("-o", tmp_path / "calm", "--shard-size", 32, explainer="rows:pause=0.25")
+    for table in TABLES:
+        assert same_bytes(comparable(tmp_path / "calm", table), comparable(tmp_path / "killed", table))
+
+
+def test_one_more_metric_only_scores(toy_eval, tmp_path):
+    toy_eval("-o", tmp_path / "run")
+    code, out, _ = toy_eval("-o", tmp_path / "run", "-x", "entropy-spatial")
+    said = json.loads(out)
+    assert code == 0 and said["done"] == 1 and said["forward"] == 0
+
+
+def test_without_kept_maps_one_more_metric_explains_again(toy_eval, tmp_path):
+    toy_eval("-o", tmp_path / "run", "--maps", "drop")
+    assert not list((tmp_path / "run" / "maps").iterdir())
+    code, out, _ = toy_eval("-o", tmp_path / "run", "--maps", "drop", "-x", "entropy-spatial")
+    assert code == 0 and json.loads(out)["done"] == 1
+    assert len(RunFolder(tmp_path / "run").table("scores")) == 24
+
+
+def test_a_failing_explainer_costs_only_its_samples(toy_eval, tmp_path):
+    code, out, _ = toy_eval("-o", tmp_path / "run", "-e", "faulty")
+    assert code == 1 and json.loads(out)["failed"] == 2
+    rows = RunFolder(tmp_path / "run").table("scores").to_pylist()
+    faulty = [r for r in rows if r["explainer"] == "local/faulty"]
+    failed = [r for r in faulty if r["status"] == "failed"]
+    assert len(faulty) == 12 and 0 < len(failed) < 12
+    assert all("no luck with" in r["reason"] and r["value"] is None for r in failed)
+    assert {r["status"] for r in rows if r["explainer"] == "local/rows"} == {"ok"}
+    units = [u for u in RunFolder(tmp_path / "run").table("units").to_pylist() if u["status"] == "failed"]
+    assert all("RuntimeError: no luck" in u["error"] and "Traceback" in u["trace"] for u in units if u["kind"] == "explain")
+
+
+def test_rerun_failed_tries_again(toy_eval, tmp_path):
+    toy_eval("-o", tmp_path / "run", explainer="faulty")
+    code, out, _ = toy_eval("-o", tmp_path / "run", explainer="faulty")
+    assert code == 0 and json.loads(out)["done"] == 0
+    code, out, _ = toy_eval("-o", tmp_path / "run", "--rerun", "failed", explainer="faulty")
+    assert code == 1 and json.loads(out)["done"] == 2
+    attempts = {u["attempts"] for u in RunFolder(tmp_path / "run").table("units").to_pylist() if u["status"] == "failed"}
+    assert attempts == {2}
+
+
+def test_a_worker_that_dies_is_replaced(toy_eval, tmp_path):
+    spec = f"fatal:flag={tmp_path / 'happened'}"
+    code, out, _ = toy_eval("-o", tmp_path / "run", "--jobs", 2, "--shard-size", 6, explainer=spec)
+    assert code == 0 and json.loads(out)["failed"] == 0
+    assert len(RunFolder(tmp_path / "run").table("scores")) == 12
+
+
+def test_a_change_of_seed_is_refused_or_replaced(toy_eval, tmp_path):
+    toy_eval("-o", tmp_path / "run", explainer="random")
+    code, _, err = toy_eval("-o", tmp_path / "run", "--seed", 1, explainer="random")
+    assert code == 3 and "--replace" in err and "seed was 0, now 1" in err
+    code, _, _ = toy_eval("-o", tmp_path / "run", "--seed", 1, "--replace", explainer="random")
+    assert code == 0
+    assert set(RunFolder(tmp_path / "run").table("scores")["seed"].to_pylist()) == {1}
+    old = [pq.read_table(f) for f in (tmp_path / "run" / "superseded" / "scores").glob("*.parquet")]
+    assert set(pa.concat_tables(old)["seed"].to_pylist()) == {0}
+
+
+def test_a_second_writer_is_refused_by_name(toy_eval, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    holder = "from xaibench.store.folder import RunFolder; import sys, time\n" \
+             "with RunFolder(sys.argv[1]).writing():\n    print('held', flush=True); time.sleep(60)\n"
+    process = subprocess.Popen([sys.executable, "-c", holder, str(folder.path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "held\n"
+        code, _, err = toy_eval("-o", folder.path)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert code == 3 and f"process {process.pid}" in err
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_partial_file(toy_eval, tmp_path, monkeypatch):
+    real, calls = os.fsync, []
+
+    def full(handle):
+        calls.append(handle)
+        if len(calls) > 12:
+            raise OSError(28, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    code, _, err = toy_eval("-o", tmp_path / "run", "--shard-size", 2)
+    monkeypatch.undo()
+    assert code == 3 and "No space left on device" in err and "Traceback" not in err
+    for file in (tmp_path / "run").glob("*/*.parquet"):
+        pq.read_table(file)
+    code, _, _ = toy_eval("-o", tmp_path / "run", "--shard-size", 2)
+    assert code == 0 and len(RunFolder(tmp_path / "run").table("scores")) == 12
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_run(toy_eval, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = toy_eval("-o", tmp_path / "file" / "run")
+    assert code == 3 and "--out" in err
+
+
+def test_metrics_of_detector_and_family_scope(cli, tmp_path):
+    arguments = ["eval", "--plugin", TOY, "--model", "toy-family", "--dataset", "demo:identities=8", "-e", "rows",
+                 "-x", "range", "-x", "spread", "-x", "agreement", "--no-controls", "--json", "--threads", 1,
+                 "-o", tmp_path / "run"]  # fmt: skip
+    code, _, _ = cli(*arguments, "--limit", 6)
+    assert code == 0
+    code, out, _ = cli(*arguments, "--limit", 10)
+    assert code == 0
+    rows = RunFolder(tmp_path / "run").table("scores").to_pylist()
+    family = [r for r in rows if r["scope"] == "family"]
+    assert [r["item"] for r in family] == ["run-0~run-1", "run-0~run-2"]  # the value over six samples is superseded
+    assert all(r["status"] == "ok" and r["sample"] == "" and r["member"] == "" for r in family)
+    detector = [r for r in rows if r["scope"] == "detector"]
+    assert [r["member"] for r in detector] == ["run-0"]
+    assert {r["member"] for r in rows if r["scope"] == "sample"} == {"run-0"}
+    assert len(list((tmp_path / "run" / "superseded" / "scores").iterdir())) == 2
+
+
+def test_cells_that_cannot_run_have_one_row_with_the_reason(cli, tmp_path):
+    code, _, _ = cli("eval", "--plugin", TOY, "--model", "blind", "--dataset", "demo:identities=8", "--limit", 4,
+                     "-e", "gradcam", "-e", "rows", "-x", "range", "-x", "agreement", "--no-controls", "-q",
+                     "-o", tmp_path / "run")  # fmt: skip
+    assert code == 0
+    rows = RunFolder(tmp_path / "run").table("scores").to_pylist()
+    absent = {(r["explainer"], r["metric"]): r["reason"] for r in rows if r["status"] == "not_applicable"}
+    assert "the toy is a black box" in absent["xaibench/gradcam", "local/range"]
+    assert "family" in absent["local/rows", "local/agreement"]
+    assert len(absent) == 3
+
+
+def test_compute_batch_changes_smooth_scores_by_less_than_1e5(toy_eval, tmp_path):
+    for batch in (1, 64):
+        toy_eval("-o", tmp_path / str(batch), "--batch-size", batch, "-x", "deletion", limit=4)
+    one, many = (comparable(tmp_path / str(b), "scores")["value"].to_numpy() for b in (1, 64))
+    assert abs(one - many).max() < 1e-5
+
+
+@pytest.mark.parametrize("pause", [0.2])
+def test_interrupt_keeps_results_and_exits_130(tmp_path, pause):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xaibench", "eval", "--plugin", str(TOY), "--model", "toy", "--dataset",
+         "demo:identities=8", "--limit", "12", "-e", f"rows:pause={pause}", "-x", "range", "--no-controls",
+         "--shard-size", "2", "-q", "-o", str(tmp_path / "run")], stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    units = tmp_path / "run" / "units"
+    deadline = time.monotonic() + 120
+    while len(list(units.glob("*.parquet"))) < 8 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
+    assert len(list(units.glob("*.parquet"))) >= 8
+
+
+def test_tables_are_readable_by_duckdb(toy_eval, tmp_path):
+    duckdb = pytest.importorskip("duckdb")
+    toy_eval("-o", tmp_path / "run")
+    query = f"select explainer, avg(value), count(*) from '{tmp_path}/run/scores/*.parquet' where status='ok' group by 1"
+    ((name, mean, count),) = duckdb.sql(query).fetchall()
+    assert name == "local/rows" and count == 12 and mean > 0
+
+
+def test_only_tables_lie_among_the_tables(toy_eval, tmp_path):
+    toy_eval("-o", tmp_path / "run")
+    assert not list((tmp_path / "run" / ".staging").iterdir())
+    for table in ("scores", "units", "maps", "predictions", "curves", "runs", "components"):
+        assert {f.suffix for f in (tmp_path / "run" / table).iterdir()} == {".parquet"}
+
+
+def test_run_toml_does_the_same_run(toy_eval, cli, tmp_path):
+    toy_eval("-o", tmp_path / "run")
+    code, out, _ = cli("eval", tmp_path / "run" / "run.toml", "-o", tmp_path / "run", "--json")
+    assert code == 0 and json.loads(out)["done"] == 0
+
+
+@pytest.fixture(autouse=True)
+def _in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
