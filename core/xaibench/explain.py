@@ -46,7 +46,7 @@ def draw(bench: Bench, task: ExplainTask, unit: ExplainUnit, use: Use) -> Drawn:
     wanted = list(_wanted(bench, task, use, unit.repeat))
     found: dict[tuple[str, int], Done[Explanation]] = dict(
         bench.engine().run(
-            ((sample.id, d), partial(_one, bench, use, sample, target, d, unit.control))
+            ((sample.id, d), partial(_one, bench, use, sample, target, d))
             for sample, target, d in wanted
         )
     )
@@ -73,10 +73,10 @@ def _wanted(bench: Bench, task: ExplainTask, use: Use, repeat: int) -> Iterator[
 
 
 def _one(
-    bench: Bench, use: Use, sample: Sample, target: int, draw_number: int, control: bool
+    bench: Bench, use: Use, sample: Sample, target: int, draw_number: int
 ) -> Programme[Explanation]:
     picture = bench.picture(sample.id)
-    result = yield from bench.explanation(use, picture, target, draw_number, control)
+    result = yield from bench.explanation(use, picture, target, draw_number)
     return result
 
 

@@ -31,7 +31,7 @@ from xaibench.store.schema import CURVES, SCORES
 from xaibench.streams import Streams
 from xaibench.tasks import ExplainTask, ExplainUnit, ScoreUnit, SetTask, UnitResult
 from xaibench.usage import peak_memory
-from xaibench.workbench import Bench, BenchArtefacts
+from xaibench.workbench import Bench
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def measure(bench: Bench, task: ExplainTask, drawn: Drawn, score: ScoreUnit, met
     began = time.perf_counter()
     unit, explainer, maps = drawn.unit, drawn.use, drawn.maps
     cases = {
-        i: partial(_score_one, bench, task, explainer, unit.control, m, metric)
+        i: partial(_score_one, bench, task, explainer, m, metric)
         for i, m in enumerate(maps)
         if m.explanation.status == "ok"
     }
@@ -100,9 +100,7 @@ def measure_set(task: SetTask, drawn: Sequence[tuple[Bench, ExplainTask, Drawn]]
     for at, part, maps in drawn:
         ok = [m for m in maps.maps if m.explanation.status == "ok"]
         missing[part.detector.member] += len(maps.maps) - len(ok)
-        cases[part.detector.member] += [
-            map_case(at, part, maps.use, maps.unit.control, m, metric.name) for m in ok
-        ]
+        cases[part.detector.member] += [_case(at, part, maps.use, m, metric) for m in ok]
     streams = Streams.of(task.setup.seed, task.repeat, metric.name, "", task.explainer)
     case = SetCase(members=cases, missing=missing, explainer=task.explainer, streams=streams)
     done = bench.engine().run_one(lambda: metric.instance.score(case))
@@ -136,30 +134,17 @@ def _checked_or_failed(specs: dict[str, ScoreSpec], done: Done[Scores]) -> Score
         return Scores(blank_scores(specs.values(), "failed", describe(error)))
 
 
-def _score_one(
-    bench: Bench, task: ExplainTask, explainer: Use, control: bool, m: MapOf, metric: Use
-) -> Any:
-    return metric.instance.score(map_case(bench, task, explainer, control, m, metric.name))
+def _score_one(bench: Bench, task: ExplainTask, explainer: Use, m: MapOf, metric: Use) -> Any:
+    return metric.instance.score(_case(bench, task, explainer, m, metric))
 
 
-def map_case(bench: Bench, task: ExplainTask, explainer: Use, control: bool, m: MapOf, metric: str) -> MapCase:
-    """What a metric sees of one map."""
+def _case(bench: Bench, task: ExplainTask, explainer: Use, m: MapOf, metric: Use) -> MapCase:
     import torch
 
-    picture = bench.picture(m.sample.id)
     index = next(i for i, s in enumerate(task.shard.samples) if s.id == m.sample.id)
-    return MapCase(
-        detector=bench.detector,
-        picture=picture,
-        explainer=explainer.name,
-        explanation=m.explanation,
-        target=m.target,
-        clean=torch.tensor(task.clean[index], dtype=torch.float32),
-        # keyed by the metric alone: every explainer's map of a sample meets the same draws
-        streams=bench.streams(metric, picture, m.draw, None),
-        artefacts=BenchArtefacts(bench),
-        explain=partial(bench.explain_view, explainer, picture, m.target, m.draw, control),
-    )
+    clean = torch.tensor(task.clean[index], dtype=torch.float32)
+    picture = bench.picture(m.sample.id)
+    return bench.case(metric, explainer, m.explanation, picture, m.target, m.draw, clean)
 
 
 def _outcome(specs: dict[str, ScoreSpec], m: MapOf, done: Done[Scores] | None) -> Scores:

@@ -16,6 +16,7 @@ from xaibench.contracts import Detector, Facts, Passes, PassQuery, Runtime, Samp
 from xaibench.errors import PlanError, UsageError
 from xaibench.parameters import parameter_class, parse_spec
 from xaibench.plugin import PROJECT, ExplainerRecord, MetricRecord
+from xaibench.probes import compute_batch
 from xaibench.registry import Registered, Registry
 from xaibench.settings import Settings
 from xaibench.survey import Survey, slices, survey
@@ -247,11 +248,6 @@ def _model(
             opened[ref] = detector
             members.append(PlannedMember(ref=ref, facts=facts, batch_size=compute_batch(facts, settings.batch_size)))
     return PlannedModel(name=name, members=tuple(members), scored=len(members) if settings.members == "all" else 1)
-
-
-def compute_batch(facts: Facts, wanted: int) -> int:
-    """The batch of every call: the model's fixed one, or the wanted one as far as the model takes it."""
-    return facts.batch.fixed or min(wanted, facts.batch.maximum or wanted)
 
 
 def _explainers(

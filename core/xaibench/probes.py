@@ -14,10 +14,10 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
-from xaibench.contracts import Detector, DifferentiableDetector, Output, Passes, Programme
+from xaibench.contracts import Detector, DifferentiableDetector, Facts, Output, Passes, Programme
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,6 +108,26 @@ class _Job(Generic[K]):
     backward: int = 0
 
 
+def addressed(programme: Programme[T], detector: Detector) -> Programme[T]:
+    """The same programme with every request that names no detector put to this one."""
+    reply: Any = None
+    try:
+        while True:
+            request = programme.send(reply)
+            if not isinstance(request, Wait) and request.detector is None:
+                request = replace(request, detector=detector)
+            reply = yield request
+    except StopIteration as stop:
+        return cast("T", stop.value)
+    finally:
+        programme.close()
+
+
+def compute_batch(facts: Facts, wanted: int) -> int:
+    """The batch of every call: the model's fixed one, or the wanted one as far as the model takes it."""
+    return facts.batch.fixed or min(wanted, facts.batch.maximum or wanted)
+
+
 class ProbeEngine:
     """Runs programmes against a detector at one fixed compute batch.
 
@@ -170,7 +190,7 @@ class ProbeEngine:
             return key, Done(None, error, Passes())
         if not inspect.isgenerator(programme):
             return key, Done(programme, None, Passes())
-        return self._advance(_Job(key, programme), None)
+        return self._advance(_Job(key, cast("Programme[Any]", programme)), None)
 
     def _advance(self, job: _Job[Any], reply: Any) -> tuple[Any, Done[Any]] | None:
         """Send a reply; queue the next request, or return the finished programme."""

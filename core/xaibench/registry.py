@@ -25,6 +25,7 @@ import pluggy
 from xaibench import hookspecs
 from xaibench.errors import PluginError, UnknownComponent, UsageError
 from xaibench.plugin import API_VERSION, PROJECT, Component, Kind
+from xaibench.rows import describe
 
 _HOOK_KINDS: dict[str, Kind] = {
     "xaibench_models": "model",
@@ -124,8 +125,7 @@ class Registry:
             except (Exception, SystemExit) as error:
                 distribution, _, entry_point = impl.plugin_name.partition(":")
                 origin = Origin(distribution, "", entry_point)
-                text = f"{type(error).__name__}: {error}".splitlines()[0]
-                self.failures.append(PluginFailure(origin, "commands", text, traceback.format_exc()))
+                self.failures.append(PluginFailure(origin, "commands", describe(error), traceback.format_exc()))
 
     def find(self, kind: Kind, name: str) -> Registered:
         """The component of a qualified name; of a bare one, the built-in or else the only match."""
@@ -232,8 +232,7 @@ def _load_plugin(registry: Registry, manager: pluggy.PluginManager, origin: Orig
     except (Exception, SystemExit) as error:
         if manager.has_plugin(name):
             manager.unregister(name=name)
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
-        registry.failures.append(PluginFailure(origin, stage, text, traceback.format_exc()))
+        registry.failures.append(PluginFailure(origin, stage, describe(error), traceback.format_exc()))
     registry.seconds[origin] = time.perf_counter() - start
 
 

@@ -70,7 +70,6 @@ class ExplainUnit:
     name: str
     ref: Ref
     repeat: int
-    control: bool
     commit: bool
     keep: bool
     stored: str | None

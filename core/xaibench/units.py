@@ -190,7 +190,7 @@ class Units:
             and (k := self.score_key(key, m)) not in done
         )  # fmt: skip
         return ExplainUnit(
-            key=key, name=explainer.name, ref=explainer.use.ref, repeat=repeat, control=explainer.record.control,
+            key=key, name=explainer.name, ref=explainer.use.ref, repeat=repeat,
             commit=key not in done, keep=self.keep, stored=str(stored) if stored else None, scores=scores,
         )  # fmt: skip
 
@@ -201,7 +201,7 @@ class Units:
         key = self.explain_key(self.predict_key(member, dataset, start, stop), explainer, repeat)
         stored = maps(key)
         unit = ExplainUnit(
-            key=key, name=explainer.name, ref=explainer.use.ref, repeat=repeat, control=explainer.record.control,
+            key=key, name=explainer.name, ref=explainer.use.ref, repeat=repeat,
             commit=False, keep=False, stored=str(stored) if stored else None, scores=(),
         )  # fmt: skip
         shard = dataset.shard(start, stop)

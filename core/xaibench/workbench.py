@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
-from typing import Any, TypeVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from xaibench import stored_maps
 from xaibench.components import Ref, Use, resolve, use
@@ -15,6 +15,7 @@ from xaibench.contracts import (
     Detector,
     Explanation,
     ExplainRequest,
+    MapCase,
     Picture,
     Programme,
     Sample,
@@ -23,10 +24,13 @@ from xaibench.contracts import (
 from xaibench.errors import ModelError
 from xaibench.identity import digest
 from xaibench.pictures import apply_view, show_picture
-from xaibench.probes import ProbeEngine, Wait
+from xaibench.probes import ProbeEngine, Wait, addressed
 from xaibench.registry import Registry, load_registry
 from xaibench.streams import Streams
 from xaibench.tasks import DetectorRef, Setup, Shard
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -167,20 +171,12 @@ class Bench:
         return self._known[key]
 
     def explanation(
-        self,
-        explainer: Use,
-        picture: Picture,
-        target: int,
-        draw: int,
-        control: bool = False,
-        detector: Detector | None = None,
+        self, explainer: Use, picture: Picture, target: int, draw: int, detector: Detector | None = None
     ) -> Programme[Explanation]:
         """The stored form of one map; drawn once for all that ask for it."""
         judge = detector or self.detector
         key = ("map", explainer.name, picture.sample.id, picture.view, draw, target, judge.facts.digest)
-        result: Explanation = yield from self.once(
-            key, lambda: self._explain(explainer, picture, target, draw, control, judge)
-        )
+        result: Explanation = yield from self.once(key, lambda: self._explain(explainer, picture, target, draw, judge))
         return result
 
     def remember(self, explainer: str, sample_id: str, target: int, draw: int, explanation: Explanation) -> None:
@@ -188,52 +184,76 @@ class Bench:
         self._known["map", explainer, sample_id, "", draw, target, self.detector.facts.digest] = explanation
 
     def _explain(
-        self, explainer: Use, picture: Picture, target: int, draw: int, control: bool, detector: Detector
+        self, explainer: Use, picture: Picture, target: int, draw: int, detector: Detector
     ) -> Programme[Explanation]:
         def other(spec: str) -> Programme[Explanation]:
-            asked = use(self.registry, "explainer", spec)
-            return self.explanation(asked, picture, target, draw, detector=detector)
+            return self.explanation(use(self.registry, "explainer", spec), picture, target, draw, detector)
 
+        control = getattr(explainer.registered.record, "control", False)
         request = ExplainRequest(
             detector=detector,
             picture=picture,
             target=target,
             streams=self.streams(explainer.name, picture, draw, detector if control else None),
-            artefacts=BenchArtefacts(self),
+            artefacts=BenchArtefacts(self, detector),
             explanation_of=other,
         )
         result = explainer.instance.explain(request)
         if inspect.isgenerator(result):
-            result = yield from result
+            # whoever runs the programme may have another detector at the ready: a family's first, for example
+            result = yield from addressed(cast("Programme[Any]", result), detector)
         height, width = picture.image.shape[1:]
         return stored_maps.stored_form(stored_maps.check(result, height, width))
 
     def streams(self, component: str, picture: Picture, repeat: int, detector: Detector | None) -> Streams:
+        """Random streams of one component on one picture; ``detector`` only where runs must differ (controls)."""
         judge = detector.facts.digest if detector else ""
         return Streams.of(self.seed, repeat, component, picture.sample.id, picture.view, judge)
 
-    def explain_view(
+    def case(
+        self,
+        metric: Use,
+        explainer: Use,
+        explanation: Explanation,
+        picture: Picture,
+        target: int,
+        draw: int,
+        clean: Tensor,
+    ) -> MapCase:
+        """What a metric sees of one map."""
+        return MapCase(
+            detector=self.detector,
+            picture=picture,
+            explainer=explainer.name,
+            explanation=explanation,
+            target=target,
+            clean=clean,
+            # keyed by the metric alone: every explainer's map of a sample meets the same draws
+            streams=self.streams(metric.name, picture, draw, None),
+            artefacts=BenchArtefacts(self, self.detector),
+            explain=partial(self._explain_view, explainer, picture, target, draw),
+        )
+
+    def _explain_view(
         self,
         explainer: Use,
         picture: Picture,
         clean_target: int,
         draw: int,
-        control: bool,
         view: View | None = None,
         target: int | None = None,
         detector: Detector | None = None,
     ) -> Programme[Explanation]:
         """``case.explain``: the same explainer on a changed picture; the class stays the clean picture's by default."""
         shown = picture if view is None else apply_view(picture, view)
-        chosen = clean_target if target is None else target
-        return self.explanation(explainer, shown, chosen, draw, control, detector)
+        return self.explanation(explainer, shown, clean_target if target is None else target, draw, detector)
 
 
 class BenchArtefacts:
-    """Artefacts of one bench: see :class:`xaibench.contracts.Artefacts`."""
+    """Artefacts of one bench and detector: see :class:`xaibench.contracts.Artefacts`."""
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
+    def __init__(self, bench: Bench, detector: Detector) -> None:
+        self._bench, self._detector = bench, detector
 
     def get(
         self,
@@ -244,8 +264,6 @@ class BenchArtefacts:
         parameters: Mapping[str, object] | None = None,
         uses_detector: bool = False,
     ) -> Programme[T]:
-        judge = self._bench.detector.facts.digest if uses_detector else ""
+        judge = self._detector.facts.digest if uses_detector else ""
         key = digest([kind, dict(parameters or {}), judge, picture.digest, self._bench.seed])
         return self._bench.once(("artefact", key), build)
-
-

@@ -20,10 +20,6 @@ def failing(results):
     return {r.name for r in results if r.status == "fail"}
 
 
-def message(results, name):
-    return next(r.message for r in results if r.name == name)
-
-
 class Changed(PlantedDataset):
     """A planted data set whose samples are changed by ``change``."""
 

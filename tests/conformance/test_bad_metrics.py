@@ -32,10 +32,6 @@ def failing(results):
     return {r.name for r in results if r.status == "fail"}
 
 
-def message(results, name):
-    return next(r.message for r in results if r.name == name)
-
-
 def ids(rows):
     return [f"{cls.__name__}-{check}" for cls, _, check, _ in rows]
 

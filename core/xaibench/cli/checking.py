@@ -136,8 +136,7 @@ def _check_labels(registry: Registry, detector: Detector, dataset: str, settings
 def _predict(detector: Detector, dataset: Any, samples: Sequence[Sample]) -> list[float]:
     from xaibench import targets
     from xaibench.pictures import show_picture
-    from xaibench.plan import compute_batch
-    from xaibench.probes import Forward, ProbeEngine
+    from xaibench.probes import Forward, ProbeEngine, compute_batch
 
     def programme(sample: Sample) -> Any:
         reply = yield Forward(show_picture(dataset, sample, detector.facts, counterpart=lambda: None).image[None])
@@ -148,7 +147,7 @@ def _predict(detector: Detector, dataset: Any, samples: Sequence[Sample]) -> lis
     for result in done.values():
         if result.error is not None:
             raise result.error
-    return [float(done[s.id].value) for s in samples]
+    return [float(done[s.id].value or 0.0) for s in samples]
 
 
 def _of(component: str, result: CheckResult) -> dict[str, str]:
@@ -167,4 +166,4 @@ def _print(rows: Sequence[dict[str, str]]) -> None:
     for r in rows:
         console.print(f"{r['status']:4} ", style=styles[r["status"]], end="")
         console.print(f"{r['component']}: {r['check']}" + (f": {r['message']}" if r["message"] else ""),
-                      markup=False, highlight=False)  # fmt: skip
+                      markup=False, highlight=False, soft_wrap=True)  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 
 from xaibench.contracts import Detector, Explanation, Native, Problem, Sample
 from xaibench.errors import UsageError
-from xaibench.probes import Done, Forward, ProbeEngine
+from xaibench.probes import Done, Forward, ProbeEngine, compute_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def explain_one(
 ) -> None:
     """Write ``EXPLAINER.npy`` (the map) and ``EXPLAINER.png`` (an overlay) into ``out`` and print the verdict."""
     from xaibench import components, targets
-    from xaibench.plan import compute_batch, make_runtime
+    from xaibench.plan import make_runtime
     from xaibench.registry import load_registry
     from xaibench.settings import make_settings
     from xaibench.workbench import prepare_torch

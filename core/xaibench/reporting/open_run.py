@@ -71,6 +71,6 @@ def _reader(registry: Registry, row: dict[str, Any], model: dict[str, Any]) -> C
     def read(sample_id: str) -> Pixels:
         sample = samples[sample_id]
         image, _, _ = show(dataset.read(sample), sample, size, resize)
-        return (image.permute(1, 2, 0).numpy() * 255).round().astype("uint8")  # type: ignore[no-any-return]
+        return (image.permute(1, 2, 0).numpy() * 255).round().astype("uint8")
 
     return read

@@ -26,13 +26,12 @@ from xaibench.contracts import (
 )
 from xaibench.measure import checked
 from xaibench.parameters import Parameters
-from xaibench.plan import compute_batch
 from xaibench.plugin import Component, ExplainerRecord, MetricRecord
-from xaibench.probes import Done, Forward
+from xaibench.probes import Done, Forward, compute_batch
 from xaibench.registry import Origin, Registered, Registry, load_registry
 from xaibench.streams import Streams
 from xaibench.testing.planted_data import planted_samples
-from xaibench.workbench import Bench, BenchArtefacts, prepare_torch
+from xaibench.workbench import Bench, prepare_torch
 
 T = TypeVar("T")
 Targets = int | Sequence[int]
@@ -115,9 +114,8 @@ def explain(
     use = explainer_use(explainer)
     at = bench or _bench_for(use, detector, seed, batch_size, registry)
     _check_distinct(pictures)
-    control = _record(use, ExplainerRecord).control
     jobs: list[tuple[int, Callable[[], Programme[Explanation] | Explanation]]] = [
-        (i, partial(at.explanation, use, picture, target, draw, control))
+        (i, partial(at.explanation, use, picture, target, draw))
         for i, (picture, target) in enumerate(zip(pictures, _each(targets, pictures), strict=True))
     ]
     found = dict(at.engine().run(jobs))
@@ -237,7 +235,6 @@ def _cases(
     draw: int,
 ) -> dict[int, MapCase]:
     """The case of every picture that has a map, by its index."""
-    control = _record(explainer, ExplainerRecord).control
     asked: list[tuple[int, Callable[[], Programme[torch.Tensor] | torch.Tensor]]] = [
         (i, partial(_predict, p)) for i, p in enumerate(pictures)
     ]
@@ -246,17 +243,7 @@ def _cases(
     for i, (picture, target, done) in enumerate(zip(pictures, targets, maps, strict=True)):
         explanation = value(done)
         if explanation.status == "ok":
-            cases[i] = MapCase(
-                detector=at.detector,
-                picture=picture,
-                explainer=explainer.name,
-                explanation=explanation,
-                target=target,
-                clean=value(clean[i]),
-                streams=at.streams(metric.name, picture, draw, None),
-                artefacts=BenchArtefacts(at),
-                explain=partial(at.explain_view, explainer, picture, target, draw, control),
-            )
+            cases[i] = at.case(metric, explainer, explanation, picture, target, draw, value(clean[i]))
     return cases
 
 

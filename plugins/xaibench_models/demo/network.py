@@ -13,9 +13,9 @@ class DemoNet(nn.Module):
     """Map RGB pictures `(N, 3, 64, 64)` in [0, 1] to the logits `(N, 2)` of real and fake.
 
     Four 3x3 convolutions, the last three followed by 2x2 average pooling, and a 1x1 convolution give `features`,
-    `(N, 48, 8, 8)` after its ReLU. A cell of it sees at most 32x32 pixels. `evidence` weighs the features of each cell, and
-    the cell with most evidence decides. Normalisation happens inside; in evaluation mode samples do not influence
-    one another.
+    `(N, 48, 8, 8)` after its ReLU, of which a cell sees at most 32x32 pixels. `evidence` weighs the features of each
+    cell, and the cell with most evidence decides. Normalisation happens inside; in evaluation mode samples do not
+    influence one another.
     """
 
     def __init__(self) -> None:

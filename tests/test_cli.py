@@ -1,0 +1,305 @@
+"""The command line as people meet it: what is refused, in which words and with which exit code."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from conftest import TOY
+from onnx import TensorProto, helper
+from PIL import Image
+
+from xaibench.cli.main import app
+
+
+@pytest.fixture(autouse=True)
+def _in_tmp(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def picture(path, seed=0, size=(32, 32)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """Pictures whose brightness is their label: reals dark, fakes bright."""
+    for i in range(12):
+        for label, low in (("real", 0), ("fake/bright", 128)):
+            path = tmp_path / "faces" / label / f"{i:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng([i, low]).integers(low, low + 128, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(path)
+    return tmp_path / "faces"
+
+
+@pytest.fixture
+def onnx_file(tmp_path):
+    """A model of one output: the picture's mean brightness as a logit, fake where bright."""
+
+    def write(outputs: int = 1, sign: float = 1.0, name: str = "model.onnx"):
+        weights = np.zeros((outputs, 3), np.float32)
+        weights[-1] = sign * 20 / 3
+        bias = np.zeros(outputs, np.float32)
+        bias[-1] = -sign * 10
+        nodes = [
+            helper.make_node("GlobalAveragePool", ["image"], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "w", "b"], ["score"], transB=1),
+        ]
+        graph = helper.make_graph(
+            nodes, "g", [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 16, 16])],
+            [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n", outputs])],
+            [onnx.numpy_helper.from_array(weights, "w"), onnx.numpy_helper.from_array(bias, "b")],
+        )  # fmt: skip
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        path = tmp_path / name
+        onnx.save(model, path)
+        return path
+
+    return write
+
+
+def refused(result, code, *texts):
+    """One line of what, one of how, the right exit code, no traceback."""
+    exit_code, _, err = result
+    assert exit_code == code, err
+    assert "Traceback" not in err
+    for text in texts:
+        assert text in err
+
+
+# ---- wrong usage ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "texts"),
+    [
+        (["eval", "-e", "gradcamm"], 3, ["no explainer called 'gradcamm'", "gradcam"]),
+        (["eval", "-x", "deletoin"], 3, ["no metric called 'deletoin'", "deletion"]),
+        (["eval", "-m", "nobody"], 3, ["no model called 'nobody'"]),
+        (["eval", "-D", "nowhere"], 3, ["no dataset called 'nowhere'"]),
+        (["eval", "-e", "rise:mask=5"], 2, ["rise has no parameter 'mask'", "masks"]),
+        (["eval", "-e", "rise:masks=-5"], 2, ["masks=-5"]),
+        (["eval", "-e", "rise:masks=many"], 2, ["masks=many"]),
+        (["eval", "-e", "rows:5"], 3, ["no explainer called 'rows'"]),
+        (["eval", "-p", "explainer.rise=5"], 2, ["KIND.NAME.KEY"]),
+        (["eval", "-p", "explainer.rise.masks"], 2, ["has no value"]),
+        (["eval", "-p", "explainer.maps.path=x"], 2, ["not part of this run"]),
+        (["eval", "-m", "./absent.onnx"], 3, ["absent.onnx does not exist"]),
+        (["eval", "-D", "./absent"], 3, ["absent does not exist"]),
+        (["eval", "absent.toml"], 3, ["absent.toml cannot be read"]),
+        (["eval", "--target", "nonsense"], 2, ["nonsense", "predicted, fake, real, label"]),
+        (["eval", "--split", "nope"], 2, ["no split 'nope'"]),
+        (["eval", "--method", "nope"], 2, ["no manipulation method 'nope'"]),
+        (["eval", "--device", "tpu"], 2, ["tpu"]),
+        (["eval", "--preset", "huge"], 2, ["preset"]),
+        (["eval", "--rerun", "some"], 2, ["missing, failed or all"]),
+        (["eval", "--plugin", "absent.py"], 2, ["absent.py"]),
+        (["eval", "--no-plugin", "nobody"], 2, ["nobody"]),
+        (["eval", "--limit", "0"], 2, ["limit"]),
+        (["eval", "--no-such-flag"], 2, []),
+        (["nonsense"], 2, []),
+        (["list", "--needs", "luck"], 2, ["luck"]),
+        (["list", "things"], 2, ["things"]),
+        (["info", "gradcamm"], 3, ["gradcam"]),
+        (["status", "absent"], 3, ["is no run"]),
+        (["report", "absent"], 3, ["is no run"]),
+        (["compare", "absent", "absent"], 3, ["is no run"]),
+        (["export", "absent"], 3, ["is no run"]),
+        (["check", "nobody"], 3, ["nobody"]),
+        (["new-plugin", "Not A Name"], 2, ["distribution name"]),
+    ],
+)
+def test_wrong_usage_is_one_line_with_the_right_exit_code(cli, arguments, code, texts):
+    refused(cli(*arguments), code, *texts)
+
+
+def test_every_flag_has_an_environment_variable(cli, monkeypatch):
+    monkeypatch.setenv("XAIBENCH_EVAL_PRESET", "huge")
+    refused(cli("eval"), 2, "preset")
+
+
+def test_debug_shows_the_traceback():
+    from xaibench.cli.main import main
+    from xaibench.errors import UnknownComponent
+
+    with pytest.raises(UnknownComponent):
+        main(["eval", "-e", "gradcamm", "--debug"])
+
+
+def test_a_bad_run_file_is_refused(cli, tmp_path):
+    (tmp_path / "run.toml").write_text("modle = 'demo'\n")
+    refused(cli("eval", "run.toml"), 3, "has no parameter 'modle'", "model")
+    (tmp_path / "run.toml").write_text("model = \n")
+    refused(cli("eval", "run.toml"), 3, "not valid TOML")
+
+
+def test_a_run_file_has_the_keys_of_the_flags_and_a_flag_wins(cli, tmp_path):
+    (tmp_path / "run.toml").write_text(
+        f'plugin = "{TOY}"\nmodel = "toy"\ndataset = "demo:identities=8"\nexplainer = ["rows"]\nmetric = "range"\n'
+        "controls = false\nshard-size = 4\nlimit = 8\nout = 'from-file'\n[parameter.explainer.rows]\nbands = 2\n"
+    )
+    code, out, _ = cli("eval", "run.toml", "--limit", 5, "--json")
+    said = json.loads(out)
+    assert code == 0
+    assert said["out"] == "from-file"
+    assert said["forward"] == 5 + 5 * 3
+
+
+def test_a_broken_plugin_that_the_plan_needs_stops_it(cli, tmp_path):
+    (tmp_path / "bad.py").write_text("import no_such_module_at_all\n")
+    refused(cli("eval", "--plugin", "bad.py", "-e", "their-map"), 3, "no_such_module_at_all", "their-map")
+
+
+# ---- models and data --------------------------------------------------------------------------------------------
+
+
+def test_one_output_without_a_card_is_refused_with_the_key_to_add(cli, onnx_file, faces):
+    refused(cli("eval", "-m", onnx_file(), "-D", faces), 3, "one output", 'add high = "fake"', "card")
+
+
+def test_an_unreadable_model_is_refused(cli, tmp_path, faces):
+    (tmp_path / "broken.onnx").write_bytes(b"this is no model")
+    refused(cli("eval", "-m", "./broken.onnx", "-D", faces), 3, "broken.onnx")
+    (tmp_path / "broken.pt2").write_bytes(b"this is no model")
+    refused(cli("eval", "-m", "./broken.pt2", "-D", faces), 3, "broken.pt2")
+
+
+def test_an_output_that_is_not_what_the_card_says_is_refused(cli, onnx_file, faces, tmp_path):
+    path = onnx_file(outputs=2)
+    (tmp_path / "model.toml").write_text('classes = ["real", "a", "b"]\nreal = "real"\n')
+    refused(cli("eval", "-m", path, "-D", faces), 3, "model")
+
+
+def test_a_folder_without_fakes_has_nothing_to_evaluate(cli, tmp_path):
+    picture(tmp_path / "only" / "real" / "a.png")
+    refused(cli("eval", "-D", "./only"), 4, "fake")
+
+
+def test_broken_files_are_named_and_the_run_goes_on(cli, faces, onnx_file, tmp_path):
+    path = onnx_file(outputs=2)
+    (tmp_path / "model.toml").write_text("activation = 'logit'\n")
+    (faces / "fake" / "bright" / "zz.png").write_bytes(b"no picture")
+    good = (faces / "fake" / "bright" / "00.png").read_bytes()
+    (faces / "fake" / "bright" / "yy.png").write_bytes(good[: len(good) // 2])
+    code, _, err = cli("eval", "-m", path, "-D", faces, "-e", "rise:masks=4", "-x", "deletion", "--no-controls", "-o", "run")
+    assert code == 0
+    assert "2 files left out" in err
+    assert "zz" in err
+    assert "yy" in err
+
+
+def test_eval_on_an_onnx_file_and_a_folder(cli, faces, onnx_file, tmp_path):
+    path = onnx_file()
+    (tmp_path / "model.toml").write_text("high = 'fake'\nactivation = 'logit'\n")
+    code, out, err = cli("eval", "-m", path, "-D", faces, "-e", "rise:masks=8", "-e", "gradcam", "-x", "deletion", "-o", "run")
+    assert code == 0, err
+    assert "AUC 1.000" in out
+    assert "gradcam" in out
+    code, out, _ = cli("status", "run", "--json")
+    assert json.loads(out)["left"] == 0
+
+
+def test_swapped_labels_are_found_and_the_key_is_named(cli, faces, onnx_file, tmp_path):
+    path = onnx_file()
+    (tmp_path / "model.toml").write_text("high = 'real'\nactivation = 'logit'\n")
+    code, out, _ = cli("check", path, "--dataset", faces)
+    assert code == 5
+    assert "ranks real above fake" in out
+    assert "'high'" in out
+    assert "AUC 0.000" in out
+    (tmp_path / "model.toml").write_text("high = 'fake'\nactivation = 'logit'\n")
+    code, out, _ = cli("check", path, "--dataset", faces)
+    assert code == 0, out
+
+
+def test_a_folder_of_models_is_a_family(cli, onnx_file, faces, tmp_path):
+    (tmp_path / "runs").mkdir()
+    for i in range(3):
+        onnx_file(sign=1.0 + i, name=f"runs/run{i}.onnx")
+        (tmp_path / "runs" / f"run{i}.toml").write_text("high = 'fake'\nactivation = 'logit'\n")
+    code, out, _ = cli("eval", "-m", "./runs", "-D", faces, "-e", "rise:masks=4", "-x", "deletion", "--no-controls",
+                       "--members", "all", "-o", "out", "--json")  # fmt: skip
+    assert code == 0, out
+    code, out, _ = cli("report", "out", "--json")
+    assert code == 0
+    assert {d["where"]["member"] for d in json.loads(out)["detections"]} == {"run0", "run1", "run2"}
+
+
+# ---- reading a run --------------------------------------------------------------------------------------------------
+
+
+def test_status_report_compare_and_export(toy_eval, cli, tmp_path):
+    toy_eval("-o", "one", "-x", "deletion")
+    toy_eval("-o", "two", "-x", "deletion", "--seed", 1)
+    code, out, _ = cli("status", "one", "--json")
+    said = json.loads(out)
+    assert code == 0
+    assert said["left"] == 0
+    assert {u["status"] for u in said["units"]} == {"ok"}
+    code, out, _ = cli("report", "one")
+    page = (tmp_path / "one" / "report.html").read_text()
+    assert code == 0
+    assert "<html" in page
+    assert "local/rows" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    code, out, _ = cli("compare", "one", "two", "--json")
+    assert code == 0
+    assert json.loads(out)["rows"]
+    code, _, _ = cli("export", "one", "-o", "scores.csv")
+    assert code == 0
+    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 25
+    refused(cli("export", "one", "-o", "scores.xlsx"), 2, ".parquet")
+
+
+def test_list_with_a_model_says_what_can_be_used(cli):
+    code, out, _ = cli("list", "explainers", "--plugin", TOY, "--model", "blind", "--json")
+    rows = {c["name"]: c for c in json.loads(out)["components"]}
+    assert code == 0
+    assert rows["xaibench/rise"]["usable"] is True
+    assert "black box" in rows["xaibench/gradcam"]["usable"]
+
+
+def test_info_prints_parameters_with_types_and_defaults(cli):
+    code, out, _ = cli("info", "rise", "--json")
+    (row,) = json.loads(out)["components"]
+    masks = next(p for p in row["parameters"] if p["name"] == "masks")
+    assert code == 0
+    assert masks["default"] == 4000
+    assert masks["description"]
+    code, out, _ = cli("info", "deletion")
+    assert code == 0
+    assert "lower" in out
+
+
+def test_explain_writes_a_map_and_an_overlay(cli, tmp_path):
+    picture(tmp_path / "one.png", size=(40, 50))
+    code, out, _ = cli("explain", "one.png", "--plugin", TOY, "--model", "toy", "-e", "rows", "-e", "gradcam", "--json")
+    assert code == 0
+    rows = json.loads(out)["maps"]
+    assert np.load(rows[0]["map"]).shape == (32, 32)
+    with Image.open(rows[0]["overlay"]) as overlay:
+        assert overlay.size
+    refused(cli("explain", "absent.png", "--plugin", TOY, "--model", "toy"), 3, "absent.png")
+
+
+def test_doctor_says_what_is_installed(cli):
+    code, out, _ = cli("doctor", "--json")
+    said = json.loads(out)
+    assert code == 0
+    assert {p["distribution"] for p in said["plugins"]} >= {"xaibench"}
+    assert "CPUExecutionProvider" in said["onnxruntime"]["providers"]
+
+
+def test_every_command_that_prints_a_table_has_json():
+    from typer.main import get_command
+
+    commands = get_command(app).commands
+    for name in ("list", "info", "eval", "status", "explain", "check", "report", "compare", "doctor"):
+        assert any("--json" in p.opts for p in commands[name].params), name
