@@ -30,7 +30,9 @@ def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]
 def toy_eval(cli: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[int, str, str]]:
     """``xaibench eval`` of the toy detector on twelve small demo samples, quietly, without controls."""
 
-    def run(*arguments: object, explainer: str = "rows", metric: str = "range", limit: int | None = 12) -> tuple[int, str, str]:
+    def run(
+        *arguments: object, explainer: str = "rows", metric: str = "range", limit: int | None = 12
+    ) -> tuple[int, str, str]:
         more = [] if limit is None else ["--limit", limit]
         return cli(
             "eval", "--plugin", TOY, "--model", "toy", "--dataset", "demo:identities=8", "-e", explainer,

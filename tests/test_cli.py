@@ -7,10 +7,10 @@ import json
 import numpy as np
 import onnx
 import pytest
-from conftest import TOY
 from onnx import TensorProto, helper
 from PIL import Image
 
+from conftest import TOY
 from xaibench.cli.main import app
 
 
@@ -188,7 +188,9 @@ def test_broken_files_are_named_and_the_run_goes_on(cli, faces, onnx_file, tmp_p
     (faces / "fake" / "bright" / "zz.png").write_bytes(b"no picture")
     good = (faces / "fake" / "bright" / "00.png").read_bytes()
     (faces / "fake" / "bright" / "yy.png").write_bytes(good[: len(good) // 2])
-    code, _, err = cli("eval", "-m", path, "-D", faces, "-e", "rise:masks=4", "-x", "deletion", "--no-controls", "-o", "run")
+    code, _, err = cli(
+        "eval", "-m", path, "-D", faces, "-e", "rise:masks=4", "-x", "deletion", "--no-controls", "-o", "run"
+    )
     assert code == 0
     assert "2 files left out" in err
     assert "zz" in err
@@ -198,7 +200,9 @@ def test_broken_files_are_named_and_the_run_goes_on(cli, faces, onnx_file, tmp_p
 def test_eval_on_an_onnx_file_and_a_folder(cli, faces, onnx_file, tmp_path):
     path = onnx_file()
     (tmp_path / "model.toml").write_text("high = 'fake'\nactivation = 'logit'\n")
-    code, out, err = cli("eval", "-m", path, "-D", faces, "-e", "rise:masks=8", "-e", "gradcam", "-x", "deletion", "-o", "run")
+    code, out, err = cli(
+        "eval", "-m", path, "-D", faces, "-e", "rise:masks=8", "-e", "gradcam", "-x", "deletion", "-o", "run"
+    )
     assert code == 0, err
     assert "AUC 1.000" in out
     assert "gradcam" in out

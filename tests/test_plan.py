@@ -6,8 +6,8 @@ import json
 from collections import Counter
 
 import pytest
-from conftest import TOY
 
+from conftest import TOY
 from xaibench.plan import make_plan
 from xaibench.registry import load_registry
 from xaibench.settings import make_settings

@@ -12,8 +12,8 @@ from PIL import Image
 from rich.console import Console
 
 from xaibench.cli.render import comparison_to_json, print_comparison
-from xaibench.reporting.compare import compare_runs
 from xaibench.errors import PlanError, UnreadablePicture
+from xaibench.reporting.compare import compare_runs
 from xaibench.reporting.figures import mean_curves, overlay
 from xaibench.reporting.report import write_report
 from xaibench.reporting.results import RunTables, ScoreInfo

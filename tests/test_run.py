@@ -13,8 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import TOY, comparable, same_bytes
 
+from conftest import TOY, comparable, same_bytes
 from xaibench.store.folder import RunFolder
 
 TABLES = ("scores", "predictions", "curves")
@@ -113,7 +113,9 @@ def test_a_failing_explainer_costs_only_its_samples(toy_eval, tmp_path):
     assert all("no luck with" in r["reason"] and r["value"] is None for r in failed)
     assert {r["status"] for r in rows if r["explainer"] == "local/rows"} == {"ok"}
     units = [u for u in RunFolder(tmp_path / "run").table("units").to_pylist() if u["status"] == "failed"]
-    assert all("RuntimeError: no luck" in u["error"] and "Traceback" in u["trace"] for u in units if u["kind"] == "explain")
+    assert all(
+        "RuntimeError: no luck" in u["error"] and "Traceback" in u["trace"] for u in units if u["kind"] == "explain"
+    )
 
 
 def test_rerun_failed_tries_again(toy_eval, tmp_path):
@@ -122,7 +124,9 @@ def test_rerun_failed_tries_again(toy_eval, tmp_path):
     assert code == 0 and json.loads(out)["done"] == 0
     code, out, _ = toy_eval("-o", tmp_path / "run", "--rerun", "failed", explainer="faulty")
     assert code == 1 and json.loads(out)["done"] == 2
-    attempts = {u["attempts"] for u in RunFolder(tmp_path / "run").table("units").to_pylist() if u["status"] == "failed"}
+    attempts = {
+        u["attempts"] for u in RunFolder(tmp_path / "run").table("units").to_pylist() if u["status"] == "failed"
+    }
     assert attempts == {2}
 
 
@@ -146,8 +150,10 @@ def test_a_change_of_seed_is_refused_or_replaced(toy_eval, tmp_path):
 
 def test_a_second_writer_is_refused_by_name(toy_eval, tmp_path):
     folder = RunFolder(tmp_path / "run")
-    holder = "from xaibench.store.folder import RunFolder; import sys, time\n" \
-             "with RunFolder(sys.argv[1]).writing():\n    print('held', flush=True); time.sleep(60)\n"
+    holder = (
+        "from xaibench.store.folder import RunFolder; import sys, time\n"
+        "with RunFolder(sys.argv[1]).writing():\n    print('held', flush=True); time.sleep(60)\n"
+    )
     process = subprocess.Popen([sys.executable, "-c", holder, str(folder.path)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "held\n"
@@ -190,7 +196,7 @@ def test_metrics_of_detector_and_family_scope(cli, tmp_path):
                  "-o", tmp_path / "run"]  # fmt: skip
     code, _, _ = cli(*arguments, "--limit", 6)
     assert code == 0
-    code, out, _ = cli(*arguments, "--limit", 10)
+    code, _, _ = cli(*arguments, "--limit", 10)
     assert code == 0
     rows = RunFolder(tmp_path / "run").table("scores").to_pylist()
     family = [r for r in rows if r["scope"] == "family"]
@@ -241,7 +247,9 @@ def test_interrupt_keeps_results_and_exits_130(tmp_path, pause):
 def test_tables_are_readable_by_duckdb(toy_eval, tmp_path):
     duckdb = pytest.importorskip("duckdb")
     toy_eval("-o", tmp_path / "run")
-    query = f"select explainer, avg(value), count(*) from '{tmp_path}/run/scores/*.parquet' where status='ok' group by 1"
+    query = (
+        f"select explainer, avg(value), count(*) from '{tmp_path}/run/scores/*.parquet' where status='ok' group by 1"
+    )
     ((name, mean, count),) = duckdb.sql(query).fetchall()
     assert name == "local/rows" and count == 12 and mean > 0
 

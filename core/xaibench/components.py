@@ -53,9 +53,7 @@ class Use:
             ) from error
 
 
-def use(
-    registry: Registry, kind: Kind, spec: str, more: Mapping[str, object] | None = None
-) -> Use:
+def use(registry: Registry, kind: Kind, spec: str, more: Mapping[str, object] | None = None) -> Use:
     """Resolve ``name[:key=value,…]`` with further parameter values; a wrong name or value is refused here.
 
     Values are taken from, last wins: the record's ready-made ones, ``more``, the spec itself.
@@ -79,9 +77,14 @@ def resolve(registry: Registry, ref: Ref) -> Use:
 # ---- models and datasets given as paths -----------------------------------------------------------------------------
 
 
-def is_path(text: str) -> bool:
-    """Whether ``--model``/``--dataset`` text means a file or folder: it exists, or it looks like a path."""
+def is_path(registry: Registry, kind: Kind, text: str) -> bool:
+    """Whether ``--model``/``--dataset`` text means a file or folder: it exists, or it looks like a path.
+
+    A component's name means the component even where a folder of that name lies about; ``./NAME`` is the folder.
+    """
     head = text.partition(":")[0]
+    if any(head in (c.record.name, c.name) for c in registry.of_kind(kind)):
+        return False
     return Path(text).exists() or Path(head).exists() or head.startswith(("/", "./", "../", "~"))
 
 
@@ -93,7 +96,7 @@ def models(registry: Registry, text: str, more: Mapping[str, object]) -> list[tu
     """
     suffixes = _suffixes(registry)
     head, _, rest = text.partition(":")
-    if not is_path(text) and Path(head).suffix not in suffixes:
+    if not is_path(registry, "model", text) and Path(head).suffix not in suffixes:
         return [("", use(registry, "model", text, more))]
     path = Path(text).expanduser() if Path(text).exists() else Path(head).expanduser()
     values = {**more, **(parse_spec(f"x:{rest}")[1] if rest and path == Path(head).expanduser() else {})}
@@ -137,7 +140,7 @@ def _model_file(
 
 def dataset(registry: Registry, text: str, more: Mapping[str, object]) -> Use:
     """The dataset that ``--dataset text`` means: a component name, or a folder or file recognised by its contents."""
-    if not is_path(text):
+    if not is_path(registry, "dataset", text):
         return use(registry, "dataset", text, more)
     head, _, rest = text.partition(":")
     whole = Path(text).exists()

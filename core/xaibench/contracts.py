@@ -151,9 +151,9 @@ class Facts:
 
     ``classes`` in the order of the outputs; ``real_class`` indexes them; every other class is fake. ``threshold``
     is the value of P(fake) = 1 - P(real) from which the verdict is *fake*. ``gives`` holds ``gradients`` and
-    ``activations`` where :meth:`DifferentiableDetector.logits` and ``features`` work. ``digest`` covers weights (external data
-    too), preprocessing and output mapping. ``notes`` are lines to print before a run (defaults taken, layer chosen);
-    ``limits`` maps a capability that is missing to the reason. ``logit_source`` says what ``logit`` output means:
+    ``activations`` where :meth:`DifferentiableDetector.logits` and ``features`` work. ``digest`` covers weights
+    (external data too), preprocessing and output mapping. ``notes`` are lines to print before a
+    run (defaults taken, layer chosen); ``limits`` maps a capability that is missing to the reason. ``logit_source`` says what ``logit`` output means:
     ``logits`` (the network's own) or ``log-odds`` (of clipped probabilities). ``details`` are provenance
     (file, licence, training data, actual execution providers).
     """
@@ -186,7 +186,7 @@ class Detector(Protocol):
         """``(N, C)`` float32 class probabilities, rows summing to 1, without gradient."""
 
     def scores(self, images: Tensor) -> Tensor:
-        """``(N, C)`` float32 logits without gradient; softmax of a row gives the probabilities (see ``logit_source``)."""
+        """``(N, C)`` float32 logits without gradient; softmax of a row gives the probabilities."""
 
 
 class DifferentiableDetector(Detector, Protocol):
@@ -214,7 +214,8 @@ class Features:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """Where and how a detector runs. ``device``: ``cpu``, ``cuda``, ``cuda:1``; ``precision``: ``fp32``, ``fp16``, ``bf16``."""
+    """Where and how a detector runs. ``device``: ``cpu``, ``cuda``, ``cuda:1``; ``precision``: ``fp32``, ``fp16`` or
+    ``bf16``."""
 
     device: str = "cpu"
     precision: str = "fp32"

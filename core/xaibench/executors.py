@@ -36,9 +36,7 @@ class LocalExecutor:
         self.parameters = parameters
         self._workers: list[ProcessPoolExecutor] = []
 
-    def run(
-        self, tasks: Iterable[TaskT], call: Callable[[TaskT], OutcomeT]
-    ) -> Iterator[tuple[TaskT, OutcomeT | Lost]]:
+    def run(self, tasks: Iterable[TaskT], call: Callable[[TaskT], OutcomeT]) -> Iterator[tuple[TaskT, OutcomeT | Lost]]:
         if self.parameters.jobs == 1:
             for task in tasks:
                 yield task, call(task)

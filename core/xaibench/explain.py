@@ -46,8 +46,7 @@ def draw(bench: Bench, task: ExplainTask, unit: ExplainUnit, use: Use) -> Drawn:
     wanted = list(_wanted(bench, task, use, unit.repeat))
     found: dict[tuple[str, int], Done[Explanation]] = dict(
         bench.engine().run(
-            ((sample.id, d), partial(_one, bench, use, sample, target, d))
-            for sample, target, d in wanted
+            ((sample.id, d), partial(_one, bench, use, sample, target, d)) for sample, target, d in wanted
         )
     )
     maps = tuple(_map_of(sample, target, d, found[sample.id, d]) for sample, target, d in wanted)
@@ -72,9 +71,7 @@ def _wanted(bench: Bench, task: ExplainTask, use: Use, repeat: int) -> Iterator[
                 yield sample, target, d
 
 
-def _one(
-    bench: Bench, use: Use, sample: Sample, target: int, draw_number: int
-) -> Programme[Explanation]:
+def _one(bench: Bench, use: Use, sample: Sample, target: int, draw_number: int) -> Programme[Explanation]:
     picture = bench.picture(sample.id)
     result = yield from bench.explanation(use, picture, target, draw_number)
     return result

@@ -13,7 +13,7 @@ from xaibench.measure import blank_scores, score_columns
 from xaibench.plan import Cell, Plan
 from xaibench.rows import describe, sample_columns, trace_of
 from xaibench.store.schema import PREDICTIONS, SCORES, UNITS
-from xaibench.tasks import ExplainTask, PredictTask, Setup, SetTask, Task, UnitResult
+from xaibench.tasks import ExplainTask, PredictTask, SetTask, Setup, Task, UnitResult
 
 
 def unit_row(run: str, result: UnitResult, attempts: int) -> pa.Table:
@@ -99,9 +99,7 @@ def _failed_predictions(task: PredictTask, why: str) -> UnitResult:
     return where.result(task.key, "predict", task.shard.start, task.shard.stop, tables={"predictions": table})
 
 
-def _failed_explanations(
-    task: ExplainTask, specs: dict[str, tuple[ScoreSpec, ...]], why: str
-) -> Iterator[UnitResult]:
+def _failed_explanations(task: ExplainTask, specs: dict[str, tuple[ScoreSpec, ...]], why: str) -> Iterator[UnitResult]:
     where = _Where.of(task)
     start, stop = task.shard.start, task.shard.stop
     for unit in task.units:

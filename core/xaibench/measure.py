@@ -108,7 +108,8 @@ def measure_set(task: SetTask, drawn: Sequence[tuple[Bench, ExplainTask, Drawn]]
     model, dataset = drawn[0][1].detector.model, drawn[0][1].shard.dataset
     member = names[0] if task.scope == "detector" else ""
     keys = {"run": task.setup.run, "unit": task.score.key, "model": model, "member": member, "dataset": dataset,
-            "explainer": task.explainer, "metric": task.score.name, "repeat": task.repeat, **sample_columns(None)}  # fmt: skip
+            "explainer": task.explainer, "metric": task.score.name, "repeat": task.repeat}  # fmt: skip
+    keys |= sample_columns(None)
     more = {"prediction": None, "target": None, "scope": task.scope, "seed": task.setup.seed}
     rows = [keys | more | score_columns(s, specs[s.name]) for s in outcome.values]
     points = [keys | p for c in outcome.curves for p in curve_columns(c)]

@@ -198,7 +198,9 @@ def make_runtime(settings: Settings) -> Runtime:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         elif not torch.cuda.is_available():
-            raise PlanError("device 'cuda' was asked for and torch finds none", "use --device cpu, or see xaibench doctor")
+            raise PlanError(
+                "device 'cuda' was asked for and torch finds none", "use --device cpu, or see xaibench doctor"
+            )
     elif device != "cpu":
         raise UsageError(f"device '{device}' is not known", "use cpu, cuda, cuda:N or auto")
     return Runtime(device=device, precision=settings.precision, threads=settings.threads or os.cpu_count() or 1)
@@ -217,7 +219,7 @@ def _dataset(
     if more:
         use = components.dataset(registry, text, more)
     path = Path(text.partition(":")[0]).expanduser()
-    name = path.resolve().name if components.is_path(text) else use.name
+    name = path.resolve().name if components.is_path(registry, "dataset", text) else use.name
     found = survey(use.instance, name, seed=settings.seed, split=settings.split, methods=settings.method, limit=limit)
     shards = tuple(slices(len(found.samples), settings.shard_size, cuts.get(name, ())))
     return PlannedDataset(name=name, use=use, survey=found, shards=shards)
@@ -236,7 +238,7 @@ def _model(
     if more:
         uses = components.models(registry, text, more)
     path = Path(text if Path(text).exists() else text.partition(":")[0]).expanduser()
-    from_file = path.exists() and (components.is_path(text) or path.suffix != "")
+    from_file = path.exists() and components.is_path(registry, "model", text)
     name = (path.resolve().name if path.is_dir() else path.stem) if from_file else uses[0][1].name
     members = []
     for member, use in uses:
@@ -452,7 +454,9 @@ def _check_requires(requires: Sequence[str]) -> None:
         try:
             wanted = Requirement(text)
         except InvalidRequirement:
-            raise UsageError(f"'{text}' in requires is no requirement", "write for example 'xaibench-acme>=1.2'") from None
+            raise UsageError(
+                f"'{text}' in requires is no requirement", "write for example 'xaibench-acme>=1.2'"
+            ) from None
         have = version_of(wanted.name)
         if have is None or not wanted.specifier.contains(have, prereleases=True):
             raise PlanError(f"the run requires {text}; {have or 'nothing'} is installed", f"pip install '{text}'")

@@ -114,9 +114,11 @@ class ExplainerRecord(Component):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRecord(Component):
-    """A measure. ``family`` names the leaderboard it stands in; ``scope`` what one case of it sees."""
+    """A measure. ``family`` names the leaderboard it stands in; ``scope`` what one case of it sees; ``better`` the
+    direction in which its first score improves (the scores themselves have the last word)."""
 
     family: MetricFamily
+    better: Literal["higher", "lower", "none"] = "none"
     scope: Scope = "sample"
     needs: frozenset[str] = frozenset()
     kind: ClassVar[Kind] = "metric"

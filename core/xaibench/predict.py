@@ -59,5 +59,3 @@ def _row(
         "prediction": facts.classes[targets.predicted(probabilities, facts)], "verdict": said,
         "correct": said == sample.label, "status": "ok", "reason": None,
     }  # fmt: skip
-
-

@@ -40,7 +40,8 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Backward:
-    """Gradient of each picture's target output. ``targets``: class index, or ``(n,)`` int64; reply: :class:`Gradients`."""
+    """Gradient of each picture's target output. ``targets``: class index, or ``(n,)`` int64; reply: :class:`Gradients`.
+    """
 
     images: Tensor
     targets: int | Tensor
@@ -138,9 +139,7 @@ class ProbeEngine:
     on_passes: called with the number of real pictures after each detector call, for progress.
     """
 
-    def __init__(
-        self, detector: Detector, batch_size: int, on_passes: Callable[[int], None] | None = None
-    ) -> None:
+    def __init__(self, detector: Detector, batch_size: int, on_passes: Callable[[int], None] | None = None) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.detector = detector
@@ -149,12 +148,11 @@ class ProbeEngine:
         self._queues: dict[tuple[Any, ...], deque[tuple[_Job[Any], int, int]]] = {}
         self._parked: list[tuple[_Job[Any], Wait]] = []
 
-    def run(
-        self, programmes: Iterable[tuple[K, Callable[[], Any]]]
-    ) -> Iterator[tuple[K, Done[Any]]]:
+    def run(self, programmes: Iterable[tuple[K, Callable[[], Any]]]) -> Iterator[tuple[K, Done[Any]]]:
         """Start each programme when there is room, answer requests in full batches, yield results as they finish.
 
-        Each ``Callable`` starts a programme, or returns a plain result that needed none. An exception inside a programme ends that programme alone and comes back in its :class:`Done`.
+        Each ``Callable`` starts a programme, or returns a plain result that needed none. An exception inside a
+        programme ends that programme alone and comes back in its :class:`Done`.
         """
         source = iter(programmes)
         exhausted = False

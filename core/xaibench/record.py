@@ -51,7 +51,9 @@ def refuse_changes(record: Mapping[str, Any], identity: Mapping[str, Any], plan:
 
 def run_toml(plan: Plan, identity: Mapping[str, Any], record: Mapping[str, Any], units: Sequence[str]) -> str:
     """The text of ``run.toml``: the settings, as a run file, and the record that a resumed run is checked against."""
-    settings = {k.replace("_", "-"): v for k, v in plan.settings.model_dump(mode="json").items() if v not in (None, [], {})}
+    settings = {
+        k.replace("_", "-"): v for k, v in plan.settings.model_dump(mode="json").items() if v not in (None, [], {})
+    }
     settings |= {
         "model": [plan.settings.model[i] if plan.settings.model else m.name for i, m in enumerate(plan.models)],
         "dataset": [plan.settings.dataset[i] if plan.settings.dataset else d.name for i, d in enumerate(plan.datasets)],
@@ -80,8 +82,9 @@ def run_row(plan: Plan, run: str, command: Sequence[str]) -> pa.Table:
         for c in plan.cells
     ]  # fmt: skip
     problems = {d.name: [[p.file, p.reason] for p in d.survey.problems] for d in plan.datasets}
+    samples = {d.name: len(d.survey.samples) for d in plan.datasets}
     text = canonical_json({"settings": plan.settings.model_dump(mode="json"), "cells": cells, "problems": problems,
-                           "notes": list(plan.notes), "samples": {d.name: len(d.survey.samples) for d in plan.datasets}})  # fmt: skip
+                           "notes": list(plan.notes), "samples": samples})  # fmt: skip
     row = {"run": run, "started": datetime.now(UTC), "command": " ".join(command), "seed": plan.settings.seed,
            "plan": text, "plan_digest": digest(text), "provenance": canonical_json(provenance())}  # fmt: skip
     return pa.Table.from_pylist([row], schema=RUNS)
@@ -96,14 +99,16 @@ def component_rows(plan: Plan, run: str) -> pa.Table:
 def _component_rows(plan: Plan) -> Iterator[dict[str, Any]]:
     for model in plan.models:
         for m in model.members:
-            details: dict[str, Any] = {**m.facts.details, "classes": list(m.facts.classes), "threshold": m.facts.threshold,
-                       "input_size": list(m.facts.input_size), "resize": asdict(m.facts.resize),
-                       "target_layer": m.facts.target_layer,
-                       "notes": list(m.facts.notes), "limits": dict(m.facts.limits)}  # fmt: skip
+            f, ref = m.facts, m.ref
+            details: dict[str, Any] = {
+                **f.details, "classes": list(f.classes), "threshold": f.threshold, "input_size": list(f.input_size),
+                "resize": asdict(f.resize), "target_layer": f.target_layer, "notes": list(f.notes),
+                "limits": dict(f.limits),
+            }  # fmt: skip
             yield {
-                "kind": "model", "name": f"{model.name} {m.ref.member}".strip(), "distribution": m.ref.ref.name.partition("/")[0],
-                "version": "", "component_version": 0, "parameters": m.ref.ref.parameters, "digest": m.ref.digest,
-                "details": canonical_json(details),
+                "kind": "model", "name": f"{model.name} {ref.member}".strip(), "version": "", "component_version": 0,
+                "distribution": ref.ref.name.partition("/")[0], "parameters": ref.ref.parameters,
+                "digest": ref.digest, "details": canonical_json(details),
             }  # fmt: skip
     for dataset in plan.datasets:
         yield _component_row("dataset", dataset.name, dataset.use, {"component": dataset.use.registered.name})

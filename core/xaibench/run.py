@@ -21,8 +21,8 @@ from xaibench.settings import Settings
 from xaibench.store.folder import RunFolder
 from xaibench.tasks import PredictTask, Setup, Task, UnitResult
 from xaibench.units import Clean, Units
-from xaibench.worker import carry_out, perform
 from xaibench.workbench import Workbench
+from xaibench.worker import carry_out, perform
 
 TaskT = TypeVar("TaskT", bound=Task)
 

@@ -16,7 +16,9 @@ from xaibench.parameters import Parameters, build_parameters
 class Settings(Parameters):
     """Everything that ``xaibench eval`` can be told. In a run file dashes and underscores are the same."""
 
-    model: tuple[str, ...] = Field((), description="detectors: component names, model files, or folders of models (families)")
+    model: tuple[str, ...] = Field(
+        (), description="detectors: component names, model files, or folders of models (families)"
+    )
     dataset: tuple[str, ...] = Field((), description="datasets: component names or folders")
     explainer: tuple[str, ...] = Field((), description="explainers, NAME[:KEY=VALUE,...]; default: the preset's")
     metric: tuple[str, ...] = Field((), description="metrics, NAME[:KEY=VALUE,...]; default: the preset's")
@@ -43,7 +45,9 @@ class Settings(Parameters):
     requires: tuple[str, ...] = Field((), description="distributions the run needs, such as 'xaibench-acme>=1.2'")
     parameter: dict[str, Any] = Field({}, description="component parameters, KIND.NAME.KEY = value")
 
-    @field_validator("model", "dataset", "explainer", "metric", "method", "plugin", "no_plugin", "requires", mode="before")
+    @field_validator(
+        "model", "dataset", "explainer", "metric", "method", "plugin", "no_plugin", "requires", mode="before"
+    )
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
@@ -72,7 +76,9 @@ def read_run_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise PlanError(f"run file {path} cannot be read: {error.strerror}", "check the path") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PlanError(f"run file {path} is not valid TOML: {error}", "see the run-file reference in the docs") from None
+        raise PlanError(
+            f"run file {path} is not valid TOML: {error}", "see the run-file reference in the docs"
+        ) from None
     return {key.replace("-", "_"): value for key, value in data.items() if key != "record"}
 
 
@@ -89,6 +95,6 @@ def make_settings(run_file: Path | None, flags: Mapping[str, object]) -> Setting
             build_parameters(Settings, values, f"run file {run_file}")
         except UsageError as error:
             raise PlanError(error.what, error.mend) from None
-    given = {key: value for key, value in flags.items() if value is not None and value != () and value != []}
+    given = {key: value for key, value in flags.items() if value not in (None, (), [])}
     merged = dict(_flat(values.get("parameter", {}))) | dict(_flat(given.get("parameter", {})))  # type: ignore[arg-type]
     return build_parameters(Settings, {**values, **given, "parameter": merged}, "eval")

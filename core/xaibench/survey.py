@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from xaibench.contracts import Dataset, Problem, Sample
 from xaibench.errors import NothingToEvaluate, UnreadablePicture, UsageError
@@ -46,7 +47,9 @@ def select(samples: Sequence[Sample], split: str | None, methods: Sequence[str])
     known = sorted({s.method for s in samples if s.method})
     wrong = [m for m in methods if m not in known]
     if wrong:
-        raise UsageError(f"no manipulation method '{wrong[0]}' in the dataset", f"methods: {', '.join(known) or 'none'}")
+        raise UsageError(
+            f"no manipulation method '{wrong[0]}' in the dataset", f"methods: {', '.join(known) or 'none'}"
+        )
     chosen = [s for s in samples if split is None or s.split == split]
     return [s for s in chosen if s.label == "real" or not methods or s.method in methods]
 
@@ -147,9 +150,7 @@ def survey(
     return Survey(tuple(chosen), outside, digests, tuple(problems), len(listed))
 
 
-def _refuse_empty(
-    name: str, chosen: Sequence[Sample], listed: Sequence[Sample], problems: Sequence[Problem]
-) -> None:
+def _refuse_empty(name: str, chosen: Sequence[Sample], listed: Sequence[Sample], problems: Sequence[Problem]) -> None:
     if not chosen:
         first = f"; first problem: {problems[0].file}: {problems[0].reason}" if problems else ""
         raise NothingToEvaluate(f"{name} has no readable sample ({len(listed)} listed){first}", "check the folder")
@@ -164,4 +165,4 @@ def slices(count: int, size: int, cuts: Sequence[int] = ()) -> list[tuple[int, i
     """Shards as fixed slices: cut at every multiple of ``size`` and at earlier limits, so that a raised limit only
     adds shards. ``slices(10, 4, [6])`` -> (0,4) (4,6) (6,8) (8,10)."""
     points = sorted({*range(0, count, size), *(c for c in cuts if 0 < c < count), count})
-    return [(a, b) for a, b in zip(points, points[1:], strict=False)]
+    return list(pairwise(points))

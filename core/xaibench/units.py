@@ -98,7 +98,10 @@ class Units:
                 yield from (self.predict_key(member, dataset, a, b) for a, b in dataset.shards)
 
     def explain_tasks(
-        self, done: set[str], clean: Callable[[PlannedMember, PlannedDataset], Clean], maps: Callable[[str], Path | None]
+        self,
+        done: set[str],
+        clean: Callable[[PlannedMember, PlannedDataset], Clean],
+        maps: Callable[[str], Path | None],
     ) -> Iterator[ExplainTask]:
         """Tasks for what is not done. Explainers that ask for each other's maps share a task, the asked one first."""
         for member in self.members():
@@ -116,7 +119,10 @@ class Units:
                             )  # fmt: skip
 
     def set_tasks(
-        self, done: set[str], clean: Callable[[PlannedMember, PlannedDataset], Clean], maps: Callable[[str], Path | None]
+        self,
+        done: set[str],
+        clean: Callable[[PlannedMember, PlannedDataset], Clean],
+        maps: Callable[[str], Path | None],
     ) -> Iterator[SetTask]:
         """One task for every metric of scope detector or family on one explainer's maps."""
         for cell in self.plan.cells:
@@ -231,7 +237,5 @@ class _Unknown(dict[str, Any]):
 def shard_digest(dataset: PlannedDataset, start: int, stop: int) -> str:
     """Digest of a slice: its samples with all that is said of them, their pictures, and those of their counterparts."""
     digests = dataset.survey.digests
-    samples = [
-        [asdict(s), digests[s.id], digests.get(s.pair or "", "")] for s in dataset.survey.samples[start:stop]
-    ]
+    samples = [[asdict(s), digests[s.id], digests.get(s.pair or "", "")] for s in dataset.survey.samples[start:stop]]
     return digest([dataset.name, samples])

@@ -13,8 +13,8 @@ from xaibench.components import Ref, Use, resolve, use
 from xaibench.contracts import (
     Dataset,
     Detector,
-    Explanation,
     ExplainRequest,
+    Explanation,
     MapCase,
     Picture,
     Programme,
@@ -75,7 +75,6 @@ class Workbench:
         while len(self._detectors) > self.keep:
             self._detectors.popitem(last=False)
         return self._detectors[ref]
-
 
     def bench(self, detector: Detector, shard: Shard, setup: Setup) -> Bench:
         """The bench of this detector and shard; kept while tasks of the same shard follow, so that what they share

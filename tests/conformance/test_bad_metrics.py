@@ -178,6 +178,7 @@ class DividesByChange(GoodMetric):
 
 def metric(instance, **record):
     fields = {"name": "toy", "target": "toys:Toy", "summary": "a toy", "family": "faithfulness", **record}
+    fields.setdefault("better", instance.scores[0].better if instance.scores else "none")
     return held(MetricRecord(**fields), instance)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import torch
 from pydantic import Field
@@ -47,7 +48,7 @@ def xaibench_explainers():
 @hookimpl
 def xaibench_metrics():
     return [
-        MetricRecord(name="range", target=f"{MODULE}:Range", summary="max - min", family="salience"),
+        MetricRecord(name="range", target=f"{MODULE}:Range", summary="max - min", family="salience", better="higher"),
         MetricRecord(name="spread", target=f"{MODULE}:Spread", summary="Spread of means", family="salience", scope="detector"),
         MetricRecord(name="agreement", target=f"{MODULE}:Agreement", summary="Across runs", family="salience", scope="family"),
     ]  # fmt: skip
@@ -157,9 +158,8 @@ class Fatal:
         self.parameters = parameters
 
     def explain(self, request):
-        if not os.path.exists(self.parameters.flag):
-            with open(self.parameters.flag, "w"):
-                pass
+        if not Path(self.parameters.flag).exists():
+            Path(self.parameters.flag).touch()
             os._exit(9)
         return Explanation(map=request.picture.image.mean(0))
 

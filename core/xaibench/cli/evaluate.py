@@ -50,9 +50,7 @@ def evaluate(
     display: Any = nullcontext(Silent()) if quiet else _display()
     try:
         with display as progress:
-            result = execute(
-                prepared, registry, rerun=rerun, replace=replace, fail_fast=fail_fast, progress=progress
-            )
+            result = execute(prepared, registry, rerun=rerun, replace=replace, fail_fast=fail_fast, progress=progress)
     except KeyboardInterrupt:
         print("xaibench: interrupted; finished units are kept, the same command goes on from there", file=sys.stderr)
         return 130
@@ -166,4 +164,6 @@ def _show_result(prepared: Prepared, result: RunResult) -> None:
     )
     for line in result.failures[:5]:
         print(f"failed: {line}")
-    print(f"tables: {result.out}/{{scores,predictions,curves,units}}/*.parquet; xaibench report {result.out} for a page")
+    print(
+        f"tables: {result.out}/{{scores,predictions,curves,units}}/*.parquet; xaibench report {result.out} for a page"
+    )

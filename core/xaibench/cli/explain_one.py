@@ -152,5 +152,9 @@ def _show(
     print(f"{image}: {said} (P(fake) = {targets.p_fake(probabilities, facts):.3f}, threshold {facts.threshold:g})")
     print(f"explained class: {facts.classes[target]}")
     for row in rows:
-        where = f"{row['overlay']}, highest at row {row['peak'][0]}, column {row['peak'][1]}" if "overlay" in row else row["reason"]
+        where = (
+            f"{row['overlay']}, highest at row {row['peak'][0]}, column {row['peak'][1]}"
+            if "overlay" in row
+            else row["reason"]
+        )
         print(f"  {row['explainer'].removeprefix('xaibench/')}: {where}")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
 from xaibench.errors import UnknownComponent, UsageError
 from xaibench.plugin import KINDS, NEEDS, ExplainerRecord, Kind, MetricRecord
 from xaibench.registry import PluginFailure, Registered, Registry, load_registry
+
+_EXTRAS = ("needs", "gives", "suffixes", "markers", "signed", "class_specific", "control", "stochastic", "family",
+           "scope", "better")  # fmt: skip
 
 
 def list_components(
@@ -27,7 +31,7 @@ def list_components(
     if as_json:
         print(jsonlib.dumps({
             "schema": "xaibench.list/1",
-            "components": [_as_json(c) | ({"usable": usable[c.record.kind, c.name] or True} if model and (c.record.kind, c.name) in usable else {}) for c in chosen],
+            "components": [_as_json(c) | _usable_json(usable, c) for c in chosen],
             "failures": [_failure_json(f) for f in registry.failures],
         }))  # fmt: skip
         return
@@ -50,7 +54,7 @@ def _usability(registry: Registry, model: str, chosen: Sequence[Registered]) -> 
     from xaibench import components
     from xaibench.contracts import Runtime
 
-    name, use = components.models(registry, model, {})[0]
+    _, use = components.models(registry, model, {})[0]
     detector = use.instance.open(use.instance.members()[0], Runtime())
     facts = detector.facts
     found: dict[tuple[str, str], str] = {}
@@ -62,13 +66,18 @@ def _usability(registry: Registry, model: str, chosen: Sequence[Registered]) -> 
     return found
 
 
+def _usable_json(usable: dict[tuple[str, str], str], c: Registered) -> dict[str, Any]:
+    why = usable.get((c.record.kind, c.name))
+    return {} if why is None else {"usable": why or True}
+
+
 def _as_json(c: Registered) -> dict[str, Any]:
     r = c.record
     row: dict[str, Any] = {
         "kind": r.kind, "name": c.name, "origin": c.origin.distribution, "version": c.origin.version,
         "summary": r.summary, "source": r.source, "presets": sorted(r.presets), "target": r.target,
     }  # fmt: skip
-    for extra in ("needs", "gives", "suffixes", "markers", "signed", "class_specific", "control", "stochastic", "family", "scope"):
+    for extra in _EXTRAS:
         value = getattr(r, extra, None)
         if value is not None:
             row[extra] = sorted(value) if isinstance(value, frozenset | tuple) else value
@@ -90,14 +99,16 @@ def _print_tables(kinds: Sequence[Kind], chosen: Sequence[Registered], usable: d
         if not rows:
             continue
         table = Table(title=f"{kind}s", title_justify="left", box=None, pad_edge=False, header_style="bold")
-        for column in ("name", "origin", "needs / gives", "notes", "summary"):
+        table.add_column("name", no_wrap=True)
+        for column in ("summary", "gives" if kind in ("model", "dataset") else "needs", "notes", "from"):
             table.add_column(column, overflow="fold")
         if usable:
             table.add_column("usable", overflow="fold")
         for c in rows:
+            origin = f"{c.origin.distribution} {c.origin.version}"
             why = usable.get((c.record.kind, c.name))
-            cells = [c.record.name, f"{c.origin.distribution} {c.origin.version}", _wants(c), _notes(c), c.record.summary]
-            table.add_row(*cells, *([("yes" if not why else why) if why is not None else ""] if usable else []))
+            said = "" if why is None else why or "yes"
+            table.add_row(c.record.name, c.record.summary, _wants(c), _notes(c), origin, *([said] if usable else []))
         console.print(table)
         console.print()
 
@@ -112,7 +123,7 @@ def _notes(c: Registered) -> str:
     if isinstance(r, ExplainerRecord):
         notes += ["control"] * r.control + ["signed"] * r.signed
     if isinstance(r, MetricRecord):
-        notes += [r.family] + [r.scope] * (r.scope != "sample")
+        notes += [r.family, f"{r.better} is better"] + [r.scope] * (r.scope != "sample")
     return ", ".join(notes)
 
 
@@ -155,8 +166,7 @@ def _scores(c: Registered) -> list[dict[str, Any]]:
     from xaibench.components import make
 
     specs = make(c, {}).instance.scores
-    return [{"name": s.name, "better": s.better, "low": s.low, "high": s.high, "definition": s.version,
-             "ranks_evidence": s.ranks_evidence, "why_not": s.why_not, "description": s.description} for s in specs]  # fmt: skip
+    return [asdict(s) for s in specs]
 
 
 def _print_one(component: Registered, row: dict[str, Any]) -> None:
@@ -168,13 +178,13 @@ def _print_one(component: Registered, row: dict[str, Any]) -> None:
     console = Console()
     console.print(f"[bold]{row['kind']} {row['name']}[/bold]  {row['origin']} {row['version']}")
     console.print(inspect.getdoc(component.load()) or row["summary"], markup=False)
-    for key in ("source", "needs", "gives", "family", "scope", "presets", "suffixes", "markers", "signed", "class_specific", "control"):
+    for key in ("source", "presets", *_EXTRAS):
         if row.get(key) not in (None, "", []):
             value = ", ".join(row[key]) if isinstance(row[key], list) else row[key]
             console.print(f"[bold]{key}[/bold]: {value}", highlight=False)
     for title, entries, columns in (
         ("parameters", row["parameters"], ("name", "type", "default", "description")),
-        ("scores", row["scores"], ("name", "better", "low", "high", "definition", "description")),
+        ("scores", row["scores"], ("name", "better", "low", "high", "version", "description")),
     ):
         if entries:
             table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")

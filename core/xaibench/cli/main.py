@@ -24,10 +24,14 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 PluginFile = Annotated[list[Path] | None, typer.Option("--plugin", help="Load a one-off plugin file.")]
 NoPlugin = Annotated[list[str] | None, typer.Option("--no-plugin", help="Leave a distribution's plugins out.")]
-Model = Annotated[list[str] | None, typer.Option("--model", "-m", help="Detector: a name, a file, or a folder of files.")]
+Model = Annotated[
+    list[str] | None, typer.Option("--model", "-m", help="Detector: a name, a file, or a folder of files.")
+]
 Dataset = Annotated[list[str] | None, typer.Option("--dataset", "-D", help="Dataset: a name or a folder.")]
 Explainers = Annotated[list[str] | None, typer.Option("--explainer", "-e", help="Explainer, NAME[:KEY=VALUE,...].")]
-Parameter = Annotated[list[str] | None, typer.Option("-p", "--parameter", help="KIND.NAME.KEY=VALUE, such as explainer.rise.masks=8000.")]  # fmt: skip
+Parameter = Annotated[
+    list[str] | None, typer.Option("-p", "--parameter", help="KIND.NAME.KEY=VALUE, as explainer.rise.masks=8000.")
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or auto (default).")]
 Run = Annotated[Path, typer.Argument(help="Folder of a run.")]
 
@@ -42,7 +46,9 @@ def _version(value: bool) -> None:
 def options(
     ctx: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     ctx.obj = {"debug": debug}
 
@@ -50,7 +56,9 @@ def options(
 @app.command("list")
 def list_(
     kind: Annotated[str | None, typer.Argument(help="model, explainer, dataset, metric, executor or recipe.")] = None,
-    needs: Annotated[str | None, typer.Option(help="Only components that need this, such as gradients or mask.")] = None,
+    needs: Annotated[
+        str | None, typer.Option(help="Only components that need this, such as gradients or mask.")
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Say what can be used with this detector.")] = None,
     plugin: PluginFile = None,
     no_plugin: NoPlugin = None,
@@ -82,7 +90,9 @@ def eval_(
     explainer: Explainers = None,
     metric: Annotated[list[str] | None, typer.Option("--metric", "-x", help="Metric, NAME[:KEY=VALUE,...].")] = None,
     preset: Annotated[str | None, typer.Option(help="quick (default), standard or full.")] = None,
-    target: Annotated[str | None, typer.Option(help="Class explained: predicted (default), fake, real, label or a class.")] = None,  # fmt: skip
+    target: Annotated[
+        str | None, typer.Option(help="Class explained: predicted (default), fake, real, label or a class.")
+    ] = None,  # fmt: skip
     out: Annotated[str | None, typer.Option("--out", "-o", help="Folder of the run; the same one resumes.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random stream (default 0).")] = None,
     repeats: Annotated[int | None, typer.Option(help="Repeats of explainers that draw at random.")] = None,
@@ -97,14 +107,20 @@ def eval_(
     device: Device = None,
     precision: Annotated[str | None, typer.Option(help="fp32 (default), fp16 or bf16.")] = None,
     maps: Annotated[str | None, typer.Option(help="Keep saliency maps: auto (default), keep or drop.")] = None,
-    members: Annotated[str | None, typer.Option(help="Members of a family for sample metrics: first (default) or all.")] = None,  # fmt: skip
+    members: Annotated[
+        str | None, typer.Option(help="Members of a family for sample metrics: first (default) or all.")
+    ] = None,  # fmt: skip
     no_controls: Annotated[bool, typer.Option("--no-controls", help="Run without the controls.")] = False,
     plugin: PluginFile = None,
     no_plugin: NoPlugin = None,
     parameter: Parameter = None,
     rerun: Annotated[str, typer.Option(help="missing (default), failed or all.")] = "missing",
-    replace: Annotated[bool, typer.Option("--replace", help="Move results of another plan to superseded/ first.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, its cost and what cannot run; do nothing.")] = False,  # fmt: skip
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Move results of another plan to superseded/ first.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan, its cost and what cannot run; do nothing.")
+    ] = False,  # fmt: skip
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed unit.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no leaderboard.")] = False,
     json: Json = False,
@@ -156,7 +172,9 @@ def explain(
 @app.command()
 def check(
     what: Annotated[str, typer.Argument(help="A detector (name, file), or a plugin's distribution or file.")],
-    dataset: Annotated[str | None, typer.Option("--dataset", "-D", help="Labelled pictures to check the detector on.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-D", help="Labelled pictures to check the detector on.")
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
     limit: Annotated[int, typer.Option(help="Pictures to look at.")] = 200,
     device: Device = None,

@@ -35,7 +35,9 @@ class Bars(AbstractContextManager["Bars"]):
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             self._finish()
         self._progress.stop()
@@ -71,7 +73,9 @@ class Lines(AbstractContextManager["Lines"]):
         self._done, self._total, self._name = 0, 0, ""
         self._began = self._said = time.monotonic()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         return None
 
     def stage(self, name: str, tasks: int, passes: int) -> None:

@@ -15,7 +15,6 @@ from xaibench.reporting.compare import ComparedScore, RunComparison
 from xaibench.reporting.detection import Detection, LeftOut
 from xaibench.reporting.leaderboard import Board, Cell, Leaderboards
 from xaibench.reporting.results import score_name, short
-from xaibench.statistics import Difference
 from xaibench.reporting.wording import (
     ARROWS,
     DASH,
@@ -33,6 +32,7 @@ from xaibench.reporting.wording import (
     row_title,
     span,
 )
+from xaibench.statistics import Difference
 
 JSON_VERSION: Final = 1
 _NAME_WIDTH: Final = 22

@@ -29,7 +29,9 @@ def show_status(path: Path, as_json: bool) -> None:
     record = folder.run_file().get("record", {})
     units = folder.table("units").to_pylist()
     counts = Counter((u["kind"], u["status"]) for u in units)
-    errors = {u["metric"] or u["explainer"] or u["kind"]: u["error"] or u["reason"] for u in units if u["status"] == "failed"}
+    errors = {
+        u["metric"] or u["explainer"] or u["kind"]: u["error"] or u["reason"] for u in units if u["status"] == "failed"
+    }
     left = units_left(path)
     found = {
         "schema": "xaibench.status/1", "out": str(path), "units": [

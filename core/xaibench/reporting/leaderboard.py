@@ -27,6 +27,7 @@ from xaibench.reporting.results import (
     measured,
     short,
 )
+from xaibench.reporting.verdicts import ScoreVerdict, score_verdict
 from xaibench.statistics import (
     RESAMPLES,
     SEED,
@@ -39,7 +40,6 @@ from xaibench.statistics import (
     paired_difference,
     rank_explainers,
 )
-from xaibench.reporting.verdicts import ScoreVerdict, score_verdict
 
 ScoreKey = tuple[str, str]
 _ROLES: tuple[Role, ...] = ("explainer", "control", "inverse", "reference")

@@ -18,8 +18,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow.compute as pc
 
-from xaibench.reporting import wording
 from xaibench.errors import UnreadablePicture
+from xaibench.reporting import wording
 from xaibench.reporting.figures import Pixels, curve_figure, mean_curves, overlay, png_bytes
 from xaibench.reporting.leaderboard import Board, Leaderboards, build_leaderboards
 from xaibench.reporting.results import RunTables, ScoreInfo, Table, Where, encode, score_name, short, texts

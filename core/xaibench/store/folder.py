@@ -166,7 +166,9 @@ class RunFolder:
         except OSError:
             raise StoreError(f"{self.path} is no run: it holds no run.toml", "give the folder of a run") from None
         except tomllib.TOMLDecodeError as error:
-            raise StoreError(f"{self.path / 'run.toml'} is broken: {error}", "restore it, or use another --out") from None
+            raise StoreError(
+                f"{self.path / 'run.toml'} is broken: {error}", "restore it, or use another --out"
+            ) from None
 
 
 def _lock(file: IO[str]) -> None:

@@ -9,7 +9,18 @@ import subprocess
 import sys
 from typing import Any
 
-_LIBRARIES = ("torch", "numpy", "scipy", "onnxruntime", "onnxruntime-gpu", "onnx", "pyarrow", "captum", "scikit-image", "pillow")
+_LIBRARIES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnx",
+    "pyarrow",
+    "captum",
+    "scikit-image",
+    "pillow",
+)
 
 
 def version_of(distribution: str) -> str | None:
@@ -60,7 +71,9 @@ def _git() -> dict[str, Any] | None:
     """Revision and dirtiness of the working directory; no remote, which may hold credentials."""
     try:
         revision = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
-        status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True)
+        status = subprocess.run(
+            ["git", "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return {"revision": revision.stdout.strip(), "dirty": bool(status.stdout.strip())}

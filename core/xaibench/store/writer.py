@@ -46,7 +46,7 @@ def stage_text(text: str, staging: str | Path, key: str) -> Path:
 def commit(staged: Path, final: Path) -> None:
     """Move a staged file to its name and make the move durable."""
     try:
-        os.replace(staged, final)
+        staged.replace(final)
         sync_folder(final.parent)
     except OSError as error:
         raise write_error(final, error) from error

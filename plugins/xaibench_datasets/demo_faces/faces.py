@@ -165,7 +165,8 @@ class Canvas:
 
     def inside(self, distance: Array, softness: float = 1.0) -> Array:
         """Turn a signed distance in face units (negative inside) into coverage; `softness` is the edge in pixels."""
-        return np.clip(0.5 - distance * np.float32(self.pose.scale / softness), 0, 1)
+        coverage: Array = np.clip(0.5 - distance * np.float32(self.pose.scale / softness), 0, 1)
+        return coverage
 
     def ellipse(self, u: float, v: float, a: float, b: float, softness: float = 1.0) -> Array:
         return self.inside((np.hypot((self.u - u) / a, (self.v - v) / b) - 1) * min(a, b), softness)

@@ -117,7 +117,8 @@ def _take(clean: Array, seed: int, identity: int, sensor: str) -> Array:
     sigma, level = camera.uniform(0.30, 0.50), np.float32(camera.uniform(0.018, 0.030))
     seen = gaussian_filter(clean, (0, sigma, sigma))
     noise = stream(seed, identity, sensor).standard_normal(clean.shape, np.float32)
-    return seen + level * np.sqrt(0.4 + seen) * noise
+    taken: Array = seen + level * np.sqrt(0.4 + seen) * noise
+    return taken
 
 
 def _publish(taken: Array, seed: int, identity: int) -> Array:
@@ -126,7 +127,7 @@ def _publish(taken: Array, seed: int, identity: int) -> Array:
     gain, gamma, noise_level = rng.uniform((0.9, 0.88, 0.002), (1.08, 1.14, 0.006)).astype(np.float32)
     toned = (gain * np.clip(taken, 0, 1)) ** gamma
     noisy = toned + noise_level * rng.standard_normal(taken.shape, np.float32)
-    return np.rint(np.clip(noisy, 0, 1) * 255).astype(np.float32) / np.float32(255)
+    return _in_8_bits(noisy)
 
 
 def _part_shapes(person: Identity, pose: Pose) -> NDArray[np.float64]:
@@ -178,7 +179,7 @@ def _outline(x: float, y: float, a: float, b: float, *, roll: float, rng: np.ran
         for k, size, phase in zip((2, 3, 5), rng.uniform(0, 0.08, 3), rng.uniform(0, 6.3, 3), strict=True)
     )
     distance = (np.hypot(p, q) - 1 - wobble) * min(a, b)
-    return np.rint(np.clip(0.5 - distance / _FEATHER, 0, 1) * 255).astype(np.float32) / np.float32(255)
+    return _in_8_bits(0.5 - distance / _FEATHER)
 
 
 def _swap(job: _Job) -> Array:
@@ -204,7 +205,8 @@ def _blend(job: _Job) -> Array:
     at = np.stack([job.region.y + (y - job.region.y) / zoom, job.region.x + (x - job.region.x) / zoom])
     gain = 1 + job.rng.choice([-1, 1]) * job.rng.uniform(0.08, 0.16) + job.rng.uniform(-0.05, 0.05, 3)
     sigma = job.rng.uniform(0.6, 0.9)
-    return _sample(gaussian_filter(job.taken, (0, sigma, sigma)), at) * gain.astype(np.float32)[:, None, None]
+    copy: Array = _sample(gaussian_filter(job.taken, (0, sigma, sigma)), at) * gain.astype(np.float32)[:, None, None]
+    return copy
 
 
 def _retexture(job: _Job) -> Array:
@@ -214,7 +216,8 @@ def _retexture(job: _Job) -> Array:
     energy = np.sqrt(_weighted_mean((job.taken - coarse) ** 2, job.region.weight))
     grain = gaussian_filter(job.rng.standard_normal((SIZE, SIZE), np.float32), job.rng.uniform(0.9, 1.2))
     strength = np.float32(job.rng.uniform(0.8, 1.1) / grain.std()) * np.minimum(energy, 0.06)
-    return coarse + strength * grain
+    textured: Array = coarse + strength * grain
+    return textured
 
 
 def _warp(job: _Job) -> Array:
@@ -241,6 +244,12 @@ _MANIPULATE: dict[str, Callable[[_Job], Array]] = {
 def _sample(picture: Array, at: NDArray[np.floating]) -> Array:
     """Sample `(3, h, w)` bilinearly at row and column coordinates `(2, 64, 64)`."""
     return np.stack([map_coordinates(channel, at, order=1, mode="nearest") for channel in picture]).astype(np.float32)
+
+
+def _in_8_bits(values: NDArray[np.floating]) -> Array:
+    """Clip to [0, 1] and round to multiples of 1/255."""
+    rounded: Array = np.rint(np.clip(values, 0, 1) * 255).astype(np.float32) / np.float32(255)
+    return rounded
 
 
 def _weighted_mean(picture: Array, weight: Array) -> Array:

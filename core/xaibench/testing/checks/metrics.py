@@ -120,6 +120,8 @@ def check_declarations(subject: Subject) -> None:
     require(len(set(names)) == len(names), f"declares a score twice: {', '.join(names)}")
     for spec in specs:
         _check_spec(spec)
+    said, first = subject.metric.better, specs[0].better
+    require(said == first, f"the record says {said} is better, its first score {first}")
     family = "family" in subject.metric.needs
     require(subject.metric.scope == "family" or not family, "needs a family, but its scope is not family")
 

@@ -1,0 +1,92 @@
+"""What is checked, one session each: ``nox -s tests lint types docs bench build``.
+
+A session makes an environment of its own. With ``nox --no-venv`` it installs what it needs into the environment that
+nox itself runs in, which ``.ci/run`` uses to unpack torch once and not six times.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4"
+nox.options.default_venv_backend = "virtualenv|venv"
+nox.options.sessions = ["lint", "types", "docs", "tests"]
+nox.options.reuse_venv = "yes"
+
+ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+
+
+def install(session: nox.Session, *arguments: str, groups: tuple[str, ...] = ()) -> None:
+    """pip install under our constraints. The groups are read here, so that a pip without ``--group`` does too."""
+    requirements = nox.project.dependency_groups(PROJECT, *groups) if groups else ()
+    command = ("install", "-c", str(ROOT / "constraints.txt"), *arguments, *requirements)
+    session.run("python", "-m", "pip", *command, silent=True)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests; arguments after ``--`` go to pytest."""
+    install(session, "-e", ".", groups=("test",))
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, the walls between core and plugins, and declared against imported dependencies."""
+    install(session, "-e", ".", groups=("lint",))
+    session.run("ruff", "check", ".")
+    session.run("lint-imports")
+    session.run("deptry", "core", "plugins")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict on the core."""
+    install(session, "-e", ".", groups=("lint",))
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, built strictly: a dead link or an unlisted page fails."""
+    install(session, "-e", ".", groups=("docs",))
+    session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Start-up time against `import torch` (fails above the bar), and overhead over bare detector passes."""
+    install(session, "-e", ".")
+    session.run("python", "benchmarks/start_up.py")
+    session.run("python", "benchmarks/overhead.py")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """sdist and wheel; then the wheel in an environment of its own, run outside the checkout."""
+    install(session, "build>=1.2")
+    out = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(out, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(out))  # the wheel is built from the sdist
+    (wheel,) = out.glob("*.whl")
+    fresh = out / "installed"
+    session.run("python", "-m", "venv", str(fresh))
+    python = str(fresh / "bin" / "python")
+    constraints = str(ROOT / "constraints.txt")
+    session.run(python, "-m", "pip", "install", "-q", "-c", constraints, str(wheel), external=True)
+    with session.chdir(out):
+        listed = session.run(python, "-m", "xaibench", "list", "--json", silent=True, external=True)
+        found = json.loads(str(listed))
+        session.log(f"the wheel brings {len(found['components'])} components, {len(found['failures'])} broken plugins")
+        if found["failures"] or len(found["components"]) < 20:
+            session.error(f"the installed wheel does not list its components: {listed}")
+        session.run(
+            str(fresh / "bin" / "xaibench"), "eval", "--limit", "2", "--explainer", "gradcam", "--metric", "deletion",
+            "--no-controls", "--out", str(out / "run"), external=True,
+        )  # fmt: skip
+    shutil.rmtree(fresh)
