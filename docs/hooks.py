@@ -1,6 +1,6 @@
 """Pages of the reference that are written from the code itself, so that they cannot fall behind it.
 
-mkdocs calls :func:`on_files`; the tests call :func:`pages`. This folder has to be on ``sys.path``; mkdocs puts it there.
+mkdocs calls :func:`on_files`; the tests call :func:`pages`. This folder has to be on ``sys.path``, as it is in mkdocs.
 """
 
 from __future__ import annotations
@@ -233,8 +233,8 @@ def card() -> str:
         "# Model card\n",
         "A TOML file beside the model (`detector.onnx`, `detector.toml`), the same keys in an ONNX file's metadata "
         "(`xaibench.KEY`), or parameters of the component. Parameters win over the TOML file, the TOML file over the "
-        "metadata. What the model file says itself is read from it; where card and file contradict each other the model "
-        "is refused. A key that is left out has the default given here, which is printed before a run.\n",
+        "metadata. What the model file says itself is read from it; where card and file contradict each other the "
+        "model is refused. A key that is left out has the default given here, which is printed before a run.\n",
         "## Keys\n",
         _keys(CardKeys),
         "## Keys of ONNX files\n",
@@ -265,8 +265,8 @@ def hooks() -> str:
     parts = [
         NOTE,
         "# Hooks and records\n",
-        "A plugin is a module named by an entry point of the group `xaibench`. It implements any of these hooks, marked "
-        "with `xaibench.plugin.hookimpl`. `XAIBENCH_API = 1` on the module says which version of the hooks it was "
+        "A plugin is a module named by an entry point of the group `xaibench`. It implements any of these hooks, "
+        "marked with `xaibench.plugin.hookimpl`. `XAIBENCH_API = 1` on the module says which version of the hooks it was "
         "written for.\n",
         f"{text_of(hookspecs)}\n",
         "## Hooks\n",

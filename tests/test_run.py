@@ -50,6 +50,28 @@ def test_sharding_and_workers_change_no_byte(toy_eval, tmp_path, more):
         assert same_bytes(comparable(tmp_path / "whole", table), comparable(tmp_path / "parts", table))
 
 
+@pytest.mark.parametrize("form", ["torch", "onnx"])
+def test_a_real_network_gives_the_same_bytes_in_other_shards_and_order(cli, tmp_path, form):
+    gradients = [] if form == "onnx" else ["-e", "gradcam", "-e", "integrated-gradients:steps=3"]
+    for size in (4, 32):
+        code, _, _ = cli(
+            "eval", "--model", f"demo:form={form}", "--dataset", "demo:identities=8", "--limit", 10, "-e", "rise:masks=20",
+            *gradients, "-x", "deletion:steps=4", "-x", "insertion:steps=4", "-x", "relevance-mass", "--batch-size", 16,
+            "--shard-size", size, "-q", "-o", tmp_path / str(size),
+        )  # fmt: skip
+        assert code == 0
+    for table in TABLES:
+        assert same_bytes(comparable(tmp_path / "4", table), comparable(tmp_path / "32", table))
+
+
+def test_a_run_that_requires_what_is_not_there_is_refused(toy_eval, tmp_path):
+    (tmp_path / "run.toml").write_text("requires = ['xaibench-acme>=1.2']\n")
+    code, _, err = toy_eval(tmp_path / "run.toml", "-o", tmp_path / "run")
+    assert code == 3 and "xaibench-acme>=1.2" in err and "pip install" in err
+    (tmp_path / "run.toml").write_text("requires = ['xaibench>=0.1']\n")
+    assert toy_eval(tmp_path / "run.toml", "-o", tmp_path / "run")[0] == 0
+
+
 def test_raising_the_limit_in_steps_equals_one_run(toy_eval, tmp_path):
     toy_eval("-o", tmp_path / "whole", limit=None)
     for limit in (5, 13, None):

@@ -400,9 +400,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--test-identities", type=int, default=400, help="unseen identities to check on, four fakes each"
     )
-    parser.add_argument(
-        "--jobs", type=int, default=2, help="processes to render and train with; does not change any result"
-    )
+    parser.add_argument("--jobs", type=int, default=2, help="processes; no result depends on their number")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder for weights and card")
     parser.add_argument("--check-only", action="store_true", help="measure the weights in the folder, train nothing")
     return parser.parse_args()

@@ -152,10 +152,10 @@ class Facts:
     ``classes`` in the order of the outputs; ``real_class`` indexes them; every other class is fake. ``threshold``
     is the value of P(fake) = 1 - P(real) from which the verdict is *fake*. ``gives`` holds ``gradients`` and
     ``activations`` where :meth:`DifferentiableDetector.logits` and ``features`` work. ``digest`` covers weights
-    (external data too), preprocessing and output mapping. ``notes`` are lines to print before a
-    run (defaults taken, layer chosen); ``limits`` maps a capability that is missing to the reason. ``logit_source`` says what ``logit`` output means:
-    ``logits`` (the network's own) or ``log-odds`` (of clipped probabilities). ``details`` are provenance
-    (file, licence, training data, actual execution providers).
+    (external data too), preprocessing and output mapping. ``notes`` are lines to print before a run (defaults
+    taken, layer chosen); ``limits`` maps a capability that is missing to the reason. ``logit_source`` says what
+    ``logit`` output means: ``logits`` (the network's own) or ``log-odds`` (of clipped probabilities). ``details`` are
+    provenance (file, licence, training data, actual execution providers).
     """
 
     name: str
@@ -442,7 +442,8 @@ class Executor(Protocol):
     """Runs tasks somewhere and hands outcomes back as they finish, in any order.
 
     A task holds names, parameters, digests and sample ids, never live objects, so it can be pickled. ``call`` is a
-    module-level function. A task whose worker died comes back as a :class:`Lost`.
+    module-level function. A task whose worker died comes back as a :class:`Lost`. Where the optional attribute
+    ``in_process`` is True, tasks run in the driver's process and may use what it has opened already.
     """
 
     def run(

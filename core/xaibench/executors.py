@@ -36,8 +36,12 @@ class LocalExecutor:
         self.parameters = parameters
         self._workers: list[ProcessPoolExecutor] = []
 
+    @property
+    def in_process(self) -> bool:
+        return self.parameters.jobs == 1
+
     def run(self, tasks: Iterable[TaskT], call: Callable[[TaskT], OutcomeT]) -> Iterator[tuple[TaskT, OutcomeT | Lost]]:
-        if self.parameters.jobs == 1:
+        if self.in_process:
             for task in tasks:
                 yield task, call(task)
             return

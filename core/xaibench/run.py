@@ -228,7 +228,7 @@ class _Driver:
         values = components.parse_overrides(settings.parameter).get(("executor", settings.executor), {})
         jobs = {"jobs": settings.jobs} if settings.executor == "local" or settings.jobs > 1 else {}
         executor = components.use(self.registry, "executor", settings.executor, {**jobs, **values}).instance
-        here = getattr(executor.parameters, "jobs", 0) == 1
+        here = getattr(executor, "in_process", False)
         call: Callable[[Any], Any] = self._perform_here() if here else perform
         try:
             for task, outcome in executor.run(tasks, call):

@@ -25,6 +25,7 @@ from xaibench.reporting.results import (
     Where,
     cell_values,
     measured,
+    score_name,
     short,
 )
 from xaibench.reporting.verdicts import ScoreVerdict, score_verdict
@@ -261,7 +262,7 @@ def _left_out(where: Where, family: str, cells: Mapping[CellKey, CellValues], in
 
 
 def _notes(key: ScoreKey, cells: Mapping[str, CellValues], ranking: Ranking | None, info: ScoreInfo) -> list[str]:
-    name = f"{short(key[0])} {key[1]}"
+    name = score_name(key[0], key[1])
     notes = [*_sample_notes(name, cells, ranking)]
     items = {i for c in cells.values() for i in c.items}
     if items and any(len(c.values) for c in cells.values()):
@@ -296,7 +297,7 @@ def _interval_notes(key: ScoreKey, cells: Mapping[str, Cell]) -> list[str]:
     for explainer, cell in sorted(cells.items()):
         if cell.estimate is not None and cell.estimate.note:
             why.setdefault(cell.estimate.note, []).append(short(explainer))
-    name = f"{short(key[0])} {key[1]}"
+    name = score_name(key[0], key[1])
     several = len(why) > 1 or sum(map(len, why.values())) < sum(c.estimate is not None for c in cells.values())
     return [f"{name}{f' of {_some(names)}' if several else ''}: {note}" for note, names in why.items()]
 

@@ -15,7 +15,7 @@ from xaibench.store.writer import commit, stage, stage_text, write_error
 if TYPE_CHECKING:
     import pyarrow as pa
 
-DATA_TABLES = ("predictions", "scores", "curves", "maps", "artefacts")
+DATA_TABLES = ("predictions", "scores", "curves", "maps")
 FOLDERS = (*DATA_TABLES, "units", "runs", "components")
 
 

@@ -1,0 +1,29 @@
+"""The plan: every (detector, dataset, explainer, metric) cell, what cannot run and why, and what the rest costs.
+
+choice (names -> components) -> cells (what runs, what not, passes) -> making (the plan, its checks and notes).
+"""
+
+from xaibench.plan.choice import make_runtime, preset_members
+from xaibench.plan.making import make_plan
+from xaibench.plan.parts import (
+    Cell,
+    Plan,
+    PlannedDataset,
+    PlannedExplainer,
+    PlannedMember,
+    PlannedMetric,
+    PlannedModel,
+)
+
+__all__ = [
+    "Cell",
+    "Plan",
+    "PlannedDataset",
+    "PlannedExplainer",
+    "PlannedMember",
+    "PlannedMetric",
+    "PlannedModel",
+    "make_plan",
+    "make_runtime",
+    "preset_members",
+]

@@ -1,0 +1,98 @@
+"""The cells of a plan: what runs, what cannot and why, and what each costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from xaibench.contracts import Facts, Passes, PassQuery, Sample
+from xaibench.plan.parts import Cell, PlannedDataset, PlannedExplainer, PlannedMember, PlannedMetric, PlannedModel
+
+_DETECTOR_NEEDS = ("gradients", "activations")
+
+
+def lay_out(
+    models: Sequence[PlannedModel],
+    datasets: Sequence[PlannedDataset],
+    explainers: Sequence[PlannedExplainer],
+    metrics: Sequence[PlannedMetric],
+) -> Iterable[Cell]:
+    families = [m for m in metrics if m.record.scope == "family"]
+    singles = [m for m in metrics if m.record.scope != "family"]
+    for model in models:
+        for dataset in datasets:
+            for explainer in explainers:
+                drawn = len(model.members) if families and len(model.members) > 1 else model.scored
+                for index, member in enumerate(model.members[:drawn]):
+                    own = singles if index < model.scored else []
+                    yield from _member_cells(model, member, dataset, explainer, own, explainers)
+                for metric in families:
+                    yield _family_cell(model, dataset, explainer, metric)
+
+
+def _member_cells(
+    model: PlannedModel,
+    member: PlannedMember,
+    dataset: PlannedDataset,
+    explainer: PlannedExplainer,
+    metrics: Sequence[PlannedMetric],
+    explainers: Sequence[PlannedExplainer],
+) -> Iterable[Cell]:
+    samples, facts = dataset.survey.samples, member.facts
+    reason = why_not(explainer.needs, facts, samples)
+    per_map = {s.id: _refusal(explainer, s, facts) for s in samples}
+    maps = [s for s in samples if not per_map[s.id]] if not reason else []
+    times = explainer.draws * explainer.repeats
+    cost = _cost(explainer.use.instance, maps, facts).times(times)
+    names = {e.name for e in explainers}
+    for other in explainer.depends:
+        if other not in names:  # not planned itself, so drawn on behalf of this one
+            cost += Passes(exact=False)
+    key = {"model": model.name, "member": member.ref.member, "dataset": dataset.name, "explainer": explainer.name}
+    yield Cell(**key, metric=None, reason=reason, passes=cost)
+    always = bool(getattr(explainer.use.instance, "always_explains", False))
+    for metric in metrics:
+        why = reason or why_not(metric.record.needs, facts, samples)
+        if not why and metric.record.scope == "detector":
+            why = "" if maps else "no sample has a map"
+        query = [] if why else maps
+        passes = _cost(metric.use.instance, query, facts).times(times)
+        if passes.forward and not always:  # a map that turns out undefined is not scored
+            passes = Passes(passes.forward, passes.backward, exact=False)
+        yield Cell(**key, metric=metric.name, reason=why, passes=passes)
+
+
+def _family_cell(
+    model: PlannedModel, dataset: PlannedDataset, explainer: PlannedExplainer, metric: PlannedMetric
+) -> Cell:
+    samples, facts = dataset.survey.samples, model.members[0].facts
+    reason = why_not(explainer.needs, facts, samples) or why_not(metric.record.needs - {"family"}, facts, samples)
+    if not reason and len(model.members) < 2:
+        reason = f"needs a family of training runs; {model.name} is one detector"
+    passes = Passes() if reason else _cost(metric.use.instance, samples, facts).times(len(model.members))
+    return Cell(model=model.name, member="", dataset=dataset.name, explainer=explainer.name, metric=metric.name,
+                reason=reason, passes=Passes(passes.forward, passes.backward, not passes.forward))  # fmt: skip
+
+
+def why_not(needs: Iterable[str], facts: Facts, samples: Sequence[Sample]) -> str:
+    """Why a component with these needs cannot run; empty when it can."""
+    for need in sorted(needs):
+        if need in _DETECTOR_NEEDS and need not in facts.gives:
+            return f"needs {need}: {facts.limits.get(need, f'{facts.name} gives none')}"
+        if need == "mask" and not any(s.has_mask for s in samples):
+            return "needs masks: no sample has one"
+        if need == "pair" and not any(s.pair for s in samples if s.label == "fake"):
+            return "needs real counterparts: no fake has one"
+        if need == "landmarks" and not any(s.has_landmarks for s in samples):
+            return "needs landmarks: no sample has them"
+    return ""
+
+
+def _refusal(explainer: PlannedExplainer, sample: Sample, facts: Facts) -> str:
+    """Why an explainer will draw no map of a sample, as far as it can tell beforehand (optional ``refuses(query)``)."""
+    refuses = getattr(explainer.use.instance, "refuses", None)
+    return refuses(PassQuery(sample=sample, facts=facts)) if refuses else ""
+
+
+def _cost(component: Any, samples: Iterable[Sample], facts: Facts) -> Passes:
+    return sum((component.passes(PassQuery(sample=s, facts=facts)) for s in samples), Passes())

@@ -1,0 +1,195 @@
+"""From names, files and presets to the components that a run is made of."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from xaibench import components, targets
+from xaibench.components import Use
+from xaibench.contracts import Detector, Runtime
+from xaibench.errors import PlanError, UsageError
+from xaibench.parameters import parameter_class, parse_spec
+from xaibench.plan.parts import PlannedDataset, PlannedExplainer, PlannedMember, PlannedMetric, PlannedModel
+from xaibench.plugin import PROJECT, ExplainerRecord, MetricRecord
+from xaibench.probes import compute_batch
+from xaibench.registry import Registered, Registry
+from xaibench.settings import Settings
+from xaibench.survey import slices, survey
+from xaibench.tasks import DetectorRef
+
+Overrides: TypeAlias = Mapping[tuple[str, str], dict[str, object]]
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    return tomllib.loads(files("xaibench").joinpath("presets.toml").read_text(encoding="utf-8"))[name]  # type: ignore[no-any-return]
+
+
+def preset_members(preset: str, key: str) -> list[str]:
+    """What a preset names explicitly for ``model``, ``dataset``, ``explainer`` or ``metric``."""
+    return list(read_preset(preset).get(key, ()))
+
+
+def make_runtime(settings: Settings) -> Runtime:
+    """Device, precision and thread count as they will be, nothing left automatic."""
+    device = settings.device
+    if device == "auto" or device.startswith("cuda"):
+        import torch
+
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        elif not torch.cuda.is_available():
+            raise PlanError(
+                "device 'cuda' was asked for and torch finds none", "use --device cpu, or see xaibench doctor"
+            )
+    elif device != "cpu":
+        raise UsageError(f"device '{device}' is not known", "use cpu, cuda, cuda:N or auto")
+    return Runtime(device=device, precision=settings.precision, threads=settings.threads or os.cpu_count() or 1)
+
+
+def choose_dataset(
+    registry: Registry,
+    text: str,
+    overrides: Overrides,
+    settings: Settings,
+    limit: int | None,
+    cuts: Mapping[str, Sequence[int]],
+) -> PlannedDataset:
+    use = components.dataset(registry, text, {})
+    more = overrides.get(("dataset", use.registered.record.name), {})
+    if more:
+        use = components.dataset(registry, text, more)
+    path = Path(text.partition(":")[0]).expanduser()
+    name = path.resolve().name if components.is_path(registry, "dataset", text) else use.name
+    found = survey(use.instance, name, seed=settings.seed, split=settings.split, methods=settings.method, limit=limit)
+    shards = tuple(slices(len(found.samples), settings.shard_size, cuts.get(name, ())))
+    return PlannedDataset(name=name, use=use, survey=found, shards=shards)
+
+
+def choose_model(
+    registry: Registry,
+    text: str,
+    overrides: Overrides,
+    settings: Settings,
+    runtime: Runtime,
+    opened: dict[DetectorRef, Detector],
+) -> PlannedModel:
+    uses = components.models(registry, text, {})
+    more = overrides.get(("model", uses[0][1].registered.record.name), {})
+    if more:
+        uses = components.models(registry, text, more)
+    path = Path(text if Path(text).exists() else text.partition(":")[0]).expanduser()
+    from_file = path.exists() and components.is_path(registry, "model", text)
+    name = (path.resolve().name if path.is_dir() else path.stem) if from_file else uses[0][1].name
+    members = []
+    for member, use in uses:
+        for inner in use.instance.members():
+            detector = use.instance.open(inner, runtime)
+            facts = detector.facts
+            targets.check_rule(settings.target, facts)
+            ref = DetectorRef(model=name, member=member or inner, ref=use.ref, inner=inner, digest=facts.digest)
+            opened[ref] = detector
+            members.append(PlannedMember(ref=ref, facts=facts, batch_size=compute_batch(facts, settings.batch_size)))
+    return PlannedModel(name=name, members=tuple(members), scored=len(members) if settings.members == "all" else 1)
+
+
+def choose_explainers(
+    registry: Registry,
+    settings: Settings,
+    preset: Mapping[str, Any],
+    overrides: Overrides,
+) -> tuple[PlannedExplainer, ...]:
+    uses = {u.name: u for u in _chosen(registry, "explainer", settings.explainer, settings, preset, overrides)}
+    if settings.controls:
+        uses |= {u.name: u for u in _controls(registry, list(uses.values()), overrides)}
+    planned = [_explainer(registry, u, settings.repeats) for u in uses.values()]
+    return tuple(planned)
+
+
+def _chosen(
+    registry: Registry,
+    kind: Any,
+    named: Sequence[str],
+    settings: Settings,
+    preset: Mapping[str, Any],
+    overrides: Overrides,
+) -> Iterable[Use]:
+    """What was named, or the preset's members. A parameter given apart gives way to one in a spec that was named, and
+    overrules the preset's."""
+    for spec in named or preset.get(kind) or _members(registry, kind, settings.preset):
+        name, values = parse_spec(spec)
+        registered = registry.find(kind, name)
+        more = overrides.get((kind, registered.record.name), {})
+        yield components.make(registered, {**more, **values} if named else {**values, **more})
+
+
+def _members(registry: Registry, kind: Any, preset: str) -> list[str]:
+    """Built-in components of a preset that need no further word; third parties' never join by themselves."""
+    found = []
+    for c in registry.of_kind(kind):
+        control = isinstance(c.record, ExplainerRecord) and c.record.control
+        if c.origin.built_in and not control and (preset == "full" or preset in c.record.presets) and _complete(c):
+            found.append(c.name)
+    return found
+
+
+def _complete(component: Registered) -> bool:
+    """Whether a component can be made without being given a parameter."""
+    fields = parameter_class(component.load()).model_fields
+    return not any(f.is_required() and k not in component.record.parameters for k, f in fields.items())
+
+
+def _controls(registry: Registry, explained: Sequence[Use], overrides: Overrides) -> Iterable[Use]:
+    """The built-in controls; one with a parameter ``of`` is run once for every explainer that is no control."""
+    for c in registry.of_kind("explainer"):
+        if not (c.origin.built_in and isinstance(c.record, ExplainerRecord) and c.record.control):
+            continue
+        more = overrides.get(("explainer", c.record.name), {})
+        if "of" not in parameter_class(c.load()).model_fields:
+            yield components.make(c, more)
+            continue
+        for use in explained:
+            record = use.registered.record
+            if isinstance(record, ExplainerRecord) and not record.control:
+                yield components.make(c, {**more, "of": _short(use)})
+
+
+def _short(use: Use) -> str:
+    """The spec by which a component is found again; built-ins without their distribution."""
+    return use.name.removeprefix(f"{PROJECT}/")
+
+
+def _explainer(registry: Registry, use: Use, repeats: int) -> PlannedExplainer:
+    record = use.registered.record
+    assert isinstance(record, ExplainerRecord)
+    specs: tuple[str, ...] = tuple(getattr(use.instance, "depends", ()))
+    depends = [components.use(registry, "explainer", spec) for spec in specs]
+    records = [d.registered.record for d in depends]
+    stochastic = record.stochastic or any(isinstance(r, ExplainerRecord) and r.stochastic for r in records)
+    needs = record.needs | frozenset(getattr(use.instance, "needs", ()))
+    for r in records:
+        assert isinstance(r, ExplainerRecord)
+        needs |= r.needs
+    return PlannedExplainer(
+        use=use, record=record, draws=int(getattr(use.instance, "draws", 1)), repeats=repeats if stochastic else 1,
+        needs=needs, depends=tuple(d.name for d in depends),
+    )  # fmt: skip
+
+
+def choose_metrics(
+    registry: Registry,
+    settings: Settings,
+    preset: Mapping[str, Any],
+    overrides: Overrides,
+) -> tuple[PlannedMetric, ...]:
+    uses = {u.name: u for u in _chosen(registry, "metric", settings.metric, settings, preset, overrides)}
+    planned = []
+    for use in uses.values():
+        record = use.registered.record
+        assert isinstance(record, MetricRecord)
+        planned.append(PlannedMetric(use=use, record=record, scores=tuple(use.instance.scores)))
+    return tuple(planned)

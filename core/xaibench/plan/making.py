@@ -1,0 +1,132 @@
+"""Making a plan, with everything refused that cannot run as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from xaibench import components
+from xaibench.contracts import Detector
+from xaibench.errors import PlanError, UsageError
+from xaibench.plan.cells import lay_out
+from xaibench.plan.choice import (
+    Overrides,
+    choose_dataset,
+    choose_explainers,
+    choose_metrics,
+    choose_model,
+    make_runtime,
+    read_preset,
+)
+from xaibench.plan.parts import Plan, PlannedDataset, PlannedExplainer, PlannedMetric, PlannedModel
+from xaibench.registry import Registry
+from xaibench.settings import Settings
+from xaibench.tasks import DetectorRef
+
+
+def make_plan(
+    settings: Settings,
+    registry: Registry,
+    *,
+    cuts: Mapping[str, Sequence[int]] | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> Plan:
+    """Resolve every name, open every model, survey every dataset, and lay out the cells.
+
+    ``cuts`` are earlier limits by dataset, at which shards stay cut. Raises :class:`XaibenchError` with the way to
+    mend it for whatever cannot run as a whole; what cannot run in part becomes a cell with a reason.
+    """
+    say = on_step or (lambda _: None)
+    _check_requires(settings.requires)
+    preset = read_preset(settings.preset)
+    overrides = components.parse_overrides(settings.parameter)
+    runtime = make_runtime(settings)
+    limit = settings.limit or preset.get("limit")
+    say("reading datasets")
+    datasets = tuple(
+        choose_dataset(registry, text, overrides, settings, limit, (cuts or {}))
+        for text in settings.dataset or preset["dataset"]
+    )
+    say("opening models")
+    explainers = choose_explainers(registry, settings, preset, overrides)
+    metrics = choose_metrics(registry, settings, preset, overrides)
+    detectors: dict[DetectorRef, Detector] = {}
+    models = tuple(
+        choose_model(registry, text, overrides, settings, runtime, detectors)
+        for text in settings.model or preset["model"]
+    )
+    _check_unique("model", [m.name for m in models])
+    _check_unique("dataset", [d.name for d in datasets])
+    _check_overrides(overrides, models, datasets, explainers, metrics, registry)
+    cells = tuple(lay_out(models, datasets, explainers, metrics))
+    notes = tuple(_notes(settings, preset, models, datasets))
+    return Plan(settings=settings, runtime=runtime, models=models, datasets=datasets, explainers=explainers,
+                metrics=metrics, cells=cells, notes=notes, detectors=detectors)  # fmt: skip
+
+
+def _check_requires(requires: Sequence[str]) -> None:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    from xaibench.store.provenance import version_of
+
+    for text in requires:
+        try:
+            wanted = Requirement(text)
+        except InvalidRequirement:
+            raise UsageError(
+                f"'{text}' in requires is no requirement", "write for example 'xaibench-acme>=1.2'"
+            ) from None
+        have = version_of(wanted.name)
+        if have is None or not wanted.specifier.contains(have, prereleases=True):
+            raise PlanError(f"the run requires {text}; {have or 'nothing'} is installed", f"pip install '{text}'")
+
+
+def _check_unique(kind: str, names: Sequence[str]) -> None:
+    twice = next((n for n in names if list(names).count(n) > 1), None)
+    if twice:
+        raise UsageError(f"two {kind}s are called '{twice}'", "rename one of the files or folders")
+
+
+def _check_overrides(
+    overrides: Overrides,
+    models: Sequence[PlannedModel],
+    datasets: Sequence[PlannedDataset],
+    explainers: Sequence[PlannedExplainer],
+    metrics: Sequence[PlannedMetric],
+    registry: Registry,
+) -> None:
+    """A parameter for a component that is not in the run is a mistake, not a wish to be ignored."""
+    used = {("dataset", d.use.registered.record.name) for d in datasets}
+    used |= {("explainer", e.record.name) for e in explainers} | {("metric", m.record.name) for m in metrics}
+    used |= {("model", registry.find("model", m.ref.ref.name).record.name) for p in models for m in p.members}
+    for kind, name in overrides:
+        if (kind, name) not in used and kind != "executor":
+            registry.find(kind, name)  # type: ignore[arg-type]
+            raise UsageError(f"parameter for {kind} '{name}', which is not part of this run", f"add --{kind} {name}")
+
+
+def _notes(
+    settings: Settings,
+    preset: Mapping[str, Any],
+    models: Sequence[PlannedModel],
+    datasets: Sequence[PlannedDataset],
+) -> Iterable[str]:
+    for model in models:
+        facts = model.members[0].facts
+        yield from (f"{model.name}: {note}" for note in facts.notes)
+        if len(model.members) > 1 and model.scored == 1:
+            yield f"{model.name}: sample metrics run on member {model.members[0].ref.member} (--members all for all)"
+        if model.members[0].batch_size != settings.batch_size:
+            yield f"{model.name}: compute batch {model.members[0].batch_size}, as the model allows"
+    for dataset in datasets:
+        found = dataset.survey
+        if len(found.samples) < found.available:
+            by = "" if settings.limit else f" (preset {settings.preset}; --limit N for more)"
+            yield f"{dataset.name}: the first {len(found.samples)} of {found.available} samples{by}"
+        if found.problems:
+            yield f"{dataset.name}: {len(found.problems)} files left out"
+        yield from (f"  {p.file}: {p.reason}" for p in found.problems[:10])
+        if len(found.problems) > 10:
+            yield f"  ... and {len(found.problems) - 10} more (in the runs table)"
+        if any(s.cross_group for s in found.samples):
+            yield f"{dataset.name}: people and donors are crossed factors; intervals use the two-way bootstrap"

@@ -1,0 +1,126 @@
+"""What a plan is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from xaibench.components import Use
+from xaibench.contracts import Detector, Facts, Passes, Runtime, ScoreSpec
+from xaibench.plugin import ExplainerRecord, MetricRecord
+from xaibench.settings import Settings
+from xaibench.survey import Survey
+from xaibench.tasks import DetectorRef, Shard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedMember:
+    """One opened detector: ``ref`` finds it again in any process; ``batch_size`` is its compute batch."""
+
+    ref: DetectorRef
+    facts: Facts
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedModel:
+    """A detector or a family. ``scored`` counts the first members that sample metrics run on."""
+
+    name: str
+    members: tuple[PlannedMember, ...]
+    scored: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedDataset:
+    """A dataset with its samples in order; ``shards`` are the slices the work is cut into."""
+
+    name: str
+    use: Use
+    survey: Survey
+    shards: tuple[tuple[int, int], ...]
+
+    def shard(self, start: int, stop: int) -> Shard:
+        chosen = self.survey.samples[start:stop]
+        inside = {s.id for s in chosen}
+        known = self.survey.by_id()
+        pairs = [known[s.pair] for s in chosen if s.pair and s.pair in known and s.pair not in inside]
+        return Shard(
+            dataset=self.name, ref=self.use.ref, start=start, stop=stop, samples=chosen,
+            auxiliary=tuple(dict.fromkeys(pairs)),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedExplainer:
+    """An explainer; ``repeats`` is 1 unless it draws at random; ``depends`` names explainers whose maps it asks for."""
+
+    use: Use
+    record: ExplainerRecord
+    draws: int
+    repeats: int
+    needs: frozenset[str]
+    depends: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.use.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedMetric:
+    """A metric and the scores it declares."""
+
+    use: Use
+    record: MetricRecord
+    scores: tuple[ScoreSpec, ...]
+
+    @property
+    def name(self) -> str:
+        return self.use.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One metric of one explainer on one dataset for one detector (``member`` empty: the family).
+
+    ``metric`` None is the drawing of the maps themselves. ``reason`` says why the cell cannot run; ``passes`` is what
+    it costs by itself, the maps counted in their own cell.
+    """
+
+    model: str
+    member: str
+    dataset: str
+    explainer: str
+    metric: str | None
+    reason: str
+    passes: Passes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything a run will do. ``detectors`` are the opened ones, for use in this process."""
+
+    settings: Settings
+    runtime: Runtime
+    models: tuple[PlannedModel, ...]
+    datasets: tuple[PlannedDataset, ...]
+    explainers: tuple[PlannedExplainer, ...]
+    metrics: tuple[PlannedMetric, ...]
+    cells: tuple[Cell, ...]
+    notes: tuple[str, ...]
+    detectors: Mapping[DetectorRef, Detector] = field(repr=False, compare=False)
+
+    def explainer(self, name: str) -> PlannedExplainer:
+        return next(e for e in self.explainers if e.name == name)
+
+    @property
+    def predictions(self) -> Passes:
+        """Clean predictions of every member that maps are drawn for."""
+        members = {(c.model, c.member) for c in self.cells if c.metric is None}
+        return Passes(forward=len(members) * sum(len(d.survey.samples) for d in self.datasets))
+
+    @property
+    def passes(self) -> Passes:
+        """What the whole plan costs."""
+        return sum((c.passes for c in self.cells if not c.reason), self.predictions)
