@@ -70,7 +70,7 @@ def bench(session: nox.Session) -> None:
 def build(session: nox.Session) -> None:
     """sdist and wheel; then the wheel in an environment of its own, run outside the checkout."""
     install(session, "build>=1.2")
-    out = Path(session.create_tmp()) / "dist"
+    out = Path(session.create_tmp()).resolve() / "dist"
     shutil.rmtree(out, ignore_errors=True)
     session.run("python", "-m", "build", "--outdir", str(out))  # the wheel is built from the sdist
     (wheel,) = out.glob("*.whl")

@@ -207,9 +207,9 @@ def _add_noise(real: Floats, fake: Floats, mask: NDArray[np.bool_], rng: np.rand
 
 def save(net: DemoNet, stem: Path) -> None:
     """Write `stem`.safetensors and `stem`.onnx (batch normalisation folded, free batch size)."""
-    save_file(
-        {name: values.contiguous() for name, values in net.state_dict().items()}, stem.with_suffix(".safetensors")
-    )
+    weights = stem.with_suffix(".safetensors")
+    save_file({name: values.contiguous() for name, values in net.state_dict().items()}, weights)
+    weights.chmod(0o644)  # safetensors makes it private
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     torch.onnx.export(
         net.eval(), (torch.rand(2, 3, 64, 64),), str(stem.with_suffix(".onnx")),

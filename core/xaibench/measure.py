@@ -121,8 +121,8 @@ def measure_set(task: SetTask, drawn: Sequence[tuple[Bench, ExplainTask, Drawn]]
         metric=task.score.name, start=drawn[0][1].shard.start, stop=drawn[-1][1].shard.stop,
         status="failed" if failed else "ok", reason="the metric failed" if failed else "",
         error=describe(done.error) if done.error else "", trace=trace_of(done.error) if done.error else "",
-        seconds=time.perf_counter() - began, passes=done.passes, device=str(bench.detector.device),
-        peak_memory=peak_memory(), tables=tables,
+        seconds=time.perf_counter() - began, passes=sum((maps.passes for _, _, maps in drawn), done.passes),
+        device=str(bench.detector.device), peak_memory=peak_memory(), tables=tables,
     )  # fmt: skip
 
 

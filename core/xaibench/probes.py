@@ -40,7 +40,7 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Backward:
-    """Gradient of each picture's target output. ``targets``: class index, or ``(n,)`` int64; reply: :class:`Gradients`."""
+    """Gradient of each picture's target output (a class index, or ``(n,)`` int64); reply: :class:`Gradients`."""
 
     images: Tensor
     targets: int | Tensor
