@@ -18,7 +18,7 @@ from xaibench_datasets.demo_faces import (
     render_real,
 )
 
-IDENTITIES = range(TEST_IDENTITIES_FROM, TEST_IDENTITIES_FROM + 50)
+IDENTITIES = range(TEST_IDENTITIES_FROM, TEST_IDENTITIES_FROM + 40)
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,12 @@ from xaibench_models.demo import network
 
 WEIGHTS = Path(network.__file__).parent / "weights"
 MEMBERS = range(5)
-IDENTITIES = range(TEST_IDENTITIES_FROM + 5000, TEST_IDENTITIES_FROM + 5100)
+IDENTITIES = range(TEST_IDENTITIES_FROM + 5000, TEST_IDENTITIES_FROM + 5060)
 
 
 @pytest.fixture(scope="module")
 def pictures() -> dict[str, np.ndarray]:
-    """Reals (100, 3, 64, 64), fakes (100, 4, 3, 64, 64) never seen, and their masks and rings (100, 4, 1, 64, 64)."""
+    """Reals (60, 3, 64, 64), fakes (60, 4, 3, 64, 64) never seen, and their masks and rings (60, 4, 1, 64, 64)."""
     fakes = [[render_fake(0, identity, method) for method in METHODS] for identity in IDENTITIES]
     masks = np.array([[[fake.mask >= fake.mask.max() / 2] for fake in row] for row in fakes])
     return {

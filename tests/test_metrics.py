@@ -60,6 +60,14 @@ class Net(Planted):
         return self.model(images).softmax(dim=1)  # type: ignore[no-any-return]
 
 
+class Direct:
+    """Artefacts that are made anew every time."""
+
+    def get(self, kind, build, *, picture, parameters=None, uses_detector=False):
+        return build()
+        yield
+
+
 def picture_of(image: Tensor, mask: Tensor | None, label: Any, id: str) -> Picture:
     sample = Sample(id=id, label=label, group="g", has_mask=mask is not None)
     return Picture(
@@ -85,7 +93,7 @@ def case_of(
         detector=detector, picture=picture_of(image, mask, label, id), explainer="e",
         explanation=Explanation(map=saliency, native_map=native), target=target,
         clean=detector.probabilities(image[None].expand(8, -1, -1, -1).contiguous())[0],
-        streams=Streams.of(0, 0, "m", id), artefacts=None, explain=None,  # type: ignore[arg-type]
+        streams=Streams.of(0, 0, "m", id), artefacts=Direct(), explain=None,  # type: ignore[arg-type]
     )  # fmt: skip
 
 

@@ -79,7 +79,8 @@ def loaded_by(*arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("list",), ("list", "--json"), ("list", "explainers"), ("--help",), ("--version",), ("eval", "--help")]
+    "arguments",
+    [("list",), ("list", "--json"), ("list", "explainers"), ("--help",), ("--version",), ("eval", "--help")],
 )
 def test_listing_and_help_load_nothing_heavy(arguments):
     modules, out = loaded_by(*arguments)

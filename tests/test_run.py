@@ -249,7 +249,7 @@ def test_compute_batch_changes_smooth_scores_by_less_than_1e5(toy_eval, tmp_path
     assert abs(one - many).max() < 1e-5
 
 
-@pytest.mark.parametrize("pause", [0.2])
+@pytest.mark.parametrize("pause", [0.6])
 def test_interrupt_keeps_results_and_exits_130(tmp_path, pause):
     process = subprocess.Popen(
         [sys.executable, "-m", "xaibench", "eval", "--plugin", str(TOY), "--model", "toy", "--dataset",

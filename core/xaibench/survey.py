@@ -22,8 +22,8 @@ class Survey:
     """The samples of a run.
 
     ``samples``: in evaluation order. ``auxiliary``: real counterparts outside them, by id, shown but never scored.
-    ``digests``: of the native pictures of both. ``problems``: files left out. ``available``: samples before the limit
-    (those after the last one looked at are not decoded).
+    ``digests``: of the native pictures of both. ``problems``: files left out. ``available``: samples before the limit,
+    less those found broken (those after the last one looked at are not decoded).
     """
 
     samples: tuple[Sample, ...]
@@ -147,7 +147,7 @@ def survey(
     _refuse_empty(name, chosen, listed, problems)
     inside = {s.id for s in chosen}
     outside = {i: s for i, s in auxiliary.items() if i not in inside}
-    return Survey(tuple(chosen), outside, digests, tuple(problems), len(listed))
+    return Survey(tuple(chosen), outside, digests, tuple(problems), len(listed) - len(broken))
 
 
 def _refuse_empty(name: str, chosen: Sequence[Sample], listed: Sequence[Sample], problems: Sequence[Problem]) -> None:

@@ -84,9 +84,15 @@ def _score(
     if is_constant(saliency):
         return Scores.undefined((spec,), "the map is constant: it orders no pixels")
     image = case.picture.image.to(case.detector.device)
+    background: Tensor = yield from case.artefacts.get(
+        "fill",
+        lambda: fill(image, parameters.fill, sigma=parameters.sigma),
+        picture=case.picture,
+        parameters={"fill": parameters.fill, "sigma": parameters.sigma},
+    )
     x, y = yield from removal_curve(
         image,
-        fill(image, parameters.fill, sigma=parameters.sigma),
+        background,
         pixel_ranks(saliency.cpu()).to(image.device),
         target=case.target,
         clean=float(case.clean[case.target]),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
 from xaibench.contracts import Detector, Runtime
 from xaibench.errors import ModelError
 from xaibench.parameters import Parameters
+
+if TYPE_CHECKING:
+    from xaibench_models.demo.network import DemoNet
 
 _CARD: dict[str, Any] = {
     "layout": "NCHW",
@@ -81,6 +85,7 @@ def _open_torch(member: str, runtime: Runtime) -> Detector:
     keys = validate({**_CARD, **own}, TorchKeys, member)
     with _shipped(f"{member}.safetensors") as path:
         loaded = load_factory("xaibench_models.demo.network:DemoNet", {}, (), path)
+    loaded = replace(loaded, module=cast("DemoNet", loaded.module).fused())
     return build(loaded, keys, runtime, member, f"{member}.safetensors")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 CLASSES = ("real", "fake")
 INPUT_SIZE = (64, 64)
@@ -37,6 +38,17 @@ class DemoNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         return self.verdict(self.evidence_map(image))
 
+    def fused(self) -> DemoNet:
+        """Fold batch normalisation into the convolutions: the same function in evaluation mode, faster."""
+        layers: list[nn.Module] = []
+        for layer in self.features:
+            if isinstance(layer, nn.BatchNorm2d):
+                layers[-1] = fuse_conv_bn_eval(layers[-1], layer)  # type: ignore[type-var]
+            else:
+                layers.append(layer)
+        self.features = nn.Sequential(*layers)
+        return self
+
     def evidence_map(self, image: Tensor) -> Tensor:
         """Return the evidence of every cell that it was manipulated, `(N, 1, 8, 8)`."""
         evidence: Tensor = self.evidence(self.features((image - 0.5) * 4))
@@ -52,6 +64,6 @@ def _block(inputs: int, outputs: int, *, kernel: int = 3, pool: bool) -> list[nn
     layers: list[nn.Module] = [
         nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
     ]
     return [*layers, nn.AvgPool2d(2)] if pool else layers
