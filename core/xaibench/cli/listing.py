@@ -98,23 +98,27 @@ def _print_tables(kinds: Sequence[Kind], chosen: Sequence[Registered], usable: d
         rows = [c for c in chosen if c.record.kind == kind]
         if not rows:
             continue
-        table = Table(title=f"{kind}s", title_justify="left", box=None, pad_edge=False, header_style="bold")
+        table = Table(
+            title=f"{kind}s", title_justify="left", box=None, pad_edge=False, header_style="bold", expand=True
+        )
         table.add_column("name", no_wrap=True)
-        for column in ("summary", "gives" if kind in ("model", "dataset") else "needs", "notes", "from"):
-            table.add_column(column, overflow="fold")
+        table.add_column("summary", ratio=3, overflow="fold")
+        table.add_column("about", ratio=2, overflow="fold")
         if usable:
-            table.add_column("usable", overflow="fold")
+            table.add_column("usable", ratio=2, overflow="fold")
         for c in rows:
-            origin = f"{c.origin.distribution} {c.origin.version}"
             why = usable.get((c.record.kind, c.name))
             said = "" if why is None else why or "yes"
-            table.add_row(c.record.name, c.record.summary, _wants(c), _notes(c), origin, *([said] if usable else []))
+            table.add_row(c.record.name, c.record.summary, _about(c), *([said] if usable else []))
         console.print(table)
         console.print()
 
 
-def _wants(c: Registered) -> str:
-    return ", ".join(sorted(getattr(c.record, "needs", None) or getattr(c.record, "gives", None) or ()))
+def _about(c: Registered) -> str:
+    """Needs or what is given, presets and traits, and where the component comes from."""
+    words = [(word, sorted(getattr(c.record, word, None) or ())) for word in ("needs", "gives")]
+    parts = [f"{word} {', '.join(found)}" for word, found in words if found]
+    return "; ".join(filter(None, (*parts, _notes(c), f"{c.origin.distribution} {c.origin.version}")))
 
 
 def _notes(c: Registered) -> str:
@@ -177,7 +181,8 @@ def _print_one(component: Registered, row: dict[str, Any]) -> None:
 
     console = Console()
     console.print(f"[bold]{row['kind']} {row['name']}[/bold]  {row['origin']} {row['version']}")
-    console.print(inspect.getdoc(component.load()) or row["summary"], markup=False)
+    text = inspect.getdoc(component.load()) or row["summary"]
+    console.print("\n\n".join(" ".join(p.split()) for p in text.split("\n\n")), markup=False, highlight=False)
     for key in ("source", "presets", *_EXTRAS):
         if row.get(key) not in (None, "", []):
             value = ", ".join(row[key]) if isinstance(row[key], list) else row[key]
