@@ -18,17 +18,16 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from xaibench.contracts import Native, Problem, Sample
+from xaibench.contracts import Problem, Sample
 from xaibench.errors import DatasetError
 from xaibench.groups import components
 from xaibench.parameters import Parameters
-from xaibench_datasets.files import Entry, Listing, existing_folder, listing, pictures_below
+from xaibench_datasets.files import Entry, ListedDataset, Listing, existing_folder, listing, pictures_below
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
 SPLITS = ("train", "val", "test")
@@ -78,7 +77,7 @@ class _Chosen:
     paired: bool
 
 
-class FaceForensicsDataset:
+class FaceForensicsDataset(ListedDataset):
     """Dataset ``faceforensics``. Its samples are called ``real/VIDEO/FRAME`` and ``METHOD/TARGET_SOURCE/FRAME``.
 
     Of each video ``frames`` pictures are taken, evenly spread from its first to its last. Of a fake, only frames that
@@ -91,17 +90,7 @@ class FaceForensicsDataset:
     def __init__(self, parameters: FaceForensicsParameters) -> None:
         self.parameters = parameters
 
-    def samples(self) -> Sequence[Sample]:
-        return self._listing.samples
-
-    def read(self, sample: Sample) -> Native:
-        return self._listing.entries[sample.id].read()
-
-    def problems(self) -> Sequence[Problem]:
-        return self._listing.problems
-
-    @cached_property
-    def _listing(self) -> Listing:
+    def _list(self) -> Listing:
         root = existing_folder(self.parameters.path, "faceforensics")
         level, problems = self.parameters.compression, list[Problem]()
         reals = list(_videos(root, "original_sequences/youtube", level, None, problems))

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +49,26 @@ class Listing:
     @property
     def samples(self) -> tuple[Sample, ...]:
         return tuple(entry.sample for entry in self.entries.values())
+
+
+class ListedDataset:
+    """A dataset whose files are listed once, when they are first asked for. A child lists them in ``_list``."""
+
+    @cached_property
+    def _listing(self) -> Listing:
+        return self._list()
+
+    def _list(self) -> Listing:
+        raise NotImplementedError
+
+    def samples(self) -> Sequence[Sample]:
+        return self._listing.samples
+
+    def read(self, sample: Sample) -> Native:
+        return self._listing.entries[sample.id].read()
+
+    def problems(self) -> Sequence[Problem]:
+        return self._listing.problems
 
 
 def listing(entries: Sequence[Entry], problems: Sequence[Problem], where: str) -> Listing:

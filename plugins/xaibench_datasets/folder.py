@@ -9,17 +9,25 @@ pictures); with pairs, ``landmarks/NAME.csv`` serves the real picture and the fa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field
 
-from xaibench.contracts import Native, Problem, Sample
+from xaibench.contracts import Problem, Sample
 from xaibench.groups import components
 from xaibench.parameters import Parameters
-from xaibench_datasets.files import Entry, Listing, Pattern, existing_folder, listing, part_of, pictures_below
+from xaibench_datasets.files import (
+    Entry,
+    ListedDataset,
+    Listing,
+    Pattern,
+    existing_folder,
+    listing,
+    part_of,
+    pictures_below,
+)
 
 _LOOSE = "fake"
 
@@ -51,7 +59,7 @@ class _Found:
         return f"real/{self.name}" if self.method is None else f"fake/{self.method}/{self.name}"
 
 
-class FolderDataset:
+class FolderDataset(ListedDataset):
     """Dataset ``folder``. Its samples are called ``real/NAME`` and ``fake/METHOD/NAME``.
 
     The statistical group is the name of the counterpart, so that pictures made from one another share it; with
@@ -63,17 +71,7 @@ class FolderDataset:
     def __init__(self, parameters: FolderParameters) -> None:
         self.parameters = parameters
 
-    def samples(self) -> Sequence[Sample]:
-        return self._listing.samples
-
-    def read(self, sample: Sample) -> Native:
-        return self._listing.entries[sample.id].read()
-
-    def problems(self) -> Sequence[Problem]:
-        return self._listing.problems
-
-    @cached_property
-    def _listing(self) -> Listing:
+    def _list(self) -> Listing:
         root = existing_folder(self.parameters.path, "folder")
         problems: list[Problem] = []
         found = list(_find(root, self.parameters, problems))

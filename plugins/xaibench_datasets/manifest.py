@@ -26,16 +26,15 @@ import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field
 
-from xaibench.contracts import Native, Problem, Sample
+from xaibench.contracts import Problem, Sample
 from xaibench.errors import DatasetError
 from xaibench.groups import statistical_groups
 from xaibench.parameters import Parameters
-from xaibench_datasets.files import Entry, Listing, listing
+from xaibench_datasets.files import Entry, ListedDataset, Listing, listing
 
 NAMES = ("manifest.csv", "manifest.parquet")
 REQUIRED = ("id", "image", "label")
@@ -60,7 +59,7 @@ class _Row:
         return self.cells.get(column, "")
 
 
-class ManifestDataset:
+class ManifestDataset(ListedDataset):
     """Dataset ``manifest``: a CSV or Parquet table of pictures.
 
     A row that cannot be understood is a :class:`DatasetError` naming it; a file that is missing or lies outside the
@@ -72,17 +71,7 @@ class ManifestDataset:
     def __init__(self, parameters: ManifestParameters) -> None:
         self.parameters = parameters
 
-    def samples(self) -> Sequence[Sample]:
-        return self._listing.samples
-
-    def read(self, sample: Sample) -> Native:
-        return self._listing.entries[sample.id].read()
-
-    def problems(self) -> Sequence[Problem]:
-        return self._listing.problems
-
-    @cached_property
-    def _listing(self) -> Listing:
+    def _list(self) -> Listing:
         file = _table_file(self.parameters.path)
         rows = _checked(_read(file), file)
         problems: list[Problem] = []

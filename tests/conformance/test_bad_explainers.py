@@ -6,15 +6,15 @@ import math
 
 import pytest
 import torch
-from torch.nn import functional
 
+from toys import GoodExplainer, Plain, failing
 from xaibench.contracts import (
     Explanation,
     Passes,
 )
 from xaibench.parameters import Parameters
 from xaibench.plugin import ExplainerRecord
-from xaibench.probes import Backward, Forward
+from xaibench.probes import Backward
 from xaibench.streams import Streams
 from xaibench.testing import (
     check_component,
@@ -23,44 +23,8 @@ from xaibench.testing import (
 )
 
 
-def failing(results):
-    return {r.name for r in results if r.status == "fail"}
-
-
 def message(results, name):
     return next(r.message for r in results if r.name == name)
-
-
-class GoodExplainer:
-    """Six random masks weighted by the target's probability."""
-
-    def explain(self, request):
-        masks = self.masks(request)
-        scores = yield Forward(request.picture.image * masks[:, None])
-        return self.explanation(request, torch.tensordot(scores[:, request.target], masks, dims=1) / 6)
-
-    def masks(self, request):
-        grid = (torch.rand((1, 6, 4, 6), generator=self.generator(request)) < 0.5).float()
-        return functional.interpolate(grid, size=tuple(request.picture.image.shape[1:]), mode="nearest")[0]
-
-    def generator(self, request):
-        return request.streams.torch("masks")
-
-    def explanation(self, request, saliency):
-        return Explanation(map=saliency)
-
-    def passes(self, query):
-        return Passes(forward=6)
-
-
-class Plain:
-    """An explainer without passes: the picture's brightness."""
-
-    def explain(self, request):
-        return Explanation(map=request.picture.image.mean(dim=0))
-
-    def passes(self, query):
-        return Passes()
 
 
 class NanMap(GoodExplainer):

@@ -8,11 +8,10 @@ from itertools import pairwise
 
 import pytest
 import torch
-from torch import Tensor
 
+from toys import DROP, GoodMetric, failing
 from xaibench.contracts import (
     Curve,
-    MapCase,
     Passes,
     Score,
     Scores,
@@ -28,40 +27,8 @@ from xaibench.testing import (
 )
 
 
-def failing(results):
-    return {r.name for r in results if r.status == "fail"}
-
-
 def ids(rows):
     return [f"{cls.__name__}-{check}" for cls, _, check, _ in rows]
-
-
-DROP = ScoreSpec(name="drop", better="higher", low=-1, high=1, ranks_evidence=True, description="loss of probability")
-
-
-class GoodMetric:
-    """How much the target's probability falls when the most salient eighth of the pixels goes black."""
-
-    scores = (DROP,)
-
-    def score(self, case: MapCase):
-        saliency = case.explanation.map
-        if saliency.min() == saliency.max():
-            return Scores.undefined(self.scores, "the map is constant")
-        reply = yield Forward((case.picture.image * ~self.top(saliency))[None])
-        return self.scored(case, float(case.clean[case.target] - reply[0, case.target]))
-
-    def top(self, saliency: Tensor):
-        k = saliency.numel() // 8
-        chosen = torch.zeros(saliency.numel(), dtype=torch.bool)
-        chosen[saliency.flatten().argsort(descending=True, stable=True)[:k]] = True
-        return chosen.view(saliency.shape)
-
-    def scored(self, case, drop):
-        return Scores((Score(name="drop", value=drop),))
-
-    def passes(self, query):
-        return Passes(forward=1)
 
 
 class Undescribed(GoodMetric):
