@@ -138,7 +138,7 @@ def _cell(cell: Cell | None, console: Console, with_size: bool) -> Text:
     if cell is None:
         return Text("")
     if cell.estimate is None:
-        return _text(console, f"{DASH} {cell.why}"[: 4 * _CELL_WIDTH], style="dim")
+        return _text(console, f"{DASH} {cell.why.partition(':')[0]}", style="dim")
     text = _text(console, f"{number(cell.estimate.value)}  {rank(cell.rank)}".rstrip())
     below = interval(cell.estimate) or span(cell.span)
     for line in (below, f"n={cell.estimate.n}" if with_size else ""):

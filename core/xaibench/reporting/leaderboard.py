@@ -8,7 +8,7 @@ compared explainers have, and the notes say where that makes a difference. Contr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -24,6 +24,7 @@ from xaibench.reporting.results import (
     ScoreInfo,
     Where,
     cell_values,
+    inverse_of,
     measured,
     score_name,
     short,
@@ -159,7 +160,12 @@ def _board(
     rankings = {key: _ranking(cells, info, seed) for key, cells in columns.items()}
     filled = {key: _cells(cells, rankings[key], seed) for key, cells in columns.items()}
     names = {e for cells in columns.values() for e in cells}
-    rows = [Row(explainer=e, role=info.role(e), cells=tuple(filled[key].get(e) for key in columns)) for e in names]
+    absent = _not_applicable(columns, names)
+    rows = [
+        Row(explainer=e, role=info.role(e), cells=tuple(filled[key].get(e) for key in columns))
+        for e in names
+        if e not in absent
+    ]
     judged = (score_verdict(*key, cells, info=info, ranking=rankings[key], seed=seed) for key, cells in columns.items())
     return Board(
         family=family,
@@ -168,12 +174,34 @@ def _board(
         rows=tuple(sorted(rows, key=_row_order)),
         verdicts=tuple(v for v in judged if v is not None),
         left_out=_left_out(where, family, every, info),
-        notes=tuple(
-            n
-            for key, cells in columns.items()
-            for n in (*_notes(key, cells, rankings[key], info), *_interval_notes(key, filled[key]))
+        notes=(
+            *_absent_notes(absent, info),
+            *(
+                n
+                for key, cells in columns.items()
+                for n in (*_notes(key, cells, rankings[key], info), *_interval_notes(key, filled[key]))
+            ),
         ),
     )
+
+
+def _not_applicable(columns: Mapping[ScoreKey, Mapping[str, CellValues]], names: Iterable[str]) -> dict[str, str]:
+    """Explainers to which no score of the board applies, with the reason; they get a note and no row."""
+    found = {}
+    for name in names:
+        cells = [cells[name] for cells in columns.values() if name in cells]
+        reasons = [key for c in cells for key in (c.left_out or {("", ""): 1})]
+        if name and not any(c.any for c in cells) and {status for status, _ in reasons} == {"not_applicable"}:
+            found[name] = reasons[0][1]
+    return found
+
+
+def _absent_notes(absent: Mapping[str, str], info: ScoreInfo) -> list[str]:
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in sorted(absent.items()):
+        if info.role(name) == "explainer" or not any(inverse_of(name) == short(e) for e in absent):
+            by_reason.setdefault(reason, []).append(short(name))
+    return [f"not applicable: {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
 
 
 def _row_order(row: Row) -> tuple[int, float, str]:
@@ -250,12 +278,13 @@ def _versus_best(cells: Mapping[str, CellValues], ranking: Ranking | None, seed:
 
 
 def _left_out(where: Where, family: str, cells: Mapping[CellKey, CellValues], info: ScoreInfo) -> tuple[LeftOut, ...]:
-    """Values of this board that are not ok, by metric, status and reason, over all explainers and scores."""
+    """Values that are not ok, by metric, status and reason, over all explainers; what is not applicable is noted."""
     counts: Counter[tuple[str, str, str]] = Counter()
     for key, cell in cells.items():
         if key.where == where and info.family(key.metric) == family:
             for (status, reason), n in cell.left_out.items():
-                counts[key.metric, status, reason] += n
+                if status != "not_applicable":
+                    counts[key.metric, status, reason] += n
     return tuple(
         LeftOut(what=f"values of {short(m)}", status=s, reason=r, count=n) for (m, s, r), n in sorted(counts.items())
     )
