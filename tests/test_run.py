@@ -143,7 +143,7 @@ def test_a_failing_explainer_costs_only_its_samples(toy_eval, tmp_path):
 def test_rerun_failed_tries_again(toy_eval, tmp_path):
     toy_eval("-o", tmp_path / "run", explainer="faulty")
     code, out, _ = toy_eval("-o", tmp_path / "run", explainer="faulty")
-    assert code == 0 and json.loads(out)["done"] == 0
+    assert code == 1 and json.loads(out)["done"] == 0  # failed units stay failed, and the exit code says so
     code, out, _ = toy_eval("-o", tmp_path / "run", "--rerun", "failed", explainer="faulty")
     assert code == 1 and json.loads(out)["done"] == 2
     attempts = {
@@ -255,6 +255,8 @@ def test_interrupt_keeps_results_and_exits_130(tmp_path, pause):
         [sys.executable, "-m", "xaibench", "eval", "--plugin", str(TOY), "--model", "toy", "--dataset",
          "demo:identities=8", "--limit", "12", "-e", f"rows:pause={pause}", "-x", "range", "--no-controls",
          "--shard-size", "2", "-q", "-o", str(tmp_path / "run")], stderr=subprocess.PIPE, text=True,
+        # a shell that runs the tests in the background hands down an ignored SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )  # fmt: skip
     units = tmp_path / "run" / "units"
     deadline = time.monotonic() + 120
@@ -264,6 +266,70 @@ def test_interrupt_keeps_results_and_exits_130(tmp_path, pause):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
     assert len(list(units.glob("*.parquet"))) >= 8
+
+
+def rows_of(folder, **wanted):
+    rows = RunFolder(folder).table("scores").to_pylist()
+    return [r for r in rows if all(r[k] == v for k, v in wanted.items())]
+
+
+def test_files_that_are_not_ours_are_left_alone(toy_eval, tmp_path):
+    mine = tmp_path / "run" / "scores" / "mine.parquet"
+    mine.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"mine": [1]}), mine)
+    code, _, err = toy_eval("-o", tmp_path / "run")
+    assert code == 3 and "mine.parquet" in err and "--out" in err
+    assert mine.exists()
+
+
+def test_every_repeat_of_a_set_score_is_kept(toy_eval, tmp_path):
+    arguments = ("-o", tmp_path / "run", "--repeats", 2, "--limit", 4)
+    toy_eval(*arguments, explainer="rise:masks=4", metric="spread")
+    assert sorted(r["repeat"] for r in rows_of(tmp_path / "run")) == [0, 1]
+    _, out, _ = toy_eval(*arguments, explainer="rise:masks=4", metric="spread")
+    assert json.loads(out)["done"] == 0
+
+
+def test_explainers_may_ask_for_maps_of_those_that_ask(toy_eval, tmp_path):
+    toy_eval("-o", tmp_path / "run", "-e", "inverse:of=rows", "-e", "inverse:of=(inverse:of=rows)", "--limit", 4)
+    assert len(rows_of(tmp_path / "run")) == 12
+
+
+def test_a_dependency_that_joins_later_changes_no_key(toy_eval, tmp_path):
+    toy_eval("-o", tmp_path / "run", "--limit", 4, explainer="inverse:of=rows")
+    toy_eval("-o", tmp_path / "run", "--limit", 4, "-e", "rows", explainer="inverse:of=rows")
+    assert len(rows_of(tmp_path / "run")) == 8
+
+
+def test_replace_with_a_raised_limit_leaves_no_row_twice(toy_eval, tmp_path):
+    toy_eval("-o", tmp_path / "run", "--limit", 6)
+    for _ in range(2):
+        toy_eval("-o", tmp_path / "run", "--limit", 12, "--seed", 1, "--replace")
+    assert len(rows_of(tmp_path / "run")) == 12
+
+
+def test_a_cell_that_becomes_applicable_loses_its_row(toy_eval, tmp_path):
+    toy_eval("-o", tmp_path / "run", "--limit", 1, metric="pointing-game", explainer="rows")
+    toy_eval("-o", tmp_path / "run", "--limit", 4, "-x", "range", metric="pointing-game")
+    assert not rows_of(tmp_path / "run", status="not_applicable")
+
+
+def test_nothing_that_can_run_exits_4(cli, tmp_path):
+    code, _, err = cli("eval", "--plugin", TOY, "--model", "blind", "--dataset", "demo:identities=8", "-e", "gradcam",
+                       "-x", "range", "--no-controls", "-q", "-o", tmp_path / "run")  # fmt: skip
+    assert code == 4 and "black box" in err
+
+
+def test_a_component_that_exits_costs_only_its_units(toy_eval, tmp_path):
+    code, _, _ = toy_eval("-o", tmp_path / "run", "-e", "exits", "--limit", 4)
+    assert code == 1
+    assert {r["status"] for r in rows_of(tmp_path / "run", explainer="local/rows")} == {"ok"}
+    assert {r["status"] for r in rows_of(tmp_path / "run", explainer="local/exits")} == {"failed"}
+
+
+def test_fail_fast_stops_at_the_first_failed_unit(toy_eval, tmp_path):
+    code, out, _ = toy_eval("-o", tmp_path / "run", "--fail-fast", "--shard-size", 3, explainer="faulty")
+    assert code == 1 and json.loads(out)["failed"] == 1
 
 
 def test_tables_are_readable_by_duckdb(toy_eval, tmp_path):

@@ -56,7 +56,13 @@ class LocalExecutor:
         while waiting or running:
             while waiting and idle:
                 worker, (task, tries) = idle.pop(), waiting.pop()
-                running[worker.submit(call, task)] = (task, tries, worker)
+                try:
+                    future = worker.submit(call, task)
+                except BrokenProcessPool:  # it died while it had nothing to do
+                    self._workers.remove(worker)
+                    worker = self._worker()
+                    future = worker.submit(call, task)
+                running[future] = (task, tries, worker)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 task, tries, worker = running.pop(future)
                 try:

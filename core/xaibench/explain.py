@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +28,19 @@ def explain(workbench: Workbench, task: ExplainTask) -> Iterator[UnitResult]:
     """Draw, then score, unit by unit; units later in the task may ask for the maps of earlier ones."""
     detector = workbench.detector(task.detector)
     bench = workbench.bench(detector, task.shard, task.setup)
+    owed = Passes()  # of maps that were drawn again for another unit's sake: counted with the next result
     for unit in task.units:
         drawn = draw(bench, task, unit, workbench.use(unit.ref))
         if unit.commit:
-            yield _unit_result(bench, task, drawn)
+            yield _owing(_unit_result(bench, task, drawn), owed)
+        owed = Passes() if unit.commit else owed + drawn.passes
         for score in unit.scores:
-            yield measure(bench, task, drawn, score, workbench.use(score.ref))
+            yield _owing(measure(bench, task, drawn, score, workbench.use(score.ref)), owed)
+            owed = Passes()
+
+
+def _owing(result: UnitResult, owed: Passes) -> UnitResult:
+    return replace(result, passes=result.passes + owed)
 
 
 def draw(bench: Bench, task: ExplainTask, unit: ExplainUnit, use: Use) -> Drawn:

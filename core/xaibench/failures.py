@@ -44,12 +44,13 @@ def absent_result(plan: Plan, setup: Setup, key: str, cells: Sequence[Cell]) -> 
         })  # fmt: skip
     return UnitResult(
         key=key, kind="not-applicable", model=cells[0].model, member=cells[0].member, dataset=cells[0].dataset,
-        explainer=cells[0].explainer, metric=None, start=0, stop=0, status="not_applicable", reason=cells[0].reason,
+        explainer=cells[0].explainer, metric=cells[0].metric, start=0, stop=0, status="not_applicable",
+        reason=cells[0].reason,
         tables={"scores": pa.Table.from_pylist(rows, schema=SCORES)},
     )  # fmt: skip
 
 
-def failed_results(plan: Plan, task: Task, error: Exception | None, reason: str) -> list[UnitResult]:
+def failed_results(plan: Plan, task: Task, error: BaseException | None, reason: str) -> list[UnitResult]:
     """Failed results, with rows, for every unit of a task that could not be carried out at all."""
     why = describe(error) if error else reason
     trace = trace_of(error) if error else ""
@@ -59,7 +60,7 @@ def failed_results(plan: Plan, task: Task, error: Exception | None, reason: str)
     elif isinstance(task, SetTask):
         found = [_failed_set(task, specs[task.score.name], why)]
     else:
-        found = list(_failed_explanations(task, specs, why))
+        found = list(_failed_explanations(task, specs, {e.name: e.draws for e in plan.explainers}, why))
     return [replace(r, status="failed", reason=why, error=why, trace=trace) for r in found]
 
 
@@ -99,18 +100,26 @@ def _failed_predictions(task: PredictTask, why: str) -> UnitResult:
     return where.result(task.key, "predict", task.shard.start, task.shard.stop, tables={"predictions": table})
 
 
-def _failed_explanations(task: ExplainTask, specs: dict[str, tuple[ScoreSpec, ...]], why: str) -> Iterator[UnitResult]:
+def _failed_explanations(
+    task: ExplainTask, specs: dict[str, tuple[ScoreSpec, ...]], draws: dict[str, int], why: str
+) -> Iterator[UnitResult]:
     where = _Where.of(task)
     start, stop = task.shard.start, task.shard.stop
     for unit in task.units:
         if unit.commit:
             yield where.result(unit.key, "explain", start, stop, unit.name)
+        n = draws[unit.name]
         for score in unit.scores:
             keys = where.columns(score.key) | {
-                "explainer": unit.name, "metric": score.name, "repeat": unit.repeat, "prediction": None,
-                "target": None, "scope": "sample", "seed": task.setup.seed,
+                "explainer": unit.name, "metric": score.name, "prediction": None, "target": None, "scope": "sample",
+                "seed": task.setup.seed,
             }  # fmt: skip
-            rows = [keys | sample_columns(s) | r for s in task.shard.samples for r in _blank(specs[score.name], why)]
+            rows = [
+                keys | sample_columns(s) | {"repeat": d} | r
+                for s in task.shard.samples
+                for d in range(unit.repeat * n, (unit.repeat + 1) * n)
+                for r in _blank(specs[score.name], why)
+            ]
             tables = {"scores": pa.Table.from_pylist(rows, schema=SCORES)}
             yield where.result(score.key, "score", start, stop, unit.name, score.name, tables)
 

@@ -45,11 +45,30 @@ def component_identity(component: Registered) -> dict[str, Any]:
 def code_digest(origin: Origin, target: str) -> str | None:
     """Digest of the Python files behind a local or editable component; None for an installed release.
 
-    The files are those of the target's top-level package, and for a ``--plugin`` file the file itself.
+    The files are those of every package that the distribution brings, and of the target's own, since components use
+    what lies beside them; for a ``--plugin`` file it is the file itself.
     """
     if origin.distribution == "local":
         return origin.version
-    return _package_digest(target.partition(":")[0].partition(".")[0]) if is_editable(origin.distribution) else None
+    if not is_editable(origin.distribution):
+        return None
+    packages = {target.partition(":")[0].partition(".")[0], *_packages(origin.distribution)}
+    return digest({p: _package_digest(p) for p in sorted(packages)})[:16]
+
+
+@cache
+def _packages(distribution: str) -> frozenset[str]:
+    """Top-level packages behind a distribution's entry points, and those that lie beside them in its folders."""
+    try:
+        points = importlib.metadata.distribution(distribution).entry_points
+    except importlib.metadata.PackageNotFoundError:
+        return frozenset()
+    tops = {p.value.partition(":")[0].partition(".")[0] for p in points}
+    places = {
+        Path(r).parent for t in tops if (s := importlib.util.find_spec(t)) for r in s.submodule_search_locations or ()
+    }
+    beside = {f.parent.name for place in places if place.name != "site-packages" for f in place.glob("*/__init__.py")}
+    return frozenset(tops | beside)
 
 
 @cache
@@ -66,10 +85,10 @@ def is_editable(distribution: str) -> bool:
 def _package_digest(package: str) -> str:
     spec = importlib.util.find_spec(package)
     roots = [Path(p) for p in (spec.submodule_search_locations or ())] if spec else []
-    files = sorted(f for root in roots for f in root.rglob("*.py"))
+    files = sorted((f.relative_to(root).as_posix(), f) for root in roots for f in root.rglob("*.py"))
     if not files and spec and spec.origin:
-        files = [Path(spec.origin)]
+        files = [(Path(spec.origin).name, Path(spec.origin))]
     total = hashlib.sha256()
-    for file in files:
-        total.update(file.name.encode() + b"\0" + file.read_bytes())
+    for name, file in files:
+        total.update(name.encode() + b"\0" + file.read_bytes())
     return total.hexdigest()[:16]

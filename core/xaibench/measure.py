@@ -25,6 +25,7 @@ from xaibench.contracts import (
     ScoreSpec,
     SetCase,
 )
+from xaibench.errors import UnreadablePicture
 from xaibench.probes import Done
 from xaibench.rows import describe, sample_columns, trace_of
 from xaibench.store.schema import CURVES, SCORES
@@ -100,7 +101,11 @@ def measure_set(task: SetTask, drawn: Sequence[tuple[Bench, ExplainTask, Drawn]]
     for at, part, maps in drawn:
         ok = [m for m in maps.maps if m.explanation.status == "ok"]
         missing[part.detector.member] += len(maps.maps) - len(ok)
-        cases[part.detector.member] += [_case(at, part, maps.use, m, metric) for m in ok]
+        for m in ok:
+            try:
+                cases[part.detector.member].append(_case(at, part, maps.use, m, metric))
+            except UnreadablePicture:
+                missing[part.detector.member] += 1
     streams = Streams.of(task.setup.seed, task.repeat, metric.name, "", task.explainer)
     case = SetCase(members=cases, missing=missing, explainer=task.explainer, streams=streams)
     done = bench.engine().run_one(lambda: metric.instance.score(case))
@@ -161,6 +166,9 @@ def checked(scores: Any, specs: dict[str, ScoreSpec]) -> Scores:
         raise BadScores(f"score() returned {type(scores).__name__}, not Scores")
     for score in scores.values:
         _check_score(score, specs.get(score.name))
+    for curve in scores.curves:
+        if len(curve.x) != len(curve.y):
+            raise BadScores(f"curve '{curve.name}' has {len(curve.x)} x and {len(curve.y)} y")
     missing = specs.keys() - {s.name for s in scores.values}
     if missing:
         raise BadScores(f"no value for the declared score '{min(missing)}'")
@@ -212,7 +220,8 @@ def _tables(
 
 def score_columns(score: Score, spec: ScoreSpec) -> dict[str, Any]:
     """The columns of one value."""
-    return {"score": score.name, "item": score.item, "definition": spec.version, "value": score.value,
+    return {"score": score.name, "item": score.item, "definition": spec.version,
+            "value": None if score.value is None else float(score.value),
             "better": spec.better, "status": score.status, "reason": score.reason or None}  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -27,7 +28,10 @@ def predict(workbench: Workbench, task: PredictTask) -> Iterator[UnitResult]:
 
     def programme(sample: Sample) -> Programme[list[float]]:
         reply = yield Forward(bench.picture(sample.id).image[None])
-        return [float(p) for p in reply[0].cpu()]
+        found = [float(p) for p in reply[0].cpu()]
+        if not all(map(math.isfinite, found)):
+            raise ValueError(f"the detector's probabilities are {found}")
+        return found
 
     found = dict(bench.engine().run((s.id, partial(programme, s)) for s in task.shard.samples))
     rows = [_row(task, s, detector.facts, found[s.id].value, found[s.id].error) for s in task.shard.samples]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
@@ -233,18 +234,31 @@ class ProbeEngine:
         job.request, job.parts, job.waiting = request, [], len(request.images)
         detector = request.detector or self.detector
         layer = request.layer if isinstance(request, LayerBackward) else None
-        kind = (type(request), id(detector), request.output, layer, tuple(request.images.shape[1:]))
+        kind = (
+            type(request),
+            id(detector),
+            request.output,
+            layer,
+            tuple(request.images.shape[1:]),
+            request.images.dtype,
+        )
         self._queues.setdefault(kind, deque()).append((job, 0, job.waiting))
 
     def _full_queue(self) -> tuple[Any, ...] | None:
-        return next((k for k, q in self._queues.items() if sum(b - a for _, a, b in q) >= self.batch_size), None)
+        return next((k for k, q in self._queues.items() if sum(b - a for _, a, b in q) >= self._batch(q)), None)
 
     def _longest_queue(self) -> tuple[Any, ...] | None:
         return next((k for k, q in self._queues.items() if q), None)
 
+    def _batch(self, queue: deque[tuple[_Job[Any], int, int]]) -> int:
+        """The compute batch of the detector that a queue waits for; a family's members may take different ones."""
+        asked = cast("Ask", queue[0][0].request).detector if queue else None
+        return compute_batch((asked or self.detector).facts, self.batch_size)
+
     def _take(self, kind: tuple[Any, ...]) -> list[tuple[_Job[Any], int, int]]:
         """Slices of the waiting requests, one compute batch at most, oldest first."""
-        queue, slices, room = self._queues[kind], [], self.batch_size
+        queue, slices = self._queues[kind], []
+        room = self._batch(queue)
         while queue and room:
             job, start, stop = queue.popleft()
             end = min(stop, start + room)
@@ -286,7 +300,8 @@ class ProbeEngine:
         queue = self._queues[kind]
         self._queues[kind] = deque(entry for entry in queue if id(entry[0]) not in failed)
         for job in failed.values():
-            job.programme.close()
+            with suppress(Exception):  # what its clean-up raises says less than the call's own error
+                job.programme.close()
             yield job.key, Done(None, error, Passes(job.forward, job.backward))
 
     # ---- detector calls ----
@@ -307,7 +322,7 @@ class ProbeEngine:
 
     def _pad(self, rows: Tensor, detector: Detector) -> Tensor:
         rows = rows.to(detector.device)
-        missing = self.batch_size - len(rows)
+        missing = compute_batch(detector.facts, self.batch_size) - len(rows)
         if missing <= 0:
             return rows.contiguous()
         import torch

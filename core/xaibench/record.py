@@ -27,7 +27,9 @@ def folder_identity(plan: Plan) -> dict[str, Any]:
     found |= runtime_identity(plan.runtime)
     for model in plan.models:
         for m in model.members:
-            found[f"model {model.name} {m.ref.member}"] = f"{m.ref.digest} batch {m.batch_size}"
+            found[f"model {model.name} {m.ref.member}"] = (
+                f"{m.ref.digest} batch {m.batch_size} code {digest(m.component)}"
+            )
     found |= {f"explainer {e.name}": digest(use_identity(e.use)) for e in plan.explainers}
     found |= {f"metric {m.name}": digest(use_identity(m.use)) for m in plan.metrics}
     for dataset in plan.datasets:
@@ -57,8 +59,15 @@ def run_toml(plan: Plan, identity: Mapping[str, Any], record: Mapping[str, Any],
     settings |= {
         "model": [plan.settings.model[i] if plan.settings.model else m.name for i, m in enumerate(plan.models)],
         "dataset": [plan.settings.dataset[i] if plan.settings.dataset else d.name for i, d in enumerate(plan.datasets)],
-        "explainer": [e.name for e in plan.explainers if not e.record.control],
+        "explainer": [e.name for e in plan.explainers if e.named],
         "metric": [m.name for m in plan.metrics],
+    }
+    # the names above hold the parameters of what was named; those of controls that join by themselves stay
+    kept_apart = {f"explainer.{e.record.name}." for e in plan.explainers if not e.named}
+    settings["parameter"] = {
+        k: v
+        for k, v in plan.settings.parameter.items()
+        if not k.startswith(("explainer.", "metric.")) or k.startswith(tuple(kept_apart))
     }
     cuts = {d.name: sorted({*record.get("cuts", {}).get(d.name, []), len(d.survey.samples)}) for d in plan.datasets}
     counts = {d.name: len(d.survey.samples) for d in plan.datasets}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from xaibench import components
 from xaibench.contracts import Lost, Passes
-from xaibench.errors import StoreError
+from xaibench.errors import NothingToEvaluate, StoreError
 from xaibench.failures import failed_results, unit_row
 from xaibench.identity import digest
 from xaibench.plan import Plan, PlannedDataset, PlannedMember, make_plan
@@ -19,14 +20,16 @@ from xaibench.record import component_rows, folder_identity, refuse_changes, run
 from xaibench.registry import Registry
 from xaibench.settings import Settings
 from xaibench.store.folder import RunFolder
+from xaibench.survey import slices
 from xaibench.tasks import PredictTask, Setup, Task, UnitResult
 from xaibench.units import Clean, Units
 from xaibench.workbench import Workbench
-from xaibench.worker import carry_out, perform
+from xaibench.worker import Performed, carry_out, perform
 
 TaskT = TypeVar("TaskT", bound=Task)
 
 _KEEP_MAPS_BELOW = 2 * 2**30  # bytes
+_UNIT_COLUMNS = ("kind", "model", "member", "dataset", "explainer", "metric")
 
 
 class Progress(Protocol):
@@ -57,10 +60,11 @@ class RunResult:
     passes: Passes = Passes()
     seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
+    still_failed: int = 0  # units of the plan that were reused as they were: failed
 
     @property
     def exit_code(self) -> int:
-        return 1 if self.failed else 0
+        return 1 if self.failed or self.still_failed else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,7 @@ def execute(
     fail_fast: stop at the first failed unit.
     """
     plan, folder = prepared.plan, prepared.folder
+    _refuse_empty(plan)
     run = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     with folder.writing():
         setup = Setup(
@@ -120,12 +125,26 @@ def execute(
         return driver.drive(rerun)
 
 
+def _refuse_empty(plan: Plan) -> None:
+    """Refuse a plan of which no metric can run on any map."""
+    cells = [c for c in plan.cells if c.metric is not None]
+    if cells and all(c.reason for c in cells):
+        raise NothingToEvaluate(
+            f"no metric can run on any map: {cells[0].explainer}: {cells[0].reason}",
+            "eval --dry-run shows every reason",
+        )
+
+
 def _settle(prepared: Prepared, units: Units, replace: bool) -> None:
     """Make the folder the plan's: refuse or move what contradicts it, then write ``run.toml``."""
     folder, plan = prepared.folder, prepared.plan
     record: dict[str, Any] = {}
     if folder.exists():
         record = folder.run_file().get("record", {})
+        for d in plan.datasets:  # another process may have extended the folder since the plan was made
+            cuts = record.get("cuts", {}).get(d.name, ())
+            if slices(len(d.survey.samples), plan.settings.shard_size, cuts) != list(d.shards):
+                raise StoreError(f"{folder.path} was extended by another run meanwhile", "give the same command again")
         changed = refuse_changes(record, prepared.identity, plan)
         if changed and not replace:
             raise StoreError(
@@ -134,7 +153,7 @@ def _settle(prepared: Prepared, units: Units, replace: bool) -> None:
             )
         if changed:
             folder.supersede(sorted(folder.done()))
-            record = {}
+            record = {"cuts": record.get("cuts", {})}  # shards stay cut where this plan found them cut
     folder.write_text("run.toml", run_toml(plan, prepared.identity, record, sorted(units.keys())))
 
 
@@ -175,9 +194,12 @@ class _Driver:
         planned = self.units.keys()
         self.result.reused = len(planned & done)
         self._commit_absent(done)
-        self._stage("predict", list(self.units.predict_tasks(done)))
-        self._stage("explain", list(self.units.explain_tasks(done, self.clean, self._maps)))
-        self._stage("sets", list(self.units.set_tasks(done, self.clean, self._maps)))
+        self._stage("predict", lambda: self.units.predict_tasks(done))
+        self._stage("explain", lambda: self.units.explain_tasks(done, self.clean, self._maps))
+        # a set's value over maps that were drawn again is gone by now
+        self._stage("sets", lambda: self.units.set_tasks(done & self.folder.done(), self.clean, self._maps))
+        wanted = planned | self.units.set_keys
+        self.result.still_failed = len(wanted & self.folder.failed()) - self.result.failed
         self.result.seconds = (datetime.now(UTC) - began).total_seconds()
         return self.result
 
@@ -206,14 +228,21 @@ class _Driver:
         """One unit of rows for the cells of an explainer that cannot run."""
         from xaibench.failures import absent_result
 
+        same = ("model", "member", "dataset", "explainer", "metric")
+        runs = {tuple(getattr(c, n) for n in same) for c in self.plan.cells if not c.reason}
+        absent = {key: unit for key, unit in self._units.items() if unit["kind"] == "not-applicable"}
+        self._supersede([key for key, unit in absent.items() if tuple(unit[n] for n in same) in runs])
         for key, cells in self.units.absent():
             if key not in done:
                 self._commit(absent_result(self.plan, self.units.setup, key, cells))
 
     # ---- carrying out ----
 
-    def _stage(self, name: str, tasks: list[Task]) -> None:
-        if not tasks or (self.fail_fast and self.result.failed):
+    def _stage(self, name: str, make: Callable[[], Iterable[Task]]) -> None:
+        if self.fail_fast and self.result.failed:
+            return  # before make(): it reads predictions that may be missing now
+        tasks = list(make())
+        if not tasks:
             return
         passes = expected_passes(self.plan, name, tasks)
         self.progress.stage(name, len(tasks), passes)
@@ -234,15 +263,22 @@ class _Driver:
             for task, outcome in executor.run(tasks, call):
                 if isinstance(outcome, Lost):
                     yield task, failed_results(self.plan, task, None, outcome.reason)
+                elif here:
+                    yield task, cast("Iterable[UnitResult]", outcome)
                 else:
-                    yield task, outcome if here else self._counted(outcome)
+                    yield task, self._whole(task, cast("Performed", outcome))
         finally:
             executor.close()
 
-    def _counted(self, results: Sequence[UnitResult]) -> Sequence[UnitResult]:
-        for result in results:
+    def _whole(self, task: Task, outcome: Performed) -> list[UnitResult]:
+        """A worker's results, and failed ones for the units that an error kept it from."""
+        for result in outcome.results:
             self.progress.advance(result.passes.forward)
-        return results
+        if not outcome.error:
+            return outcome.results
+        finished = {r.key for r in outcome.results}
+        lost = failed_results(self.plan, task, None, outcome.error)
+        return [*outcome.results, *(replace(r, trace=outcome.trace) for r in lost if r.key not in finished)]
 
     def _perform_here(self) -> Callable[[Task], Iterator[UnitResult]]:
         workbench = Workbench(self.units.setup, self.registry)
@@ -259,7 +295,7 @@ class _Driver:
                     yield result
             except StoreError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 lost = failed_results(self.plan, task, error, "")
                 yield from (r for r in lost if r.key not in finished)
 
@@ -271,9 +307,12 @@ class _Driver:
         attempts = self.folder.attempts(result.key) + 1
         if result.kind in ("set-score", "not-applicable"):
             self._supersede_older(result)
+        elif result.kind == "explain" and attempts > 1:
+            self._supersede_sets(result)
         self.folder.add_unit(
             result.key, unit_row(self.units.setup.run, result, attempts), dict(result.tables), dict(result.staged)
         )
+        self._units[result.key] = {name: getattr(result, name) for name in _UNIT_COLUMNS}
         self.result.done += 1
         self.result.passes += result.passes
         if result.status == "failed":
@@ -285,9 +324,32 @@ class _Driver:
     def _supersede_older(self, result: UnitResult) -> None:
         """A value of a whole set replaces the one over fewer samples."""
         same = ("kind", "model", "member", "dataset", "explainer", "metric")
-        rows = self.folder.table("units").to_pylist()
-        old = [r["unit"] for r in rows if all(r[c] == getattr(result, c) for c in same) and r["unit"] != result.key]
-        self.folder.supersede(old)
+        old = {key for key, unit in self._units.items() if all(unit[c] == getattr(result, c) for c in same)}
+        # the other repeats' values are this plan's too
+        self._supersede(old - {result.key} - self.units.set_keys)
+
+    def _supersede_sets(self, result: UnitResult) -> None:
+        """Values over a whole set that hang on maps which are drawn again."""
+        same = ("model", "dataset", "explainer")
+        self._supersede(
+            key
+            for key, unit in self._units.items()
+            if unit["kind"] == "set-score"
+            and unit["member"] in ("", result.member)
+            and all(unit[c] == getattr(result, c) for c in same)
+        )
+
+    def _supersede(self, keys: Iterable[str]) -> None:
+        chosen = sorted(keys)
+        self.folder.supersede(chosen)
+        for key in chosen:
+            del self._units[key]
+
+    @cached_property
+    def _units(self) -> dict[str, dict[str, Any]]:
+        """What each unit in the folder is of, kept up to date."""
+        rows = self.folder.table("units", columns=["unit", *_UNIT_COLUMNS]).to_pylist()
+        return {r["unit"]: r for r in rows}
 
 
 def expected_passes(plan: Plan, stage: str, tasks: Sequence[Task]) -> int:

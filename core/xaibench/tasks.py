@@ -39,7 +39,7 @@ class DetectorRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """A slice of a dataset's samples, with the real counterparts that lie outside it."""
+    """A slice of a dataset's samples, with the counterparts that lie outside it and the digests of their pictures."""
 
     dataset: str
     ref: Ref
@@ -47,6 +47,7 @@ class Shard:
     stop: int
     samples: tuple[Sample, ...]
     auxiliary: tuple[Sample, ...]
+    digests: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

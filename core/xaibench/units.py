@@ -45,6 +45,9 @@ class Units:
     @cached_property
     def _uses(self) -> dict[str, str]:
         explainers = {e.name: digest(use_identity(e.use)) for e in self.plan.explainers}
+        for e in self.plan.explainers:  # the maps it asks for are its numbers too, planned or not
+            if e.depend_uses:
+                explainers[e.name] = digest([explainers[e.name], [use_identity(u) for u in e.depend_uses]])
         return explainers | {m.name: digest(use_identity(m.use)) for m in self.plan.metrics}
 
     @cached_property
@@ -55,14 +58,13 @@ class Units:
         return unit_key({
             "kind": "predict", "model": member.ref.model, "member": member.ref.member, "digest": member.ref.digest,
             "batch": member.batch_size, "runtime": runtime_identity(self.plan.runtime),
-            "shard": self._shards[dataset.name, start, stop],
+            "shard": self._shards[dataset.name, start, stop], "component": member.component,
         })  # fmt: skip
 
     def explain_key(self, predict: str, explainer: PlannedExplainer, repeat: int) -> str:
         return unit_key({
             "kind": "explain", "on": predict, "explainer": self._uses[explainer.name], "repeat": repeat,
             "seed": self.plan.settings.seed, "target": self.plan.settings.target,
-            "depends": [self._uses.get(d, d) for d in explainer.depends],
         })  # fmt: skip
 
     def score_key(self, explain: str, metric: PlannedMetric) -> str:
@@ -154,14 +156,16 @@ class Units:
                 found |= {unit.key, *(s.key for s in unit.scores)}
         return found
 
+    @cached_property
+    def set_keys(self) -> set[str]:
+        """Keys of the units of whole sets."""
+        return {task.score.key for task in self.set_tasks(set(), lambda m, d: _Unknown(), lambda key: None)}
+
     def absent(self) -> Iterator[tuple[str, list[Cell]]]:
-        """Cells that cannot run, gathered by (model, dataset, explainer), with their unit's key."""
-        groups: dict[tuple[str, str, str], list[Cell]] = {}
+        """Cells that cannot run, each a unit of its own, so that a later plan replaces it alone."""
         for cell in self.plan.cells:
             if cell.reason and cell.metric is not None:
-                groups.setdefault((cell.model, cell.dataset, cell.explainer), []).append(cell)
-        for cells in groups.values():
-            yield self.absent_key(cells), cells
+                yield self.absent_key([cell]), [cell]
 
     # ---- parts ----
 
@@ -173,7 +177,7 @@ class Units:
     def _groups(self) -> Iterator[tuple[int, list[PlannedExplainer]]]:
         """(repeat, explainers that belong together, those asked for first)."""
         planned = {e.name: e for e in self.plan.explainers}
-        roots = {e.name: next((d for d in e.depends if d in planned), e.name) for e in planned.values()}
+        roots = {name: _root(planned, name) for name in planned}
         for name, explainer in planned.items():
             if roots[name] == name:
                 group = [explainer, *(e for e in planned.values() if roots[e.name] == name and e.name != name)]
@@ -197,7 +201,8 @@ class Units:
         )  # fmt: skip
         return ExplainUnit(
             key=key, name=explainer.name, ref=explainer.use.ref, repeat=repeat,
-            commit=key not in done, keep=self.keep, stored=str(stored) if stored else None, scores=scores,
+            commit=key not in done or (self.plan.settings.maps == "keep" and stored is None), keep=self.keep,
+            stored=str(stored) if stored else None, scores=scores,
         )  # fmt: skip
 
     def _whole_task(
@@ -220,6 +225,15 @@ class Units:
         for cell in self.plan.cells:
             found.setdefault((cell.model, cell.member, cell.dataset, cell.explainer), []).append(cell)
         return _Defaulting(found)
+
+
+def _root(planned: Mapping[str, PlannedExplainer], name: str) -> str:
+    """The planned explainer at the end of the chain of those whose maps are asked for."""
+    seen = {name}
+    while (asked := next((d for d in planned[name].depends if d in planned), name)) not in seen:
+        seen.add(asked)
+        name = asked
+    return name
 
 
 class _Defaulting(dict[Any, Any]):

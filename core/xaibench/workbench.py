@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -16,14 +17,16 @@ from xaibench.contracts import (
     ExplainRequest,
     Explanation,
     MapCase,
+    Native,
     Picture,
+    Problem,
     Programme,
     Sample,
     View,
 )
-from xaibench.errors import ModelError
+from xaibench.errors import ModelError, UnreadablePicture
 from xaibench.identity import digest
-from xaibench.pictures import apply_view, show_picture
+from xaibench.pictures import apply_view, digest_native, show_picture
 from xaibench.probes import ProbeEngine, Wait, addressed
 from xaibench.registry import Registry, load_registry
 from xaibench.streams import Streams
@@ -86,9 +89,30 @@ class Workbench:
 
     def new_bench(self, detector: Detector, shard: Shard, setup: Setup) -> Bench:
         return Bench(
-            detector, self.use(shard.ref).instance, (*shard.samples, *shard.auxiliary), self.registry,
+            detector, _Unchanged(self.use(shard.ref).instance, dict(shard.digests)),
+            (*shard.samples, *shard.auxiliary), self.registry,
             seed=setup.seed, batch_size=setup.batch_size, on_passes=self.on_passes,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Unchanged:
+    """A dataset whose pictures must still be those that the plan saw: the keys of the results say so."""
+
+    inner: Dataset
+    digests: Mapping[str, str]
+
+    def samples(self) -> Sequence[Sample]:
+        return self.inner.samples()
+
+    def problems(self) -> Sequence[Problem]:
+        return self.inner.problems()
+
+    def read(self, sample: Sample) -> Native:
+        native = self.inner.read(sample)
+        if digest_native(native) != self.digests.get(sample.id):
+            raise UnreadablePicture(f"{sample.id} changed while the run went on", "give the same command again")
+        return native
 
 
 def prepare_torch(threads: int) -> None:

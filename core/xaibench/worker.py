@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 
+from xaibench.errors import StoreError
 from xaibench.explain import draw, explain
 from xaibench.measure import measure_set
 from xaibench.predict import predict
+from xaibench.rows import describe, trace_of
 from xaibench.tasks import ExplainTask, PredictTask, SetTask, Task, UnitResult
 from xaibench.workbench import Workbench
 
 _WORKBENCH: list[Workbench] = []
 
 
-def perform(task: Task) -> Sequence[UnitResult]:
+@dataclass(slots=True)
+class Performed:
+    """What a worker hands back: the units it finished, and what kept it from the others."""
+
+    results: list[UnitResult]
+    error: str = ""
+    trace: str = ""
+
+
+def perform(task: Task) -> Performed:
     """Carry out a task in a worker process; opened components stay for the next one."""
-    if not _WORKBENCH:
-        _WORKBENCH.append(Workbench(task.setup))
-    return list(carry_out(_WORKBENCH[0], task))
+    done = Performed([])
+    try:
+        if not _WORKBENCH:
+            _WORKBENCH.append(Workbench(task.setup))
+        for result in carry_out(_WORKBENCH[0], task):
+            done.results.append(result)
+    except StoreError:
+        raise
+    except (Exception, SystemExit) as error:
+        done.error, done.trace = describe(error), trace_of(error)
+    return done
 
 
 def carry_out(workbench: Workbench, task: Task) -> Iterator[UnitResult]:

@@ -41,6 +41,7 @@ def xaibench_explainers():
     return [
         ExplainerRecord(name="rows", target=f"{MODULE}:Rows", summary="Occlusion of rows."),
         ExplainerRecord(name="faulty", target=f"{MODULE}:Faulty", summary="Raises on every other sample."),
+        ExplainerRecord(name="exits", target=f"{MODULE}:Exits", summary="Calls sys.exit."),
         ExplainerRecord(name="fatal", target=f"{MODULE}:Fatal", summary="Ends its process once."),
     ]
 
@@ -145,6 +146,11 @@ class Faulty(Rows):
         if int(request.picture.digest[:2], 16) % 2:
             raise RuntimeError(f"no luck with {request.picture.sample.id}")
         return (yield from super().explain(request))
+
+
+class Exits(Rows):
+    def explain(self, request):
+        raise SystemExit(0)
 
 
 class FatalParameters(Parameters):

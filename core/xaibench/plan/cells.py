@@ -45,9 +45,10 @@ def _member_cells(
     times = explainer.draws * explainer.repeats
     cost = _cost(explainer.use.instance, maps, facts).times(times)
     names = {e.name for e in explainers}
-    for other in explainer.depends:
-        if other not in names:  # not planned itself, so drawn on behalf of this one
-            cost += Passes(exact=False)
+    for other in explainer.depend_uses:
+        if other.name not in names:  # not planned itself, so drawn on behalf of this one
+            extra = _cost(other.instance, maps, facts).times(times)
+            cost += Passes(extra.forward, extra.backward, exact=False)
     key = {"model": model.name, "member": member.ref.member, "dataset": dataset.name, "explainer": explainer.name}
     yield Cell(**key, metric=None, reason=reason, passes=cost)
     always = bool(getattr(explainer.use.instance, "always_explains", False))
@@ -57,7 +58,9 @@ def _member_cells(
             why = "" if maps else "no sample has a map"
         query = [] if why else maps
         passes = _cost(metric.use.instance, query, facts).times(times)
-        if passes.forward and not always:  # a map that turns out undefined is not scored
+        if metric.record.scope == "detector" and not why:  # its maps are drawn again where they were not kept
+            passes += Passes(cost.forward, cost.backward, exact=False)
+        elif passes.forward and not always:  # a map that turns out undefined is not scored
             passes = Passes(passes.forward, passes.backward, exact=False)
         yield Cell(**key, metric=metric.name, reason=why, passes=passes)
 

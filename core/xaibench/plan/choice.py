@@ -13,6 +13,7 @@ from xaibench import components, targets
 from xaibench.components import Use
 from xaibench.contracts import Detector, Runtime
 from xaibench.errors import PlanError, UsageError
+from xaibench.identity import component_identity
 from xaibench.parameters import parameter_class, parse_spec
 from xaibench.plan.parts import PlannedDataset, PlannedExplainer, PlannedMember, PlannedMetric, PlannedModel
 from xaibench.plugin import PROJECT, ExplainerRecord, MetricRecord
@@ -93,7 +94,9 @@ def choose_model(
             targets.check_rule(settings.target, facts)
             ref = DetectorRef(model=name, member=member or inner, ref=use.ref, inner=inner, digest=facts.digest)
             opened[ref] = detector
-            members.append(PlannedMember(ref=ref, facts=facts, batch_size=compute_batch(facts, settings.batch_size)))
+            batch = compute_batch(facts, settings.batch_size)
+            component = component_identity(use.registered)
+            members.append(PlannedMember(ref=ref, facts=facts, batch_size=batch, component=component))
     return PlannedModel(name=name, members=tuple(members), scored=len(members) if settings.members == "all" else 1)
 
 
@@ -103,11 +106,10 @@ def choose_explainers(
     preset: Mapping[str, Any],
     overrides: Overrides,
 ) -> tuple[PlannedExplainer, ...]:
-    uses = {u.name: u for u in _chosen(registry, "explainer", settings.explainer, settings, preset, overrides)}
-    if settings.controls:
-        uses |= {u.name: u for u in _controls(registry, list(uses.values()), overrides)}
-    planned = [_explainer(registry, u, settings.repeats) for u in uses.values()]
-    return tuple(planned)
+    named = {u.name: u for u in _chosen(registry, "explainer", settings.explainer, settings, preset, overrides)}
+    beside = _controls(registry, list(named.values()), overrides) if settings.controls else ()
+    uses = named | {u.name: u for u in beside if u.name not in named}
+    return tuple(_explainer(registry, u, settings.repeats, name in named) for name, u in uses.items())
 
 
 def _chosen(
@@ -163,20 +165,33 @@ def _short(use: Use) -> str:
     return use.name.removeprefix(f"{PROJECT}/")
 
 
-def _explainer(registry: Registry, use: Use, repeats: int) -> PlannedExplainer:
+def _asked(registry: Registry, use: Use) -> tuple[Use, ...]:
+    """The explainers whose maps one asks for, nearest first, those that they ask for in turn included."""
+    found: dict[str, Use] = {}
+    waiting = [use]
+    while waiting:
+        specs = tuple(getattr(waiting.pop(0).instance, "depends", ()))
+        more = [u for u in (components.use(registry, "explainer", s) for s in specs) if u.name not in found]
+        found |= {u.name: u for u in more}
+        waiting += more
+    if use.name in found:
+        raise PlanError(f"explainer '{use.name}' asks for its own map", "name another explainer in its parameters")
+    return tuple(found.values())
+
+
+def _explainer(registry: Registry, use: Use, repeats: int, named: bool) -> PlannedExplainer:
     record = use.registered.record
     assert isinstance(record, ExplainerRecord)
-    specs: tuple[str, ...] = tuple(getattr(use.instance, "depends", ()))
-    depends = [components.use(registry, "explainer", spec) for spec in specs]
+    depends = _asked(registry, use)
     records = [d.registered.record for d in depends]
     stochastic = record.stochastic or any(isinstance(r, ExplainerRecord) and r.stochastic for r in records)
     needs = record.needs | frozenset(getattr(use.instance, "needs", ()))
-    for r in records:
+    for d, r in zip(depends, records, strict=True):
         assert isinstance(r, ExplainerRecord)
-        needs |= r.needs
+        needs |= r.needs | frozenset(getattr(d.instance, "needs", ()))
     return PlannedExplainer(
         use=use, record=record, draws=int(getattr(use.instance, "draws", 1)), repeats=repeats if stochastic else 1,
-        needs=needs, depends=tuple(d.name for d in depends),
+        needs=needs, depend_uses=depends, named=named,
     )  # fmt: skip
 
 

@@ -15,11 +15,13 @@ from xaibench.tasks import DetectorRef, Shard
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedMember:
-    """One opened detector: ``ref`` finds it again in any process; ``batch_size`` is its compute batch."""
+    """One opened detector: ``ref`` finds it again in any process; ``batch_size`` is its compute batch,
+    ``component`` the versions and code of what opens it."""
 
     ref: DetectorRef
     facts: Facts
     batch_size: int
+    component: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,26 +47,32 @@ class PlannedDataset:
         inside = {s.id for s in chosen}
         known = self.survey.by_id()
         pairs = [known[s.pair] for s in chosen if s.pair and s.pair in known and s.pair not in inside]
-        return Shard(
-            dataset=self.name, ref=self.use.ref, start=start, stop=stop, samples=chosen,
-            auxiliary=tuple(dict.fromkeys(pairs)),
-        )  # fmt: skip
+        auxiliary = tuple(dict.fromkeys(pairs))
+        digests = tuple((s.id, self.survey.digests[s.id]) for s in (*chosen, *auxiliary))
+        return Shard(dataset=self.name, ref=self.use.ref, start=start, stop=stop, samples=chosen,
+                     auxiliary=auxiliary, digests=digests)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedExplainer:
-    """An explainer; ``repeats`` is 1 unless it draws at random; ``depends`` names explainers whose maps it asks for."""
+    """An explainer; ``repeats`` is 1 unless it draws at random; ``depend_uses`` are the explainers whose maps it asks
+    for, those that they ask for in turn included; ``named`` is False for a control that joined by itself."""
 
     use: Use
     record: ExplainerRecord
     draws: int
     repeats: int
     needs: frozenset[str]
-    depends: tuple[str, ...]
+    depend_uses: tuple[Use, ...]
+    named: bool = True
 
     @property
     def name(self) -> str:
         return self.use.name
+
+    @property
+    def depends(self) -> tuple[str, ...]:
+        return tuple(u.name for u in self.depend_uses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,6 +73,11 @@ class RunFolder:
                 leftover.unlink()
         except OSError as error:
             raise write_error(self.path, error) from error
+        if not self.exists():  # run.toml is written before the first unit: without it no file here is ours
+            foreign = next((f for t in DATA_TABLES for f in (self.path / t).glob("*.parquet")), None)
+            if foreign is not None:
+                raise StoreError(f"{self.path} is no run, yet holds {foreign}", "choose another folder with --out")
+            return
         finished = self.done()
         for table in DATA_TABLES:
             for file in (self.path / table).glob("*.parquet"):
@@ -84,6 +89,9 @@ class RunFolder:
         files = [(stage(table, self.staging, key), self.file(name, key)) for name, table in tables.items()]
         files += [(Path(path), self.file(name, key)) for name, path in staged.items()]
         files.append((stage(unit, self.staging, key), self.file("units", key)))
+        # an earlier attempt goes first, its row before its tables, so that no kill leaves half of each
+        for name in ("units", *DATA_TABLES):
+            self.file(name, key).unlink(missing_ok=True)
         for source, final in files:
             commit(source, final)
 
