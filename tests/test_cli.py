@@ -301,6 +301,74 @@ def test_doctor_says_what_is_installed(cli):
     assert "CPUExecutionProvider" in said["onnxruntime"]["providers"]
 
 
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("import no_such_module_at_all\n", "no_such_module_at_all"),
+        ("import sys; sys.exit(0)\n", "SystemExit"),
+        ("x = 1\n", "registers no component"),
+    ],
+)
+def test_check_never_passes_a_plugin_file_that_brings_nothing(cli, tmp_path, source, text):
+    (tmp_path / "theirs.py").write_text(source)
+    refused(cli("check", "./theirs.py"), 3, text)
+
+
+def test_check_fails_a_target_that_cannot_be_imported(cli, tmp_path):
+    (tmp_path / "theirs.py").write_text(
+        "from xaibench.plugin import ExplainerRecord, hookimpl\n@hookimpl\ndef xaibench_explainers():\n"
+        "    return [ExplainerRecord(name='lost', target='nowhere.at_all:Map', summary='A map.')]\n"
+    )
+    code, out, _ = cli("check", "theirs.py")
+    assert code == 5
+    assert "nowhere.at_all" in out
+
+
+def test_a_folder_that_is_no_run_is_not_written_into(cli, faces):
+    before = sorted(p.name for p in faces.iterdir())
+    refused(cli("eval", "--limit", 2, "-e", "edges", "-x", "deletion", "-q", "-o", faces), 3, "is no run", "--out")
+    assert sorted(p.name for p in faces.iterdir()) == before
+
+
+def test_a_limit_that_leaves_no_fake_has_nothing_to_evaluate(cli):
+    refused(cli("eval", "--limit", 1, "-q", "-o", "run"), 4, "no fake", "--limit")
+
+
+def test_export_among_the_runs_own_tables_is_refused(toy_eval, cli):
+    toy_eval("-o", "one")
+    refused(cli("export", "one", "-o", "one/scores/x.parquet"), 2, "own tables")
+
+
+def test_explain_says_why_an_explainer_cannot_run(cli, tmp_path):
+    picture(tmp_path / "one.png")
+    code, out, _ = cli(
+        "explain", "one.png", "--plugin", TOY, "--model", "blind", "-e", "gradcam", "-e", "rows", "--json"
+    )
+    rows = {r["explainer"]: r for r in json.loads(out)["maps"]}
+    assert code == 0
+    assert "black box" in rows["xaibench/gradcam"]["reason"]
+    assert rows["local/rows"]["status"] == "ok"
+
+
+@pytest.mark.parametrize("line", ["threshold = true", "std = inf", 'mean = "0.5"', "batch = 0", "size = 100000"])
+def test_a_card_value_that_is_no_sensible_number_is_refused(cli, onnx_file, faces, tmp_path, line):
+    path = onnx_file()
+    (tmp_path / "model.toml").write_text(f"high = 'fake'\nactivation = 'logit'\n{line}\n")
+    refused(cli("eval", "-m", path, "-D", faces, "--dry-run"), 3, line.partition(" ")[0])
+
+
+def test_a_stray_toml_in_a_family_is_no_member(cli, onnx_file, faces, tmp_path):
+    (tmp_path / "runs").mkdir()
+    onnx_file(outputs=2, name="runs/a.onnx")
+    (tmp_path / "runs" / "a.toml").write_text("activation = 'logit'\n")
+    (tmp_path / "runs" / "notes.toml").write_text("a = 1\n")
+    code, out, _ = cli(
+        "eval", "-m", "./runs", "-D", faces, "-e", "rise:masks=4", "-x", "deletion", "--dry-run", "--json"
+    )
+    assert code == 0
+    assert {c["member"] for c in json.loads(out)["cells"]} == {"a"}
+
+
 def test_every_command_that_prints_a_table_has_json():
     from typer.main import get_command
 

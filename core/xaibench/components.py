@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -124,7 +125,15 @@ def _model_files(folder: Path, suffixes: Mapping[str, Registered]) -> list[Path]
     """Model files of a folder; a card (.toml beside a model of the same stem) is not a model of its own."""
     files = sorted(f for f in folder.iterdir() if f.is_file() and f.suffix in suffixes)
     stems = {f.stem for f in files if f.suffix != ".toml"}
-    return [f for f in files if f.suffix != ".toml" or f.stem not in stems]
+    return [f for f in files if f.suffix != ".toml" or (f.stem not in stems and _names_a_model(f))]
+
+
+def _names_a_model(file: Path) -> bool:
+    """Whether a TOML file in a folder of models describes one, rather than anything else."""
+    try:
+        return bool({"factory", "weights", "path"} & set(tomllib.loads(file.read_text(encoding="utf-8"))))
+    except (OSError, ValueError):
+        return False
 
 
 def _model_file(

@@ -47,8 +47,8 @@ def parse_spec(text: str) -> tuple[str, dict[str, object]]:
     values: dict[str, object] = {}
     for index, part in enumerate(_split_commas(rest)):
         key, equals, value = part.partition("=")
-        if not equals and index == 0:
-            values[""] = part
+        if index == 0 and (not equals or (part.startswith("(") and part.endswith(")"))):
+            values[""] = parse_value(part) if part.startswith("(") else part
         elif not equals:
             raise UsageError(f"'{part}' in '{text}' has no value", f"write {name}:KEY=VALUE,KEY=VALUE")
         else:

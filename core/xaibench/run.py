@@ -84,6 +84,7 @@ def prepare(settings: Settings, registry: Registry, on_step: Callable[[str], Non
     cuts: Mapping[str, Sequence[int]] = {}
     if settings.out and (existing := RunFolder(settings.out)).exists():
         cuts = existing.run_file().get("record", {}).get("cuts", {})
+    registry.find("executor", settings.executor)
     plan = make_plan(settings, registry, cuts=cuts, on_step=on_step)
     identity = folder_identity(plan)
     wanted = [[p.name for p in group] for group in (plan.models, plan.explainers, plan.metrics)]

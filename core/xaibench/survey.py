@@ -154,10 +154,10 @@ def _refuse_empty(name: str, chosen: Sequence[Sample], listed: Sequence[Sample],
     if not chosen:
         first = f"; first problem: {problems[0].file}: {problems[0].reason}" if problems else ""
         raise NothingToEvaluate(f"{name} has no readable sample ({len(listed)} listed){first}", "check the folder")
-    if all(s.label == "real" for s in listed):
+    if all(s.label == "real" for s in chosen):
         raise NothingToEvaluate(
-            f"{name} holds real pictures only: no explanation of a fake can be judged",
-            "add manipulated pictures (label fake)",
+            f"no fake among the {len(chosen)} readable samples of {name} that were chosen: nothing can be judged",
+            "add manipulated pictures (label fake), or raise --limit",
         )
 
 

@@ -79,6 +79,10 @@ class FolderDataset(ListedDataset):
         masks = _masks(root, {f.method for f in found if f.method})
         reals = {f.name for f in found if f.method is None}
         entries = [self._entry(root, f, groups[f.id], masks, reals) for f in found]
+        fakes = {(f.method or "", f.name) for f in found}
+        problems += [
+            Problem(m.relative_to(root).as_posix(), "mask of no fake") for k, m in masks.items() if k not in fakes
+        ]
         return listing(entries, problems, str(root))
 
     def _entry(

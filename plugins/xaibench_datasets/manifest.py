@@ -21,6 +21,7 @@ of them the counterpart is the group. Where random donors join too much, identit
 from __future__ import annotations
 
 import csv
+import difflib
 import math
 import posixpath
 from collections import Counter
@@ -98,6 +99,10 @@ def _read(file: Path) -> list[_Row]:
         raise DatasetError(
             f"{file} has no column {missing[0]!r}", f"required: {', '.join(REQUIRED)}; optional: {', '.join(OPTIONAL)}"
         )
+    for name in set(columns) - {*REQUIRED, *OPTIONAL}:
+        near = difflib.get_close_matches(name, (*REQUIRED, *OPTIONAL), n=1, cutoff=0.8)
+        if near and near[0] not in columns:
+            raise DatasetError(f"{file}: column {name!r} is not known", f"did you mean {near[0]!r}?")
     twice = [name for name, count in Counter(columns).items() if count > 1]
     if twice:
         raise DatasetError(f"{file} has two columns {twice[0]!r}", "rename one of them")

@@ -8,12 +8,13 @@ Every key may be left out; :mod:`xaibench_models.interface` holds the defaults a
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from xaibench.errors import ModelError
 from xaibench.parameters import Parameters, describe, parse_value
@@ -74,11 +75,20 @@ class CardKeys(Parameters):
     threshold: float | None = Field(
         None, ge=0, le=1, description="P(fake) from which the verdict is fake (default 0.5)"
     )
-    batch: int | BatchKeys | None = Field(
+    batch: Annotated[int, Field(ge=1)] | BatchKeys | None = Field(
         None, description="most pictures in one call, or a table with fixed or max (default: no limit)"
     )
     licence: str | None = Field(None, description="licence of the weights, kept with the results")
     training_data: str | None = Field(None, description="what the model was trained on, kept with the results")
+
+    @field_validator("threshold", "mean", "std", "range", "size", mode="before")
+    @classmethod
+    def _numbers(cls, value: object) -> object:
+        """TOML's true, text, inf and nan are no numbers here, though Python would take them."""
+        for number in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(number, bool | str) or (isinstance(number, float) and not math.isfinite(number)):
+                raise ValueError(f"{number!r} is no finite number")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -88,8 +98,8 @@ class CardKeys(Parameters):
         if any(s <= 0 for s in stds):
             raise ValueError("std must be above 0")
         sizes = (self.size,) if isinstance(self.size, int) else self.size or ()
-        if any(s < 1 for s in sizes):
-            raise ValueError("size must be at least 1")
+        if any(not 1 <= s <= 8192 for s in sizes):
+            raise ValueError("size must lie between 1 and 8192")
         if self.classes is not None and len(set(self.classes)) < max(2, len(self.classes)):
             raise ValueError("classes must be at least two different names")
         return self

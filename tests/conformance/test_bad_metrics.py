@@ -160,7 +160,7 @@ BAD_METRICS = [
     (Unreasoned, {}, "values", None),
     (OtherName, {}, "values", None),
     (SaidTwice, {}, "values", {"values"}),
-    (RaggedCurve, {}, "values", {"values"}),
+    (RaggedCurve, {}, "values", None),
     (NoiseMetric, {}, "determinism", {"determinism", "order", "batch-mates"}),
     (Stateful, {}, "order", {"order", "batch-mates"}),
     (ChangesMap, {}, "mutation", {"mutation"}),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from xaibench import components
 from xaibench.contracts import Detector, Sample
-from xaibench.errors import PluginError
+from xaibench.errors import PluginError, UsageError
 from xaibench.registry import Registry, load_registry
 
 if TYPE_CHECKING:
@@ -31,14 +31,17 @@ def check_anything(
     as_json: bool,
 ) -> int:
     """Check a detector, or every component of a plugin; the exit code, 5 where a check failed."""
-    registry = load_registry(files)
-    origins = {c.origin.distribution for c in registry.components}
     local = [str(f) for f in files]
-    if what in origins or what in local or what.endswith(".py"):
-        registry = registry if what in origins or what in local else load_registry([*files, Path(what)])
+    if what.endswith(".py"):
+        what = str(Path(what))
+        files = files if what in local else [*files, Path(what)]
+    registry = load_registry(files)
+    _refuse_broken(registry, what)
+    if what.endswith(".py") or what in {c.origin.distribution for c in registry.components}:
         found = _check_plugin(registry, what)
+    elif (Path(what) / "pyproject.toml").is_file():
+        raise PluginError(f"{what} is the folder of a plugin that is not installed", f"pip install -e {what}")
     else:
-        _refuse_broken(registry, what)
         found = _check_model(registry, what, dataset, split, limit, device, parameters)
     failed = [r for r in found if r["status"] == "fail"]
     if as_json:
@@ -51,7 +54,7 @@ def check_anything(
 
 def _refuse_broken(registry: Registry, what: str) -> None:
     for failure in registry.failures:
-        if failure.origin.distribution == what:
+        if what in (failure.origin.distribution, failure.origin.entry_point):
             raise PluginError(f"plugin {failure}", "xaibench doctor shows the trace")
 
 
@@ -60,11 +63,16 @@ def _check_plugin(registry: Registry, what: str) -> list[dict[str, str]]:
     from xaibench.testing import check_component
 
     chosen = [c for c in registry.components if what in (c.origin.distribution, c.origin.entry_point)]
+    if not chosen:
+        raise PluginError(f"{what} registers no component", "mark the functions that return its records with @hookimpl")
     found = []
     for component in chosen:
         try:
             use = components.make(component, {})
-        except Exception as error:
+        except PluginError as error:
+            found.append(_row(component.record.name, "imported", "fail", error.what))
+            continue
+        except UsageError as error:
             found.append(_row(component.record.name, "made from its defaults", "skip", " ".join(str(error).split())))
             continue
         found += [_of(component.record.name, r) for r in check_component(use, registry)]
@@ -116,8 +124,9 @@ def _check_labels(registry: Registry, detector: Detector, dataset: str, settings
     p_fake = _predict(detector, use.instance, chosen.samples)
     labels = [s.label == "fake" for s in chosen.samples]
     found = [_row(detector.facts.name, "file left out", "skip", f"{p.file}: {p.reason}") for p in chosen.problems]
-    if all(labels):
-        return [*found, _row(detector.facts.name, "labels", "skip", "the dataset holds no real picture")]
+    if all(labels) or not any(labels):
+        kind = "real" if all(labels) else "fake"
+        return [*found, _row(detector.facts.name, "labels", "skip", f"no {kind} one among {len(labels)} pictures")]
     values = Values.of([s.id for s in chosen.samples], p_fake, [s.group for s in chosen.samples])
     is_fake = dict(zip((s.id for s in chosen.samples), labels, strict=True))
     auc = auc_interval(values, np.array([is_fake[s] for s in values.samples]))

@@ -40,7 +40,11 @@ def evaluate(
     registry = load_registry(settings.plugin, settings.no_plugin)
     for failure in registry.failures:
         print(f"broken plugin: {failure}", file=sys.stderr)
-    prepared = prepare(settings, registry)
+    try:
+        prepared = prepare(settings, registry)
+    except KeyboardInterrupt:
+        print("xaibench: interrupted before anything ran", file=sys.stderr)
+        return 130
     prepare_torch(prepared.plan.runtime.threads)
     if dry_run:
         show_plan(prepared, as_json)

@@ -10,7 +10,9 @@ from typing import Any
 
 from xaibench.contracts import Detector, Explanation, Native, Problem, Sample
 from xaibench.errors import UsageError
+from xaibench.plan.cells import why_not
 from xaibench.probes import Done, Forward, ProbeEngine, compute_batch
+from xaibench.rows import describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ def explain_one(
     files: Sequence[Path],
     parameters: Mapping[str, object],
     as_json: bool,
-) -> None:
+) -> int:
     """Write ``EXPLAINER.npy`` (the map) and ``EXPLAINER.png`` (an overlay) into ``out`` and print the verdict."""
     from xaibench import components, targets
     from xaibench.plan import make_runtime
@@ -75,6 +77,7 @@ def explain_one(
     out.mkdir(parents=True, exist_ok=True)
     rows = [_explain(session, use, chosen, out) for use in uses]
     _show(image, detector, probabilities, chosen, rows, out, as_json)
+    return 1 if any(row["status"] == "failed" for row in rows) else 0
 
 
 def _ask(request: Any) -> Any:
@@ -109,9 +112,13 @@ class _Session:
         bench = Bench(
             self.detector, self.dataset, self.dataset.samples(), self.registry, seed=self.seed, batch_size=self.batch
         )
+        lacking = why_not(use.registered.record.needs, self.detector.facts, ())
+        if lacking:
+            return Explanation(map=None, status="not_applicable", reason=lacking)
         done: Done[Explanation] = bench.engine().run_one(lambda: bench.explanation(use, self.picture(), target, 0))
         if done.value is None:
-            raise done.error or RuntimeError("no explanation came back")
+            why = describe(done.error) if done.error else "no explanation came back"
+            return Explanation(map=None, status="failed", reason=why)
         return done.value
 
 

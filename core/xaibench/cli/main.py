@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -47,7 +48,8 @@ def options(
     ctx: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, allow_from_autoenv=False, help="Print the version."),
     ] = False,
 ) -> None:
     ctx.obj = {"debug": debug}
@@ -165,8 +167,10 @@ def explain(
     """Explain one picture: verdict, and a map and an overlay for every explainer."""
     from xaibench.cli.explain_one import explain_one
 
-    explain_one(image, model, explainer or [], target, out, seed, device or "auto", plugin or [],
-                parse_parameters(parameter or []), json)  # fmt: skip
+    raise typer.Exit(
+        explain_one(image, model, explainer or [], target, out, seed, device or "auto", plugin or [],
+                    parse_parameters(parameter or []), json)
+    )  # fmt: skip
 
 
 @app.command()
@@ -258,7 +262,9 @@ def parse_parameters(entries: list[str]) -> dict[str, object]:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the program and exit with the code of the design: see :mod:`xaibench.errors`."""
     argv = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in argv or os.environ.get("XAIBENCH_DEBUG", "") not in ("", "0")
+    debug = "--debug" in argv or os.environ.get("XAIBENCH_DEBUG", "").lower() not in ("", "0", "false", "no", "off")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name must not end a run
     sys.exit(guarded(lambda: _run(argv), debug))
 
 
@@ -294,6 +300,13 @@ def guarded(call: Callable[[], Any], debug: bool) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"xaibench: {where}{error.strerror or error}", file=sys.stderr)
+        print("  check that the path exists, can be written and has space left", file=sys.stderr)
+        return 3
     except Exception as error:
         if debug:
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from xaibench.errors import StoreError, UsageError
@@ -117,6 +118,8 @@ def export_table(path: Path, out: Path, table: str) -> None:
         raise UsageError(f"{out} ends in neither .parquet nor .csv", "choose one of them")
     folder = RunFolder(path)
     folder.run_file()
+    if any(out.resolve().is_relative_to((path / t).resolve()) for t in TABLES):
+        raise UsageError(f"{out} lies among the run's own tables", "choose another --out")
     rows = folder.table(table)
     aside = out.with_name(f".{out.name}.part")
     try:
@@ -127,6 +130,7 @@ def export_table(path: Path, out: Path, table: str) -> None:
             pyarrow.parquet.write_table(rows.replace_schema_metadata(TABLES[table].metadata), aside, compression="zstd")
         aside.replace(out)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise StoreError(f"cannot write {out}: {error.strerror or error}", "choose another --out") from None
     print(f"wrote {len(rows):,} rows to {out}")

@@ -9,6 +9,7 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from itertools import zip_longest
@@ -70,7 +71,13 @@ def write_report(
         short=short,
         score_name=score_name,
     )
-    out_path.write_text(html, encoding="utf-8")
+    aside = out_path.with_name(f".{out_path.name}.part")
+    try:
+        aside.write_text(html, encoding="utf-8")
+        aside.replace(out_path)
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
     return out_path
 
 

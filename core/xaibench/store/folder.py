@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 DATA_TABLES = ("predictions", "scores", "curves", "maps")
 FOLDERS = (*DATA_TABLES, "units", "runs", "components")
+_KEY = re.compile("[0-9a-f]{32}")
 
 
 class RunFolder:
@@ -27,7 +29,23 @@ class RunFolder:
         self.staging = self.path / ".staging"
 
     def exists(self) -> bool:
-        return (self.path / "run.toml").is_file()
+        """Whether the folder is a run: its ``run.toml`` holds a record. A run file of the user's own is none."""
+        try:
+            return "record" in tomllib.loads((self.path / "run.toml").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+
+    def _refuse_foreign(self) -> None:
+        """Refuse a folder that holds anything but a run, or what a run killed before its first unit leaves."""
+        if self.exists() or not self.path.is_dir():
+            return
+        ours = {".lock", ".staging"}
+        for entry in sorted(self.path.iterdir()):
+            empty = entry.name in FOLDERS and entry.is_dir() and not any(entry.iterdir())
+            if entry.name not in ours and not empty:
+                raise StoreError(
+                    f"{self.path} is no run and holds {entry.name}", "give a new or empty folder with --out"
+                )
 
     # ---- writing ----
 
@@ -38,6 +56,7 @@ class RunFolder:
         Makes the folders, empties the staging area and removes tables whose unit was never finished.
         """
         try:
+            self._refuse_foreign()
             self.staging.mkdir(parents=True, exist_ok=True)
             lock = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
         except OSError as error:
@@ -50,7 +69,8 @@ class RunFolder:
                 self._prepare()
                 yield
             finally:
-                lock.truncate(0)
+                with suppress(OSError):
+                    lock.truncate(0)
 
     def _take(self, lock: IO[str]) -> None:
         try:
@@ -61,9 +81,12 @@ class RunFolder:
             raise StoreError(
                 f"{self.path} is being written by {holder}", "wait for it, or give this run another --out"
             ) from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()}")
-        lock.flush()
+        try:
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()}")
+            lock.flush()
+        except OSError as error:
+            raise write_error(self.path, error) from error
 
     def _prepare(self) -> None:
         try:
@@ -73,15 +96,10 @@ class RunFolder:
                 leftover.unlink()
         except OSError as error:
             raise write_error(self.path, error) from error
-        if not self.exists():  # run.toml is written before the first unit: without it no file here is ours
-            foreign = next((f for t in DATA_TABLES for f in (self.path / t).glob("*.parquet")), None)
-            if foreign is not None:
-                raise StoreError(f"{self.path} is no run, yet holds {foreign}", "choose another folder with --out")
-            return
         finished = self.done()
         for table in DATA_TABLES:
             for file in (self.path / table).glob("*.parquet"):
-                if file.stem not in finished:
+                if file.stem not in finished and _KEY.fullmatch(file.stem):
                     file.unlink()
 
     def add_unit(self, key: str, unit: pa.Table, tables: dict[str, pa.Table], staged: dict[str, str]) -> None:
