@@ -49,7 +49,7 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, allow_from_autoenv=False, help="Print the version."),
+        typer.Option("--version", callback=_version, is_eager=True, allow_from_autoenv=False, help="Print it."),
     ] = False,
 ) -> None:
     ctx.obj = {"debug": debug}
