@@ -91,7 +91,7 @@ def test_a_lower_limit_in_the_same_folder_is_refused(toy_eval, tmp_path):
 def test_killed_in_the_middle_and_resumed(toy_eval, tmp_path):
     command = [
         sys.executable, "-m", "xaibench", "eval", "--plugin", str(TOY), "--model", "toy", "--dataset",
-        "demo:identities=8", "--limit", "12", "-e", "rows:pause=0.25", "-x", "range", "--no-controls", "--threads", "1",
+        "demo:identities=8", "--limit", "12", "-e", "rows:pause=0.4", "-x", "range", "--no-controls", "--threads", "1",
         "--shard-size", "2", "-q", "-o", str(tmp_path / "killed"),
     ]  # fmt: skip
     process = subprocess.Popen(command)
@@ -103,9 +103,9 @@ def test_killed_in_the_middle_and_resumed(toy_eval, tmp_path):
     process.wait()
     before = len(list(units.glob("*.parquet")))
     assert 9 <= before < 18
-    code, out, _ = toy_eval("-o", tmp_path / "killed", "--shard-size", 2, explainer="rows:pause=0.25")
+    code, out, _ = toy_eval("-o", tmp_path / "killed", "--shard-size", 2, explainer="rows:pause=0.4")
     assert code == 0 and json.loads(out)["reused"] == before
-    toy_eval("-o", tmp_path / "calm", "--shard-size", 32, explainer="rows:pause=0.25")
+    toy_eval("-o", tmp_path / "calm", "--shard-size", 32, explainer="rows:pause=0.4")
     for table in TABLES:
         assert same_bytes(comparable(tmp_path / "calm", table), comparable(tmp_path / "killed", table))
 

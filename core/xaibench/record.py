@@ -120,7 +120,9 @@ def _component_rows(plan: Plan) -> Iterator[dict[str, Any]]:
                 "digest": ref.digest, "details": canonical_json(details),
             }  # fmt: skip
     for dataset in plan.datasets:
-        yield _component_row("dataset", dataset.name, dataset.use, {"component": dataset.use.registered.name})
+        yield _component_row("dataset", dataset.name, dataset.use, {
+            "component": dataset.use.registered.name, "masks": "binarised at half of each mask's own maximum",
+        })  # fmt: skip
     for explainer in plan.explainers:
         r = explainer.record
         details = {"control": r.control, "signed": r.signed, "class_specific": r.class_specific}
