@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, cast
 
 from xaibench import components
 from xaibench.contracts import Lost, Passes
@@ -25,8 +25,6 @@ from xaibench.tasks import PredictTask, Setup, Task, UnitResult
 from xaibench.units import Clean, Units
 from xaibench.workbench import Workbench
 from xaibench.worker import Performed, carry_out, perform
-
-TaskT = TypeVar("TaskT", bound=Task)
 
 _KEEP_MAPS_BELOW = 2 * 2**30  # bytes
 _UNIT_COLUMNS = ("kind", "model", "member", "dataset", "explainer", "metric")
@@ -76,7 +74,7 @@ class Prepared:
     identity: Mapping[str, Any]
 
 
-def prepare(settings: Settings, registry: Registry, on_step: Callable[[str], None] | None = None) -> Prepared:
+def prepare(settings: Settings, registry: Registry) -> Prepared:
     """Make the plan and find its folder; nothing is written.
 
     A folder named with ``--out`` that holds a run gives the places where its shards were cut.
@@ -85,7 +83,7 @@ def prepare(settings: Settings, registry: Registry, on_step: Callable[[str], Non
     if settings.out and (existing := RunFolder(settings.out)).exists():
         cuts = existing.run_file().get("record", {}).get("cuts", {})
     registry.find("executor", settings.executor)
-    plan = make_plan(settings, registry, cuts=cuts, on_step=on_step)
+    plan = make_plan(settings, registry, cuts=cuts)
     identity = folder_identity(plan)
     wanted = [[p.name for p in group] for group in (plan.models, plan.explainers, plan.metrics)]
     out = settings.out or str(Path("xaibench-runs") / digest([identity, wanted, settings.repeats])[:12])

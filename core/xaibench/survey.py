@@ -8,7 +8,7 @@ labels, methods and groups in balance.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -31,9 +31,6 @@ class Survey:
     digests: Mapping[str, str]
     problems: tuple[Problem, ...]
     available: int
-
-    def find(self, sample_id: str) -> Sample | None:
-        return self.by_id().get(sample_id)
 
     def by_id(self) -> dict[str, Sample]:
         return {**{s.id: s for s in self.samples}, **self.auxiliary}
@@ -104,7 +101,6 @@ def survey(
     split: str | None = None,
     methods: Sequence[str] = (),
     limit: int | None = None,
-    on_sample: Callable[[int], None] | None = None,
 ) -> Survey:
     """Choose, order and decode the samples; broken files are left out by name.
 
@@ -142,8 +138,6 @@ def survey(
         else:
             auxiliary[pair.id] = pair
         chosen.append(sample)
-        if on_sample:
-            on_sample(len(chosen))
     _refuse_empty(name, chosen, listed, problems)
     inside = {s.id for s in chosen}
     outside = {i: s for i, s in auxiliary.items() if i not in inside}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from xaibench import components
@@ -29,25 +29,21 @@ def make_plan(
     registry: Registry,
     *,
     cuts: Mapping[str, Sequence[int]] | None = None,
-    on_step: Callable[[str], None] | None = None,
 ) -> Plan:
     """Resolve every name, open every model, survey every dataset, and lay out the cells.
 
     ``cuts`` are earlier limits by dataset, at which shards stay cut. Raises :class:`XaibenchError` with the way to
     mend it for whatever cannot run as a whole; what cannot run in part becomes a cell with a reason.
     """
-    say = on_step or (lambda _: None)
     _check_requires(settings.requires)
     preset = read_preset(settings.preset)
     overrides = components.parse_overrides(settings.parameter)
     runtime = make_runtime(settings)
     limit = settings.limit or preset.get("limit")
-    say("reading datasets")
     datasets = tuple(
         choose_dataset(registry, text, overrides, settings, limit, (cuts or {}))
         for text in settings.dataset or preset["dataset"]
     )
-    say("opening models")
     explainers = choose_explainers(registry, settings, preset, overrides)
     metrics = choose_metrics(registry, settings, preset, overrides)
     detectors: dict[DetectorRef, Detector] = {}
