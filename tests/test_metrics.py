@@ -14,6 +14,7 @@ import torch
 from skimage.measure import shannon_entropy
 from torch import Tensor, nn
 
+from xaibench.artefacts import ArtefactQuery
 from xaibench.contracts import Explanation, Facts, MapCase, Native, Passes, PassQuery, Picture, Sample, Score, Scores
 from xaibench.parameters import build_parameters, parameter_class
 from xaibench.probes import Done, ProbeEngine
@@ -63,8 +64,11 @@ class Net(Planted):
 class Direct:
     """Artefacts that are made anew every time."""
 
-    def get(self, kind, build, *, picture, parameters=None, uses_detector=False):
-        return build()
+    def __init__(self, detector):
+        self.detector = detector
+
+    def get(self, artefact, picture):
+        return artefact.make(ArtefactQuery(detector=self.detector, picture=picture, streams=None, artefacts=self))
         yield
 
 
@@ -93,7 +97,7 @@ def case_of(
         detector=detector, picture=picture_of(image, mask, label, id), explainer="e",
         explanation=Explanation(map=saliency, native_map=native), target=target,
         clean=detector.probabilities(image[None].expand(8, -1, -1, -1).contiguous())[0],
-        streams=Streams.of(0, 0, "m", id), artefacts=Direct(), explain=None,  # type: ignore[arg-type]
+        streams=Streams.of(0, 0, "m", id), artefacts=Direct(detector), explain=None,  # type: ignore[arg-type]
     )  # fmt: skip
 
 

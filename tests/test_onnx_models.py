@@ -596,7 +596,7 @@ def test_facts(tmp_path: Path) -> None:
     facts = opened(save(tmp_path / "net.onnx", **TWO), Runtime(precision="fp16")).facts
     assert facts.name == "net"
     assert facts.gives == frozenset()
-    assert set(facts.limits) == {"gradients", "activations"}
+    assert set(facts.limits) == {"gradients", "activations", "operations", "attention"}
     assert facts.details["providers"] == "CPUExecutionProvider"
     assert any("precision fp16 is not applied" in note for note in facts.notes)
 

@@ -570,7 +570,7 @@ def test_a_model_without_gradient_says_so(factory: str) -> None:
     facts = eager(factory, "NoGradient").facts
     assert facts.gives == frozenset()
     assert "does not pass gradients" in facts.limits["gradients"]
-    assert set(facts.limits) == {"gradients", "activations"}
+    assert set(facts.limits) == {"gradients", "activations", "operations", "attention"}
 
 
 @pytest.mark.parametrize("form", ["eager", "pt2", "torchscript"])
@@ -682,7 +682,7 @@ def test_no_hook_stays_behind(factory: str) -> None:
 def test_no_layer_lies_on_the_picture(factory: str) -> None:
     facts = eager(factory, "Means").facts
     assert facts.target_layer is None
-    assert facts.gives == {"gradients"}
+    assert facts.gives == {"gradients", "operations"}
     assert "set target_layer" in facts.limits["activations"]
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from xaibench.artefacts import Artefact, Product
     from xaibench.parameters import Parameters
     from xaibench.probes import Reply, Request
     from xaibench.streams import Streams
@@ -151,11 +152,15 @@ class Facts:
 
     ``classes`` in the order of the outputs; ``real_class`` indexes them; every other class is fake. ``threshold``
     is the value of P(fake) = 1 - P(real) from which the verdict is *fake*. ``gives`` holds ``gradients`` and
-    ``activations`` where :meth:`DifferentiableDetector.logits` and ``features`` work. ``digest`` covers weights
+    ``activations`` where :meth:`DifferentiableDetector.logits` and ``features`` work, ``operations`` where the torch
+    operations of ``logits`` can be seen and changed while they run (:mod:`xaibench.operations`), and ``attention``
+    where one of them is the attention of picture tokens to one another. ``digest`` covers weights
     (external data too), preprocessing and output mapping. ``notes`` are lines to print before a run (defaults
     taken, layer chosen); ``limits`` maps a capability that is missing to the reason. ``logit_source`` says what
-    ``logit`` output means: ``logits`` (the network's own) or ``log-odds`` (of clipped probabilities). ``details`` are
-    provenance (file, licence, training data, actual execution providers).
+    ``logit`` output means: ``logits`` (the network's own) or ``log-odds`` (of clipped probabilities). ``scale`` is one
+    unit of the network's input in picture units, for red, green and blue (the standard deviation that normalises it).
+    ``quantum`` is the step to which the input is rounded, in picture units (1/255 for uint8; 0: float32 and finer).
+    ``details`` are provenance (file, licence, training data, actual execution providers).
     """
 
     name: str
@@ -170,12 +175,19 @@ class Facts:
     limits: Mapping[str, str] = field(default_factory=dict)
     target_layer: str | None = None
     logit_source: Literal["logits", "log-odds"] = "logits"
+    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    quantum: float = 0.0
     notes: tuple[str, ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
 
 
 class Detector(Protocol):
-    """Maps pictures to class probabilities. Calls take ``(N, 3, H, W)`` float32 RGB in [0, 1] on ``device``."""
+    """Maps pictures to class probabilities. Calls take ``(N, 3, H, W)`` float32 RGB in [0, 1] on ``device``.
+
+    Optional methods: ``full_precision() -> Detector`` (the same detector computing in float32, where it runs in less;
+    attacks ask it), ``verified(images) -> Detector`` (the same with what it ``gives`` cut down to what holds on these
+    pictures; a plan calls it with the first pictures of the data).
+    """
 
     @property
     def facts(self) -> Facts: ...
@@ -195,8 +207,14 @@ class DifferentiableDetector(Detector, Protocol):
     def logits(self, images: Tensor) -> Tensor:
         """``(N, C)`` float32 logits inside autograd."""
 
-    def features(self, images: Tensor, layer: str | None = None) -> Features:
-        """Logits and the activation of ``layer`` (None: the target layer), both inside autograd."""
+    def features(
+        self, images: Tensor, layer: str | None = None, edit: Callable[[Tensor, int], Tensor] | None = None
+    ) -> Features:
+        """Logits and the activation of ``layer`` (None: the target layer), both inside autograd.
+
+        ``edit(activation, axis)`` returns what goes on through the network in its place; ``axis`` is that of the
+        channels. The activation in the result is the one before the edit.
+        """
 
     def randomised(self, layers: Sequence[str], generator: torch.Generator) -> DifferentiableDetector:
         """A copy with the parameters of ``layers`` drawn anew; its digest is the parent's plus the operation."""
@@ -255,8 +273,9 @@ class Explanation:
     """A saliency map: higher = speaks more for the target.
 
     ``map``: ``(H, W)`` finite float32 at the picture's size, None unless ``status`` is ``ok``. ``native_map``: the
-    map before upsampling, ``(h, w)``. ``segment_weights``: ``(S,)`` where the method weighs segments. "No explanation"
-    is a status with a reason, never a NaN map.
+    map before upsampling, ``(h, w)``. ``segment_weights``: ``(S,)`` where the method weighs segments. ``details`` are
+    diagnostics by name (the gap of a completeness axiom, whether the twin flipped), kept with the map. "No
+    explanation" is a status with a reason, never a NaN map.
     """
 
     map: Tensor | None
@@ -264,6 +283,7 @@ class Explanation:
     segment_weights: Tensor | None = None
     status: Status = "ok"
     reason: str = ""
+    details: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
     def none(reason: str) -> Explanation:
@@ -272,21 +292,13 @@ class Explanation:
 
 
 class Artefacts(Protocol):
-    """Things that several components need, computed once: clean predictions, segments, twins.
+    """Things that several components need of a picture, made once: see :mod:`xaibench.artefacts`.
 
-    ``get(kind, build, picture=…, parameters=…, uses_detector=…)`` runs the programme that ``build()`` returns unless
-    its result is known. The key is (kind, parameters, detector digest if used, digest of the picture as shown, seed).
+    ``get`` is a programme: it makes the artefact unless it is known. The key is (kind, parameters, detector digest if
+    used, digest of the picture as shown, seed).
     """
 
-    def get(
-        self,
-        kind: str,
-        build: Callable[[], Programme[T] | T],
-        *,
-        picture: Picture,
-        parameters: Mapping[str, object] = ...,
-        uses_detector: bool = ...,
-    ) -> Programme[T]: ...
+    def get(self, artefact: Artefact, picture: Picture) -> Programme[Product]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,7 +334,8 @@ class Explainer(Protocol):
     record's, when they follow from the parameters), ``always_explains: bool`` (every sample that it does not refuse
     beforehand gets a map that is not constant, so that pass counts of metrics on its maps are exact). Optional methods:
     ``refuses(query: PassQuery) -> str`` (why a sample will get no map, as far as that is known beforehand; empty when
-    it will), ``content_digest() -> str`` (of files it reads; part of every unit key).
+    it will), ``content_digest() -> str`` (of files it reads; part of every unit key). A component of any kind may have
+    ``artefacts: tuple[Artefact, ...]``, the stored artefacts that it asks for; their cost is no part of ``passes``.
     """
 
     def explain(self, request: ExplainRequest) -> Explanation | Programme[Explanation]: ...

@@ -26,12 +26,14 @@ API_VERSION = 1
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 Kind = Literal["model", "explainer", "dataset", "metric", "executor", "recipe"]
-Need = Literal["gradients", "activations", "mask", "pair", "landmarks", "family"]
+Need = Literal["gradients", "activations", "operations", "attention", "mask", "pair", "landmarks", "family"]
 Scope = Literal["sample", "detector", "family"]
 MetricFamily = Literal["faithfulness", "localisation", "attack", "robustness", "salience"]
 
 KINDS: tuple[Kind, ...] = ("model", "explainer", "dataset", "metric", "executor", "recipe")
-NEEDS: frozenset[str] = frozenset(("gradients", "activations", "mask", "pair", "landmarks", "family"))
+DETECTOR_NEEDS: frozenset[str] = frozenset(("gradients", "activations", "operations", "attention"))
+SAMPLE_NEEDS: frozenset[str] = frozenset(("mask", "pair", "landmarks"))
+NEEDS: frozenset[str] = DETECTOR_NEEDS | SAMPLE_NEEDS | {"family"}
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9+]*(-[a-z0-9+]+)*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -98,8 +100,9 @@ class DatasetRecord(Component):
 class ExplainerRecord(Component):
     """A method that draws a saliency map.
 
-    ``needs``: capabilities of the detector (``gradients``, ``activations``) or of the sample (``mask``, ``pair``,
-    ``landmarks``). ``signed``: negative values mean evidence against the target. ``class_specific``: the map depends
+    ``needs``: capabilities of the detector (``gradients``, ``activations``, ``operations``, ``attention``) or of the
+    sample (``mask``, ``pair``, ``landmarks``). ``signed``: negative values mean evidence against the target.
+    ``class_specific``: the map depends
     on the class explained. ``control``: a map no detector is needed for, run beside every explainer and never ranked.
     ``stochastic``: two seeds give two maps, so ``--repeats`` repeats it.
     """

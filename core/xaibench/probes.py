@@ -61,6 +61,27 @@ class LayerBackward:
 
 
 @dataclass(frozen=True, slots=True)
+class Apply:
+    """Anything else that is computed from a detector, row by row; reply: the tuple of tensors that ``compute`` returns.
+
+    ``compute(detector, images, targets, beside)`` gets one padded batch inside autograd: ``images`` ``(b, 3, H, W)``,
+    a leaf with ``requires_grad``, ``targets`` ``(b,)`` int64 and the rows of ``beside`` (baselines, channel numbers),
+    each ``(b, ...)``. It returns tensors of b rows in which row i depends on row i of its arguments alone. Pictures of
+    several programmes share a batch where their ``compute`` is equal (make it a frozen dataclass or a function of a
+    module). One picture counts as ``forward`` and ``backward`` passes.
+    """
+
+    compute: Compute
+    images: Tensor
+    targets: int | Tensor
+    beside: tuple[Tensor, ...] = ()
+    forward: int = 1
+    backward: int = 1
+    output: Output = "logit"
+    detector: Detector | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Ask to go on when ``ready()`` is true: another programme is computing what this one needs. Reply: None."""
 
@@ -84,9 +105,10 @@ class LayerGradients:
     gradients: Tensor
 
 
-Ask: TypeAlias = Forward | Backward | LayerBackward
+Compute: TypeAlias = "Callable[[Any, Tensor, Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]"
+Ask: TypeAlias = Forward | Backward | LayerBackward | Apply
 Request: TypeAlias = Ask | Wait
-Reply: TypeAlias = Any  # Tensor, Gradients, LayerGradients or None, as the request says
+Reply: TypeAlias = Any  # Tensor, Gradients, LayerGradients, tuple of tensors or None, as the request says
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +248,7 @@ class ProbeEngine:
             return images.new_zeros((0, classes))
         if isinstance(request, Backward):
             return Gradients(images.new_zeros(0), images)
-        raise ValueError("LayerBackward needs at least one picture")
+        raise ValueError(f"{type(request).__name__} needs at least one picture")
 
     # ---- queues ----
 
@@ -234,11 +256,13 @@ class ProbeEngine:
         job.request, job.parts, job.waiting = request, [], len(request.images)
         detector = request.detector or self.detector
         layer = request.layer if isinstance(request, LayerBackward) else None
+        compute = (request.compute, request.forward, request.backward) if isinstance(request, Apply) else None
         kind = (
             type(request),
             id(detector),
             request.output,
             layer,
+            compute,
             tuple(request.images.shape[1:]),
             request.images.dtype,
         )
@@ -276,15 +300,15 @@ class ProbeEngine:
         except Exception as error:
             yield from self._fail(kind, slices, error)
             return
+        forward, backward = _cost(cast("Ask", slices[0][0].request))
         if self.on_passes:
-            self.on_passes(total)
-        backward = kind[0] is not Forward
+            self.on_passes(total * forward)
         offset = 0
         for job, start, stop in slices:
             n = stop - start
             job.parts.append(_rows(reply, offset, offset + n))
-            job.forward += n
-            job.backward += n if backward else 0
+            job.forward += n * forward
+            job.backward += n * backward
             job.waiting -= n
             offset += n
             if job.waiting == 0:
@@ -316,8 +340,17 @@ class ProbeEngine:
         if isinstance(first, Forward):
             out = detector.probabilities(images) if first.output == "probability" else detector.scores(images)
             return out[:total]
-        targets = torch.cat([_targets(cast("Backward | LayerBackward", j.request), a, b) for j, a, b in slices])
+        targets = torch.cat([_targets(cast("Backward | LayerBackward | Apply", j.request), a, b) for j, a, b in slices])
         targets = self._pad(targets, detector)
+        if isinstance(first, Apply):
+            beside = tuple(
+                self._pad(torch.cat([cast("Apply", j.request).beside[i][a:b] for j, a, b in slices]), detector)
+                for i in range(len(first.beside))
+            )
+            with torch.enable_grad():
+                leaf = images.detach().clone().requires_grad_(True)
+                found = first.compute(detector, leaf, targets, beside)
+            return tuple(rows[:total].detach() for rows in found)
         return _rows(_differentiate(cast("DifferentiableDetector", detector), images, targets, first), 0, total)
 
     def _pad(self, rows: Tensor, detector: Detector) -> Tensor:
@@ -330,7 +363,14 @@ class ProbeEngine:
         return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]).contiguous()
 
 
-def _targets(request: Backward | LayerBackward, start: int, stop: int) -> Tensor:
+def _cost(request: Ask) -> tuple[int, int]:
+    """Forward and backward passes that one picture of a request counts as."""
+    if isinstance(request, Apply):
+        return request.forward, request.backward
+    return 1, 0 if isinstance(request, Forward) else 1
+
+
+def _targets(request: Backward | LayerBackward | Apply, start: int, stop: int) -> Tensor:
     import torch
 
     if isinstance(request.targets, int):
@@ -362,6 +402,8 @@ def _differentiate(
 
 
 def _rows(reply: Any, start: int, stop: int) -> Any:
+    if isinstance(reply, tuple):
+        return tuple(rows[start:stop] for rows in reply)
     if isinstance(reply, Gradients):
         return Gradients(reply.values[start:stop], reply.gradients[start:stop])
     if isinstance(reply, LayerGradients):
@@ -374,6 +416,8 @@ def _joined(parts: list[Any]) -> Any:
 
     if len(parts) == 1:
         return parts[0]
+    if isinstance(parts[0], tuple):
+        return tuple(torch.cat(rows) for rows in zip(*parts, strict=True))
     if isinstance(parts[0], Gradients):
         return Gradients(torch.cat([p.values for p in parts]), torch.cat([p.gradients for p in parts]))
     if isinstance(parts[0], LayerGradients):

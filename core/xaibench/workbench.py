@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from xaibench import stored_maps
+from xaibench.artefacts import Artefact, ArtefactQuery, Product
 from xaibench.components import Ref, Use, resolve, use
 from xaibench.contracts import (
     Dataset,
@@ -278,15 +279,19 @@ class BenchArtefacts:
     def __init__(self, bench: Bench, detector: Detector) -> None:
         self._bench, self._detector = bench, detector
 
-    def get(
-        self,
-        kind: str,
-        build: Callable[[], Programme[T] | T],
-        *,
-        picture: Picture,
-        parameters: Mapping[str, object] | None = None,
-        uses_detector: bool = False,
-    ) -> Programme[T]:
-        judge = self._detector.facts.digest if uses_detector else ""
-        key = digest([kind, dict(parameters or {}), judge, picture.digest, self._bench.seed])
-        return self._bench.once(("artefact", key), build)
+    def get(self, artefact: Artefact, picture: Picture) -> Programme[Product]:
+        key = artefact_key(artefact, self._detector, picture, self._bench.seed)
+        return self._bench.once(("artefact", key), lambda: self._make(artefact, picture))
+
+    def _make(self, artefact: Artefact, picture: Picture) -> Product | Programme[Product]:
+        identity = digest([artefact.kind, dict(artefact.parameters())])
+        streams = Streams.of(self._bench.seed, 0, f"artefact {artefact.kind} {identity}", picture.digest)
+        query = ArtefactQuery(detector=self._detector, picture=picture, streams=streams, artefacts=self)
+        made = artefact.make(query)
+        return addressed(cast("Programme[Product]", made), self._detector) if inspect.isgenerator(made) else made
+
+
+def artefact_key(artefact: Artefact, detector: Detector, picture: Picture, seed: int) -> str:
+    """What a product is known by: kind, parameters, detector if used, the picture as shown, seed."""
+    judge = detector.facts.digest if artefact.uses_detector else ""
+    return digest([artefact.kind, dict(artefact.parameters()), judge, picture.digest, seed])

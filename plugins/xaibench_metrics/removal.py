@@ -11,7 +11,7 @@ from torch import Tensor
 from xaibench.contracts import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench.parameters import Parameters
 from xaibench.probes import Forward
-from xaibench_perturbation import CHUNK, SIGMA, FillKind, fill, is_constant, pixel_ranks, step_counts
+from xaibench_perturbation import CHUNK, SIGMA, Background, FillKind, is_constant, pixel_ranks, step_counts
 
 Direction = Literal["delete", "insert"]
 
@@ -84,15 +84,10 @@ def _score(
     if is_constant(saliency):
         return Scores.undefined((spec,), "the map is constant: it orders no pixels")
     image = case.picture.image.to(case.detector.device)
-    background: Tensor = yield from case.artefacts.get(
-        "fill",
-        lambda: fill(image, parameters.fill, sigma=parameters.sigma),
-        picture=case.picture,
-        parameters={"fill": parameters.fill, "sigma": parameters.sigma},
-    )
+    made = yield from case.artefacts.get(Background(parameters.fill, parameters.sigma), case.picture)
     x, y = yield from removal_curve(
         image,
-        background,
+        made.tensors["background"],
         pixel_ranks(saliency.cpu()).to(image.device),
         target=case.target,
         clean=float(case.clean[case.target]),

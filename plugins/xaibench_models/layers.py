@@ -97,8 +97,8 @@ def _grids(length: int, size: tuple[int, int]) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def caught(module: nn.Module, layer: str) -> Iterator[list[Tensor]]:
-    """Catch what ``layer`` gives while the context lasts, one tensor a call of it.
+def caught(module: nn.Module, layer: str, edit: Callable[[Tensor], Tensor] | None = None) -> Iterator[list[Tensor]]:
+    """Catch what ``layer`` gives while the context lasts, one tensor a call of it; ``edit`` changes what goes on.
 
     What goes on through the network is a copy of the tensor caught, so that gradients reach it, and a ReLU in place
     after the layer does not change it.
@@ -113,7 +113,8 @@ def caught(module: nn.Module, layer: str) -> Iterator[list[Tensor]]:
             )
         kept = first.clone() if first.requires_grad else first.detach().clone().requires_grad_(torch.is_grad_enabled())
         found.append(kept)
-        return (kept.clone(), *output[1:]) if isinstance(output, tuple) else kept.clone()
+        on = edit(kept) if edit else kept.clone()
+        return (on, *output[1:]) if isinstance(output, tuple) else on
 
     handle = named_layer(module, layer).register_forward_hook(hook)
     try:

@@ -38,10 +38,9 @@ from xaibench_models.onnx_file import (
 from xaibench_models.onnx_session import OrtRunner, Provider, one_line, start
 from xaibench_models.outputs import Outputs, as_columns
 
-_LIMITS = {
-    "gradients": "ONNX Runtime runs the graph forward only",
-    "activations": "ONNX Runtime runs the graph forward only",
-}
+_LIMITS = dict.fromkeys(
+    ("gradients", "activations", "operations", "attention"), "ONNX Runtime runs the graph forward only"
+)
 
 
 class _OnnxSource(Parameters):

@@ -6,7 +6,7 @@ from xaibench.plugin import API_VERSION, ModelRecord, hookimpl
 
 XAIBENCH_API = API_VERSION
 
-_DIFFERENTIABLE = frozenset({"gradients", "activations"})
+_DIFFERENTIABLE = frozenset({"gradients", "activations", "operations"})
 
 
 @hookimpl

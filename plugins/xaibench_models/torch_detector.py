@@ -116,12 +116,14 @@ class TorchDetector:
             return images.new_zeros((0, len(self.outputs.classes)))
         return in_batches(images.to(self.device), self.facts.batch, self.differentiable_logits)
 
-    def features(self, images: Tensor, layer: str | None = None) -> Features:
+    def features(
+        self, images: Tensor, layer: str | None = None, edit: Callable[[Tensor, int], Tensor] | None = None
+    ) -> Features:
         name = layer or self.facts.target_layer
         if "activations" not in self.facts.gives or name is None:
             reason = self.facts.limits.get("activations", "no layer lies on the picture")
             raise ModelError(f"{self.facts.name}: inner layers cannot be seen: {reason}", "set target_layer to one")
-        with caught(self.network.module, name) as found:
+        with caught(self.network.module, name, self._on_channels(edit)) as found:
             logits = self.differentiable_logits(images.to(self.device))
         if not found:
             raise ModelError(f"layer '{name}' takes no part in a forward pass", "set target_layer to another")
@@ -132,6 +134,18 @@ class TorchDetector:
                 "set target_layer to a layer of feature maps or picture tokens",
             )
         return Features(activation=found[-1], logits=logits, to_grid=grid)
+
+    def _on_channels(self, edit: Callable[[Tensor, int], Tensor] | None) -> Callable[[Tensor], Tensor] | None:
+        """``edit`` with the axis of the channels filled in."""
+        if edit is None:
+            return None
+
+        def edited(activation: Tensor) -> Tensor:
+            size = self.facts.input_size
+            grid = grid_of(activation.shape, len(activation), size, self.grids)
+            return edit(activation, 1 if grid is None or grid.layout == "NCHW" else activation.ndim - 1)
+
+        return edited
 
     def randomised(self, layers: Sequence[str], generator: torch.Generator) -> TorchDetector:
         """A copy in which ``layers`` and all within them are as before training.

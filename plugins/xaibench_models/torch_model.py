@@ -244,6 +244,13 @@ def _with_capabilities(
         gives.add("gradients")
     else:
         limits["gradients"] = reason
+    if reason is not None or not hooks:
+        limits["operations"] = (
+            reason or "TorchScript runs its operations out of sight; give the model as .pt2 or as a factory"
+        )
+    else:
+        gives.add("operations")
+    limits["attention"] = "the network has no attention of picture tokens to one another"
     layer = _layer(plain, wanted=keys.target_layer, hooks=hooks, no_gradient=reason, pictures=pictures, notes=notes)
     if layer.name is None:
         limits["activations"] = layer.limit

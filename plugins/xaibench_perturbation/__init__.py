@@ -1,24 +1,70 @@
-"""What explainers and metrics share when they change pictures: fills, mask designs, pixel orders.
+"""What explainers and metrics share when they change pictures: fills, segments, mask designs, attacks, pixel orders.
 
 Import from here; the modules behind it may move.
 """
 
-from xaibench_perturbation.fills import FILL_KINDS, SIGMA, FillKind, fill, gaussian_blur
+from xaibench_perturbation.attacks import AttackMode
+from xaibench_perturbation.coalitions import Coalitions, per_pixel, per_segment_mean
+from xaibench_perturbation.fills import FILL_KINDS, SIGMA, Background, FillKind, fill, gaussian_blur
 from xaibench_perturbation.masks import CHUNK, MaskDesign, blend, every_mask, rise_masks
 from xaibench_perturbation.ordering import is_constant, pixel_ranks, step_counts
+from xaibench_perturbation.scoring import ScoreKind, target_scores
+from xaibench_perturbation.segments import (
+    SegmentKind,
+    SegmentParameters,
+    Segments,
+    grid_segments,
+    segments_of,
+    slic_segments,
+)
+from xaibench_perturbation.switching import (
+    SWITCH_KINDS,
+    Switch,
+    SwitchKind,
+    SwitchParameters,
+    extra_needs,
+    refusal,
+    stored_artefacts,
+    switch_off,
+    twin_of,
+)
+from xaibench_perturbation.twins import Twin
 
 __all__ = [
     "CHUNK",
     "FILL_KINDS",
     "SIGMA",
+    "SWITCH_KINDS",
+    "AttackMode",
+    "Background",
+    "Coalitions",
     "FillKind",
     "MaskDesign",
+    "ScoreKind",
+    "SegmentKind",
+    "SegmentParameters",
+    "Segments",
+    "Switch",
+    "SwitchKind",
+    "SwitchParameters",
+    "Twin",
     "blend",
     "every_mask",
+    "extra_needs",
     "fill",
     "gaussian_blur",
+    "grid_segments",
     "is_constant",
+    "per_pixel",
+    "per_segment_mean",
     "pixel_ranks",
+    "refusal",
     "rise_masks",
+    "segments_of",
+    "slic_segments",
     "step_counts",
+    "stored_artefacts",
+    "switch_off",
+    "target_scores",
+    "twin_of",
 ]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+
+from xaibench.artefacts import ArtefactQuery, Product
+from xaibench.contracts import Passes, PassQuery
 
 FillKind = Literal["black", "grey", "white", "mean", "blur"]
 FILL_KINDS: tuple[FillKind, ...] = get_args(FillKind)
@@ -25,14 +29,36 @@ def fill(image: Tensor, kind: FillKind, *, sigma: float = SIGMA) -> Tensor:
     kind: ``black`` 0, ``grey`` 0.5, ``white`` 1, ``mean`` the picture's own mean colour, ``blur`` its Gaussian blur.
     sigma: standard deviation of ``blur`` as a share of the shorter side.
 
-    Returns ``(3, H, W)`` float32 in [0, 1] on the device of ``image``, never the same storage. A kind that needs
-    more than the picture (a random stream, the hole to inpaint, a twin, the real counterpart) takes it as one more
-    keyword and enters the table below.
+    Returns ``(3, H, W)`` float32 in [0, 1] on the device of ``image``, never the same storage. Kinds that need more
+    than the picture (a random stream, the hole to inpaint, a twin, the real counterpart) are in
+    :mod:`xaibench_perturbation.switching`.
     """
     make = _FILLS.get(kind)
     if make is None:
         raise ValueError(f"no fill called {kind!r}; there are {', '.join(FILL_KINDS)}")
     return make(image, sigma)
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """The fill of a picture as an :class:`xaibench.artefacts.Artefact` with the tensor ``background``."""
+
+    fill: FillKind
+    sigma: float = SIGMA
+
+    kind = "background"
+    uses_detector = False
+    stored = False
+
+    def parameters(self) -> Mapping[str, object]:
+        return {"fill": self.fill, "sigma": self.sigma if self.fill == "blur" else None}
+
+    def make(self, query: ArtefactQuery) -> Product:
+        image = query.picture.image.to(query.detector.device)
+        return Product(tensors={"background": fill(image, self.fill, sigma=self.sigma)})
+
+    def passes(self, query: PassQuery) -> Passes:
+        return Passes()
 
 
 def gaussian_blur(image: Tensor, sigma: float) -> Tensor:

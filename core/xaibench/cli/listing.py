@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from xaibench.errors import UnknownComponent, UsageError
-from xaibench.plugin import KINDS, NEEDS, ExplainerRecord, Kind, MetricRecord
+from xaibench.plugin import DETECTOR_NEEDS, KINDS, NEEDS, ExplainerRecord, Kind, MetricRecord
 from xaibench.registry import PluginFailure, Registered, Registry, load_registry
 
 _EXTRAS = ("needs", "gives", "suffixes", "markers", "signed", "class_specific", "control", "stochastic", "family",
@@ -61,7 +61,7 @@ def _usability(registry: Registry, model: str, chosen: Sequence[Registered]) -> 
     for c in chosen:
         wants = getattr(c.record, "needs", None)
         if wants is not None:
-            lacking = [n for n in sorted(wants & {"gradients", "activations"}) if n not in facts.gives]
+            lacking = [n for n in sorted(wants & DETECTOR_NEEDS) if n not in facts.gives]
             found[c.record.kind, c.name] = "; ".join(f"needs {n}: {facts.limits.get(n, 'not given')}" for n in lacking)
     return found
 

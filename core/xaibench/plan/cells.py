@@ -7,8 +7,7 @@ from typing import Any
 
 from xaibench.contracts import Facts, Passes, PassQuery, Sample
 from xaibench.plan.parts import Cell, PlannedDataset, PlannedExplainer, PlannedMember, PlannedMetric, PlannedModel
-
-_DETECTOR_NEEDS = ("gradients", "activations")
+from xaibench.plugin import DETECTOR_NEEDS
 
 
 def lay_out(
@@ -80,7 +79,7 @@ def _family_cell(
 def why_not(needs: Iterable[str], facts: Facts, samples: Sequence[Sample]) -> str:
     """Why a component with these needs cannot run; empty when it can."""
     for need in sorted(needs):
-        if need in _DETECTOR_NEEDS and need not in facts.gives:
+        if need in DETECTOR_NEEDS and need not in facts.gives:
             return f"needs {need}: {facts.limits.get(need, f'{facts.name} gives none')}"
         if need == "mask" and not any(s.has_mask for s in samples):
             return "needs masks: no sample has one"

@@ -16,7 +16,7 @@ detector                        z                                               
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,7 +38,7 @@ AMPLITUDE = 0.1
 """Contrast of the planted pattern: a planted fake has m = 0.1, a real picture m near 0."""
 
 _STEEPNESS, _HEIGHT = 2.0, 6.0
-_BOTH = frozenset(("gradients", "activations"))
+_BOTH = frozenset(("gradients", "activations", "operations"))
 _LIMITS = {"gradients": "a black box by design", "activations": "a black box by design"}
 
 
@@ -168,7 +168,9 @@ class PatchDetector(_Planted):
     def _respond(self, m: Tensor) -> Tensor:
         if self.response == "step":
             return torch.where(m >= self.threshold, _HEIGHT, -_HEIGHT)
-        return _HEIGHT * torch.tanh(_STEEPNESS * (m - self.threshold) / self.threshold)
+        above = m - self.threshold
+        rectified = above.relu() - (-above).relu()  # the same, by way of rectifiers: some methods act on those alone
+        return _HEIGHT * torch.tanh(_STEEPNESS * rectified / self.threshold)
 
 
 class _Differentiable(_Planted):
@@ -178,7 +180,9 @@ class _Differentiable(_Planted):
         """``(N, 2)`` float32 inside autograd."""
         return self._double_logits(self._count(images)).float()
 
-    def features(self, images: Tensor, layer: str | None = None) -> Features:
+    def features(
+        self, images: Tensor, layer: str | None = None, edit: Callable[[Tensor, int], Tensor] | None = None
+    ) -> Features:
         """Activation ``(N, 2, h, w)``: channel 0 is where the evidence is, channel 1 brightness, which is not used."""
         if layer not in (None, LAYER):
             raise ValueError(f"no layer '{layer}', only '{LAYER}'")
@@ -186,7 +190,8 @@ class _Differentiable(_Planted):
         shown = self._count(images).double()
         maps = torch.stack((self._evidence_map(shown), shown.mean(dim=1)), dim=1)
         activation = functional.avg_pool2d(maps, cell).float()
-        z = self._from_evidence(activation[:, 0].double().sum(dim=(1, 2)) * cell**2)
+        passed_on = edit(activation, 1) if edit else activation
+        z = self._from_evidence(passed_on[:, 0].double().sum(dim=(1, 2)) * cell**2)
         return Features(activation, torch.stack((-z / 2, z / 2), dim=1).float(), lambda grid: grid)
 
     def _evidence_map(self, images: Tensor) -> Tensor:

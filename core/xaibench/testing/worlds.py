@@ -10,6 +10,7 @@ from torch import Tensor
 
 from xaibench.contracts import Detector, Facts, Features, Native, Picture
 from xaibench.pictures import digest_shown
+from xaibench.plugin import DETECTOR_NEEDS
 from xaibench.testing.planted import (
     PATCH,
     SIZE,
@@ -19,9 +20,6 @@ from xaibench.testing.planted import (
     planted_family,
 )
 from xaibench.testing.planted_data import pictures_of, planted_samples
-
-DETECTOR_NEEDS = frozenset(("gradients", "activations"))
-SAMPLE_NEEDS = frozenset(("mask", "pair", "landmarks"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +81,11 @@ class Limited:
 def _flat(features: Callable[..., Features]) -> Callable[..., Features]:
     """Activations cut off from autograd."""
 
-    def without_gradients(images: Tensor, layer: str | None = None) -> Features:
+    def without_gradients(
+        images: Tensor, layer: str | None = None, edit: Callable[[Tensor, int], Tensor] | None = None
+    ) -> Features:
         with torch.no_grad():
-            return features(images, layer)
+            return features(images, layer, edit)
 
     return without_gradients
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from xaibench.contracts import STATUSES, Detector, ExplainRequest, Explanation, Passes, PassQuery, Picture, Programme
+from xaibench.plugin import DETECTOR_NEEDS, SAMPLE_NEEDS
 from xaibench.probes import Done
 from xaibench.testing.checks.subject import (
     BATCH,
@@ -28,8 +29,6 @@ from xaibench.testing.planted import FAKE, REAL
 from xaibench.testing.planted_data import clone_of
 from xaibench.testing.violations import NotApplicable, require
 from xaibench.testing.worlds import (
-    DETECTOR_NEEDS,
-    SAMPLE_NEEDS,
     World,
     awkward_worlds,
     bare,

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from xaibench.components import Use
 from xaibench.contracts import Better, ExplainRequest, Explanation, Passes, PassQuery, Scores, ScoreSpec
-from xaibench.plugin import ExplainerRecord
+from xaibench.plugin import DETECTOR_NEEDS, SAMPLE_NEEDS, ExplainerRecord
 from xaibench.probes import Done
 from xaibench.testing.checks.subject import (
     BATCH,
@@ -35,8 +35,6 @@ from xaibench.testing.planted import FAKE
 from xaibench.testing.planted_data import clone_of
 from xaibench.testing.violations import NotApplicable, require
 from xaibench.testing.worlds import (
-    DETECTOR_NEEDS,
-    SAMPLE_NEEDS,
     World,
     awkward_worlds,
     bare,

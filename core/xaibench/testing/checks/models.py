@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from xaibench.contracts import Detector, DifferentiableDetector, Facts, Model, Runtime
+from xaibench.plugin import DETECTOR_NEEDS
 from xaibench.testing.checks.subject import bytes_of, largest_difference, seeded
 from xaibench.testing.violations import NotApplicable, require
 
-CAPABILITIES = frozenset(("gradients", "activations"))
 TOLERANCE = 1e-4
 _STEPS = (0.3, 0.1, 0.03, 0.01)
 
@@ -71,9 +71,9 @@ def _check_batch(facts: Facts) -> None:
 
 
 def _check_capabilities(facts: Facts) -> None:
-    unknown = facts.gives - CAPABILITIES
-    require(not unknown, f"gives {', '.join(sorted(unknown))}, which is none of {', '.join(sorted(CAPABILITIES))}")
-    for missing in sorted(CAPABILITIES - facts.gives):
+    unknown = facts.gives - DETECTOR_NEEDS
+    require(not unknown, f"gives {', '.join(sorted(unknown))}, which is none of {', '.join(sorted(DETECTOR_NEEDS))}")
+    for missing in sorted({"gradients", "activations"} - facts.gives):
         require(bool(facts.limits.get(missing)), f"gives no {missing} and facts.limits does not say why")
 
 
