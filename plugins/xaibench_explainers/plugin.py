@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from xaibench.plugin import ExplainerRecord, hookimpl
+from xaibench_explainers.gradient.records import GRADIENT
+from xaibench_explainers.perturbation.records import PERTURBATION
 
 XAIBENCH_API = 1
 
@@ -13,31 +15,8 @@ _STANDARD = frozenset({"standard"})
 def xaibench_explainers() -> list[ExplainerRecord]:
     """The built-in explainers, then the controls that run beside them."""
     return [
-        ExplainerRecord(
-            name="rise",
-            target="xaibench_explainers.perturbation.rise:Rise",
-            summary="Mean of random masks weighted by the score of the masked picture.",
-            stochastic=True,
-            presets=_STANDARD,
-            source="Petsiuk, Das, Saenko: RISE, BMVC 2018, arXiv:1806.07421",
-        ),
-        ExplainerRecord(
-            name="gradcam",
-            target="xaibench_explainers.gradient.gradcam:GradCam",
-            summary="Activation maps of a layer weighted by their mean gradient, rectified.",
-            needs=frozenset({"gradients", "activations"}),
-            presets=_STANDARD,
-            source="Selvaraju et al.: Grad-CAM, ICCV 2017, arXiv:1610.02391",
-        ),
-        ExplainerRecord(
-            name="integrated-gradients",
-            target="xaibench_explainers.gradient.integrated_gradients:IntegratedGradients",
-            summary="Gradient averaged on the way from a baseline to the picture, times the difference.",
-            needs=frozenset({"gradients"}),
-            signed=True,
-            presets=_STANDARD,
-            source="Sundararajan, Taly, Yan: Axiomatic attribution, ICML 2017, arXiv:1703.01365",
-        ),
+        *PERTURBATION,
+        *GRADIENT,
         ExplainerRecord(
             name="maps",
             target="xaibench_explainers.maps:Maps",

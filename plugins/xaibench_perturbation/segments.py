@@ -80,4 +80,5 @@ def grid_segments(height: int, width: int, count: int) -> Tensor:
     columns = max(1, min(width, round(count / rows)))
     down = torch.arange(height) * rows // height
     across = torch.arange(width) * columns // width
-    return down[:, None] * columns + across[None]
+    labels: Tensor = down[:, None] * columns + across[None]
+    return labels
