@@ -46,7 +46,7 @@ def comparable(folder: Path, table: str) -> pa.Table:
     from xaibench.store.folder import RunFolder
 
     rows = RunFolder(folder).table(table).drop_columns(["run", "unit"])
-    flat = [f.name for f in rows.schema if not pa.types.is_list(f.type)]
+    flat = [f.name for f in rows.schema if not (pa.types.is_list(f.type) or pa.types.is_map(f.type))]
     return rows.sort_by([(name, "ascending") for name in flat]).combine_chunks()
 
 

@@ -19,6 +19,7 @@ def seconds(plan: Plan) -> float:
         member = model.members[0]
         detector = plan.detectors[member.ref]
         own = sum((c.passes for c in plan.cells if c.model == model.name and not c.reason), Passes())
+        own += sum((c.passes for c in plan.artefact_cells if c.model == model.name), Passes())
         clean = plan.predictions.forward / max(len(plan.models), 1)
         forward = _timed(detector, member.batch_size, backward=False)
         backward = _timed(detector, member.batch_size, backward=True) if own.backward else 0.0

@@ -28,6 +28,7 @@ def explain(workbench: Workbench, task: ExplainTask) -> Iterator[UnitResult]:
     """Draw, then score, unit by unit; units later in the task may ask for the maps of earlier ones."""
     detector = workbench.detector(task.detector)
     bench = workbench.bench(detector, task.shard, task.setup)
+    bench.remember_artefacts(task.artefacts)
     owed = Passes()  # of maps that were drawn again for another unit's sake: counted with the next result
     for unit in task.units:
         drawn = draw(bench, task, unit, workbench.use(unit.ref))

@@ -13,7 +13,7 @@ from xaibench.measure import blank_scores, score_columns
 from xaibench.plan import Cell, Plan
 from xaibench.rows import describe, sample_columns, trace_of
 from xaibench.store.schema import PREDICTIONS, SCORES, UNITS
-from xaibench.tasks import ExplainTask, PredictTask, SetTask, Setup, Task, UnitResult
+from xaibench.tasks import ArtefactTask, ExplainTask, PredictTask, SetTask, Setup, Task, UnitResult
 
 
 def unit_row(run: str, result: UnitResult, attempts: int) -> pa.Table:
@@ -57,6 +57,8 @@ def failed_results(plan: Plan, task: Task, error: BaseException | None, reason: 
     specs = {m.name: m.scores for m in plan.metrics}
     if isinstance(task, PredictTask):
         found = [_failed_predictions(task, why)]
+    elif isinstance(task, ArtefactTask):
+        found = [_Where.of(task).result(task.key, "artefact", task.shard.start, task.shard.stop)]
     elif isinstance(task, SetTask):
         found = [_failed_set(task, specs[task.score.name], why)]
     else:
@@ -74,7 +76,7 @@ class _Where:
     dataset: str
 
     @staticmethod
-    def of(task: PredictTask | ExplainTask) -> _Where:
+    def of(task: PredictTask | ArtefactTask | ExplainTask) -> _Where:
         d = task.detector
         return _Where(task.setup.run, d.model, d.member, task.shard.dataset)
 

@@ -139,14 +139,14 @@ def format_spec(name: str, parameters: Parameters, preset: Mapping[str, object] 
     default = {k: f.get_default(call_default_factory=True) for k, f in fields.items() if not f.is_required()}
     default |= preset or {}
     changed = [
-        f"{k}={_format(v)}"
+        f"{k}={format_value(v)}"
         for k, v in parameters.model_dump(mode="json").items()
         if k not in default or getattr(parameters, k) != default[k]
     ]
     return f"{name}:{','.join(changed)}" if changed else name
 
 
-def _format(value: object) -> str:
+def format_value(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"({value})" if isinstance(value, str) and "," in value else str(value)

@@ -92,8 +92,11 @@ def run_row(plan: Plan, run: str, command: Sequence[str]) -> pa.Table:
     ]  # fmt: skip
     problems = {d.name: [[p.file, p.reason] for p in d.survey.problems] for d in plan.datasets}
     samples = {d.name: len(d.survey.samples) for d in plan.datasets}
-    text = canonical_json({"settings": plan.settings.model_dump(mode="json"), "cells": cells, "problems": problems,
-                           "notes": list(plan.notes), "samples": samples})  # fmt: skip
+    artefacts = [asdict(c) for c in plan.artefact_cells]
+    text = canonical_json({
+        "settings": plan.settings.model_dump(mode="json"), "cells": cells, "artefacts": artefacts,
+        "problems": problems, "notes": list(plan.notes), "samples": samples,
+    })  # fmt: skip
     row = {"run": run, "started": datetime.now(UTC), "command": " ".join(command), "seed": plan.settings.seed,
            "plan": text, "plan_digest": digest(text), "provenance": canonical_json(provenance())}  # fmt: skip
     return pa.Table.from_pylist([row], schema=RUNS)

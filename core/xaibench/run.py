@@ -31,7 +31,7 @@ _UNIT_COLUMNS = ("kind", "model", "member", "dataset", "explainer", "metric")
 
 
 class Progress(Protocol):
-    """What a run tells while it goes on; a stage is predict, explain or family."""
+    """What a run tells while it goes on; a stage is predict, artefacts, explain or sets."""
 
     def stage(self, name: str, tasks: int, passes: int) -> None: ...
     def advance(self, passes: int) -> None: ...
@@ -194,9 +194,10 @@ class _Driver:
         self.result.reused = len(planned & done)
         self._commit_absent(done)
         self._stage("predict", lambda: self.units.predict_tasks(done))
-        self._stage("explain", lambda: self.units.explain_tasks(done, self.clean, self._maps))
+        self._stage("artefacts", lambda: self.units.artefact_tasks(done))
+        self._stage("explain", lambda: self.units.explain_tasks(done, self.clean, self._stored))
         # a set's value over maps that were drawn again is gone by now
-        self._stage("sets", lambda: self.units.set_tasks(done & self.folder.done(), self.clean, self._maps))
+        self._stage("sets", lambda: self.units.set_tasks(done & self.folder.done(), self.clean, self._stored))
         wanted = planned | self.units.set_keys
         self.result.still_failed = len(wanted & self.folder.failed()) - self.result.failed
         self.result.seconds = (datetime.now(UTC) - began).total_seconds()
@@ -219,8 +220,8 @@ class _Driver:
             }
         return self._clean[key]
 
-    def _maps(self, key: str) -> Path | None:
-        file = self.folder.file("maps", key)
+    def _stored(self, table: str, key: str) -> Path | None:
+        file = self.folder.file(table, key)
         return file if file.exists() else None
 
     def _commit_absent(self, done: set[str]) -> None:
@@ -355,6 +356,8 @@ def expected_passes(plan: Plan, stage: str, tasks: Sequence[Task]) -> int:
     """Forward passes of a stage, for the progress bar; exact on a fresh run, an upper bound on a resumed one."""
     if stage == "predict":
         return sum(len(t.shard.samples) for t in tasks if isinstance(t, PredictTask))
+    if stage == "artefacts":
+        return plan.making.forward
     if stage == "explain":
         return sum(c.passes.forward for c in plan.cells if not c.reason)
     return 0

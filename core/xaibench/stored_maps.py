@@ -67,6 +67,8 @@ def to_row(explanation: Explanation) -> dict[str, Any]:
             row |= {f"{prefix}scale": scale, f"{prefix}map": data}
     if explanation.segment_weights is not None:
         row["segment_weights"] = explanation.segment_weights.detach().cpu().float().tolist()
+    if explanation.details:
+        row["details"] = [(name, float(value)) for name, value in sorted(explanation.details.items())]
     return row
 
 
@@ -84,4 +86,5 @@ def from_row(row: dict[str, Any]) -> Explanation:
         if native is None
         else decode(row["native_scale"], native, row["native_height"], row["native_width"]),
         segment_weights=None if weights is None else torch.tensor(weights, dtype=torch.float32),
+        details=dict(row.get("details") or ()),
     )

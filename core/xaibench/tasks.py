@@ -88,15 +88,29 @@ class PredictTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ArtefactTask:
+    """One stored artefact of one shard: number ``index`` of the ``artefacts`` of the component ``asker``."""
+
+    setup: Setup
+    detector: DetectorRef
+    shard: Shard
+    key: str
+    name: str
+    asker: Ref
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainTask:
     """Explain units of one shard that belong together. ``clean`` are class probabilities a sample, None where the
-    prediction failed."""
+    prediction failed; ``artefacts`` are the files of stored artefacts that the units ask for."""
 
     setup: Setup
     detector: DetectorRef
     shard: Shard
     clean: tuple[tuple[float, ...] | None, ...]
     units: tuple[ExplainUnit, ...]
+    artefacts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +128,7 @@ class SetTask:
     repeat: int
 
 
-Task = PredictTask | ExplainTask | SetTask
+Task = PredictTask | ArtefactTask | ExplainTask | SetTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

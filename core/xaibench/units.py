@@ -12,11 +12,21 @@ from typing import Any
 from xaibench.components import Use
 from xaibench.contracts import Runtime
 from xaibench.identity import component_identity, digest, unit_key
-from xaibench.plan import Cell, Plan, PlannedDataset, PlannedExplainer, PlannedMember, PlannedMetric
+from xaibench.plan import (
+    Cell,
+    Plan,
+    PlannedArtefact,
+    PlannedDataset,
+    PlannedExplainer,
+    PlannedMember,
+    PlannedMetric,
+)
 from xaibench.store.provenance import runtime_versions
-from xaibench.tasks import ExplainTask, ExplainUnit, PredictTask, ScoreUnit, SetTask, Setup
+from xaibench.tasks import ArtefactTask, ExplainTask, ExplainUnit, PredictTask, ScoreUnit, SetTask, Setup
 
 Clean = Mapping[str, tuple[float, ...] | None]
+Files = Callable[[str, str], Path | None]
+"""(table, unit key) to the file that holds the unit's rows, None where there is none."""
 
 
 def use_identity(use: Use) -> dict[str, Any]:
@@ -61,6 +71,13 @@ class Units:
             "shard": self._shards[dataset.name, start, stop], "component": member.component,
         })  # fmt: skip
 
+    def artefact_key(self, predict: str, artefact: PlannedArtefact) -> str:
+        code = component_identity(artefact.asker.registered)
+        return unit_key({
+            "kind": "artefact", "on": predict, "artefact": artefact.name, "seed": self.plan.settings.seed,
+            "distribution": code["distribution"], "code": code.get("code"),
+        })  # fmt: skip
+
     def explain_key(self, predict: str, explainer: PlannedExplainer, repeat: int) -> str:
         return unit_key({
             "kind": "explain", "on": predict, "explainer": self._uses[explainer.name], "repeat": repeat,
@@ -99,11 +116,33 @@ class Units:
             for dataset in self.plan.datasets:
                 yield from (self.predict_key(member, dataset, a, b) for a, b in dataset.shards)
 
+    def artefact_tasks(self, done: set[str]) -> Iterator[ArtefactTask]:
+        members = {(m.ref.model, m.ref.member): m for m in self.members()}
+        datasets = {d.name: d for d in self.plan.datasets}
+        for cell in self.plan.artefact_cells:
+            member, dataset = members[cell.model, cell.member], datasets[cell.dataset]
+            artefact = self.plan.artefacts[cell.artefact]
+            for start, stop in dataset.shards:
+                key = self.artefact_key(self.predict_key(member, dataset, start, stop), artefact)
+                if key not in done:
+                    yield ArtefactTask(
+                        setup=self._setup(member), detector=member.ref, shard=dataset.shard(start, stop), key=key,
+                        name=artefact.name, asker=artefact.asker.ref, index=artefact.index,
+                    )  # fmt: skip
+
+    def _artefact_files(
+        self, member: PlannedMember, dataset: PlannedDataset, start: int, stop: int,
+        group: Sequence[PlannedExplainer], files: Files,
+    ) -> tuple[str, ...]:  # fmt: skip
+        predict = self.predict_key(member, dataset, start, stop)
+        keys = dict.fromkeys(self.artefact_key(predict, a) for e in group for a in e.artefacts)
+        return tuple(str(file) for key in keys if (file := files("artefacts", key)))
+
     def explain_tasks(
         self,
         done: set[str],
         clean: Callable[[PlannedMember, PlannedDataset], Clean],
-        maps: Callable[[str], Path | None],
+        files: Files,
     ) -> Iterator[ExplainTask]:
         """Tasks for what is not done. Explainers that ask for each other's maps share a task, the asked one first."""
         for member in self.members():
@@ -112,19 +151,20 @@ class Units:
                 for start, stop in dataset.shards:
                     shard = dataset.shard(start, stop)
                     for repeat, group in self._groups():
-                        units = [self._unit(member, dataset, start, stop, e, repeat, done, maps) for e in group]
+                        units = [self._unit(member, dataset, start, stop, e, repeat, done, files) for e in group]
                         if any(u.commit or u.scores for u in units if u):
                             yield ExplainTask(
                                 setup=self._setup(member), detector=member.ref, shard=shard,
                                 clean=tuple(known[s.id] for s in shard.samples),
                                 units=tuple(u for u in units if u),
+                                artefacts=self._artefact_files(member, dataset, start, stop, group, files),
                             )  # fmt: skip
 
     def set_tasks(
         self,
         done: set[str],
         clean: Callable[[PlannedMember, PlannedDataset], Clean],
-        maps: Callable[[str], Path | None],
+        files: Files,
     ) -> Iterator[SetTask]:
         """One task for every metric of scope detector or family on one explainer's maps."""
         for cell in self.plan.cells:
@@ -141,7 +181,7 @@ class Units:
                 key = self.set_key(keys, metric)
                 if key not in done:
                     parts = tuple(
-                        tuple(self._whole_task(m, dataset, a, b, explainer, repeat, clean(m, dataset), maps)
+                        tuple(self._whole_task(m, dataset, a, b, explainer, repeat, clean(m, dataset), files)
                               for a, b in dataset.shards) for m in members
                     )  # fmt: skip
                     yield SetTask(setup=self._setup(members[0]), parts=parts, scope=metric.record.scope,
@@ -150,8 +190,8 @@ class Units:
 
     def keys(self) -> set[str]:
         """Keys of all units that the plan asks for, those of whole sets left out."""
-        found = set(self.predict_keys())
-        for task in self.explain_tasks(set(), lambda m, d: _Unknown(), lambda key: None):
+        found = {*self.predict_keys(), *(t.key for t in self.artefact_tasks(set()))}
+        for task in self.explain_tasks(set(), lambda m, d: _Unknown(), lambda table, key: None):
             for unit in task.units:
                 found |= {unit.key, *(s.key for s in unit.scores)}
         return found
@@ -159,7 +199,7 @@ class Units:
     @cached_property
     def set_keys(self) -> set[str]:
         """Keys of the units of whole sets."""
-        return {task.score.key for task in self.set_tasks(set(), lambda m, d: _Unknown(), lambda key: None)}
+        return {task.score.key for task in self.set_tasks(set(), lambda m, d: _Unknown(), lambda table, key: None)}
 
     def absent(self) -> Iterator[tuple[str, list[Cell]]]:
         """Cells that cannot run, each a unit of its own, so that a later plan replaces it alone."""
@@ -186,13 +226,13 @@ class Units:
 
     def _unit(
         self, member: PlannedMember, dataset: PlannedDataset, start: int, stop: int, explainer: PlannedExplainer,
-        repeat: int, done: set[str], maps: Callable[[str], Path | None],
+        repeat: int, done: set[str], files: Files,
     ) -> ExplainUnit | None:  # fmt: skip
         cells = {c.metric: c for c in self._cells[member.ref.model, member.ref.member, dataset.name, explainer.name]}
         if None not in cells or cells[None].reason:
             return None
         key = self.explain_key(self.predict_key(member, dataset, start, stop), explainer, repeat)
-        stored = maps(key) if key in done else None
+        stored = files("maps", key) if key in done else None
         scores = tuple(
             ScoreUnit(key=k, name=m.name, ref=m.use.ref)
             for m in self.plan.metrics
@@ -207,16 +247,17 @@ class Units:
 
     def _whole_task(
         self, member: PlannedMember, dataset: PlannedDataset, start: int, stop: int, explainer: PlannedExplainer,
-        repeat: int, known: Clean, maps: Callable[[str], Path | None],
+        repeat: int, known: Clean, files: Files,
     ) -> ExplainTask:  # fmt: skip
         key = self.explain_key(self.predict_key(member, dataset, start, stop), explainer, repeat)
-        stored = maps(key)
+        stored = files("maps", key)
         unit = ExplainUnit(
             key=key, name=explainer.name, ref=explainer.use.ref, repeat=repeat,
             commit=False, keep=False, stored=str(stored) if stored else None, scores=(),
         )  # fmt: skip
         shard = dataset.shard(start, stop)
         return ExplainTask(setup=self._setup(member), detector=member.ref, shard=shard, units=(unit,),
+                           artefacts=self._artefact_files(member, dataset, start, stop, [explainer], files),
                            clean=tuple(known[s.id] for s in shard.samples))  # fmt: skip
 
     @cached_property

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from xaibench import stored_maps
+from xaibench import stored_artefacts, stored_maps
 from xaibench.artefacts import Artefact, ArtefactQuery, Product
 from xaibench.components import Ref, Use, resolve, use
 from xaibench.contracts import (
@@ -162,6 +162,7 @@ class Bench:
         self._pictures: dict[str, Picture] = {}
         self._known: dict[Any, Any] = {}
         self._busy: set[Any] = set()
+        self._read: set[str] = set()
 
     def engine(self) -> ProbeEngine:
         return ProbeEngine(self.detector, self.batch_size, self.on_passes)
@@ -206,6 +207,17 @@ class Bench:
     def remember(self, explainer: str, sample_id: str, target: int, draw: int, explanation: Explanation) -> None:
         """Take a map that is known already, from the store."""
         self._known["map", explainer, sample_id, "", draw, target, self.detector.facts.digest] = explanation
+
+    def remember_artefacts(self, files: Iterable[str]) -> None:
+        """Take products that are known already, from files of the ``artefacts`` table."""
+        import pyarrow.parquet as pq
+
+        for file in files:
+            if file not in self._read:
+                self._read.add(file)
+                for row in pq.read_table(file).to_pylist():
+                    if row["artefact"]:
+                        self._known["artefact", row["artefact"]] = stored_artefacts.from_row(row)
 
     def _explain(
         self, explainer: Use, picture: Picture, target: int, draw: int, detector: Detector

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from xaibench.errors import StoreError
 from xaibench.explain import draw, explain
+from xaibench.make_artefacts import make_artefacts
 from xaibench.measure import measure_set
 from xaibench.predict import predict
 from xaibench.rows import describe, trace_of
-from xaibench.tasks import ExplainTask, PredictTask, SetTask, Task, UnitResult
+from xaibench.tasks import ArtefactTask, ExplainTask, PredictTask, SetTask, Task, UnitResult
 from xaibench.workbench import Workbench
 
 _WORKBENCH: list[Workbench] = []
@@ -44,6 +45,8 @@ def carry_out(workbench: Workbench, task: Task) -> Iterator[UnitResult]:
     """The results of a task's units as they finish."""
     if isinstance(task, PredictTask):
         yield from predict(workbench, task)
+    elif isinstance(task, ArtefactTask):
+        yield from make_artefacts(workbench, task)
     elif isinstance(task, ExplainTask):
         yield from explain(workbench, task)
     else:
@@ -56,6 +59,7 @@ def _measure_whole(workbench: Workbench, task: SetTask) -> UnitResult:
     for parts in task.parts:
         for part in parts:
             bench = workbench.new_bench(workbench.detector(part.detector), part.shard, part.setup)
+            bench.remember_artefacts(part.artefacts)
             unit = part.units[0]
             drawn.append((bench, part, draw(bench, part, unit, workbench.use(unit.ref))))
     return measure_set(task, drawn, workbench.use(task.score.ref))

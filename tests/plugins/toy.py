@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from pydantic import Field
 
+from xaibench.artefacts import Product
 from xaibench.contracts import (
     Curve,
     Explanation,
@@ -40,6 +41,8 @@ def xaibench_models():
 def xaibench_explainers():
     return [
         ExplainerRecord(name="rows", target=f"{MODULE}:Rows", summary="Occlusion of rows."),
+        ExplainerRecord(name="shared", target=f"{MODULE}:Shared", summary="Shows a stored artefact.", class_specific=False),
+        ExplainerRecord(name="shared-too", target=f"{MODULE}:Shared", summary="Shows the same one.", class_specific=False),
         ExplainerRecord(name="faulty", target=f"{MODULE}:Faulty", summary="Raises on every other sample."),
         ExplainerRecord(name="exits", target=f"{MODULE}:Exits", summary="Calls sys.exit."),
         ExplainerRecord(name="fatal", target=f"{MODULE}:Fatal", summary="Ends its process once."),
@@ -113,6 +116,43 @@ class ToyFamily(Toy):
 
 class Blind(Toy):
     black_box = True
+
+
+class Noise:
+    """Three noisy copies of a picture and what the detector says of them; costs three passes."""
+
+    kind, uses_detector, stored = "noise", True, True
+
+    def parameters(self):
+        return {"copies": 3}
+
+    def make(self, query):
+        image = query.picture.image
+        noise = torch.rand((3, *image.shape), generator=query.streams.torch("noise"))
+        reply = yield Forward((image + 0.1 * noise).clamp(0, 1))
+        low = float(reply[:, 1].min())
+        if low > 0.985:
+            return Product(status="undefined", reason="all copies are called fake", numbers={"low": low})
+        return Product(tensors={"mean": noise.mean(dim=(0, 1))}, numbers={"low": low})
+
+    def passes(self, query):
+        return Passes(forward=3)
+
+
+class Shared:
+    artefacts = (Noise(),)
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+
+    def explain(self, request):
+        product = yield from request.artefacts.get(self.artefacts[0], request.picture)
+        if product.status != "ok":
+            return Explanation.none(product.reason)
+        return Explanation(map=product.tensors["mean"].clone(), details={"low": product.numbers["low"]})
+
+    def passes(self, query):
+        return Passes()
 
 
 class RowsParameters(Parameters):

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,11 +109,15 @@ def show_plan(prepared: Prepared, as_json: bool) -> None:
             "passes": {"forward": plan.passes.forward, "backward": plan.passes.backward, "exact": plan.passes.exact,
                        "predictions": plan.predictions.forward},
             "seconds": estimate, "cells": list(_cells_json(plan)),
+            "artefacts": [asdict(c) for c in plan.artefact_cells],
         }))  # fmt: skip
         return
     _announce(prepared)
     _print_cells(plan)
     print(f"clean predictions: {plan.predictions.forward:,} passes")
+    for made in plan.artefact_cells:
+        sign = "" if made.passes.exact else "<= "
+        print(f"{made.artefact}, once for all that ask: {sign}{made.passes.forward:,} passes on {made.dataset}")
     print(f"together: {_passes(plan)}")
     print(f"about {estimate:,.0f} s of detector work, from one timed batch")
 

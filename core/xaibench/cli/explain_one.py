@@ -5,14 +5,18 @@ from __future__ import annotations
 import json as jsonlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xaibench.contracts import Detector, Explanation, Native, Problem, Sample
 from xaibench.errors import UsageError
 from xaibench.plan.cells import why_not
 from xaibench.probes import Done, Forward, ProbeEngine, compute_batch
 from xaibench.rows import describe
+
+if TYPE_CHECKING:
+    from xaibench.workbench import Bench
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +110,20 @@ class _Session:
 
         return show_picture(self.dataset, self.dataset.samples()[0], self.detector.facts, counterpart=lambda: None)
 
-    def explain(self, use: Any, target: int) -> Explanation:
+    @cached_property
+    def bench(self) -> Bench:
+        """One for all explainers, so that what they share is made once."""
         from xaibench.workbench import Bench
 
-        bench = Bench(
+        return Bench(
             self.detector, self.dataset, self.dataset.samples(), self.registry, seed=self.seed, batch_size=self.batch
         )
+
+    def explain(self, use: Any, target: int) -> Explanation:
         lacking = why_not(use.registered.record.needs, self.detector.facts, ())
         if lacking:
             return Explanation(map=None, status="not_applicable", reason=lacking)
+        bench = self.bench
         done: Done[Explanation] = bench.engine().run_one(lambda: bench.explanation(use, self.picture(), target, 0))
         if done.value is None:
             why = describe(done.error) if done.error else "no explanation came back"

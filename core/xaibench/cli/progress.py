@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
     from xaibench.tasks import UnitResult
 
-_STAGES = {"predict": "predicting", "explain": "explaining and scoring", "sets": "scoring whole sets"}
+_STAGES = {
+    "predict": "predicting",
+    "artefacts": "making what explainers share",
+    "explain": "explaining and scoring",
+    "sets": "scoring whole sets",
+}
 
 
 class Bars(AbstractContextManager["Bars"]):

@@ -1,13 +1,16 @@
 """The plan: every (detector, dataset, explainer, metric) cell, what cannot run and why, and what the rest costs.
 
-choice (names -> components) -> cells (what runs, what not, passes) -> making (the plan, its checks and notes).
+choice (names -> components) -> verifying (what detectors give on the data) -> cells (what runs, what not, passes)
+-> making (the plan, its checks and notes).
 """
 
 from xaibench.plan.choice import make_runtime, preset_members
 from xaibench.plan.making import make_plan
 from xaibench.plan.parts import (
+    ArtefactCell,
     Cell,
     Plan,
+    PlannedArtefact,
     PlannedDataset,
     PlannedExplainer,
     PlannedMember,
@@ -16,8 +19,10 @@ from xaibench.plan.parts import (
 )
 
 __all__ = [
+    "ArtefactCell",
     "Cell",
     "Plan",
+    "PlannedArtefact",
     "PlannedDataset",
     "PlannedExplainer",
     "PlannedMember",

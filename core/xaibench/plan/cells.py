@@ -6,7 +6,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from xaibench.contracts import Facts, Passes, PassQuery, Sample
-from xaibench.plan.parts import Cell, PlannedDataset, PlannedExplainer, PlannedMember, PlannedMetric, PlannedModel
+from xaibench.plan.parts import (
+    ArtefactCell,
+    Cell,
+    PlannedDataset,
+    PlannedExplainer,
+    PlannedMember,
+    PlannedMetric,
+    PlannedModel,
+)
 from xaibench.plugin import DETECTOR_NEEDS
 
 
@@ -27,6 +35,28 @@ def lay_out(
                     yield from _member_cells(model, member, dataset, explainer, own, explainers)
                 for metric in families:
                     yield _family_cell(model, dataset, explainer, metric)
+
+
+def lay_out_artefacts(
+    cells: Sequence[Cell],
+    models: Sequence[PlannedModel],
+    datasets: Sequence[PlannedDataset],
+    explainers: Sequence[PlannedExplainer],
+) -> Iterable[ArtefactCell]:
+    """The stored artefacts that the maps of these cells ask for, each once a detector and dataset."""
+    facts = {(m.name, x.ref.member): x.facts for m in models for x in m.members}
+    samples = {d.name: d.survey.samples for d in datasets}
+    asked = {e.name: e.artefacts for e in explainers}
+    seen = set()
+    for cell in cells:
+        for wanted in asked[cell.explainer] if cell.metric is None and not cell.reason else ():
+            key = (cell.model, cell.member, cell.dataset, wanted.name)
+            if key not in seen:
+                seen.add(key)
+                passes = _cost(wanted.artefact, samples[cell.dataset], facts[cell.model, cell.member])
+                yield ArtefactCell(
+                    model=cell.model, member=cell.member, dataset=cell.dataset, artefact=wanted.name, passes=passes
+                )
 
 
 def _member_cells(

@@ -9,13 +9,20 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from xaibench import components, targets
+from xaibench import components, stored_artefacts, targets
 from xaibench.components import Use
 from xaibench.contracts import Detector, Runtime
 from xaibench.errors import PlanError, UsageError
 from xaibench.identity import component_identity
 from xaibench.parameters import parameter_class, parse_spec
-from xaibench.plan.parts import PlannedDataset, PlannedExplainer, PlannedMember, PlannedMetric, PlannedModel
+from xaibench.plan.parts import (
+    PlannedArtefact,
+    PlannedDataset,
+    PlannedExplainer,
+    PlannedMember,
+    PlannedMetric,
+    PlannedModel,
+)
 from xaibench.plugin import PROJECT, ExplainerRecord, MetricRecord
 from xaibench.probes import compute_batch
 from xaibench.registry import Registered, Registry
@@ -191,8 +198,18 @@ def _explainer(registry: Registry, use: Use, repeats: int, named: bool) -> Plann
         needs |= r.needs | frozenset(getattr(d.instance, "needs", ()))
     return PlannedExplainer(
         use=use, record=record, draws=int(getattr(use.instance, "draws", 1)), repeats=repeats if stochastic else 1,
-        needs=needs, depend_uses=depends, named=named,
+        needs=needs, depend_uses=depends, artefacts=tuple(_stored((use, *depends))), named=named,
     )  # fmt: skip
+
+
+def _stored(uses: Iterable[Use]) -> Iterable[PlannedArtefact]:
+    """The stored artefacts that components ask for."""
+    for use in uses:
+        for index, artefact in enumerate(getattr(use.instance, "artefacts", ())):
+            if artefact.stored:
+                yield PlannedArtefact(
+                    name=stored_artefacts.name_of(artefact), asker=use, index=index, artefact=artefact
+                )
 
 
 def choose_metrics(

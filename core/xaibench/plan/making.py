@@ -8,7 +8,7 @@ from typing import Any
 from xaibench import components
 from xaibench.contracts import Detector
 from xaibench.errors import PlanError, UsageError
-from xaibench.plan.cells import lay_out
+from xaibench.plan.cells import lay_out, lay_out_artefacts
 from xaibench.plan.choice import (
     Overrides,
     choose_dataset,
@@ -19,6 +19,7 @@ from xaibench.plan.choice import (
     read_preset,
 )
 from xaibench.plan.parts import Plan, PlannedDataset, PlannedExplainer, PlannedMetric, PlannedModel
+from xaibench.plan.verifying import verify
 from xaibench.registry import Registry
 from xaibench.settings import Settings
 from xaibench.tasks import DetectorRef
@@ -54,10 +55,12 @@ def make_plan(
     _check_unique("model", [m.name for m in models])
     _check_unique("dataset", [d.name for d in datasets])
     _check_overrides(overrides, models, datasets, explainers, metrics, registry)
+    models = verify(models, datasets, detectors)
     cells = tuple(lay_out(models, datasets, explainers, metrics))
+    made = tuple(lay_out_artefacts(cells, models, datasets, explainers))
     notes = tuple(_notes(settings, preset, models, datasets))
     return Plan(settings=settings, runtime=runtime, models=models, datasets=datasets, explainers=explainers,
-                metrics=metrics, cells=cells, notes=notes, detectors=detectors)  # fmt: skip
+                metrics=metrics, cells=cells, artefact_cells=made, notes=notes, detectors=detectors)  # fmt: skip
 
 
 def _check_requires(requires: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from xaibench.artefacts import Artefact
 from xaibench.components import Use
 from xaibench.contracts import Detector, Facts, Passes, Runtime, ScoreSpec
 from xaibench.plugin import ExplainerRecord, MetricRecord
@@ -54,9 +55,20 @@ class PlannedDataset:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedArtefact:
+    """A stored artefact: number ``index`` of the ``artefacts`` of the component ``asker``, the first that asks."""
+
+    name: str
+    asker: Use
+    index: int
+    artefact: Artefact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedExplainer:
     """An explainer; ``repeats`` is 1 unless it draws at random; ``depend_uses`` are the explainers whose maps it asks
-    for, those that they ask for in turn included; ``named`` is False for a control that joined by itself."""
+    for, those that they ask for in turn included; ``artefacts`` are the stored ones that it or they ask for; ``named``
+    is False for a control that joined by itself."""
 
     use: Use
     record: ExplainerRecord
@@ -64,6 +76,7 @@ class PlannedExplainer:
     repeats: int
     needs: frozenset[str]
     depend_uses: tuple[Use, ...]
+    artefacts: tuple[PlannedArtefact, ...] = ()
     named: bool = True
 
     @property
@@ -106,6 +119,17 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ArtefactCell:
+    """One stored artefact of one dataset for one detector, and what it costs."""
+
+    model: str
+    member: str
+    dataset: str
+    artefact: str
+    passes: Passes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything a run will do. ``detectors`` are the opened ones, for use in this process."""
 
@@ -116,6 +140,7 @@ class Plan:
     explainers: tuple[PlannedExplainer, ...]
     metrics: tuple[PlannedMetric, ...]
     cells: tuple[Cell, ...]
+    artefact_cells: tuple[ArtefactCell, ...] = ()
     notes: tuple[str, ...]
     detectors: Mapping[DetectorRef, Detector] = field(repr=False, compare=False)
 
@@ -131,4 +156,14 @@ class Plan:
     @property
     def passes(self) -> Passes:
         """What the whole plan costs."""
-        return sum((c.passes for c in self.cells if not c.reason), self.predictions)
+        return sum((c.passes for c in self.cells if not c.reason), self.predictions + self.making)
+
+    @property
+    def making(self) -> Passes:
+        """What the stored artefacts cost."""
+        return sum((c.passes for c in self.artefact_cells), Passes())
+
+    @property
+    def artefacts(self) -> Mapping[str, PlannedArtefact]:
+        """Stored artefacts by name."""
+        return {a.name: a for e in reversed(self.explainers) for a in e.artefacts}

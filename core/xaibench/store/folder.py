@@ -16,7 +16,7 @@ from xaibench.store.writer import commit, stage, stage_text, write_error
 if TYPE_CHECKING:
     import pyarrow as pa
 
-DATA_TABLES = ("predictions", "scores", "curves", "maps")
+DATA_TABLES = ("predictions", "scores", "curves", "maps", "artefacts")
 FOLDERS = (*DATA_TABLES, "units", "runs", "components")
 _KEY = re.compile("[0-9a-f]{32}")
 

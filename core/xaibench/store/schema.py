@@ -96,14 +96,29 @@ MAPS: Final = _schema("maps", [
     _field("native_scale", pa.float32(), "multiply the stored native values by this", nullable=True),
     _field("native_map", pa.binary(), "the map before upsampling, stored as `map`", nullable=True),
     _field("segment_weights", pa.list_(pa.float32()), "weights of segments, where the method has them", nullable=True),
+    _field("details", pa.map_(pa.string(), pa.float64()), "diagnostics of the method by name", nullable=True),
     _field("forward", pa.int64(), "pictures forwarded for this map", "pass"),
     _field("backward", pa.int64(), "pictures differentiated for this map", "pass"),
     _text("status"), _text("reason", True),
 ])  # fmt: skip
 
+ARTEFACTS: Final = _schema("artefacts", [
+    *_KEYS, *_SAMPLE,
+    _field("kind", pa.string(), "kind of the artefact: twin and the like"),
+    _field("parameters", pa.string(), "everything that tells it from another of its kind, as canonical JSON"),
+    _field("artefact", pa.string(), "digest of kind, parameters, detector, picture and seed; empty where it failed"),
+    _field("numbers", pa.map_(pa.string(), pa.float64()), "what was measured while making it, by name"),
+    _field("tensors", pa.list_(pa.struct([
+        ("name", pa.string()), ("dtype", pa.string()), ("shape", pa.list_(pa.int64())), ("data", pa.binary()),
+    ])), "row-major little-endian tensors"),
+    _field("forward", pa.int64(), "pictures forwarded to make it", "pass"),
+    _field("backward", pa.int64(), "pictures differentiated to make it", "pass"),
+    _text("status"), _text("reason", True),
+])  # fmt: skip
+
 UNITS: Final = _schema("units", [
     _text("run"), _text("unit"),
-    _field("kind", pa.string(), "predict, explain, score or set-score"),
+    _field("kind", pa.string(), "predict, artefact, explain, score or set-score"),
     _text("model"), _text("member"), _text("dataset"),
     _field("explainer", pa.string(), "explainer; null for predictions", nullable=True),
     _field("metric", pa.string(), "metric; null for predictions and explanations", nullable=True),
@@ -140,6 +155,7 @@ COMPONENTS: Final = _schema("components", [
 ])  # fmt: skip
 
 TABLES: Final[dict[str, pa.Schema]] = {
-    "predictions": PREDICTIONS, "scores": SCORES, "curves": CURVES, "maps": MAPS, "units": UNITS,
+    "predictions": PREDICTIONS, "scores": SCORES, "curves": CURVES, "maps": MAPS, "artefacts": ARTEFACTS,
+    "units": UNITS,
     "runs": RUNS, "components": COMPONENTS,
 }  # fmt: skip

@@ -63,9 +63,10 @@ class Subject:
         return self.explainer.stochastic or any(d.stochastic() for d in self.depends())
 
     def expected_passes(self, query: PassQuery) -> Passes:
-        """Its own passes and those of the maps that it asks for."""
+        """Its own passes, those of the artefacts that it lists, and those of the maps that it asks for."""
         own: Passes = self.instance.passes(query)
-        return sum((d.expected_passes(query) for d in self.depends()), own)
+        made: Passes = sum((a.passes(query) for a in getattr(self.instance, "artefacts", ())), Passes())
+        return sum((d.expected_passes(query) for d in self.depends()), own + made)
 
 
 def _expect(use: Use, kind: type[C]) -> C:
@@ -121,7 +122,9 @@ def bytes_of(tensor: Tensor | None) -> bytes:
 def explanation_bytes(explanation: Explanation) -> bytes:
     """Everything of an explanation that can differ between two runs."""
     tensors = (explanation.map, explanation.native_map, explanation.segment_weights)
-    return b"|".join((explanation.status.encode(), explanation.reason.encode(), *map(bytes_of, tensors)))
+    details = repr(sorted((k, float(v).hex()) for k, v in explanation.details.items()))
+    said = (explanation.status.encode(), explanation.reason.encode(), details.encode())
+    return b"|".join((*said, *map(bytes_of, tensors)))
 
 
 def scores_bytes(scores: Scores) -> bytes:

@@ -1,0 +1,46 @@
+"""Detectors that check what they give on the first pictures of the data (optional method ``verified``)."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from xaibench.contracts import Detector, Facts
+from xaibench.pictures import show_picture
+from xaibench.plan.parts import PlannedDataset, PlannedMember, PlannedModel
+from xaibench.tasks import DetectorRef
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_PICTURES = 4
+
+
+def verify(
+    models: Sequence[PlannedModel], datasets: Sequence[PlannedDataset], detectors: MutableMapping[DetectorRef, Detector]
+) -> tuple[PlannedModel, ...]:
+    """The models with what they give cut down to what holds on the first pictures of every dataset."""
+    return tuple(
+        replace(model, members=tuple(_member(m, datasets, detectors) for m in model.members)) for model in models
+    )
+
+
+def _member(
+    member: PlannedMember, datasets: Sequence[PlannedDataset], detectors: MutableMapping[DetectorRef, Detector]
+) -> PlannedMember:
+    for dataset in datasets:
+        check = getattr(detectors[member.ref], "verified", None)
+        images = first_pictures(dataset, member.facts)
+        if check is not None and images is not None:
+            detectors[member.ref] = check(images)
+    return replace(member, facts=detectors[member.ref].facts)
+
+
+def first_pictures(dataset: PlannedDataset, facts: Facts) -> Tensor | None:
+    """``(n, 3, H, W)``: the first samples as a detector with these facts sees them; None where there is none."""
+    import torch
+
+    shown = [show_picture(dataset.use.instance, s, facts, counterpart=lambda: None).image
+             for s in dataset.survey.samples[:_PICTURES]]  # fmt: skip
+    return torch.stack(shown) if shown else None
