@@ -1,0 +1,294 @@
+"""What perturbation explainers cost beyond their detector passes, and beside other libraries, measured in one run.
+
+Two networks: the demo detector (64 px, a fraction of a millisecond a picture) and a ResNet-18 at 224 px. For every
+explainer ``ratio`` is its time over the time of as many bare passes at the same batch size, in whichever memory format
+is faster (``channels-last`` or contiguous); both are measured in turn, and the median of the rounds counts. For the
+libraries ``overhead`` is the time beyond those bare passes, theirs over ours, and ``time`` the whole, theirs over ours,
+at the same number of samples. ``--memory`` runs 4,000 masks at 224 px in a process of its own and prints its peak.
+
+    python benchmarks/explainers.py [--network demo|resnet] [--samples N] [--rounds N] [--memory]
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xaibench import components
+from xaibench.contracts import Detector, Native, Picture, Runtime, Sample
+from xaibench.registry import load_registry
+from xaibench.testing.harness import make_bench, value
+from xaibench_models.torch_loading import Loaded
+from xaibench_models.torch_model import TorchKeys, build
+
+FAKE = 1
+SPECS = {
+    "rise": "rise:masks={n}",
+    "rise (segments)": "rise:masks={n},on=segments",
+    "lime": "lime:samples={n}",
+    "kernel-shap": "kernel-shap:samples={n}",
+    "partition-shap": "partition-shap:evals={n}",
+    "sobol": "sobol:cells=6,designs={sobol}",
+    "hsic": "hsic:designs={n}",
+    "occlusion": "occlusion",
+    "scorecam": "scorecam",
+    "ablationcam": "ablationcam",
+}
+
+
+# ---- networks -------------------------------------------------------------------------------------------------------
+
+
+class Block(nn.Module):
+    """A basic block of ResNet (He et al. 2015)."""
+
+    def __init__(self, fan_in: int, fan_out: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(fan_in, fan_out, 3, stride, 1, bias=False)
+        self.first_norm = nn.BatchNorm2d(fan_out)
+        self.second = nn.Conv2d(fan_out, fan_out, 3, 1, 1, bias=False)
+        self.second_norm = nn.BatchNorm2d(fan_out)
+        same = stride == 1 and fan_in == fan_out
+        self.shortcut = nn.Identity() if same else nn.Conv2d(fan_in, fan_out, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.first_norm(self.first(x)).relu()
+        return (self.second_norm(self.second(inner)) + self.shortcut(x)).relu()
+
+
+def resnet18() -> nn.Module:
+    """ResNet-18 for two classes, with random weights."""
+    torch.manual_seed(0)
+    widths = (64, 64, 128, 128, 256, 256, 512, 512)
+    blocks = [Block(a, b, 1 if a == b else 2) for a, b in zip((64, *widths), widths, strict=False)]
+    return nn.Sequential(
+        nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1), *blocks,
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 2),
+    ).eval()  # fmt: skip
+
+
+def detector_of(network: str) -> Detector:
+    if network == "demo":
+        model = components.use(load_registry(), "model", "demo").instance
+        return model.open(model.members()[0], Runtime(threads=torch.get_num_threads()))
+    module = resnet18().requires_grad_(False)
+    loaded = Loaded(module=module, digest="resnet", form="module", hooks=True, copy=lambda m: m)
+    return build(loaded, TorchKeys(size=224, activation="logit"), Runtime(), "resnet-18")
+
+
+def picture_of(detector: Detector) -> Picture:
+    """A smooth random picture of the detector's size."""
+    generator = torch.Generator().manual_seed(0)
+    image = F.interpolate(torch.rand((1, 3, 16, 16), generator=generator), detector.facts.input_size, mode="bicubic")
+    return Picture(
+        sample=Sample(id="p", label="fake", group="p"), image=image[0].clamp(0, 1), mask=None, landmarks=None,
+        digest="p", native=lambda: Native(np.zeros((1, 1, 3), np.uint8)), counterpart=lambda: None,
+    )  # fmt: skip
+
+
+# ---- timing ---------------------------------------------------------------------------------------------------------
+
+
+def seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def bare(detector: Detector, passes: int, batch: int) -> float:
+    """Seconds of this many bare passes, in the faster memory format."""
+    height, width = detector.facts.input_size
+    calls = -(-passes // batch)
+
+    def run(images: Tensor) -> float:
+        return seconds(lambda: [detector.probabilities(images) for _ in range(calls)]) * passes / calls / batch
+
+    images = torch.rand(batch, 3, height, width)
+    return min(run(images), run(images.contiguous(memory_format=torch.channels_last)))
+
+
+def explain(detector: Detector, picture: Picture, spec: str, batch: int, threads: int) -> tuple[float, int]:
+    """Seconds and forward passes of one explanation, the segmentation and everything else included."""
+    use = components.use(load_registry(), "explainer", spec)
+    assert use.instance
+    bench = make_bench(detector, batch_size=batch)
+    torch.set_num_threads(threads)
+    engine = bench.engine()
+    began = time.perf_counter()
+    done = engine.run_one(lambda: bench.explanation(use, picture, FAKE, 0))
+    took = time.perf_counter() - began
+    explanation = value(done)
+    if explanation.status != "ok":
+        raise RuntimeError(f"{spec}: {explanation.reason}")
+    return took, done.passes.forward
+
+
+# ---- other libraries ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Theirs:
+    """A library's way to the same map: ``run()`` makes it; ``ours`` names the explainer that it stands beside."""
+
+    name: str
+    ours: str
+    run: Callable[[], object]
+
+
+def theirs(detector: Detector, picture: Picture, samples: int, batch: int) -> Iterator[Theirs]:
+    image = picture.image
+    from xaibench_perturbation import slic_segments
+
+    labels = slic_segments(image, 50)
+
+    def in_batches(images: Tensor) -> Tensor:
+        return torch.cat([detector.probabilities(part) for part in images.split(batch)])
+
+    yield Theirs("loop RISE", "rise", lambda: loop_rise(in_batches, image, samples, batch))
+    yield Theirs("lime", "lime", lambda: lime(in_batches, image, labels, samples, batch))
+    yield Theirs("captum Lime", "lime", lambda: captum("Lime", in_batches, image, labels, samples, batch))
+    yield Theirs(
+        "captum KernelShap", "kernel-shap", lambda: captum("KernelShap", in_batches, image, labels, samples, batch)
+    )
+    yield Theirs("shap Kernel", "kernel-shap", lambda: shap_kernel(in_batches, image, labels, samples))
+    yield Theirs("shap Partition", "partition-shap", lambda: shap_partition(in_batches, image, samples, batch))
+
+
+def loop_rise(score: Callable[[Tensor], Tensor], image: Tensor, samples: int, batch: int) -> Tensor:
+    """RISE as its paper's code does it: every mask upsampled and cropped by itself, all kept."""
+    rng = np.random.default_rng(0)
+    height, width = image.shape[1:]
+    step = (-(-height // 7), -(-width // 7))
+    masks = torch.empty(samples, height, width)
+    for i in range(samples):
+        grid = torch.from_numpy((rng.random((1, 1, 7, 7)) < 0.5).astype(np.float32))
+        large = F.interpolate(grid, size=(8 * step[0], 8 * step[1]), mode="bilinear", align_corners=False)[0, 0]
+        y, x = rng.integers(0, step[0]), rng.integers(0, step[1])
+        masks[i] = large[y : y + height, x : x + width]
+    scores = torch.cat([score(image * part[:, None])[:, FAKE] for part in masks.split(batch)])
+    return torch.tensordot(scores, masks, dims=1) / samples / 0.5
+
+
+def lime(score: Callable[[Tensor], Tensor], image: Tensor, labels: Tensor, samples: int, batch: int) -> object:
+    from lime.lime_image import LimeImageExplainer
+
+    def classify(pixels: np.ndarray) -> np.ndarray:
+        return score(torch.from_numpy(pixels).float().permute(0, 3, 1, 2).contiguous()).numpy()
+
+    return LimeImageExplainer(random_state=0).explain_instance(
+        image.permute(1, 2, 0).double().numpy(), classify, labels=(FAKE,), top_labels=None, num_samples=samples,
+        batch_size=batch, segmentation_fn=lambda pixels: labels.numpy(), progress_bar=False,
+    )  # fmt: skip
+
+
+def captum(
+    name: str, score: Callable[[Tensor], Tensor], image: Tensor, labels: Tensor, samples: int, batch: int
+) -> object:
+    import captum.attr
+
+    method = getattr(captum.attr, name)(score)
+    return method.attribute(
+        image[None], target=FAKE, feature_mask=labels[None, None], n_samples=samples, perturbations_per_eval=batch
+    )
+
+
+def shap_kernel(score: Callable[[Tensor], Tensor], image: Tensor, labels: Tensor, samples: int) -> object:
+    import shap
+
+    def classify(members: np.ndarray) -> np.ndarray:
+        on = torch.from_numpy(members).float()
+        return torch.cat([score(image * part[:, labels][:, None]) for part in on.split(64)])[:, FAKE].numpy()
+
+    count = int(labels.max()) + 1
+    explainer = shap.KernelExplainer(classify, np.zeros((1, count)))
+    return explainer.shap_values(np.ones((1, count)), nsamples=samples, l1_reg=False, silent=True)
+
+
+def shap_partition(score: Callable[[Tensor], Tensor], image: Tensor, samples: int, batch: int) -> object:
+    import shap
+
+    pixels = image.permute(1, 2, 0).numpy()
+
+    def classify(shown: np.ndarray) -> np.ndarray:
+        return score(torch.from_numpy(np.asarray(shown)).float().permute(0, 3, 1, 2).contiguous()).numpy()
+
+    masker = shap.maskers.Image(np.full(pixels.shape, 0.5, np.float32), pixels.shape)
+    explainer = shap.Explainer(classify, masker)
+    return explainer(pixels[None], max_evals=samples, batch_size=batch, outputs=[FAKE], silent=True)
+
+
+# ---- the table ------------------------------------------------------------------------------------------------------
+
+
+def compare(network: str, samples: int, rounds: int, batch: int, threads: int) -> None:
+    detector = detector_of(network)
+    picture = picture_of(detector)
+    sobol = max(1, 2 ** int(np.log2(samples / 38)))
+    print(f"\n{network}: {detector.facts.input_size}, {samples} samples, batch {batch}, {threads} threads")
+    print(f"{'explainer':22}{'passes':>8}{'seconds':>9}{'bare':>9}{'ratio':>7}")
+    ours: dict[str, tuple[float, float]] = {}
+    for name, pattern in SPECS.items():
+        spec = pattern.format(n=samples, sobol=sobol)
+        pairs = []
+        for _ in range(rounds + 1):  # the first round warms up
+            took, passes = explain(detector, picture, spec, batch, threads)
+            pairs.append((took, bare(detector, passes, batch)))
+        took, plain = (statistics.median(column) for column in zip(*pairs[1:], strict=True))
+        ratio = statistics.median(a / b for a, b in pairs[1:])
+        ours[name] = (took, plain)
+        print(f"{name:22}{passes:8,}{took:9.3f}{plain:9.3f}{ratio:7.2f}", flush=True)
+    print(f"{'library':22}{'seconds':>9}{'time':>7}{'overhead':>10}   (theirs over ours)")
+    for other in theirs(detector, picture, samples, batch):
+        other.run()
+        took = statistics.median(seconds(other.run) for _ in range(rounds))
+        mine, plain = ours[other.ours]
+        overhead = max(took - plain, 0.0) / max(mine - plain, 1e-9)
+        print(f"{other.name:22}{took:9.3f}{took / mine:7.2f}{overhead:10.1f}", flush=True)
+
+
+def peak(spec: str) -> None:
+    """Peak resident memory of this process after one explanation at 224 px, in MiB, and before it."""
+    detector = detector_of("resnet")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    explain(detector, picture_of(detector), spec, 64, torch.get_num_threads())
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{spec:36}{before:10,.0f}{after:10,.0f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=("demo", "resnet"), action="append")
+    parser.add_argument("--samples", type=int, help="default: 2000 on the demo detector, 256 on the ResNet")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--memory", action="store_true", help="print peak memory at 4,000 masks instead")
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")  # other libraries' deprecations
+    if args.peak:
+        peak(args.peak)
+    elif args.memory:
+        print(f"{'MiB at 224 px, 4,000 masks':36}{'before':>10}{'peak':>10}")
+        for name in ("rise", "lime", "kernel-shap", "partition-shap", "sobol", "hsic"):
+            spec = SPECS[name].format(n=4000, sobol=64)
+            subprocess.run([sys.executable, __file__, "--peak", spec], check=True)
+    else:
+        for network in args.network or ("demo", "resnet"):
+            samples = args.samples or (2000 if network == "demo" else 256)
+            compare(network, samples, args.rounds, args.batch, torch.get_num_threads())
+
+
+if __name__ == "__main__":
+    main()
