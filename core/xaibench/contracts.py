@@ -184,9 +184,9 @@ class Facts:
 class Detector(Protocol):
     """Maps pictures to class probabilities. Calls take ``(N, 3, H, W)`` float32 RGB in [0, 1] on ``device``.
 
-    Optional methods: ``full_precision() -> Detector`` (the same detector computing in float32, where it runs in less;
-    attacks ask it), ``verified(images) -> Detector`` (the same with what it ``gives`` cut down to what holds on these
-    pictures; a plan calls it with the first pictures of the data).
+    Optional methods: ``full_precision() -> Detector`` (the same detector computing in float32, where it runs in less,
+    and the same object every time: batches are mixed by object; attacks ask it), ``verified(images) -> Detector`` (the
+    same with what it ``gives`` cut down to what holds on these pictures; a plan calls it with the data's first ones).
     """
 
     @property

@@ -106,10 +106,13 @@ class CardKeys(Parameters):
 
 
 class OnnxKeys(CardKeys):
-    """The card of an ONNX file: :class:`CardKeys` and the names of its tensors."""
+    """The card of an ONNX file: :class:`CardKeys` and the names of tensors."""
 
     input: str | None = Field(None, description="name of the input (default: the only one)")
     output: str | None = Field(None, description="name of the output (default: the only one)")
+    target_layer: str | None = Field(
+        None, description="inner tensor for activation maps, by its name in the graph (default: chosen and said aloud)"
+    )
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeVar
 
@@ -22,6 +23,7 @@ from xaibench_models.preprocess import Number, Preprocessing
 
 T = TypeVar("T")
 DEFAULT_THRESHOLD = 0.5
+HALF_DIGITS = 10
 
 
 @dataclass(slots=True)
@@ -59,6 +61,29 @@ class ModelInput:
     size: tuple[int, int]
     batch: Batch
     resize: Resize
+
+    @property
+    def scale(self) -> tuple[float, float, float]:
+        """One unit of the model's input in picture units, ``std / (high - low)``, for red, green and blue."""
+        p = self.preprocessing
+        red, green, blue = (s / (p.range[1] - p.range[0]) for s in (p.std if p.colour == "RGB" else p.std[::-1]))
+        return red, green, blue
+
+    def quantum(self, digits: int | None = None) -> float:
+        """The step to which the input is rounded, in picture units.
+
+        1/255 for uint8. Where it is rounded to ``digits`` binary digits behind the leading one (10 in float16, 7 in
+        bfloat16; None: what the input's number type has), the widest step next to black or white in any channel.
+        """
+        p = self.preprocessing
+        if p.number == "uint8":
+            return 1 / 255
+        digits = HALF_DIGITS if p.number == "float16" else digits
+        if digits is None:
+            return 0.0
+        ends = ((edge - m, s) for m, s in zip(p.mean, p.std, strict=True) for edge in p.range)
+        unit = p.range[1] - p.range[0]
+        return max(2.0 ** (math.frexp(v / s)[1] - 1 - digits) * s / unit for v, s in ends if v)
 
 
 def settle_input(keys: CardKeys, file: FileInput, notes: Notes) -> ModelInput:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -18,6 +19,8 @@ Forward: TypeAlias = Callable[[Tensor], Tensor]
 
 _MOST_EXTRA_TOKENS = 8
 _FEWEST_TOKENS = 4
+_FIRST = 4  # enough for most convolutional networks, and little to go back through
+_AT_ONCE = 32  # layers looked at in one pass: one a pass would take minutes, all at once the memory of training
 _POOLING = (
     nn.AdaptiveAvgPool2d,
     nn.AdaptiveMaxPool2d,
@@ -93,6 +96,29 @@ def _grids(length: int, size: tuple[int, int]) -> Iterator[tuple[int, int]]:
             yield height, width
 
 
+# ---- names ------------------------------------------------------------------------------------------------------
+
+
+class NamedLayers(nn.Module):
+    """A module whose layers go by other names than its sub-modules' (the tensors of an ONNX graph).
+
+    ``hidden`` names those that are no place to look at the picture: the inside of an attention, projections.
+    """
+
+    hidden: frozenset[str] = frozenset()
+
+    def named_layers(self) -> dict[str, nn.Module]:
+        """Every layer by its name, in the order in which they run."""
+        raise NotImplementedError
+
+
+def layers_of(module: nn.Module) -> dict[str, nn.Module]:
+    """Every layer that can be named: the sub-modules, or what a :class:`NamedLayers` says."""
+    if isinstance(module, NamedLayers):
+        return module.named_layers()
+    return {name: inner for name, inner in module.named_modules() if name}
+
+
 # ---- catching ---------------------------------------------------------------------------------------------------
 
 
@@ -125,13 +151,13 @@ def caught(module: nn.Module, layer: str, edit: Callable[[Tensor], Tensor] | Non
 
 def named_layer(module: nn.Module, layer: str) -> nn.Module:
     """The sub-module of that name. Raises :class:`ModelError` with near matches."""
-    modules: dict[str, nn.Module] = {name: inner for name, inner in module.named_modules() if name}
-    names = list(modules)
-    if layer not in modules:
+    layers = layers_of(module)
+    names = list(layers)
+    if layer not in layers:
         near = difflib.get_close_matches(layer, names, n=3, cutoff=0.4) or names[-3:]
         hint = f"near matches: {', '.join(near)}" if near else "it has no layers that can be named"
         raise ModelError(f"the model has no layer '{layer}'", hint)
-    return modules[layer]
+    return layers[layer]
 
 
 # ---- choosing ---------------------------------------------------------------------------------------------------
@@ -139,13 +165,15 @@ def named_layer(module: nn.Module, layer: str) -> nn.Module:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A layer's tensor in one forward pass. ``pooled``: it left a pooling layer. ``linear``: from a projection."""
+    """A layer's tensor in one forward pass. ``pooled``: it left a pooling layer. ``linear``: from a projection.
+    ``hidden``: no place to look (:class:`NamedLayers`)."""
 
     layer: str
     identity: int
     shape: tuple[int, ...]
     pooled: bool
     linear: bool
+    hidden: bool = False
 
 
 def watch(module: nn.Module, forward: Forward, images: Tensor) -> list[Seen]:
@@ -155,14 +183,16 @@ def watch(module: nn.Module, forward: Forward, images: Tensor) -> list[Seen]:
 
     def watcher(name: str) -> Callable[..., None]:
         def hook(layer: nn.Module, _inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor):
+            if isinstance(output, Tensor) and output.is_floating_point():
                 alive.append(output)
-                pooled = isinstance(layer, _POOLING) or any(s.identity == id(output) and s.pooled for s in seen)
-                seen.append(Seen(name, id(output), tuple(output.shape), pooled, isinstance(layer, nn.Linear)))
+                pooled = _pools(layer) or any(s.identity == id(output) and s.pooled for s in seen)
+                linear = isinstance(layer, nn.Linear)
+                seen.append(Seen(name, id(output), tuple(output.shape), pooled, linear, name in hidden))
 
         return hook
 
-    handles = [m.register_forward_hook(watcher(name)) for name, m in module.named_modules() if name]
+    hidden = module.hidden if isinstance(module, NamedLayers) else frozenset[str]()
+    handles = [m.register_forward_hook(watcher(name)) for name, m in layers_of(module).items()]
     try:
         with torch.no_grad():
             forward(images)
@@ -172,9 +202,14 @@ def watch(module: nn.Module, forward: Forward, images: Tensor) -> list[Seen]:
     return seen
 
 
+def _pools(layer: nn.Module) -> bool:
+    return isinstance(layer, _POOLING) or getattr(layer, "pools", False) is True
+
+
 def known_grids(seen: Sequence[Seen], pictures: int) -> tuple[tuple[int, int], ...]:
     """The ``(h, w)`` of every channels-first activation, in order: hints for the grid of later tokens."""
-    return tuple((s.shape[2], s.shape[3]) for s in seen if len(s.shape) == 4 and s.shape[0] == pictures)
+    shown = (s.shape for s in seen if len(s.shape) == 4 and s.shape[0] == pictures and not s.hidden)
+    return tuple((shape[2], shape[3]) for shape in shown)
 
 
 def candidates(seen: Sequence[Seen], pictures: int, size: tuple[int, int]) -> list[tuple[str, Grid]]:
@@ -188,7 +223,7 @@ def candidates(seen: Sequence[Seen], pictures: int, size: tuple[int, int]) -> li
     found: dict[int, tuple[str, Grid]] = {}
     for s in reversed(seen):
         grid = grid_of(s.shape, pictures, size, known)
-        if grid is None or s.pooled or grid.height * grid.width < 2 or _inside_attention(s, tokens):
+        if grid is None or s.pooled or s.hidden or grid.height * grid.width < 2 or _inside_attention(s, tokens):
             continue
         if len(s.shape) == 3 or _proportional(grid.height, grid.width, size):
             found.setdefault(s.identity, (s.layer, grid))
@@ -217,18 +252,24 @@ def choose(
     seen = watch(module, forward, images)
     options = candidates(seen, len(images), size)
     known = known_grids(seen, len(images))
-    for layer, grid in options:
-        if _matters(module, forward, images, layer, grid):
-            return (layer, grid), known
+    for some in (options[i:j] for i, j in pairwise((0, _FIRST, *range(_AT_ONCE, len(options) + _AT_ONCE, _AT_ONCE)))):
+        matter = _which_matter(module, forward, images, some)
+        if matter:
+            return next(option for option in some if option[0] in matter), known
     return None, known
 
 
-def _matters(module: nn.Module, forward: Forward, images: Tensor, layer: str, grid: Grid) -> bool:
-    """Whether the last class's logit has a gradient at the layer's cells."""
-    with torch.enable_grad(), caught(module, layer) as found:
+def _which_matter(
+    module: nn.Module, forward: Forward, images: Tensor, options: Sequence[tuple[str, Grid]]
+) -> frozenset[str]:
+    """Those layers at whose cells the last class's logit has a gradient."""
+    with torch.enable_grad(), ExitStack() as stack:
+        found = {layer: stack.enter_context(caught(module, layer)) for layer, _ in options}
         try:
             logits = forward(images.clone().requires_grad_(True))
-            (gradient,) = torch.autograd.grad(logits[:, -1].sum(), found[-1], allow_unused=True)
+            at = [tensors[-1] for tensors in found.values()]
+            gradients = torch.autograd.grad(logits[:, -1].sum(), at, allow_unused=True)
         except RuntimeError:  # no gradient passes here, for one reason or another
-            return False
-    return gradient is not None and bool(grid(gradient).abs().sum() > 0)
+            return frozenset()
+    pairs = zip(options, gradients, strict=True)
+    return frozenset(layer for (layer, grid), g in pairs if g is not None and bool(grid(g).abs().sum() > 0))

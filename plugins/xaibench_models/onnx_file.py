@@ -39,7 +39,10 @@ class TensorFacts:
 
 @dataclass(frozen=True, slots=True)
 class OnnxFile:
-    """A parsed file, its weights in external files left there. ``digest`` covers the file and the external files."""
+    """A parsed file, its weights in external files left there. ``digest`` covers the file and the external files.
+
+    ``changed``: the model is no longer what lies at ``path``.
+    """
 
     path: Path
     model: onnx.ModelProto
@@ -47,6 +50,7 @@ class OnnxFile:
     outputs: tuple[TensorFacts, ...]
     metadata: Mapping[str, str]
     digest: str
+    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

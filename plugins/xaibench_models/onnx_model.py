@@ -1,22 +1,27 @@
-"""The ``onnx`` component: detectors in ONNX files, run by ONNX Runtime."""
+"""The ``onnx`` component: detectors in ONNX files, run by ONNX Runtime, differentiated by torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
+from onnx import TensorProto
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import Facts, Runtime
+from xaibench.contracts import Facts, Features, Runtime
 from xaibench.errors import ModelError
 from xaibench.parameters import Parameters
 from xaibench_models.batches import in_batches
 from xaibench_models.card import OnnxKeys, given, read_metadata, read_toml, validate
 from xaibench_models.interface import (
     DEFAULT_THRESHOLD,
+    HALF_DIGITS,
     ModelInput,
     Notes,
     check_pictures,
@@ -35,12 +40,13 @@ from xaibench_models.onnx_file import (
     read_file,
     with_output,
 )
+from xaibench_models.onnx_gradients import GraphSource, Refused, Start, Twin, twin
+from xaibench_models.onnx_half import is_half, rounds_input, widened
 from xaibench_models.onnx_session import OrtRunner, Provider, one_line, start
 from xaibench_models.outputs import Outputs, as_columns
+from xaibench_models.torch_detector import TorchDetector
 
-_LIMITS = dict.fromkeys(
-    ("gradients", "activations", "operations", "attention"), "ONNX Runtime runs the graph forward only"
-)
+_CAPABILITIES = ("gradients", "activations", "operations", "attention")
 
 
 class _OnnxSource(Parameters):
@@ -65,10 +71,10 @@ class OnnxModel:
         return (Path(self.parameters.path).stem,)
 
     def open(self, member: str, runtime: Runtime) -> OnnxDetector:
-        """Read file and card, start a session, and try it on a batch.
+        """Read file and card, start a session, try it on a batch, and compare it with its differentiable form.
 
         Raises :class:`ModelError` for a missing or corrupt file, a wrong card, an output whose meaning is unknown or
-        which is not what the card says, and a GPU that was asked for and is not used.
+        which is not what the card says, a target layer that is none, and a GPU that was asked for and is not used.
         """
         if not self.parameters.path:
             raise ModelError("onnx: no file is named", "give --model FILE.onnx or --model onnx:path=FILE.onnx")
@@ -120,12 +126,41 @@ def _open(file: OnnxFile, keys: OnnxKeys, runtime: Runtime, provider: Provider, 
         batch=source.batch,
         threshold=threshold,
         resize=source.resize,
-        limits=_LIMITS,
         logit_source="logits" if logits else "log-odds",
-        notes=tuple(notes.lines),
+        scale=source.scale,
+        quantum=source.quantum(HALF_DIGITS if rounds_input(file.model.graph, tensor.name) else None),
         details=provenance(keys, file=file.path.name, format="ONNX", providers=", ".join(runner.providers)),
     )
-    return OnnxDetector(facts, runner, source, outputs, output, logits)
+    plain = OnnxDetector(facts, runner, source, outputs, output, logits)
+    half = is_half(file.model) or (provider == "tensorrt" and runtime.precision == "fp16")
+    full = replace(runtime, precision="fp32")
+    again = cache(partial(_in_float32, file, keys, full, provider, facts.digest)) if half else None
+    graph = plain.graph(model, file.path.parent, half, lambda m: start(file, m, tensor.name, full, provider))
+    return _with_gradients(replace(plain, again=again), graph, keys.target_layer, notes)
+
+
+def _with_gradients(plain: OnnxDetector, graph: GraphSource, target_layer: str | None, notes: Notes) -> OnnxDetector:
+    """``plain`` with gradients, or with the reason why there are none."""
+    try:
+        found = twin(graph, plain.facts, target_layer, plain.device, notes)
+    except Refused as refused:
+        if target_layer is not None:
+            notes.add("target_layer is not used, as there are no gradients")
+        return plain.without_gradients(str(refused), notes.lines)
+    able = found.detector.facts
+    if "gradients" in able.gives:
+        notes.add(found.note())
+    facts = replace(able, notes=tuple(notes.lines))
+    return replace(plain, facts=facts, twin=replace(found, detector=replace(found.detector, facts=facts)))
+
+
+def _in_float32(file: OnnxFile, keys: OnnxKeys, runtime: Runtime, provider: Provider, digest: str) -> OnnxDetector:
+    """A half-precision file as a detector that computes in float32."""
+    model = widened(file.model, file.path.parent)
+    numbers = {TensorProto.FLOAT16: TensorProto.FLOAT}
+    inputs = tuple(replace(t, number=numbers.get(t.number, t.number)) for t in file.inputs)
+    found = _open(replace(file, model=model, inputs=inputs, changed=True), keys, runtime, provider, Notes())
+    return replace(found, facts=replace(found.facts, digest=digest))
 
 
 def _try(runner: OrtRunner, source: ModelInput, output: str) -> Tensor:
@@ -153,9 +188,11 @@ def _logit_tensor(outputs: Outputs, output: str, end: Ending | None, notes: Note
 
 @dataclass(frozen=True, slots=True)
 class OnnxDetector:
-    """A detector in an ONNX file; see :class:`xaibench.contracts.Detector`.
+    """A detector in an ONNX file; see :class:`xaibench.contracts.DifferentiableDetector`.
 
-    ``output`` is the tensor that the card speaks of, ``logit_tensor`` the one that holds logits, None for log-odds.
+    Probabilities and scores are ONNX Runtime's. ``output`` is the tensor that the card speaks of, ``logit_tensor`` the
+    one that holds logits, None for log-odds. ``twin`` is the differentiable form; None: there is none, and
+    ``facts.limits`` say why. ``again`` opens the same detector in float32, where it computes in half precision.
     """
 
     facts: Facts
@@ -164,6 +201,8 @@ class OnnxDetector:
     outputs: Outputs
     output: str
     logit_tensor: str | None
+    twin: Twin | None = None
+    again: Callable[[], OnnxDetector] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -176,6 +215,61 @@ class OnnxDetector:
         if self.logit_tensor is None:
             return self.outputs.log_odds(self._values(images, self.output))
         return self.outputs.logits(self._values(images, self.logit_tensor))
+
+    def logits(self, images: Tensor) -> Tensor:
+        return self._differentiable("gradients").logits(images)
+
+    def features(
+        self, images: Tensor, layer: str | None = None, edit: Callable[[Tensor, int], Tensor] | None = None
+    ) -> Features:
+        return self._differentiable("activations").features(images, layer, edit)
+
+    def randomised(self, layers: Sequence[str], generator: torch.Generator) -> TorchDetector:
+        """See :meth:`TorchDetector.randomised`. The copy runs on torch altogether."""
+        return self._differentiable("gradients").randomised(layers, generator)
+
+    def full_precision(self) -> OnnxDetector:
+        """The same detector in float32, its digest unchanged; itself where it computes in float32 already."""
+        return self if self.again is None else self.again()
+
+    def verified(self, images: Tensor) -> OnnxDetector:
+        """This detector if its logits inside autograd equal ONNX Runtime's on ``images`` ``(N, 3, H, W)``; else the
+        same as a black box, ``facts.limits`` saying where they differ."""
+        if self.twin is None or not len(images):
+            return self
+        reason = self.twin.differs(images, self._values(images, self._tensor()))
+        return self.without_gradients(reason, self.facts.notes) if reason else self
+
+    def without_gradients(self, reason: str, notes: Sequence[str]) -> OnnxDetector:
+        """The same as a black box, and why it is one."""
+        limits = dict.fromkeys(_CAPABILITIES, reason)
+        kept = tuple(n for n in notes if not n.startswith(("gradients:", "target layer:")))
+        facts = replace(self.facts, gives=frozenset(), limits=limits, target_layer=None, notes=kept)
+        return replace(self, facts=facts, twin=None)
+
+    def graph(self, model: onnx.ModelProto, folder: Path, half: bool, restart: Start) -> GraphSource:
+        """What its gradients are made from: ``model``, with the logits among its outputs, and ONNX Runtime's values."""
+        outputs = self.outputs if self.logit_tensor is None else replace(self.outputs, activation="logit")
+        tensor = self._tensor()
+        return GraphSource(
+            model=model,
+            folder=folder,
+            tensor=tensor,
+            source=self.source,
+            outputs=outputs,
+            half=half,
+            reference=lambda images: self._values(images, tensor),
+            start=restart,
+        )
+
+    def _tensor(self) -> str:
+        return self.logit_tensor or self.output
+
+    def _differentiable(self, capability: str) -> TorchDetector:
+        if self.twin is None:
+            reason = self.facts.limits.get(capability, "not given")
+            raise ModelError(f"{self.facts.name} gives no {capability}: {reason}", "use an explainer that needs none")
+        return self.twin.detector
 
     def _values(self, images: Tensor, tensor: str) -> Tensor:
         """``(N, columns)`` values of a tensor of the graph."""

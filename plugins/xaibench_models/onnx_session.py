@@ -73,7 +73,7 @@ def start(file: OnnxFile, model: onnx.ModelProto, input_name: str, runtime: Runt
     """
     wanted = _wanted(runtime, provider)
     options = _options(file, runtime.threads)
-    source = str(file.path) if model is file.model else model.SerializeToString()
+    source = str(file.path) if model is file.model and not file.changed else model.SerializeToString()
     try:
         session = ort.InferenceSession(source, options, providers=wanted)
     except Exception as error:  # ONNX Runtime's exceptions share no base class

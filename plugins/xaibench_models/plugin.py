@@ -17,6 +17,7 @@ def xaibench_models() -> list[ModelRecord]:
             name="onnx",
             target="xaibench_models.onnx_model:OnnxModel",
             summary="An ONNX file with a card saying what goes in and what comes out.",
+            gives=_DIFFERENTIABLE,
             suffixes=(".onnx",),
         ),
         ModelRecord(

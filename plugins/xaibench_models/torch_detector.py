@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -20,6 +20,8 @@ from xaibench_models.outputs import Outputs, as_columns
 from xaibench_models.torch_loading import frozen
 
 _HALVES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+ROUNDED_DIGITS = {"fp16": 10, "bf16": 7}
+"""Binary digits behind the leading one that a precision keeps of the input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,7 @@ class TorchDetector:
     outputs: Outputs
     grids: tuple[tuple[int, int], ...] = ()
     copy: Callable[[nn.Module], nn.Module]
+    _made: dict[str, TorchDetector] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def device(self) -> torch.device:
@@ -151,7 +154,8 @@ class TorchDetector:
         """A copy in which ``layers`` and all within them are as before training.
 
         Modules with ``reset_parameters`` run it (running statistics of normalisations are reset with it); parameters
-        of other modules are drawn from a normal distribution of their own mean and spread.
+        of other modules are drawn from a normal distribution of their own mean and spread, and made positive where
+        none was negative.
         """
         seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
         for layer in layers:
@@ -170,6 +174,15 @@ class TorchDetector:
         """``(N, C)`` logits of one batch of the size that the model accepts."""
         values = self.network(images)
         return self.outputs.logits(values) if self.outputs.activation == "logit" else self.outputs.log_odds(values)
+
+    def full_precision(self) -> TorchDetector:
+        """The same detector without autocast; itself where it computes in float32 already."""
+        if self.network.precision == "fp32":
+            return self
+        if "fp32" not in self._made:
+            facts = replace(self.facts, quantum=self.network.source.quantum())
+            self._made["fp32"] = replace(self, facts=facts, network=replace(self.network, precision="fp32"))
+        return self._made["fp32"]
 
     def _without_gradient(self, images: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:
         if not len(images):
@@ -203,4 +216,4 @@ def _reset_own(module: nn.Module) -> None:
     for parameter in module.parameters(recurse=False):
         spread = parameter.float().std() if parameter.numel() > 1 else parameter.abs().float().mean()
         drawn = torch.randn(parameter.shape) * spread + parameter.float().mean()
-        parameter.copy_(drawn)
+        parameter.copy_(drawn.abs() if bool((parameter >= 0).all()) else drawn)  # a variance has to stay one

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from xaibench.contracts import Facts, Runtime
 from xaibench.errors import ModelError
+from xaibench.operations import attention_limit
 from xaibench.parameters import Parameters
 from xaibench_models.card import CardKeys, given, read_toml, validate
 from xaibench_models.interface import (
@@ -26,7 +27,7 @@ from xaibench_models.interface import (
     settle_outputs,
 )
 from xaibench_models.layers import Seen, choose, grid_of, known_grids, named_layer, watch
-from xaibench_models.torch_detector import Network, TorchDetector
+from xaibench_models.torch_detector import ROUNDED_DIGITS, Network, TorchDetector
 from xaibench_models.torch_loading import Loaded, load_factory, load_file
 
 
@@ -149,7 +150,7 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
         output_key=keys.output_key,
     )
     pictures = check_pictures(source, device)
-    network = _in_memory(network, pictures)
+    network = in_memory(network, pictures)
     outputs = settle_outputs(_with_fake_index(keys), _try(network, pictures), None, notes)
     threshold = notes.default("threshold", keys.threshold, DEFAULT_THRESHOLD, f"{DEFAULT_THRESHOLD}")
     call = {"input_key": keys.input_key, "output_key": keys.output_key}
@@ -162,13 +163,15 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
         batch=source.batch,
         threshold=threshold,
         resize=source.resize,
+        scale=source.scale,
+        quantum=source.quantum(ROUNDED_DIGITS.get(runtime.precision)),
         logit_source="logits" if outputs.activation == "logit" else "log-odds",
         details=provenance(keys, file=file, format=f"PyTorch, {loaded.form}", factory=keys.factory),
     )
     if outputs.activation != "logit":
         notes.add("logits: clipped log-odds of the probabilities that the model returns")
     plain = TorchDetector(facts=facts, network=network, outputs=outputs, copy=loaded.copy)
-    return _with_capabilities(plain, keys, loaded.hooks, pictures, notes)
+    return with_capabilities(plain, keys.target_layer, loaded.hooks, pictures, notes)
 
 
 def _device(name: str) -> torch.device:
@@ -180,7 +183,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _in_memory(network: Network, pictures: Tensor) -> Network:
+def in_memory(network: Network, pictures: Tensor) -> Network:
     """``network`` with channels last where it takes that, as it is faster; contiguous where it does not.
 
     Models that flatten with ``view`` refuse channels last. TorchScript and NHWC inputs stay as they are.
@@ -235,10 +238,17 @@ class _Layer:
     limit: str = ""
 
 
-def _with_capabilities(
-    plain: TorchDetector, keys: TorchKeys, hooks: bool, pictures: Tensor, notes: Notes
+def with_capabilities(
+    plain: TorchDetector, target_layer: str | None, hooks: bool, pictures: Tensor, notes: Notes
 ) -> TorchDetector:
-    """``plain`` with what it was found able to do: gradients, activations, its target layer."""
+    """``plain`` with what it was found able to do: gradients, activations, its target layer.
+
+    Parameters
+    ----------
+    target_layer: the layer wanted; None: choose one. Raises :class:`ModelError` where it does not exist or does not
+        lie on the picture.
+    hooks: whether hooks on the layers fire.
+    """
     gives, limits = set(), dict[str, str]()
     if (reason := _no_gradient(plain, pictures)) is None:
         gives.add("gradients")
@@ -250,8 +260,11 @@ def _with_capabilities(
         )
     else:
         gives.add("operations")
-    limits["attention"] = "the network has no attention of picture tokens to one another"
-    layer = _layer(plain, wanted=keys.target_layer, hooks=hooks, no_gradient=reason, pictures=pictures, notes=notes)
+    if unseen := limits.get("operations") or attention_limit(plain.differentiable_logits, pictures):
+        limits["attention"] = unseen
+    else:
+        gives.add("attention")
+    layer = _layer(plain, wanted=target_layer, hooks=hooks, no_gradient=reason, pictures=pictures, notes=notes)
     if layer.name is None:
         limits["activations"] = layer.limit
     else:

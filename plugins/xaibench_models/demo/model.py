@@ -30,14 +30,14 @@ _CARD: dict[str, Any] = {
     "licence": "Apache-2.0",
     "training_data": "xaibench demo faces, drawn from a seed",
 }
+_FEATURES = "/features/features.17/Relu_output_0"
+"""What the ONNX files call the tensor that leaves the PyTorch form's layer ``features``."""
 
 
 class DemoParameters(Parameters):
     """Which form of the shipped weights to run."""
 
-    form: Literal["torch", "onnx"] = Field(
-        "torch", description="PyTorch (differentiable) or ONNX form of the same weights"
-    )
+    form: Literal["torch", "onnx"] = Field("torch", description="PyTorch or ONNX form of the same weights")
 
 
 class Demo:
@@ -94,5 +94,6 @@ def _open_onnx(member: str, runtime: Runtime) -> Detector:
     from xaibench_models.onnx_model import OnnxModel, OnnxParameters
 
     with _shipped(f"{member}.onnx") as path:
-        values = {**_CARD, "classes": CLASSES, "size": INPUT_SIZE, "path": str(path)}
+        own = {"classes": CLASSES, "size": INPUT_SIZE, "target_layer": _FEATURES}
+        values = {**_CARD, **own, "path": str(path)}
         return OnnxModel(OnnxParameters.model_validate(values)).open(member, runtime)
