@@ -3,11 +3,29 @@
 Import from here; the modules behind it may move.
 """
 
-from xaibench_perturbation.attacks import AttackMode
-from xaibench_perturbation.coalitions import Coalitions, per_pixel, per_segment_mean
+from xaibench_perturbation.attacks import AttackMode, AttackSettings, GradientSettings
+from xaibench_perturbation.coalitions import (
+    Coalitions,
+    balanced_members,
+    cell_labels,
+    per_pixel,
+    per_segment_mean,
+    random_members,
+)
 from xaibench_perturbation.fills import FILL_KINDS, SIGMA, Background, FillKind, fill, gaussian_blur
-from xaibench_perturbation.masks import CHUNK, MaskDesign, blend, every_mask, rise_masks
+from xaibench_perturbation.inpainting import inpaint
+from xaibench_perturbation.masks import (
+    CHUNK,
+    MaskDesign,
+    Windows,
+    blend,
+    every_mask,
+    rise_masks,
+    sliding_windows,
+    window_count,
+)
 from xaibench_perturbation.ordering import is_constant, pixel_ranks, step_counts
+from xaibench_perturbation.regions import RegionAttack
 from xaibench_perturbation.scoring import ScoreKind, target_scores
 from xaibench_perturbation.segments import (
     SegmentKind,
@@ -36,10 +54,13 @@ __all__ = [
     "SIGMA",
     "SWITCH_KINDS",
     "AttackMode",
+    "AttackSettings",
     "Background",
     "Coalitions",
     "FillKind",
+    "GradientSettings",
     "MaskDesign",
+    "RegionAttack",
     "ScoreKind",
     "SegmentKind",
     "SegmentParameters",
@@ -48,23 +69,30 @@ __all__ = [
     "SwitchKind",
     "SwitchParameters",
     "Twin",
+    "Windows",
+    "balanced_members",
     "blend",
+    "cell_labels",
     "every_mask",
     "extra_needs",
     "fill",
     "gaussian_blur",
     "grid_segments",
+    "inpaint",
     "is_constant",
     "per_pixel",
     "per_segment_mean",
     "pixel_ranks",
+    "random_members",
     "refusal",
     "rise_masks",
     "segments_of",
     "slic_segments",
+    "sliding_windows",
     "step_counts",
     "stored_artefacts",
     "switch_off",
     "target_scores",
     "twin_of",
+    "window_count",
 ]

@@ -26,7 +26,34 @@ class Coalitions:
 
     def render(self, start: int, stop: int) -> Tensor:
         """Masks ``start`` to ``stop`` as ``(n, H, W)`` float32 in [0, 1]."""
-        return self.members[start:stop][:, self.labels]
+        rows = self.members[start:stop]
+        return rows.index_select(1, self.labels.flatten()).view(len(rows), *self.labels.shape)
+
+
+def random_members(count: int, segments: int, keep: float, generator: torch.Generator) -> Tensor:
+    """``(count, segments)`` float32 of 0 and 1, each 1 with probability ``keep`` by itself."""
+    return (torch.rand((count, segments), generator=generator) < keep).float()
+
+
+def balanced_members(count: int, segments: int, generator: torch.Generator) -> Tensor:
+    """``(count, segments)`` float32 of 0 and 1: each column is on in half of the rows, in an order of its own.
+
+    A Latin hypercube (every column has one value in each of ``count`` equal steps of [0, 1]) cut at one half; where
+    ``count`` is odd, chance decides the row in the middle.
+    """
+    order = torch.rand((count, segments), generator=generator).argsort(dim=0)
+    within = torch.rand((count, segments), generator=generator)
+    return ((order + within) / count >= 0.5).float()
+
+
+def cell_labels(cells: int, size: tuple[int, int]) -> Tensor:
+    """``(H, W)`` int64: the cell that each pixel lies in, of ``cells x cells`` counted along rows.
+
+    A side of fewer pixels than cells leaves some cells without a pixel.
+    """
+    down, across = (torch.arange(n) * cells // n for n in size)
+    labels: Tensor = down[:, None] * cells + across[None]
+    return labels
 
 
 def per_pixel(weights: Tensor, labels: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CHUNK = 32
+CHUNK = 64
 """Masked pictures in one request: bounds the memory of a programme whatever the number of masks."""
 
 
@@ -78,9 +78,50 @@ def every_mask(cells: int, size: tuple[int, int]) -> MaskDesign:
     return MaskDesign(grids, none, none, _nearest(cells, size[0]), _nearest(cells, size[1]))
 
 
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """``N`` rectangles to switch off one at a time. ``rows``: ``(N, H)``, ``columns``: ``(N, W)``, float32, 1 inside.
+
+    ``shape``: windows down and across, ``N`` their product, counted along rows.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    shape: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to(self, device: torch.device) -> Windows:
+        return Windows(self.rows.to(device), self.columns.to(device), self.shape)
+
+    def render(self, start: int, stop: int) -> Tensor:
+        """Masks ``start`` to ``stop`` as ``(n, H, W)`` float32: 0 inside the window, 1 outside."""
+        return 1 - self.rows[start:stop, :, None] * self.columns[start:stop, None]
+
+
+def sliding_windows(size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int]) -> Windows:
+    """Windows of ``window`` pixels every ``stride`` pixels, until the last reaches the border, which may crop it."""
+    inside = []
+    for n, wide, step in zip(size, window, stride, strict=True):
+        starts = torch.arange(window_count(n, wide, step))[:, None] * step
+        inside.append(((torch.arange(n) >= starts) & (torch.arange(n) < starts + wide)).float())
+    rows, columns = inside
+    across = rows.repeat_interleave(len(columns), dim=0)
+    return Windows(across, columns.repeat(len(rows), 1), (len(rows), len(columns)))
+
+
+def window_count(n: int, wide: int, step: int) -> int:
+    """Windows of ``wide`` pixels every ``step`` that reach from one border of a line of ``n`` pixels to the other."""
+    return math.ceil(max(n - wide, 0) / step) + 1
+
+
 def blend(image: Tensor, fill: Tensor, masks: Tensor) -> Tensor:
-    """``fill + mask * (image - fill)`` for each of ``(n, H, W)`` masks: ``(n, 3, H, W)``."""
-    return fill + masks[:, None] * (image - fill)
+    """``fill + mask * (image - fill)`` for each of ``(n, H, W)`` masks: ``(n, 3, H, W)``; exact where a mask is 0 or 1.
+
+    ``lerp`` reads and writes each picture once, an order of magnitude faster than the formula spelled out.
+    """
+    return torch.lerp(fill.expand_as(image), image, masks[:, None].to(image))
 
 
 def _bilinear(cells: int, step: int, n: int) -> Tensor:

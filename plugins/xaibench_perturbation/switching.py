@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, cast, get_args
+from typing import Annotated, Literal, cast, get_args
 
 import torch
 from pydantic import Field
@@ -21,10 +21,14 @@ from xaibench_perturbation.masks import blend
 from xaibench_perturbation.twins import Twin
 
 SwitchKind = Literal[
-    "black", "grey", "white", "mean", "segment-mean", "blur", "noise", "inpaint", "twin", "noise-twin", "counterpart"
-]
+    "black", "grey", "white", "mean", "colour", "segment-mean", "blur", "noise", "inpaint", "twin", "noise-twin",
+    "counterpart",
+]  # fmt: skip
 SWITCH_KINDS: tuple[SwitchKind, ...] = get_args(SwitchKind)
 _TWINS = ("twin", "noise-twin")
+UnitValue = Annotated[float, Field(ge=0, le=1)]
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""0 in the normalised space of most networks: what published code fills with when it fills with 0."""
 REAL_HAS_NONE, UNPAIRED = "real pictures have no real counterpart", "the picture has no real counterpart"
 
 
@@ -33,6 +37,9 @@ class SwitchParameters(Parameters):
 
     fill: SwitchKind = Field("black", description="what replaces a region that is off")
     sigma: float = Field(SIGMA, gt=0, le=1, description="blur of fill=blur, as a share of the shorter side")
+    colour: tuple[UnitValue, UnitValue, UnitValue] = Field(
+        IMAGENET_MEAN, description="red, green and blue of fill=colour; the default is the mean of ImageNet"
+    )
     twin_mode: AttackMode = Field("strict", description="attack that makes the twin of fill=twin and fill=noise-twin")
     twin_steps: int = Field(80, ge=1, description="most steps of that attack")
 
@@ -42,7 +49,8 @@ class Switch:
     """Switches regions of one picture off.
 
     ``image`` ``(3, H, W)``; ``background`` ``(3, H, W)`` stands in its place where a mask is 0, None where the hole is
-    inpainted mask by mask. ``details`` go into the explanation (whether the twin flipped the verdict).
+    inpainted mask by mask: the pixels whose mask is below half, blended like a background where it is above 0.
+    ``details`` go into the explanation (whether the twin flipped the verdict).
     """
 
     image: Tensor
@@ -62,7 +70,21 @@ def switch_off(
 ) -> Programme[Switch | Explanation]:
     """The switch of a picture, or an explanation that says why there is none.
 
-    ``labels``: ``(H, W)`` segments, for ``fill=segment-mean``.
+    ==================  ====================================================================================
+    ``fill``            what stands in place of the picture
+    ==================  ====================================================================================
+    black ... blur      see :func:`xaibench_perturbation.fills.fill`
+    ``colour``          the one of the parameters, whatever the picture
+    ``segment-mean``    the mean colour of each segment (``labels``: ``(H, W)``, asked for by this fill alone)
+    ``noise``           uniform in [0, 1], drawn once a map
+    ``inpaint``         :func:`xaibench_perturbation.inpainting.inpaint`, for each mask anew
+    ``twin``            the :class:`Twin`, even one that did not turn the verdict (detail ``twin_flipped`` 0)
+    ``noise-twin``      the twin's change with random signs, :func:`with_random_signs`
+    ``counterpart``     the real picture of the pair; refused without one
+    ==================  ====================================================================================
+
+    No map where there is no twin (the picture is called real already, the attack had no signal), no counterpart, or
+    where either is the picture itself.
     """
     p = parameters
     image = request.picture.image.to(request.detector.device)
@@ -75,6 +97,8 @@ def switch_off(
 
 
 def _background(request: ExplainRequest, p: SwitchParameters, image: Tensor, labels: Tensor | None) -> Tensor:
+    if p.fill == "colour":
+        return image.new_tensor(p.colour)[:, None, None].expand_as(image).contiguous()
     if p.fill == "noise":
         return torch.rand(image.shape, generator=request.streams.torch("fill")).to(image)
     if p.fill == "segment-mean":
@@ -89,7 +113,13 @@ def _counterpart(picture: Picture, image: Tensor) -> Switch | Explanation:
     real = picture.counterpart() if picture.sample.label == "fake" else None
     if real is None:
         return Explanation.none(REAL_HAS_NONE if picture.sample.label == "real" else UNPAIRED)
-    return Switch(image, real.image.to(image))
+    return _unlike("real counterpart", Switch(image, real.image.to(image)))
+
+
+def _unlike(name: str, switch: Switch) -> Switch | Explanation:
+    """The switch, unless there is no difference to switch: every map would be constant."""
+    same = switch.background is not None and torch.equal(switch.image, switch.background)
+    return Explanation.none(f"the {name} is the picture itself") if same else switch
 
 
 def _twin(request: ExplainRequest, p: SwitchParameters, image: Tensor) -> Programme[Switch | Explanation]:
@@ -98,10 +128,20 @@ def _twin(request: ExplainRequest, p: SwitchParameters, image: Tensor) -> Progra
         return Explanation.none(f"no twin: {product.reason}")
     twin = product.tensors["twin"].to(image)
     if p.fill == "noise-twin":
-        signs = torch.randint(0, 2, image.shape, generator=request.streams.torch("signs")) * 2 - 1
-        twin = (image + (twin - image).abs() * signs.to(image)).clamp(0, 1)
+        twin = with_random_signs(image, twin, request.streams.torch("signs"))
     details = {f"twin_{name}": product.numbers[name] for name in ("flipped", "queries")}
-    return Switch(image, twin, details)
+    return _unlike("twin", Switch(image, twin, details))
+
+
+def with_random_signs(image: Tensor, twin: Tensor, generator: torch.Generator) -> Tensor:
+    """``image + s |twin - image|``, s = +-1 drawn for each element of ``(3, H, W)``: as large, without direction.
+
+    Where that would leave [0, 1] the element is the twin's, so that no change is smaller than the twin's (clipping
+    would halve it wherever the picture is black or white). ``generator``: on the CPU.
+    """
+    signs = torch.randint(0, 2, image.shape, generator=generator).to(image) * 2 - 1
+    changed = image + (twin - image).abs() * signs
+    return torch.where((changed >= 0) & (changed <= 1), changed, twin)
 
 
 def twin_of(parameters: SwitchParameters) -> Twin:

@@ -1,7 +1,28 @@
-"""Attacks on a detector's verdict, in the space of pictures."""
+"""Attacks on a detector's verdict, in the space of pictures: towards *real*, on the whole picture or in one region.
 
-from __future__ import annotations
+=================== ===================================================== ============================
+attack              what it asks                                          for
+=================== ===================================================== ============================
+:func:`nes_attack`  2n noisy pictures a step (natural evolution strategy) every detector
+:func:`pgd_attack`  one gradient a step; one step of the bound is FGSM    detectors that give gradients
+=================== ===================================================== ============================
+"""
 
-from typing import Literal
+from xaibench_perturbation.attacks.gradient import GradientSettings, fgsm, pgd_attack
+from xaibench_perturbation.attacks.nes import AttackSettings, estimate, nes_attack
+from xaibench_perturbation.attacks.pursuit import in_full_precision
+from xaibench_perturbation.attacks.result import ALREADY_REAL, NO_SIGNAL, Attacked, AttackMode
 
-AttackMode = Literal["strict", "t24-code"]
+__all__ = [
+    "ALREADY_REAL",
+    "NO_SIGNAL",
+    "AttackMode",
+    "AttackSettings",
+    "Attacked",
+    "GradientSettings",
+    "estimate",
+    "fgsm",
+    "in_full_precision",
+    "nes_attack",
+    "pgd_attack",
+]

@@ -1,0 +1,199 @@
+"""NES: an attack that needs nothing but scores, with the gradient estimated from pairs of noisy pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from xaibench.contracts import Detector, Facts, Output, Programme
+from xaibench.probes import Forward
+from xaibench_perturbation.attacks.pursuit import Judge, Move, ball, fake_margins, pursue, within
+from xaibench_perturbation.attacks.result import BLIND, NO_SIGNAL, Attacked, AttackMode, Reading
+from xaibench_perturbation.masks import CHUNK
+
+PAIRS = CHUNK // 2
+"""Pairs of probes in one request: an attack that waits holds 19 MiB of them at 224 px, and as many wait as fill a
+compute batch."""
+
+Pixels: TypeAlias = "Tensor | slice"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackSettings:
+    """Settings of :func:`nes_attack`, the published ones by default.
+
+    ``sigma``, ``step`` and ``bound`` are in units of [0, 1] in ``strict`` mode and in units of the network's normalised
+    input in ``t24-code``. ``pairs`` is n; ``stop``: end as soon as the verdict is *real*.
+    """
+
+    mode: AttackMode = "strict"
+    steps: int = 50
+    pairs: int = 40
+    sigma: float = 0.001
+    step: float = 1 / 255
+    bound: float = 16 / 255
+    stop: bool = True
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.pairs) < 1 or min(self.sigma, self.step, self.bound) <= 0:
+            raise ValueError(f"steps, pairs, sigma, step and bound must be positive: {self}")
+
+    def most_passes(self) -> int:
+        """Forward passes at most: every step, the last reading, two saved pictures, one check of the whole picture."""
+        return self.steps * (2 * self.pairs + 1) + 3 + 2 * self.pairs
+
+
+def nes_attack(
+    image: Tensor,
+    region: Tensor | None,
+    facts: Facts,
+    settings: AttackSettings,
+    generator: torch.Generator,
+    detector: Detector | None = None,
+) -> Programme[Attacked]:
+    """Raise P(real) with steps along the sign of a gradient estimated from noisy pictures (Ilyas et al. 2018).
+
+    A step draws n maps u ~ N(0, I) on the region M and moves M by ``step * sign(g)``,
+    ``g = sum_j [f(x + sigma u_j) - f(x - sigma u_j)] u_j / (2 n sigma)`` (:func:`estimate`). Before each step the
+    verdict is read, and a picture called real is done.
+
+    ===========  ===========================================  ==========================================
+    ..           ``strict``                                   ``t24-code`` (Tsigos et al. 2024)
+    ===========  ===========================================  ==========================================
+    space        pixels                                       the network's normalised input
+    noise        its own for each channel                     one map for the three channels
+    f            log-odds of *real* (cannot saturate)         P(real)
+    change       at most ``bound``, picture within [0, 1]     only each step is capped, from above
+    done         verdict at the card's threshold is *real*    *real* is the likeliest class
+    ===========  ===========================================  ==========================================
+
+    Parameters
+    ----------
+    image: ``(3, H, W)`` float32 in [0, 1]; never changed.
+    region: ``(H, W)`` bool on the device of ``image``; pixels outside stay bit-equal. None: the whole picture.
+    facts: of the detector that is asked (its ``scale`` and ``quantum`` too).
+    generator: on the CPU; the only source of chance.
+    detector: asked in place of the programme's own.
+
+    Where all differences of a step are exactly 0 although the verdict is not *real*, or the noise lies below the step
+    to which the detector rounds its input, there is nothing to follow: ``undefined``, "no signal: ...". Zero
+    differences in a part of the picture are told from a detector that says the same of everything by n further pairs on
+    the whole picture: where those differ, the region does not matter to the detector, and the attack ends there, ``ok``
+    and without a further change.
+    """
+    if region is not None and not bool(region.any()):
+        raise ValueError("the region to attack is empty")
+    judge = Judge(facts, settings.mode, detector)
+    mover = _Nes(image, region, judge, settings, generator)
+    found = yield from pursue(image, judge, mover, steps=settings.steps, stop=settings.stop)
+    return found
+
+
+def draw_noise(pairs: int, channels: int, pixels: int, generator: torch.Generator) -> Tensor:
+    """``(n, channels, pixels)`` standard normal, float32, on the CPU."""
+    return torch.randn((pairs, channels, pixels), generator=generator)
+
+
+def estimate(differences: Tensor, noise: Tensor, sigma: float) -> Tensor:
+    """``sum_j d_j u_j / (2 n sigma)``: ``(n,)`` differences and ``(n, ...)`` noise to ``(...)``.
+
+    On ``f = w . x`` with d elements of equal \\|w\\| its signs are right with probability ``Phi(sqrt(n / (d + 1)))``.
+    """
+    total: Tensor = torch.tensordot(differences.to(noise), noise, dims=1)
+    return total / (2 * len(noise) * sigma)
+
+
+class _Nes:
+    """The steps of one attack."""
+
+    def __init__(
+        self, image: Tensor, region: Tensor | None, judge: Judge, settings: AttackSettings, generator: torch.Generator
+    ) -> None:
+        self.image, self.region, self.judge, self.settings, self.generator = image, region, judge, settings, generator
+        self.strict = settings.mode == "strict"
+        units = (1.0, 1.0, 1.0) if self.strict else judge.facts.scale
+        self.unit = torch.tensor(units, dtype=torch.float32, device=image.device)[:, None]
+        self.limits = ball(image, settings.bound, clamp=True) if self.strict else None
+        self.at = self._pixels(region)
+
+    def look(self, image: Tensor) -> Programme[Reading]:
+        (reading,) = yield from self.judge.read(image[None])
+        return reading
+
+    def move(self, image: Tensor, reading: Reading, step: int) -> Programme[Move]:
+        too_fine = self._below_quantum()
+        if too_fine:
+            return Move(None, status="undefined", reason=too_fine)
+        gradient, differences = yield from self._probe(image, self.at)
+        asked = 2 * self.settings.pairs
+        if not differences.isfinite().all():
+            why = f"{NO_SIGNAL}: the detector's scores of step {step} are not finite"
+            return Move(None, asked, "undefined", why)
+        if not differences.any():
+            found = yield from self._silence(image, reading, step)
+            return found
+        return Move(self._stepped(image, gradient), asked)
+
+    def _pixels(self, region: Tensor | None) -> Pixels:
+        """Where to put noise in a picture whose pixels are in one row."""
+        return slice(None) if region is None else region.flatten().nonzero()[:, 0]
+
+    def _probe(self, image: Tensor, at: Pixels) -> Programme[tuple[Tensor, Tensor]]:
+        """The estimated gradient, ``(3 or 1, pixels)``, and the differences that it is made of, ``(n,)`` float64."""
+        n, sigma = self.settings.pairs, self.settings.sigma
+        pixels = image[0].flatten()[at].numel()
+        gradient, found = torch.zeros((3 if self.strict else 1, pixels), device=image.device), []
+        for start in range(0, n, PAIRS):
+            some = min(PAIRS, n - start)
+            noise = draw_noise(some, len(gradient), pixels, self.generator).to(image.device)
+            differences = yield from self._differences(image, noise, at)
+            gradient += estimate(differences, noise, sigma) * (some / n)
+            found.append(differences)
+        return gradient, torch.cat(found)
+
+    def _differences(self, image: Tensor, noise: Tensor, at: Pixels) -> Programme[Tensor]:
+        """``f(x + sigma u) - f(x - sigma u)``, ``(n,)`` float64."""
+        shift = self.settings.sigma * self.unit * noise
+        n = len(noise)
+        probes = image.expand(2 * n, *image.shape).clone()
+        flat = probes.flatten(2)
+        flat[:n, :, at] += shift
+        flat[n:, :, at] -= shift
+        del shift  # many attacks wait here at once
+        output: Output = "logit" if self.strict else "probability"
+        reply: Tensor = yield Forward(probes, output=output, detector=self.judge.detector)
+        real_class = self.judge.facts.real_class
+        raised = -fake_margins(reply.double(), real_class) if self.strict else reply[:, real_class].double()
+        return raised[:n] - raised[n:]
+
+    def _stepped(self, image: Tensor, gradient: Tensor) -> Tensor:
+        """The picture after a step; ``gradient``: ``(3 or 1, pixels)``."""
+        s = self.settings
+        moved = image.clone()
+        change = s.step * gradient.sign()
+        if not self.strict:
+            change = change.clamp(max=s.bound)  # all that the published code's bound does
+        moved.flatten(1)[:, self.at] += self.unit * change
+        if self.limits is not None:
+            moved = moved.clamp(*self.limits)
+        return within(moved, self.image, self.region)
+
+    def _below_quantum(self) -> str:
+        noise, quantum = self.settings.sigma * float(self.unit.max()), self.judge.facts.quantum
+        if noise >= quantum:
+            return ""
+        return f"{NO_SIGNAL}: the noise ({noise:.2g}) lies below the step to which the input is rounded ({quantum:.2g})"
+
+    def _silence(self, image: Tensor, reading: Reading, step: int) -> Programme[Move]:
+        """All differences are 0: whether the detector is silent or only blind to the region."""
+        asked = 2 * self.settings.pairs
+        if self.region is not None:
+            _, differences = yield from self._probe(image, self._pixels(None))
+            asked *= 2
+            if differences.any():
+                return Move(None, asked, "ok", BLIND)
+        why = f"{NO_SIGNAL}: all {self.settings.pairs} probe differences of step {step} are 0"
+        return Move(None, asked, "undefined", f"{why} (P(real) {reading.p_real:.4f})")
