@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import comparable, same_bytes
 
+from conftest import comparable, same_bytes
 from xaibench.store.folder import RunFolder
 
 PAIR = ("--explainer", "shared-too")

@@ -169,6 +169,7 @@ def test_the_readmes_plugin_runs_and_its_query_reads_the_tables(cli, tmp_path):
 @pytest.mark.parametrize("query", blocks((DOCS / "how-to/tables.md").read_text(encoding="utf-8"), "sql"))
 def test_the_guides_queries_read_the_tables(query, toy_eval, tmp_path):
     duckdb = pytest.importorskip("duckdb")
-    code, _, err = toy_eval("-o", tmp_path / "RUN", metric="deletion", limit=4)
+    twin = ("-e", "lime-adv:samples=20,twin_steps=2")
+    code, _, err = toy_eval("-o", tmp_path / "RUN", *twin, metric="deletion", limit=4)
     assert code == 0, err
     duckdb.sql(query.replace("RUN", str(tmp_path / "RUN"))).fetchall()

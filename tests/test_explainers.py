@@ -333,7 +333,7 @@ def test_integrated_gradients_of_a_square_by_hand() -> None:
     for rule in ("gauss-legendre", "midpoint"):
         done = explain(make(IntegratedGradients, steps=2, rule=rule), detector, image)
         torch.testing.assert_close(map_of(done), image.sum(dim=0) * image.sum(), rtol=1e-5, atol=1e-3)
-        assert done.passes == Passes(forward=2, backward=2)
+        assert done.passes == Passes(forward=4, backward=2)  # picture and baseline are forwarded for the gap
 
 
 @pytest.mark.parametrize("rule", ["gauss-legendre", "midpoint"])
@@ -362,10 +362,10 @@ def test_integrated_gradients_are_captums(rule: str, theirs: str) -> None:
     torch.testing.assert_close(map_of(done), expected[0].sum(dim=0).float().detach(), atol=1e-6, rtol=1e-4)
 
 
-def test_integrated_gradients_from_the_picture_itself_are_zero() -> None:
-    flat = torch.full((3, *SIZE), 0.4)
+def test_integrated_gradients_from_the_picture_itself_are_undefined() -> None:
+    flat = torch.full((3, *SIZE), 0.5)
     done = explain(make(IntegratedGradients, steps=4, baseline="mean"), small_net(), flat)
-    assert map_of(done).abs().max() < 1e-6
+    assert "the picture itself" in reason_of(done)
 
 
 def test_integrated_gradients_that_are_not_finite_are_undefined() -> None:
@@ -649,9 +649,9 @@ def test_maps_do_not_depend_on_batch_mates_or_order_and_pictures_are_left_alone(
         assert alone.passes == component.passes(PassQuery(sample=picture.sample, facts=net.facts))
 
 
-def test_every_registered_class_loads_and_unsigned_ones_stay_above_zero() -> None:
+def test_components_are_registered_and_unsigned_ones_stay_above_zero() -> None:
     records = {r.name: r for r in xaibench_explainers()}
-    assert set(COMPONENTS) | {"maps", "inverse"} == set(records)
+    assert set(COMPONENTS) < set(records)
     net = small_net()
     for name, component in COMPONENTS.items():
         found = map_of(run(net, partial(component().explain, request_of(net, masked_pictures(1)[0]))))

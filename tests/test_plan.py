@@ -93,7 +93,7 @@ def test_a_parameter_given_apart_overrules_a_preset_and_yields_to_a_spec():
     preset = plan_of(preset="quick", parameter={"explainer.rise.masks": 7})
     assert "xaibench/rise:masks=7" in [e.name for e in preset.explainers]
     named = plan_of(explainer=["rise:masks=9"], parameter={"explainer.rise.masks": 7, "explainer.rise.cells": 5})
-    assert "xaibench/rise:masks=9,cells=5" in [e.name for e in named.explainers]
+    assert "xaibench/rise:cells=5,masks=9" in [e.name for e in named.explainers]
 
 
 def test_two_configurations_of_one_component_stand_side_by_side():

@@ -52,11 +52,11 @@ def test_sharding_and_workers_change_no_byte(toy_eval, tmp_path, more):
 
 @pytest.mark.parametrize("form", ["torch", "onnx"])
 def test_a_real_network_gives_the_same_bytes_in_other_shards_and_order(cli, tmp_path, form):
-    gradients = [] if form == "onnx" else ["-e", "gradcam", "-e", "integrated-gradients:steps=3"]
+    more = ["gradcam", "integrated-gradients:steps=3", "lime:samples=20", "rise-adv:masks=20,twin_steps=2"]
     for size in (4, 32):
         code, _, _ = cli(
             "eval", "--model", f"demo:form={form}", "--dataset", "demo:identities=8", "--limit", 10, "-e", "rise:masks=20",
-            *gradients, "-x", "deletion:steps=4", "-x", "insertion:steps=4", "-x", "relevance-mass", "--batch-size", 16,
+            *(x for e in more for x in ("-e", e)), "-x", "deletion:steps=4", "-x", "insertion:steps=4", "-x", "relevance-mass", "--batch-size", 16,
             "--shard-size", size, "-q", "-o", tmp_path / str(size),
         )  # fmt: skip
         assert code == 0

@@ -41,8 +41,12 @@ def xaibench_models():
 def xaibench_explainers():
     return [
         ExplainerRecord(name="rows", target=f"{MODULE}:Rows", summary="Occlusion of rows."),
-        ExplainerRecord(name="shared", target=f"{MODULE}:Shared", summary="Shows a stored artefact.", class_specific=False),
-        ExplainerRecord(name="shared-too", target=f"{MODULE}:Shared", summary="Shows the same one.", class_specific=False),
+        ExplainerRecord(
+            name="shared", target=f"{MODULE}:Shared", summary="Shows a stored artefact.", class_specific=False
+        ),
+        ExplainerRecord(
+            name="shared-too", target=f"{MODULE}:Shared", summary="Shows the same one.", class_specific=False
+        ),
         ExplainerRecord(name="faulty", target=f"{MODULE}:Faulty", summary="Raises on every other sample."),
         ExplainerRecord(name="exits", target=f"{MODULE}:Exits", summary="Calls sys.exit."),
         ExplainerRecord(name="fatal", target=f"{MODULE}:Fatal", summary="Ends its process once."),

@@ -10,6 +10,7 @@ detector                        z                                               
 :class:`DifferentiablePatch…`   the same                                             gradients, activations
 :class:`LinearDetector`         sum of weights times pixels, plus a bias             gradients, activations
 :class:`ConstantDetector`       one number                                           gradients, activations
+:class:`AttentionDetector`      tanh of what a class token gathers by attention      the same, and attention
 =============================== ==================================================== ===========================
 """
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -226,6 +227,48 @@ class DifferentiablePatchDetector(_Differentiable, PatchDetector):
         return self._respond(total)
 
 
+class AttentionDetector(DifferentiablePatchDetector):
+    """Cells of 4 pixels are tokens behind a class token, which attends to those with evidence and gathers it.
+
+    Two heads: token j with evidence e_j is attended to with a weight of ``exp(200 e_j)`` by one and ``exp(100 e_j)`` by
+    the other; the mean of what they gather, times twice the number of cells in the patch, takes the place of m.
+    Another, even attention of the same tokens comes first and changes nothing.
+    """
+
+    def __init__(
+        self, patch: Patch = PATCH, size: tuple[int, int] = SIZE, *, pattern: Pattern = "contrast", member: int = 0
+    ) -> None:
+        super().__init__(patch, size, pattern=pattern, member=member)
+        self._facts = replace(
+            self._facts,
+            name=f"planted-attention-{pattern}",
+            digest=digest([self._facts.digest, "attention"]),
+            gives=_BOTH | {"attention"},
+        )
+
+    def _z(self, images: Tensor) -> Tensor:
+        cell = math.gcd(*self._facts.input_size, 4)
+        cells = functional.avg_pool2d(self._evidence_map(images)[:, None], cell) * cell**2
+        return self._respond(self._gathered(functional.pad(cells.flatten(2).transpose(1, 2), (0, 0, 1, 0))))
+
+    def _gathered(self, tokens: Tensor) -> Tensor:
+        """``(N,)`` of the tokens' evidence ``(N, T, 1)``, the class token's, which is 0, first."""
+        even = torch.softmax(0.0 * (tokens @ tokens.transpose(1, 2)), dim=-1)
+        spread = tokens + 0.0 * (even @ tokens)
+        sharpness = torch.tensor([200.0, 100.0], dtype=tokens.dtype)[:, None, None]
+        query, key = torch.ones_like(spread)[:, None] * sharpness, spread[:, None].expand(-1, 2, -1, -1)
+        attention = torch.softmax(query @ key.transpose(2, 3), dim=-1)
+        gathered = (attention @ spread[:, None])[:, :, 0, 0].mean(dim=1)
+        return gathered * 2 * self.patch.height * self.patch.width / math.gcd(*self._facts.input_size, 4) ** 2
+
+    def randomised(self, layers: Sequence[str], generator: torch.Generator) -> AttentionDetector:
+        """A copy that looks at random weights all over the picture."""
+        drawn = super().randomised(layers, generator)
+        copy = AttentionDetector(self.patch, self.facts.input_size, pattern=self.pattern, member=self.member)
+        copy.weights, copy._facts = drawn.weights, drawn.facts
+        return copy
+
+
 class LinearDetector(_Differentiable):
     """``z = sum(weights * pixels) + bias``: every gradient method is exact on it.
 
@@ -280,11 +323,12 @@ class ConstantDetector(_Differentiable):
 
 def randomised_facts(facts: Facts, layers: Sequence[str], generator: torch.Generator) -> Facts:
     """The parent's facts with a digest of its own: parent, layers and the state that the draw started from."""
-    from dataclasses import replace
-
     return replace(facts, digest=digest([facts.digest, "randomised", list(layers), generator.initial_seed()]))
 
 
-def planted_family(members: int = 3, size: tuple[int, int] = SIZE, patch: Patch = PATCH) -> dict[str, PatchDetector]:
+def planted_family(
+    members: int = 3, size: tuple[int, int] = SIZE, patch: Patch = PATCH, *, attention: bool = False
+) -> dict[str, PatchDetector]:
     """Detectors of one kind that share their evidence and differ in threshold and digest."""
-    return {f"seed-{i}": DifferentiablePatchDetector(patch, size, member=i) for i in range(members)}
+    kind = AttentionDetector if attention else DifferentiablePatchDetector
+    return {f"seed-{i}": kind(patch, size, member=i) for i in range(members)}

@@ -15,7 +15,6 @@ from xaibench.testing.planted import (
     PATCH,
     SIZE,
     ConstantDetector,
-    DifferentiablePatchDetector,
     Patch,
     planted_family,
 )
@@ -37,7 +36,7 @@ class World:
 
 def planted_world(needs: frozenset[str], pairs: int = 2) -> World:
     """A planted detector and data set that give exactly ``needs``: no other capability, mask, pair or landmarks."""
-    family = {name: limited(d, needs) for name, d in planted_family(3).items()}
+    family = {name: limited(d, needs) for name, d in planted_family(3, attention="attention" in needs).items()}
     detector = next(iter(family.values()))
     pictures = pictures_of(planted_samples(pairs), detector)
     return World(detector, tuple(bare(p, needs) for p in pictures), family)
@@ -53,7 +52,7 @@ class Limited:
         self._detector = detector
         self._gives = gives & DETECTOR_NEEDS
         names = {"gradients": ("logits", "randomised"), "activations": ("features",)}
-        self._open = frozenset(n for ability in self._gives for n in names[ability])
+        self._open = frozenset(n for ability in self._gives for n in names.get(ability, ()))
 
     @property
     def facts(self) -> Facts:
@@ -139,9 +138,10 @@ TINY_PATCH = Patch(2, 4, 2, 4)
 def awkward_worlds(needs: frozenset[str]) -> dict[str, World]:
     """Situations that a component must answer with finite values or a status with a reason, by name."""
     usual = planted_world(needs, pairs=1)
-    tiny = DifferentiablePatchDetector(TINY_PATCH, TINY)
+    attention = "attention" in needs
+    tiny = next(iter(planted_family(1, TINY, TINY_PATCH, attention=attention).values()))
     pictures = tuple(bare(p, needs) for p in pictures_of(planted_samples(1, TINY, TINY_PATCH), tiny))
-    tinies = {n: limited(d, needs) for n, d in planted_family(3, TINY, TINY_PATCH).items()}
+    tinies = {n: limited(d, needs) for n, d in planted_family(3, TINY, TINY_PATCH, attention=attention).items()}
     constants = {f"seed-{i}": limited(ConstantDetector(p, SIZE), needs) for i, p in enumerate((0.7, 0.6, 0.8))}
     return {
         "flat pictures": replace(usual, pictures=_flat_pictures(usual)),

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench.contracts import ExplainRequest, Explanation, Passes, PassQuery, Programme
+from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
 from xaibench.parameters import Parameters
 from xaibench.probes import LayerBackward, LayerGradients
 
+Combine: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Activations and gradients of a layer, ``(n, K, h, w)`` each, to maps ``(n, h, w)``."""
+
 
 class GradCamParameters(Parameters):
-    """Parameters of ``gradcam``."""
+    """Parameters of ``gradcam`` and the other class activation maps that take a gradient."""
 
     layer: str | None = Field(None, description="layer to look at; none given: the detector's target layer")
+    output: Output = Field("logit", description="what is differentiated")
 
 
 def gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -26,6 +33,26 @@ def gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
 def upsample(native: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear interpolation (half-pixel centres) of ``(h, w)`` to ``size``."""
     return F.interpolate(native[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+
+
+def upsampled(native: Tensor, size: tuple[int, int], zero: str) -> Explanation:
+    """The map of a layer as an explanation; none where it is not finite, nor where it is zero (``zero`` says why)."""
+    native = native.cpu()
+    if not native.isfinite().all():
+        return Explanation.none("the layer's activations or gradients are not finite")
+    if not native.any():
+        return Explanation.none(zero)
+    return Explanation(map=upsample(native, size), native_map=native)
+
+
+def class_activation_map(
+    request: ExplainRequest, parameters: GradCamParameters, combine: Combine, zero: str
+) -> Programme[Explanation]:
+    """One pass to the layer and back, and ``combine`` of what is found there."""
+    p, image = parameters, request.picture.image.to(request.detector.device)
+    reply: LayerGradients = yield LayerBackward(image[None], request.target, p.output, layer=p.layer)
+    height, width = image.shape[1:]
+    return upsampled(combine(reply.activations, reply.gradients)[0], (height, width), zero)
 
 
 class GradCam:
@@ -42,15 +69,8 @@ class GradCam:
         self.parameters = parameters
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
-        image = request.picture.image.to(request.detector.device)
-        reply: LayerGradients = yield LayerBackward(image[None], request.target, layer=self.parameters.layer)
-        native = gradcam(reply.activations, reply.gradients)[0].cpu()
-        if not native.isfinite().all():
-            return Explanation.none("the layer's activations or gradients are not finite")
-        if not native.any():
-            return Explanation.none("no position of the layer speaks for the class: the map is zero everywhere")
-        height, width = image.shape[1:]
-        return Explanation(map=upsample(native, (height, width)), native_map=native)
+        zero = "no position of the layer speaks for the class: the map is zero everywhere"
+        return class_activation_map(request, self.parameters, gradcam, zero)
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=1, backward=1)

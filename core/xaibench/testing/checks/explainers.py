@@ -135,7 +135,10 @@ def check_determinism(subject: Subject) -> None:
 
 
 def check_seed(subject: Subject) -> None:
-    """Another seed, or another draw, gives another map where the record says ``stochastic``, elsewhere the same."""
+    """Another seed, or another draw, gives another map where the record says ``stochastic``, elsewhere the same.
+
+    A stored artefact may depend on the seed and never on the draw, so what asks for one need not be ``stochastic``.
+    """
     needs = subject.needs()
     first = _explanations(subject, planted_world(needs))
     seed = _explanations(subject, planted_world(needs), seed=1)
@@ -143,6 +146,8 @@ def check_seed(subject: Subject) -> None:
     if subject.stochastic():
         require(_differ(first, seed), "the record says stochastic, but another seed gives the same maps")
         require(_differ(first, draw), "the record says stochastic, but another draw (repeat) gives the same maps")
+    elif subject.made():
+        _require_same(first, draw, "another draw (repeat) gives another map, but the record does not say stochastic")
     else:
         _require_same(first, seed, "another seed gives another map, but the record does not say stochastic")
         _require_same(first, draw, "another draw (repeat) gives another map, but the record does not say stochastic")

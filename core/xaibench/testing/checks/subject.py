@@ -65,8 +65,12 @@ class Subject:
     def expected_passes(self, query: PassQuery) -> Passes:
         """Its own passes, those of the artefacts that it lists, and those of the maps that it asks for."""
         own: Passes = self.instance.passes(query)
-        made: Passes = sum((a.passes(query) for a in getattr(self.instance, "artefacts", ())), Passes())
+        made = sum((a.passes(query) for a in getattr(self.instance, "artefacts", ())), Passes())
         return sum((d.expected_passes(query) for d in self.depends()), own + made)
+
+    def made(self) -> bool:
+        """Whether it, or an explainer that it asks for, lists stored artefacts."""
+        return bool(getattr(self.instance, "artefacts", ())) or any(d.made() for d in self.depends())
 
 
 def _expect(use: Use, kind: type[C]) -> C:

@@ -1,0 +1,266 @@
+"""Attribution classes of captum by name, held to the invariants of this framework."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
+from xaibench.errors import UsageError
+from xaibench.parameters import Parameters
+from xaibench.probes import Apply
+from xaibench_explainers.gradient.propagation.common import explained
+from xaibench_perturbation import SIGMA, FillKind, fill, grid_segments
+
+Options = Mapping[str, Any]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapped:
+    """One class of captum: the pictures that it asks for, given its options, the size and the cells of the grid.
+
+    ``at_once`` is its option for the pictures of one call; ``masked``: it gives one number to all channels.
+    """
+
+    pictures: Callable[[Options, Size, int], int]
+    at_once: str = ""
+    gradients: bool = False
+    baselines: bool = True
+    grid: bool = False
+    masked: bool = False
+
+
+def _counted(option: str, default: int) -> Callable[[Options, Size, int], int]:
+    return lambda options, size, cells: int(options.get(option, default))
+
+
+def _windows(options: Options, size: Size, cells: int) -> int:
+    """Positions of the occluding window, and the picture itself."""
+    shape, strides = options["sliding_window_shapes"], options["strides"]
+    steps = strides if isinstance(strides, tuple) else (strides,) * 3
+    positions: int = math.prod(-(-(n - w) // s) + 1 for n, w, s in zip((3, *size), shape, steps, strict=True))
+    return positions + 1
+
+
+_ON_GRID: dict[str, Any] = {"at_once": "perturbations_per_eval", "grid": True, "masked": True}
+WRAPPED: Mapping[str, Wrapped] = {
+    "FeatureAblation": Wrapped(lambda o, size, cells: cells + 1, **_ON_GRID),
+    "GradientShap": Wrapped(_counted("n_samples", 5), gradients=True),
+    "InputXGradient": Wrapped(lambda o, size, cells: 1, gradients=True, baselines=False),
+    "IntegratedGradients": Wrapped(_counted("n_steps", 50), "internal_batch_size", gradients=True),
+    "KernelShap": Wrapped(_counted("n_samples", 25), **_ON_GRID),
+    "Lime": Wrapped(_counted("n_samples", 25), **_ON_GRID),
+    "NoiseTunnel": Wrapped(_counted("nt_samples", 5), "nt_samples_batch_size", gradients=True, baselines=False),
+    "Occlusion": Wrapped(_windows, "perturbations_per_eval", masked=True),
+    "Saliency": Wrapped(lambda o, size, cells: 1, gradients=True, baselines=False),
+    "ShapleyValueSampling": Wrapped(lambda o, size, cells: int(o.get("n_samples", 25)) * cells + 1, **_ON_GRID),
+}
+REFUSED: Mapping[str, str] = {
+    "DeepLift": "it needs every activation to be a module of its own: use deeplift",
+    "DeepLiftShap": "it needs every activation to be a module of its own: use deeplift",
+    "Deconvolution": "it needs every rectifier to be a module: use guided-backprop:rule=deconvnet",
+    "FeaturePermutation": "it shuffles the pictures of a batch, so that maps depend on batch mates: use occlusion",
+    "GuidedBackprop": "it needs every rectifier to be a module: use guided-backprop",
+    "GuidedGradCam": "it needs every rectifier to be a module: use gradcam or guided-backprop",
+    "LRP": "it needs every operation to be a module: use lrp",
+    "ShapleyValues": "it asks for every order of the features: use kernel-shap, exact on few segments",
+}
+_OURS = frozenset((
+    "additional_forward_args", "args", "baselines", "feature_mask", "inputs", "kwargs", "return_convergence_delta",
+    "return_input_shape", "self", "show_progress", "target",
+))  # fmt: skip
+
+
+class CaptumParameters(Parameters):
+    """Parameters of ``captum``."""
+
+    method: str = Field(description=f"class of captum.attr: {', '.join(WRAPPED)}")
+    options: str = Field("{}", description='arguments of its attribute(), as JSON: {"n_steps": 20}')
+    baseline: FillKind = Field("black", description="baseline of classes that take one")
+    sigma: float = Field(SIGMA, gt=0, le=1, description="blur of baseline=blur, as a share of the shorter side")
+    cells: int = Field(64, ge=2, description="cells of the grid, for classes that take features to be cells")
+    output: Output = Field("logit", description="what is explained")
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _as_json(cls, value: object) -> str:
+        """One form for a table of a run file, an inline table of a flag and JSON."""
+        found = json.loads(value) if isinstance(value, str) else value
+        if not isinstance(found, Mapping):
+            raise ValueError('options are a table, such as {"n_steps": 20}')
+        return json.dumps(found, sort_keys=True)
+
+
+def full_options(parameters: CaptumParameters, size: Size) -> dict[str, Any]:
+    """The options with lists as tuples; ``Occlusion`` gets windows of an eighth of the shorter side, side by side."""
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(parameters.options).items()}
+    if parameters.method != "Occlusion":
+        return given
+    side = max(1, min(size) // 8)
+    return {"sliding_window_shapes": (3, side, side), "strides": (3, side, side)} | given
+
+
+# ---- on a detector ----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """The global generators of torch and numpy, which captum draws from, seeded inside and as before outside."""
+    before = np.random.get_state()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            np.random.set_state(before)
+
+
+@dataclass(slots=True)
+class Answers:
+    """What captum calls: pictures to ``(n,)`` outputs of one target, always in batches of ``batch``, with a count."""
+
+    detector: Any
+    target: int
+    output: Output
+    batch: int
+    gradients: bool
+    asked: int = 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.asked += len(images)
+        return torch.cat([self._answer(part) for part in torch.split(images, self.batch)])
+
+    def _answer(self, images: Tensor) -> Tensor:
+        padded = torch.cat([images, images[-1:].expand(self.batch - len(images), *images.shape[1:])])
+        if self.gradients:
+            logits = self.detector.logits(padded)
+            outputs = logits if self.output == "logit" else logits.softmax(dim=1)
+        else:
+            outputs = (self.detector.scores if self.output == "logit" else self.detector.probabilities)(padded)
+        found: Tensor = outputs[: len(images), self.target]
+        return found
+
+
+@dataclass(frozen=True)
+class CaptumAttribution:
+    """``(b, H, W)`` attributions, each picture on its own; a padded copy of the picture before it is not done again."""
+
+    parameters: CaptumParameters
+
+    def __call__(
+        self, detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        baselines, seeds = beside
+        rows: list[Tensor] = []
+        for i in range(len(images)):
+            if i and all(torch.equal(t[i], t[i - 1]) for t in (images, targets, baselines, seeds)):
+                rows.append(rows[-1])
+                continue
+            with seeded(int(seeds[i]), images.device):
+                rows.append(self._one(detector, images[i : i + 1], int(targets[i]), baselines[i : i + 1], len(images)))
+        return (torch.stack(rows),)
+
+    def _one(self, detector: Any, image: Tensor, target: int, baseline: Tensor, batch: int) -> Tensor:
+        p, wrapped = self.parameters, WRAPPED[self.parameters.method]
+        size = (image.shape[2], image.shape[3])
+        answers = Answers(detector, target, p.output, batch, wrapped.gradients)
+        options = full_options(p, size)
+        stated = pictures_asked(p, size)
+        if wrapped.at_once:
+            options = {wrapped.at_once: batch} | options
+        if wrapped.baselines:
+            options["baselines"] = baseline
+        if wrapped.grid:
+            options["feature_mask"] = grid_segments(*size, p.cells).to(image.device)[None, None]
+        x = image.detach().clone().requires_grad_(wrapped.gradients)
+        with torch.set_grad_enabled(wrapped.gradients):
+            found: Tensor = _instance(p.method, answers).attribute(x, **options)[0]
+        if answers.asked > stated:
+            raise RuntimeError(f"captum's {p.method} asked for {answers.asked} pictures, stated are {stated}")
+        found = found.detach()
+        return found.mean(dim=0) if wrapped.masked else found.sum(dim=0)
+
+
+def _instance(method: str, answers: Answers) -> Any:
+    from captum import attr as captum
+    made = captum.Saliency(answers) if method == "NoiseTunnel" else answers
+    return getattr(captum, method)(made)
+
+
+def pictures_asked(parameters: CaptumParameters, size: Size) -> int:
+    """Pictures that captum forwards for one map."""
+    cells = int(grid_segments(*size, parameters.cells).max()) + 1
+    return WRAPPED[parameters.method].pictures(full_options(parameters, size), size, cells)
+
+
+class Captum:
+    """``captum:CLASS``: the attribution of a class of ``captum.attr`` for the target's logit, ``(H, W)``, signed.
+
+    Gradient classes are summed over channels; classes that switch cells or windows of all channels give their one
+    number. ``NoiseTunnel`` goes over ``Saliency``. Features are the cells of a grid, where captum's default would be
+    single values; everything else is as captum has it (25 samples for Lime and Kernel SHAP are few).
+
+    Every picture is explained on its own, and captum's calls are padded to the compute batch, so that maps depend
+    neither on batch mates nor on order; its draws come from global generators, seeded from the streams. On another
+    kind of device they differ, as they are drawn there. Passes are those that the class is known to ask for; more are
+    an error. Classes without draws give the same map for every seed, though the record says ``stochastic``.
+
+    Raises :class:`UsageError` for a name that captum does not have, classes that need modules (and says what to use
+    instead), and options that the class does not take.
+    """
+
+    Parameters = CaptumParameters
+
+    def __init__(self, parameters: CaptumParameters) -> None:
+        self.parameters = parameters
+        _check(parameters)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"gradients"} if WRAPPED[self.parameters.method].gradients else ())
+
+    def explain(self, request: ExplainRequest) -> Programme[Explanation]:
+        p = self.parameters
+        image = request.picture.image.to(request.detector.device)
+        baseline = fill(image, p.baseline, sigma=p.sigma)
+        seed = torch.tensor([request.streams.seed("captum")], dtype=torch.int64, device=image.device)
+        cost = pictures_asked(p, (image.shape[1], image.shape[2]))
+        (found,) = yield Apply(
+            CaptumAttribution(p), image[None], request.target, (baseline[None], seed),
+            forward=cost, backward=cost if self.needs else 0, output=p.output,
+        )  # fmt: skip
+        return explained(found[0], f"captum's {p.method} is zero everywhere")
+
+    def passes(self, query: PassQuery) -> Passes:
+        cost = pictures_asked(self.parameters, query.facts.input_size)
+        return Passes(forward=cost, backward=cost if self.needs else 0)
+
+
+def _check(parameters: CaptumParameters) -> None:
+    method = parameters.method
+    if method in REFUSED:
+        raise UsageError(f"captum:{method} cannot be used: {REFUSED[method].partition(': ')[0]}", _mend(method))
+    if method not in WRAPPED:
+        raise UsageError(f"captum: no class '{method}' that can be used", f"there are {', '.join(WRAPPED)}")
+    from captum import attr as captum
+
+    taken = sorted(set(inspect.signature(getattr(captum, method).attribute).parameters) - _OURS)
+    wrong = next((name for name in json.loads(parameters.options) if name not in taken), None)
+    if wrong is not None:
+        raise UsageError(f"captum:{method} has no option '{wrong}'", f"it takes {', '.join(taken) or 'none'}")
+
+
+def _mend(method: str) -> str:
+    return REFUSED[method].partition(": ")[2]

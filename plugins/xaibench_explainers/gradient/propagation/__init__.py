@@ -1,0 +1,1 @@
+"""Explainers that change how a network propagates: they see its operations through :mod:`xaibench.operations`."""
