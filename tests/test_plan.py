@@ -101,6 +101,15 @@ def test_two_configurations_of_one_component_stand_side_by_side():
     assert [e.name for e in plan.explainers] == ["xaibench/rise:masks=10", "xaibench/rise:masks=20"]
 
 
+@pytest.mark.parametrize(("spec", "repeats"), [
+    ("occlusion", 1), ("occlusion:fill=noise", 3), ("captum:Saliency", 1), ("captum:KernelShap", 3),
+    ("sobol:sequence=plain", 1), ("rise:cells=2,design=every", 1),
+])  # fmt: skip
+def test_parameters_say_whether_a_method_draws_at_random(spec, repeats):
+    (explainer,) = plan_of(explainer=[spec], repeats=3, controls=False).explainers
+    assert explainer.repeats == repeats
+
+
 def test_repeats_are_of_what_draws_at_random():
     plan = plan_of(explainer=["rise:masks=10", "rows"], repeats=3)
     repeats = {e.name: e.repeats for e in plan.explainers}

@@ -39,6 +39,10 @@ class Use:
     def ref(self) -> Ref:
         return Ref(self.registered.record.kind, self.registered.name, self.parameters.model_dump_json())
 
+    def trait(self, name: str) -> bool:
+        """``stochastic`` or ``signed`` of an explainer: what these parameters make of it, else the record's word."""
+        return bool(getattr(self.instance, name, getattr(self.registered.record, name, False)))
+
     @cached_property
     def instance(self) -> Any:
         """The object. Whatever its construction raises that is no :class:`XaibenchError` becomes a PlanError."""

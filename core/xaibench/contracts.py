@@ -331,8 +331,9 @@ class Explainer(Protocol):
 
     Optional attributes: ``draws: int`` (independent maps a sample in one repeat; default 1), ``depends:
     tuple[str, ...]`` (specs of explainers whose maps it asks for), ``needs: frozenset[str]`` (in addition to the
-    record's, when they follow from the parameters), ``always_explains: bool`` (every sample that it does not refuse
-    beforehand gets a map that is not constant, so that pass counts of metrics on its maps are exact). Optional methods:
+    record's, when they follow from the parameters), ``stochastic: bool`` and ``signed: bool`` (likewise, in place of
+    the record's), ``always_explains: bool`` (every sample that it does not refuse beforehand gets a map that is not
+    constant, so that pass counts of metrics on its maps are exact). Optional methods:
     ``refuses(query: PassQuery) -> str`` (why a sample will get no map, as far as that is known beforehand; empty when
     it will), ``content_digest() -> str`` (of files it reads; part of every unit key). A component of any kind may have
     ``artefacts: tuple[Artefact, ...]``, the stored artefacts that it asks for; their cost is no part of ``passes``.

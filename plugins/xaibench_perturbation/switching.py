@@ -159,6 +159,11 @@ def extra_needs(parameters: SwitchParameters) -> frozenset[str]:
     return frozenset({"pair"}) if parameters.fill == "counterpart" else frozenset()
 
 
+def random_fill(parameters: SwitchParameters) -> bool:
+    """For an explainer's attribute ``stochastic``: whether what replaces a region is drawn at random."""
+    return parameters.fill in ("noise", "noise-twin")
+
+
 def refusal(parameters: SwitchParameters, query: PassQuery) -> str:
     """For an explainer's method ``refuses``: why a sample will get no map."""
     if parameters.fill != "counterpart":

@@ -191,7 +191,7 @@ def _explainer(registry: Registry, use: Use, repeats: int, named: bool) -> Plann
     assert isinstance(record, ExplainerRecord)
     depends = _asked(registry, use)
     records = [d.registered.record for d in depends]
-    stochastic = record.stochastic or any(isinstance(r, ExplainerRecord) and r.stochastic for r in records)
+    stochastic = any(u.trait("stochastic") for u in (use, *depends))
     needs = record.needs | frozenset(getattr(use.instance, "needs", ()))
     for d, r in zip(depends, records, strict=True):
         assert isinstance(r, ExplainerRecord)

@@ -30,7 +30,8 @@ Size = tuple[int, int]
 class Wrapped:
     """One class of captum: the pictures that it asks for, given its options, the size and the cells of the grid.
 
-    ``at_once`` is its option for the pictures of one call; ``masked``: it gives one number to all channels.
+    ``at_once`` is its option for the pictures of one call; ``masked``: it gives one number to all channels;
+    ``draws``: at random.
     """
 
     pictures: Callable[[Options, Size, int], int]
@@ -39,6 +40,7 @@ class Wrapped:
     baselines: bool = True
     grid: bool = False
     masked: bool = False
+    draws: bool = False
 
 
 def _counted(option: str, default: int) -> Callable[[Options, Size, int], int]:
@@ -56,15 +58,19 @@ def _windows(options: Options, size: Size, cells: int) -> int:
 _ON_GRID: dict[str, Any] = {"at_once": "perturbations_per_eval", "grid": True, "masked": True}
 WRAPPED: Mapping[str, Wrapped] = {
     "FeatureAblation": Wrapped(lambda o, size, cells: cells + 1, **_ON_GRID),
-    "GradientShap": Wrapped(_counted("n_samples", 5), gradients=True),
+    "GradientShap": Wrapped(_counted("n_samples", 5), gradients=True, draws=True),
     "InputXGradient": Wrapped(lambda o, size, cells: 1, gradients=True, baselines=False),
     "IntegratedGradients": Wrapped(_counted("n_steps", 50), "internal_batch_size", gradients=True),
-    "KernelShap": Wrapped(_counted("n_samples", 25), **_ON_GRID),
-    "Lime": Wrapped(_counted("n_samples", 25), **_ON_GRID),
-    "NoiseTunnel": Wrapped(_counted("nt_samples", 5), "nt_samples_batch_size", gradients=True, baselines=False),
+    "KernelShap": Wrapped(_counted("n_samples", 25), draws=True, **_ON_GRID),
+    "Lime": Wrapped(_counted("n_samples", 25), draws=True, **_ON_GRID),
+    "NoiseTunnel": Wrapped(
+        _counted("nt_samples", 5), "nt_samples_batch_size", gradients=True, baselines=False, draws=True
+    ),
     "Occlusion": Wrapped(_windows, "perturbations_per_eval", masked=True),
     "Saliency": Wrapped(lambda o, size, cells: 1, gradients=True, baselines=False),
-    "ShapleyValueSampling": Wrapped(lambda o, size, cells: int(o.get("n_samples", 25)) * cells + 1, **_ON_GRID),
+    "ShapleyValueSampling": Wrapped(
+        lambda o, size, cells: int(o.get("n_samples", 25)) * cells + 1, draws=True, **_ON_GRID
+    ),
 }
 REFUSED: Mapping[str, str] = {
     "DeepLift": "it needs every activation to be a module of its own: use deeplift",
@@ -195,6 +201,7 @@ class CaptumAttribution:
 
 def _instance(method: str, answers: Answers) -> Any:
     from captum import attr as captum
+
     made = captum.Saliency(answers) if method == "NoiseTunnel" else answers
     return getattr(captum, method)(made)
 
@@ -215,7 +222,7 @@ class Captum:
     Every picture is explained on its own, and captum's calls are padded to the compute batch, so that maps depend
     neither on batch mates nor on order; its draws come from global generators, seeded from the streams. On another
     kind of device they differ, as they are drawn there. Passes are those that the class is known to ask for; more are
-    an error. Classes without draws give the same map for every seed, though the record says ``stochastic``.
+    an error.
 
     Raises :class:`UsageError` for a name that captum does not have, classes that need modules (and says what to use
     instead), and options that the class does not take.
@@ -226,6 +233,7 @@ class Captum:
     def __init__(self, parameters: CaptumParameters) -> None:
         self.parameters = parameters
         _check(parameters)
+        self.stochastic = WRAPPED[parameters.method].draws
 
     @property
     def needs(self) -> frozenset[str]:

@@ -13,6 +13,7 @@ from xaibench_perturbation import (
     SwitchParameters,
     Windows,
     extra_needs,
+    random_fill,
     refusal,
     sliding_windows,
     stored_artefacts,
@@ -69,6 +70,7 @@ class Occlusion:
         self.parameters = parameters
         self.artefacts = stored_artefacts(parameters)
         self.needs = extra_needs(parameters)
+        self.stochastic = random_fill(parameters)
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
         p, image = self.parameters, request.picture.image

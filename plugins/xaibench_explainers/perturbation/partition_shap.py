@@ -15,6 +15,7 @@ from xaibench_perturbation import (
     SwitchKind,
     SwitchParameters,
     extra_needs,
+    random_fill,
     refusal,
     stored_artefacts,
     switch_off,
@@ -78,6 +79,7 @@ class PartitionShap:
         self.parameters = parameters
         self.artefacts = stored_artefacts(parameters)
         self.needs = extra_needs(parameters)
+        self.stochastic = random_fill(parameters)
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
         p = self.parameters

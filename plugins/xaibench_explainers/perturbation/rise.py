@@ -25,6 +25,7 @@ from xaibench_perturbation import (
     Switch,
     every_mask,
     extra_needs,
+    random_fill,
     random_members,
     refusal,
     rise_masks,
@@ -114,6 +115,8 @@ class Rise:
         self.parameters = parameters
         self.artefacts = stored_artefacts(parameters)
         self.needs = extra_needs(parameters)
+        self.signed = parameters.output == "logit"
+        self.stochastic = parameters.design == "random" or random_fill(parameters)
         self.always_explains = parameters.on == "grid" and parameters.fill in _CHOSEN
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:

@@ -11,7 +11,15 @@ from torch.nn import functional as F
 from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
 from xaibench_explainers.perturbation.channels import ChannelParameters, channel_passes, look, rectified, strongest
 from xaibench_explainers.perturbation.regions import masked_scores, no_signal
-from xaibench_perturbation import SwitchParameters, cell_labels, extra_needs, refusal, stored_artefacts, switch_off
+from xaibench_perturbation import (
+    SwitchParameters,
+    cell_labels,
+    extra_needs,
+    random_fill,
+    refusal,
+    stored_artefacts,
+    switch_off,
+)
 
 
 class ScoreCamParameters(ChannelParameters, SwitchParameters):
@@ -64,6 +72,7 @@ class ScoreCam:
         self.parameters = parameters
         self.artefacts = stored_artefacts(parameters)
         self.needs = extra_needs(parameters)
+        self.stochastic = random_fill(parameters)
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
         p = self.parameters

@@ -11,7 +11,13 @@ from torch import Tensor
 from xaibench.contracts import ExplainRequest, Explanation, Passes, PassQuery, Programme
 from xaibench.streams import Streams
 from xaibench_explainers.perturbation.regions import RegionParameters, Upsampling, most_regions, painted, probe
-from xaibench_perturbation import ScoreKind, extra_needs, refusal, stored_artefacts
+from xaibench_perturbation import (
+    ScoreKind,
+    extra_needs,
+    random_fill,
+    refusal,
+    stored_artefacts,
+)
 
 Order = Literal["total", "first"]
 Sequence = Literal["scrambled", "plain"]
@@ -84,6 +90,7 @@ class Sobol:
         self.parameters = parameters
         self.artefacts = stored_artefacts(parameters)
         self.needs = extra_needs(parameters)
+        self.stochastic = parameters.sequence == "scrambled" or random_fill(parameters)
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
         p = self.parameters

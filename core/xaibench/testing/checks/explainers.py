@@ -118,7 +118,7 @@ def _check_returned(returned: object, picture: Picture) -> None:
 
 def check_sign(subject: Subject) -> None:
     """Maps of an explainer that is not ``signed`` have no negative values."""
-    if subject.explainer.signed:
+    if subject.use.trait("signed"):
         raise NotApplicable("signed")
     for sample, explanation in _explanations(subject, planted_world(subject.needs())).items():
         low = 0.0 if explanation.map is None else float(explanation.map.min())
@@ -242,7 +242,7 @@ def check_control(subject: Subject) -> None:
     for picture in world.pictures:
         own = subject.instance.passes(PassQuery(sample=picture.sample, facts=world.detector.facts))
         require(own == Passes(), f"a control needs no detector, but passes() says {own.forward} forward")
-    if not subject.explainer.stochastic:
+    if not subject.use.trait("stochastic"):
         return
     maps = [_explanations(subject, replace(world, detector=d)) for d in world.family.values()]
     require(_differ(maps[0], maps[1]), "two detectors get the same random maps: draw from request.streams")

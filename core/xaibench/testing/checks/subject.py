@@ -60,7 +60,7 @@ class Subject:
 
     def stochastic(self) -> bool:
         """Whether it, or an explainer that it asks for, is declared to depend on the seed."""
-        return self.explainer.stochastic or any(d.stochastic() for d in self.depends())
+        return self.use.trait("stochastic") or any(d.stochastic() for d in self.depends())
 
     def expected_passes(self, query: PassQuery) -> Passes:
         """Its own passes, those of the artefacts that it lists, and those of the maps that it asks for."""
