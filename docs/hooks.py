@@ -35,6 +35,7 @@ def pages() -> dict[str, str]:
         "reference/tables.md": tables(),
         "reference/components.md": components(),
         "reference/card.md": card(),
+        "reference/onnx-operators.md": onnx_operators(),
         "reference/hooks.md": hooks(),
     }
 
@@ -109,6 +110,24 @@ def _flags(name: str, command: Any) -> str:
         variable = f"XAIBENCH_{name}_{p.name}".upper().replace("-", "_")
         rows.append((words, p.help or "", f"`{variable}`"))
     return _table(("argument or flag", "meaning", "variable"), rows) if rows else ""
+
+
+# ---- ONNX operators -------------------------------------------------------------------------------------------------
+
+
+def onnx_operators() -> str:
+    """What the differentiable executor claims."""
+    from xaibench_models.onnx_graph import claims_table
+
+    rows = ((f"`{name}`", opsets, types, limits, mode) for name, opsets, types, limits, mode in claims_table())
+    return "\n".join([
+        NOTE,
+        "# ONNX operators with gradients\n",
+        "A graph of these operators is run inside torch's autograd (see [ONNX](../how-to/onnx.md)). A node outside a claim "
+        "is refused with its operator, name and reason, and the detector stays a black box. Every official node test of "
+        "the installed `onnx` that lies inside the claims is part of the test suite.\n",
+        _table(("operator", "opsets", "types", "limits", "inference"), rows),
+    ])  # fmt: skip
 
 
 # ---- run file -------------------------------------------------------------------------------------------------------
