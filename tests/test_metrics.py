@@ -19,8 +19,8 @@ from xaibench.contracts import Explanation, Facts, MapCase, Native, Passes, Pass
 from xaibench.parameters import build_parameters, parameter_class
 from xaibench.probes import Done, ProbeEngine
 from xaibench.streams import Streams
-from xaibench_metrics.entropy import HistogramEntropy, SpatialEntropy, histogram_entropy, quantise, spatial_entropy
-from xaibench_metrics.localisation import (
+from xaibench_metrics.faithfulness.removal import Deletion, Insertion
+from xaibench_metrics.localisation.masks import (
     PointingGame,
     RelevanceMass,
     RelevanceRank,
@@ -29,7 +29,13 @@ from xaibench_metrics.localisation import (
     relevance_rank,
 )
 from xaibench_metrics.plugin import xaibench_metrics
-from xaibench_metrics.removal import Deletion, Insertion
+from xaibench_metrics.salience.entropy import (
+    HistogramEntropy,
+    SpatialEntropy,
+    histogram_entropy,
+    quantise,
+    spatial_entropy,
+)
 
 SIZE = (10, 10)
 

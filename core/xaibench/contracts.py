@@ -160,6 +160,8 @@ class Facts:
     ``logit`` output means: ``logits`` (the network's own) or ``log-odds`` (of clipped probabilities). ``scale`` is one
     unit of the network's input in picture units, for red, green and blue (the standard deviation that normalises it).
     ``quantum`` is the step to which the input is rounded, in picture units (1/255 for uint8; 0: float32 and finer).
+    ``layers`` names those with parameters of their own, as :meth:`DifferentiableDetector.randomised` takes them, from
+    the picture to the verdict.
     ``details`` are provenance (file, licence, training data, actual execution providers).
     """
 
@@ -177,6 +179,7 @@ class Facts:
     logit_source: Literal["logits", "log-odds"] = "logits"
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
     quantum: float = 0.0
+    layers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
 
@@ -320,10 +323,14 @@ class ExplainRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassQuery:
-    """What a component may know when it states its passes for one sample."""
+    """What a component may know when it states its passes for one sample.
+
+    ``map``: what one more map of the explainer costs whose maps a metric scores (of a view, a draw, another detector).
+    """
 
     sample: Sample
     facts: Facts
+    map: Passes = Passes()
 
 
 class Explainer(Protocol):

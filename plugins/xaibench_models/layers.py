@@ -119,6 +119,11 @@ def layers_of(module: nn.Module) -> dict[str, nn.Module]:
     return {name: inner for name, inner in module.named_modules() if name}
 
 
+def with_parameters(module: nn.Module) -> tuple[str, ...]:
+    """Layers that have parameters of their own, in the order of definition (of a graph: of execution)."""
+    return tuple(name for name, inner in layers_of(module).items() if [*inner.parameters(recurse=False)])
+
+
 # ---- catching ---------------------------------------------------------------------------------------------------
 
 

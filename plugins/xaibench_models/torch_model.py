@@ -26,7 +26,7 @@ from xaibench_models.interface import (
     settle_input,
     settle_outputs,
 )
-from xaibench_models.layers import Seen, choose, grid_of, known_grids, named_layer, watch
+from xaibench_models.layers import Seen, choose, grid_of, known_grids, named_layer, watch, with_parameters
 from xaibench_models.torch_detector import ROUNDED_DIGITS, Network, TorchDetector
 from xaibench_models.torch_loading import Loaded, load_factory, load_file
 
@@ -270,7 +270,12 @@ def with_capabilities(
     else:
         gives.add("activations")
     facts = replace(
-        plain.facts, gives=frozenset(gives), limits=limits, target_layer=layer.name, notes=tuple(notes.lines)
+        plain.facts,
+        gives=frozenset(gives),
+        limits=limits,
+        target_layer=layer.name,
+        layers=with_parameters(plain.network.module),
+        notes=tuple(notes.lines),
     )
     return replace(plain, facts=facts, grids=layer.grids)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from xaibench.contracts import Facts, Passes, PassQuery, Sample
@@ -86,7 +87,7 @@ def _member_cells(
         if not why and metric.record.scope == "detector":
             why = "" if maps else "no sample has a map"
         query = [] if why else maps
-        passes = _cost(metric.use.instance, query, facts).times(times)
+        passes = _cost(metric.use.instance, query, facts, explainer).times(times)
         if metric.record.scope == "detector" and not why:  # its maps are drawn again where they were not kept
             passes += Passes(cost.forward, cost.backward, exact=False)
         elif passes.forward and not always:  # a map that turns out undefined is not scored
@@ -101,7 +102,7 @@ def _family_cell(
     reason = why_not(explainer.needs, facts, samples) or why_not(metric.record.needs - {"family"}, facts, samples)
     if not reason and len(model.members) < 2:
         reason = f"needs a family of training runs; {model.name} is one detector"
-    passes = Passes() if reason else _cost(metric.use.instance, samples, facts).times(len(model.members))
+    passes = Passes() if reason else _cost(metric.use.instance, samples, facts, explainer).times(len(model.members))
     return Cell(model=model.name, member="", dataset=dataset.name, explainer=explainer.name, metric=metric.name,
                 reason=reason, passes=Passes(passes.forward, passes.backward, not passes.forward))  # fmt: skip
 
@@ -126,5 +127,16 @@ def _refusal(explainer: PlannedExplainer, sample: Sample, facts: Facts) -> str:
     return refuses(PassQuery(sample=sample, facts=facts)) if refuses else ""
 
 
-def _cost(component: Any, samples: Iterable[Sample], facts: Facts) -> Passes:
-    return sum((component.passes(PassQuery(sample=s, facts=facts)) for s in samples), Passes())
+def _cost(component: Any, samples: Iterable[Sample], facts: Facts, scored: PlannedExplainer | None = None) -> Passes:
+    """What a component costs on some samples; ``scored`` is the explainer whose maps a metric scores."""
+    queries = (PassQuery(sample=s, facts=facts) for s in samples)
+    if scored is not None:
+        queries = (replace(q, map=_one_map(scored, q)) for q in queries)
+    return sum((component.passes(q) for q in queries), Passes())
+
+
+def _one_map(explainer: PlannedExplainer, query: PassQuery) -> Passes:
+    """One more map of an explainer, with the maps and artefacts that it asks for: they are new where the picture is."""
+    maps = (u.instance.passes(query) for u in (explainer.use, *explainer.depend_uses))
+    made = (a.artefact.passes(query) for a in explainer.artefacts)
+    return sum((*maps, *made), Passes())

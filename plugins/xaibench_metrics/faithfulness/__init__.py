@@ -1,0 +1,1 @@
+"""Whether a map finds what the score hangs on."""

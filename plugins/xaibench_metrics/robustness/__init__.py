@@ -1,0 +1,1 @@
+"""How far a map moves when picture or detector change."""
