@@ -445,6 +445,7 @@ class Metric(Protocol):
     """Turns maps, and more detector calls, into named scores.
 
     ``score`` takes a :class:`MapCase` (scope ``sample``) or a :class:`SetCase`. ``passes`` states what one map costs.
+    Optional attribute: ``needs: frozenset[str]`` (in addition to the record's, when they follow from the parameters).
     """
 
     @property

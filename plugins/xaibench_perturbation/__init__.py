@@ -25,7 +25,7 @@ from xaibench_perturbation.masks import (
     window_count,
 )
 from xaibench_perturbation.ordering import is_constant, pixel_ranks, step_counts
-from xaibench_perturbation.regions import RegionAttack
+from xaibench_perturbation.regions import RegionAttack, region_digest
 from xaibench_perturbation.scoring import ScoreKind, target_scores
 from xaibench_perturbation.segments import (
     SegmentKind,
@@ -87,6 +87,7 @@ __all__ = [
     "random_fill",
     "random_members",
     "refusal",
+    "region_digest",
     "rise_masks",
     "segments_of",
     "slic_segments",

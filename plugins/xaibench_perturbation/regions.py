@@ -28,8 +28,9 @@ class RegionAttack:
     ``region``: ``(H, W)`` bool. Its digest is part of the parameters, so two that ask for the same region share one
     attack, and the draws depend on region, settings, picture and seed, never on who asks.
 
-    Product: the tensors ``pixels`` ``(3, |M|)`` float32, the region after the attack (:meth:`picture` puts it back),
-    and ``trace``, the margin before each step and after the last, float64; the numbers of
+    Product: the tensors ``pixels``, ``near`` and, where the verdict turned, ``turned``, ``(3, |M|)`` float32: the
+    region after the attack and on its way (:class:`xaibench_perturbation.attacks.Attacked`; :meth:`picture` puts it
+    back), and ``trace``, the margin before each step and after the last, float64; the numbers of
     :meth:`xaibench_perturbation.attacks.Attacked.numbers`. ``status`` and ``reason`` are the attack's: ``undefined``
     for a picture called real already and where there was no signal; ``ok`` for an attack that failed. An empty region
     raises ValueError.
@@ -59,14 +60,18 @@ class RegionAttack:
     def _product(self, attacked: Attacked, region: Tensor) -> Product:
         tensors = {
             "pixels": attacked.image[:, region].cpu(),
+            "near": attacked.near[:, region].cpu(),
             "trace": torch.tensor(attacked.trace, dtype=torch.float64),
         }
+        if attacked.turned is not None:
+            tensors["turned"] = attacked.turned[:, region].cpu()
         return Product(status=attacked.status, reason=attacked.reason, tensors=tensors, numbers=attacked.numbers())
 
-    def picture(self, image: Tensor, product: Product) -> Tensor:
-        """The attacked picture: ``image`` ``(3, H, W)`` with the product's pixels in the region."""
+    def picture(self, image: Tensor, product: Product, which: str = "pixels") -> Tensor:
+        """The attacked picture: ``image`` ``(3, H, W)`` with the product's ``pixels``, ``near`` or ``turned`` ones in
+        the region."""
         attacked = image.clone()
-        attacked[:, self.region.to(image.device)] = product.tensors["pixels"].to(image)
+        attacked[:, self.region.to(image.device)] = product.tensors[which].to(image)
         return attacked
 
     def passes(self, query: PassQuery) -> Passes:

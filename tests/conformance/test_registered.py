@@ -49,6 +49,17 @@ BUDGETS: dict[tuple[str, str], Values] = {
     ("explainer", "shap-adv-t24"): {"evals": 40, "twin_steps": 2},
     ("explainer", "inverse"): {"of": "gradcam"},
     ("explainer", "captum"): {"method": "KernelShap", "cells": 24, "options": {"n_samples": 40}},
+    ("metric", "sensitivity-n"): {"shares": [0.05, 0.25], "subsets": 40},
+    ("metric", "faithfulness-correlation"): {"subsets": 40},
+    ("metric", "mufidelity"): {"subsets": 48},
+    ("metric", "monotonicity-correlation"): {"blocks": 16, "draws": 4},
+    ("metric", "infidelity"): {"samples": 40},
+    ("metric", "segment-attack"): {"attack": "pgd", "steps": 16, "draws": 1, "segmentations": ["slic-50"], "top": [3]},
+    ("metric", "counterpart-attack"): {"steps": 2, "pairs": 4, "draws": 1},
+    ("metric", "pixel-flipping"): {"pixels": 64},
+    ("metric", "irof"): {"count": 24},
+    ("metric", "road"): {"percentages": [10, 50, 90]},
+    ("metric", "top-minus-random"): {"draws": 3, "steps": 10},
     ("dataset", "demo"): {"identities": 4, "split": "all"},
 }
 """Required values, and fewer masks, steps or pictures: the contract does not depend on how many there are."""

@@ -83,7 +83,7 @@ def _member_cells(
     yield Cell(**key, metric=None, reason=reason, passes=cost)
     always = bool(getattr(explainer.use.instance, "always_explains", False))
     for metric in metrics:
-        why = reason or why_not(metric.record.needs, facts, samples)
+        why = reason or why_not(metric.needs, facts, samples)
         if not why and metric.record.scope == "detector":
             why = "" if maps else "no sample has a map"
         query = [] if why else maps
@@ -99,7 +99,7 @@ def _family_cell(
     model: PlannedModel, dataset: PlannedDataset, explainer: PlannedExplainer, metric: PlannedMetric
 ) -> Cell:
     samples, facts = dataset.survey.samples, model.members[0].facts
-    reason = why_not(explainer.needs, facts, samples) or why_not(metric.record.needs - {"family"}, facts, samples)
+    reason = why_not(explainer.needs, facts, samples) or why_not(metric.needs - {"family"}, facts, samples)
     if not reason and len(model.members) < 2:
         reason = f"needs a family of training runs; {model.name} is one detector"
     passes = Passes() if reason else _cost(metric.use.instance, samples, facts, explainer).times(len(model.members))

@@ -100,6 +100,11 @@ class PlannedMetric:
     def name(self) -> str:
         return self.use.name
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the record and the parameters need."""
+        return self.record.needs | frozenset(getattr(self.use.instance, "needs", ()))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:

@@ -16,7 +16,7 @@ from torch import Tensor
 from xaibench.contracts import Detector, Facts, Programme, Status
 from xaibench.probes import Forward
 from xaibench.targets import verdict
-from xaibench_perturbation.attacks.result import ALREADY_REAL, Attacked, AttackMode, Reading
+from xaibench_perturbation.attacks.result import ALREADY_REAL, NEAR, Attacked, AttackMode, Reading
 
 JPEG_QUALITY = 90
 
@@ -84,15 +84,17 @@ def pursue(image: Tensor, judge: Judge, mover: Mover, *, steps: int, stop: bool)
     A picture that is called real at the start is left alone in any case.
     """
     now, queries, readings = image, 0, list[Reading]()
-    end = Move(None)
+    end, way = Move(None), Way(image)
     while True:
         if len(readings) == steps:
             (reading,) = yield from judge.read(now[None])
             readings.append(reading)
+            way.pass_by(now, readings)
             queries += reading.real
             break
         reading = yield from mover.look(now)
         readings.append(reading)
+        way.pass_by(now, readings)
         queries += 1
         if reading.real and (stop or len(readings) == 1):
             break
@@ -102,12 +104,29 @@ def pursue(image: Tensor, judge: Judge, mover: Mover, *, steps: int, stop: bool)
         if end.image is None:
             break
         now = end.image
-    found = yield from _concluded(image, now, judge, readings, end, queries)
+    found = yield from _concluded(image, now, judge, readings, end, queries, way)
     return found
 
 
+@dataclass(slots=True)
+class Way:
+    """Pictures worth keeping on the way: see :class:`Attacked`."""
+
+    near: Tensor
+    turned: Tensor | None = None
+    turned_at: int = -1
+
+    def pass_by(self, image: Tensor, readings: Sequence[Reading]) -> None:
+        """``image`` has the last of the readings."""
+        first, last = readings[0], readings[-1]
+        if last.p_real - first.p_real <= NEAR:
+            self.near = image
+        if last.real and not first.real and self.turned is None:
+            self.turned, self.turned_at = image, len(readings) - 1
+
+
 def _concluded(
-    image: Tensor, now: Tensor, judge: Judge, readings: Sequence[Reading], end: Move, queries: int
+    image: Tensor, now: Tensor, judge: Judge, readings: Sequence[Reading], end: Move, queries: int, way: Way
 ) -> Programme[Attacked]:
     before, after = readings[0], readings[-1]
     flipped = after.real and not before.real
@@ -131,6 +150,9 @@ def _concluded(
         survives_jpeg=saved[1],
         largest_change=float((now.double() - image.double()).abs().max()),
         trace=tuple(r.margin for r in readings),
+        turned=way.turned,
+        turned_at=way.turned_at,
+        near=way.near,
     )
 
 

@@ -17,6 +17,8 @@ A step of ``strict`` is 4.4 times a step of ``t24-code``, so their results must 
 ALREADY_REAL = "the picture is called real already"
 NO_SIGNAL = "no signal"
 """How the reason of an attack begins that had nothing to follow: it says nothing about the detector's robustness."""
+NEAR = 0.1
+"""Rise of P(real) up to which a picture counts as little changed to the detector (Tsigos et al. 2024, stability)."""
 BLIND = "the detector does not react to this region"
 
 
@@ -45,7 +47,9 @@ class Attacked:
     pictures that the attack asked for, which are ``(2n + 1) s + 1`` for NES that succeeded after s steps and
     ``(2n + 1) T`` for one that failed: the reading after step T counts where it finds the verdict turned; it and the
     two saved pictures cost passes in any case. ``largest_change``: L-infinity distance to the picture, in units of
-    [0, 1]. ``trace``: the margin before each step and after the last, ``steps + 1`` numbers.
+    [0, 1]. ``trace``: the margin before each step and after the last, ``steps + 1`` numbers. ``turned``: the picture at
+    which the verdict first was *real*, reached after ``turned_at`` steps; None and -1 where it did not flip. ``near``:
+    the last picture on the way whose P(real) had risen by at most :data:`NEAR`.
     """
 
     image: Tensor
@@ -60,6 +64,9 @@ class Attacked:
     survives_jpeg: bool
     largest_change: float
     trace: tuple[float, ...]
+    turned: Tensor | None
+    turned_at: int
+    near: Tensor
 
     def numbers(self) -> dict[str, float]:
         """The figures by name, for a :class:`xaibench.artefacts.Product`; an infinite margin is left out."""
@@ -74,5 +81,6 @@ class Attacked:
             "survives_8bit": float(self.survives_8bit),
             "survives_jpeg": float(self.survives_jpeg),
             "largest_change": self.largest_change,
+            "turned_at": float(self.turned_at),
         }
         return {name: value for name, value in figures.items() if math.isfinite(value)}

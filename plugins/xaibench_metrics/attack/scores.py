@@ -1,0 +1,99 @@
+"""The scores of attack measures: what they are, and from outcomes to values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from xaibench.contracts import Score, ScoreSpec
+from xaibench_metrics.attack.judging import Outcome, percentile
+
+_NOT_RANKED = "saturates: where every region flips, it cannot tell one from another"
+MARGIN_DROP = ScoreSpec(
+    name="margin-drop", better="higher", ranks_evidence=True,
+    description="fall of ln(P(fake)/P(real)) after the fixed number of steps inside the region",
+)  # fmt: skip
+PERCENTILE = ScoreSpec(
+    name="drop-percentile", better="higher", low=0, high=1, ranks_evidence=True,
+    description="share of random regions of the same area whose margin falls less; ties count half",
+)  # fmt: skip
+SMALLEST_BOUND = ScoreSpec(
+    name="smallest-bound", better="lower", low=0, high=1, ranks_evidence=True,
+    description="smallest L-infinity change in the region that turns the verdict; the largest tried where none does, "
+    "so that its mean is the restricted mean",
+)  # fmt: skip
+FLIP = ScoreSpec(
+    name="flip", better="higher", low=0, high=1, why_not=_NOT_RANKED, primary=False,
+    description="1 if the verdict turned real at some step",
+)  # fmt: skip
+ACCURACY = ScoreSpec(
+    name="accuracy", better="lower", low=0, high=1, why_not=_NOT_RANKED,
+    description="1 if the attacked fake is still called fake, the attack stopping where the verdict turns (published)",
+)  # fmt: skip
+CLASS_ACCURACY = ScoreSpec(
+    name="class-accuracy", better="lower", low=0, high=1, why_not=_NOT_RANKED, primary=False,
+    description="1 if the likeliest class is still the sample's own (published)",
+)  # fmt: skip
+SUFFICIENCY = ScoreSpec(
+    name="sufficiency", better="higher", low=-1, high=1, why_not="bounded by P - 0.5 as the attack stops at the flip",
+    description="fall of the predicted class's probability, the attack stopping where the verdict turns (published)",
+)  # fmt: skip
+DROP_OVER_AREA = ScoreSpec(
+    name="drop-over-area", better="higher", primary=False,
+    why_not="favours small segments: a NES drop grows like the root of the area",
+    description="sufficiency over the region's share of the picture (published)",
+)  # fmt: skip
+QUERIES = ScoreSpec(
+    name="queries", better="none", low=0, why_not="a cost", primary=False,
+    description="pictures that the attack asks for until the verdict turns, or in all",
+)  # fmt: skip
+AREA = ScoreSpec(
+    name="area", better="none", low=0, high=1, why_not="says how large the region is", primary=False,
+    description="the region's share of the picture",
+)  # fmt: skip
+RANDOM_DROP = ScoreSpec(
+    name="random-drop", better="none", why_not="the control: not of this map", primary=False,
+    description="mean margin drop of random regions of the same area",
+)  # fmt: skip
+RANDOM_FLIP = ScoreSpec(
+    name="random-flip", better="none", low=0, high=1, why_not="the control: not of this map", primary=False,
+    description="share of random regions of the same area that turn the verdict",
+)  # fmt: skip
+CEILING_DROP = ScoreSpec(
+    name="ceiling-drop", better="none", why_not="the measure's own ceiling: not of this map", primary=False,
+    description="margin drop of the segments that were found to drop most by themselves",
+)  # fmt: skip
+CEILING_FLIP = ScoreSpec(
+    name="ceiling-flip", better="none", low=0, high=1, why_not="the measure's own ceiling: not of this map",
+    primary=False, description="1 if those segments turn the verdict",
+)  # fmt: skip
+STABILITY = ScoreSpec(
+    name="stability", better="higher", low=-1, high=1, why_not="a map that ignores the picture is perfectly stable",
+    primary=False,
+    description="Pearson correlation of the map with that of the last picture on the way whose P(real) rose by at "
+    "most .1",
+)  # fmt: skip
+
+RANKED = (MARGIN_DROP, PERCENTILE, SMALLEST_BOUND)
+PUBLISHED = (ACCURACY, SUFFICIENCY, CLASS_ACCURACY, DROP_OVER_AREA)
+BESIDE = (FLIP, QUERIES, AREA, RANDOM_DROP, RANDOM_FLIP, CEILING_DROP, CEILING_FLIP)
+SCORES: tuple[ScoreSpec, ...] = (*RANKED, *PUBLISHED, *BESIDE)
+
+
+def ranked_values(item: str, own: Outcome, random: Sequence[Outcome], without: str) -> Iterator[Score]:
+    """Values of the ranked scores and of the random control; ``without`` says why there are no random regions."""
+    yield Score(name="margin-drop", item=item, value=own.drop)
+    yield Score(name="smallest-bound", item=item, value=own.bound)
+    yield Score(name="flip", item=item, value=float(own.flipped))
+    yield Score(name="queries", item=item, value=own.queries)
+    if not random:
+        for name in ("drop-percentile", "random-drop", "random-flip"):
+            yield Score(name=name, item=item, status="undefined", reason=without)
+        return
+    yield Score(name="drop-percentile", item=item, value=percentile(own.drop, [o.drop for o in random]))
+    yield Score(name="random-drop", item=item, value=sum(o.drop for o in random) / len(random))
+    yield Score(name="random-flip", item=item, value=sum(o.flipped for o in random) / len(random))
+
+
+def undefined(specs: Sequence[ScoreSpec], item: str, reason: str) -> list[Score]:
+    """Every score of an item undefined, with the same reason."""
+    return [Score(name=s.name, item=item, status="undefined", reason=reason) for s in specs]
