@@ -354,12 +354,24 @@ class Explainer(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Names of the scores that tell whether a measure has room to rank: its own ceiling, its random control, and the
+    share of verdicts that each turned. Where the room is gone, the leaderboard says so and ranks nothing."""
+
+    ceiling: str
+    random: str
+    ceiling_flip: str
+    random_flip: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreSpec:
     """One named score of a metric.
 
     ``version`` is stored with every number; raise it when the definition changes. ``ranks_evidence``: the map of the
     planted evidence must beat a random one; where it need not, ``why_not`` says why in words. ``primary`` scores
-    stand in the leaderboard.
+    stand in the leaderboard. ``per_item``: its items are columns of their own there, and are never averaged. ``room``:
+    see :class:`Room`.
     """
 
     name: str
@@ -370,6 +382,8 @@ class ScoreSpec:
     ranks_evidence: bool = False
     why_not: str = ""
     primary: bool = True
+    per_item: bool = False
+    room: Room | None = None
     description: str = ""
 
 

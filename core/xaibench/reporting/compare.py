@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xaibench.errors import PlanError
+from xaibench.reporting.items import split_items
 from xaibench.reporting.results import (
     CellKey,
     CellValues,
     RunTables,
     ScoreInfo,
+    Table,
     Where,
     cell_values,
     encode,
@@ -66,8 +68,8 @@ def compare_runs(
     differ).
     """
     _check_samples(first, second)
-    a, notes = _renamed(cell_values(first.scores), first, second)
-    b = cell_values(second.scores)
+    a, notes = _renamed(cell_values(_split(first.scores, info)), first, second)
+    b = cell_values(_split(second.scores, info))
     both = [k for k in sorted(a.keys() & b.keys()) if info is None or info.primary(k.metric, k.score)]
     rows = [_compared(k, a[k], b[k], seed) for k in both]
     adjusted = holm([r.difference.p for r in rows])
@@ -77,6 +79,10 @@ def compare_runs(
         only_second=tuple(sorted(b.keys() - a.keys())),
         notes=notes,
     )
+
+
+def _split(scores: Table, info: ScoreInfo | None) -> Table:
+    return scores if info is None else split_items(scores, info)
 
 
 def _compared(key: CellKey, a: CellValues, b: CellValues, seed: int) -> ComparedScore:

@@ -15,6 +15,7 @@ from typing import Literal, cast
 import numpy as np
 
 from xaibench.reporting.detection import Detection, LeftOut, detections
+from xaibench.reporting.items import split_items, without_room
 from xaibench.reporting.results import (
     FAMILIES,
     CellKey,
@@ -119,7 +120,8 @@ def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) 
 
     Scores of a whole family of training runs stand on a board of their own, whose ``where.member`` is empty.
     """
-    cells = cell_values(tables.scores)
+    cells = cell_values(split_items(tables.scores, info))
+    cells = {key: without_room(key, cell, cells, info, seed) for key, cell in cells.items()}
     keys = sorted({(k.where, info.family(k.metric)) for k in cells}, key=lambda k: (k[0], _family_order(k[1])))
     boards = [
         _board(where, family, columns=_columns(cells, where, family, info), every=cells, info=info, seed=seed)
@@ -144,7 +146,7 @@ def _columns(
         primary = key.score and info.primary(key.metric, key.score)
         if key.where == where and info.family(key.metric) == family and primary:
             found.setdefault((key.metric, key.score), {})[key.explainer] = cell
-    order = sorted(found, key=lambda k: (declared.get(k, len(declared)), k))
+    order = sorted(found, key=lambda k: (declared.get((k[0], k[1].partition(" ")[0]), len(declared)), k))
     return {key: found[key] for key in order}
 
 
@@ -212,7 +214,7 @@ def _row_order(row: Row) -> tuple[int, float, str]:
 
 
 def _column(key: ScoreKey, cells: Mapping[str, CellValues], ranking: Ranking | None, info: ScoreInfo) -> Column:
-    spec = info.specs.get(key)
+    spec = info.spec(*key)
     return Column(
         metric=key[0],
         score=key[1],

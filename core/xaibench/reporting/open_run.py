@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xaibench.contracts import ScoreSpec
+from xaibench.contracts import Room, ScoreSpec
 from xaibench.errors import XaibenchError
 from xaibench.reporting.results import RunTables, ScoreInfo
 from xaibench.store.folder import RunFolder
@@ -41,8 +41,13 @@ def score_info(components: list[dict[str, Any]]) -> ScoreInfo:
             controls[row["name"]] = details["control"]
         elif row["kind"] == "metric":
             families[row["name"]] = details["family"]
-            specs |= {(row["name"], s["name"]): ScoreSpec(**s) for s in details["scores"]}
+            specs |= {(row["name"], s["name"]): _spec(s) for s in details["scores"]}
     return ScoreInfo(controls=frozenset(n for n, c in controls.items() if c), families=families, specs=specs)
+
+
+def _spec(declared: dict[str, Any]) -> ScoreSpec:
+    room = declared.pop("room", None)
+    return ScoreSpec(**declared, room=Room(**room) if room else None)
 
 
 def pictures(tables: RunTables, registry: Registry) -> tuple[Callable[[str], Pixels] | None, str]:

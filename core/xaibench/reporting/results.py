@@ -59,9 +59,13 @@ class ScoreInfo:
         """The leaderboard that a metric stands in."""
         return self.families.get(metric, "other")
 
+    def spec(self, metric: str, score: str) -> ScoreSpec | None:
+        """The declaration of a score, which may be named with its item: ``margin-drop slic-50 top-1``."""
+        return self.specs.get((metric, score.partition(" ")[0]))
+
     def primary(self, metric: str, score: str) -> bool:
         """Whether a score stands in the leaderboard."""
-        spec = self.specs.get((metric, score))
+        spec = self.spec(metric, score)
         return spec is None or spec.primary
 
     def role(self, explainer: str) -> Role:

@@ -64,7 +64,7 @@ def score_verdict(
     better = measured(cells).better
     if better == "none":
         return None
-    spec = info.specs.get((metric, score))
+    spec = info.spec(metric, score)
     if spec is not None and not spec.ranks_evidence:
         why = f"{score_name(metric, score)}: not held against controls: {spec.why_not.rstrip('.')}."
         return ScoreVerdict(metric=metric, score=score, verdicts=(), sentence=why)

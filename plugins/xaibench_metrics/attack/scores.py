@@ -4,74 +4,152 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from xaibench.contracts import Score, ScoreSpec
+from xaibench.contracts import Room, Score, ScoreSpec
 from xaibench_metrics.attack.judging import Outcome, percentile
 
 _NOT_RANKED = "saturates: where every region flips, it cannot tell one from another"
+ROOM = Room(ceiling="ceiling-drop", random="random-drop", ceiling_flip="ceiling-flip", random_flip="random-flip")
 MARGIN_DROP = ScoreSpec(
-    name="margin-drop", better="higher", ranks_evidence=True,
+    name="margin-drop",
+    better="higher",
+    ranks_evidence=True,
+    per_item=True,
+    room=ROOM,
     description="fall of ln(P(fake)/P(real)) after the fixed number of steps inside the region",
-)  # fmt: skip
+)
 PERCENTILE = ScoreSpec(
-    name="drop-percentile", better="higher", low=0, high=1, ranks_evidence=True,
+    name="drop-percentile",
+    better="higher",
+    low=0,
+    high=1,
+    ranks_evidence=True,
+    per_item=True,
+    room=ROOM,
     description="share of random regions of the same area whose margin falls less; ties count half",
-)  # fmt: skip
+)
 SMALLEST_BOUND = ScoreSpec(
-    name="smallest-bound", better="lower", low=0, high=1, ranks_evidence=True,
+    name="smallest-bound",
+    better="lower",
+    low=0,
+    high=1,
+    ranks_evidence=True,
+    per_item=True,
+    room=ROOM,
     description="smallest L-infinity change in the region that turns the verdict; the largest tried where none does, "
     "so that its mean is the restricted mean",
-)  # fmt: skip
+)
 FLIP = ScoreSpec(
-    name="flip", better="higher", low=0, high=1, why_not=_NOT_RANKED, primary=False,
+    name="flip",
+    better="higher",
+    low=0,
+    high=1,
+    per_item=True,
+    why_not=_NOT_RANKED,
+    primary=False,
     description="1 if the verdict turned real at some step",
-)  # fmt: skip
+)
 ACCURACY = ScoreSpec(
-    name="accuracy", better="lower", low=0, high=1, why_not=_NOT_RANKED,
+    name="accuracy",
+    better="lower",
+    low=0,
+    high=1,
+    per_item=True,
+    why_not=_NOT_RANKED,
     description="1 if the attacked fake is still called fake, the attack stopping where the verdict turns (published)",
-)  # fmt: skip
+)
 CLASS_ACCURACY = ScoreSpec(
-    name="class-accuracy", better="lower", low=0, high=1, why_not=_NOT_RANKED, primary=False,
+    name="class-accuracy",
+    better="lower",
+    low=0,
+    high=1,
+    per_item=True,
+    why_not=_NOT_RANKED,
+    primary=False,
     description="1 if the likeliest class is still the sample's own (published)",
-)  # fmt: skip
+)
 SUFFICIENCY = ScoreSpec(
-    name="sufficiency", better="higher", low=-1, high=1, why_not="bounded by P - 0.5 as the attack stops at the flip",
+    name="sufficiency",
+    better="higher",
+    low=-1,
+    high=1,
+    per_item=True,
+    why_not="bounded by P - 0.5 as the attack stops at the flip",
     description="fall of the predicted class's probability, the attack stopping where the verdict turns (published)",
-)  # fmt: skip
+)
 DROP_OVER_AREA = ScoreSpec(
-    name="drop-over-area", better="higher", primary=False,
+    name="drop-over-area",
+    better="higher",
+    primary=False,
+    per_item=True,
     why_not="favours small segments: a NES drop grows like the root of the area",
     description="sufficiency over the region's share of the picture (published)",
-)  # fmt: skip
+)
 QUERIES = ScoreSpec(
-    name="queries", better="none", low=0, why_not="a cost", primary=False,
+    name="queries",
+    better="none",
+    low=0,
+    per_item=True,
+    why_not="a cost",
+    primary=False,
     description="pictures that the attack asks for until the verdict turns, or in all",
-)  # fmt: skip
+)
 AREA = ScoreSpec(
-    name="area", better="none", low=0, high=1, why_not="says how large the region is", primary=False,
+    name="area",
+    better="none",
+    low=0,
+    high=1,
+    per_item=True,
+    why_not="says how large the region is",
+    primary=False,
     description="the region's share of the picture",
-)  # fmt: skip
+)
 RANDOM_DROP = ScoreSpec(
-    name="random-drop", better="none", why_not="the control: not of this map", primary=False,
+    name="random-drop",
+    better="none",
+    per_item=True,
+    why_not="the control: not of this map",
+    primary=False,
     description="mean margin drop of random regions of the same area",
-)  # fmt: skip
+)
 RANDOM_FLIP = ScoreSpec(
-    name="random-flip", better="none", low=0, high=1, why_not="the control: not of this map", primary=False,
+    name="random-flip",
+    better="none",
+    low=0,
+    high=1,
+    per_item=True,
+    why_not="the control: not of this map",
+    primary=False,
     description="share of random regions of the same area that turn the verdict",
-)  # fmt: skip
+)
 CEILING_DROP = ScoreSpec(
-    name="ceiling-drop", better="none", why_not="the measure's own ceiling: not of this map", primary=False,
+    name="ceiling-drop",
+    better="none",
+    per_item=True,
+    why_not="the measure's own ceiling: not of this map",
+    primary=False,
     description="margin drop of the segments that were found to drop most by themselves",
-)  # fmt: skip
+)
 CEILING_FLIP = ScoreSpec(
-    name="ceiling-flip", better="none", low=0, high=1, why_not="the measure's own ceiling: not of this map",
-    primary=False, description="1 if those segments turn the verdict",
-)  # fmt: skip
+    name="ceiling-flip",
+    better="none",
+    low=0,
+    high=1,
+    per_item=True,
+    why_not="the measure's own ceiling: not of this map",
+    primary=False,
+    description="1 if those segments turn the verdict",
+)
 STABILITY = ScoreSpec(
-    name="stability", better="higher", low=-1, high=1, why_not="a map that ignores the picture is perfectly stable",
+    name="stability",
+    better="higher",
+    low=-1,
+    high=1,
+    per_item=True,
+    why_not="a map that ignores the picture is perfectly stable",
     primary=False,
     description="Pearson correlation of the map with that of the last picture on the way whose P(real) rose by at "
     "most .1",
-)  # fmt: skip
+)
 
 RANKED = (MARGIN_DROP, PERCENTILE, SMALLEST_BOUND)
 PUBLISHED = (ACCURACY, SUFFICIENCY, CLASS_ACCURACY, DROP_OVER_AREA)

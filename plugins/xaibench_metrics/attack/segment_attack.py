@@ -55,15 +55,15 @@ class SegmentAttack:
 
     SLIC 50; segments ranked by mean saliency; NES (or PGD) inside the top-1, top-1-2, top-1-2-3 segments, each from
     the clean picture. ``item`` is the segmentation and k, as ``slic-50 top-3``. For LIME on the same superpixels the
-    mean is the regression weight. Only fakes that are called fake count; the published study also averaged fakes called real,
-    as accuracy 0 and sufficiency 0, which ``mode=t24-code`` does too.
+    mean is the regression weight. Only fakes that are called fake count; the published study also averaged fakes
+    called real, as accuracy 0 and sufficiency 0, which ``mode=t24-code`` does too.
 
     The published scores hide three things. *Saturation*: with early stopping sufficiency cannot exceed P - 0.5 once
     everything flips; ``margin-drop`` and ``smallest-bound`` come from a fixed number of steps. *Area*: large segments
     are easier to attack; ``drop-percentile`` is the rank among random regions of the same area.
     *Grid*: segments that an explainer worked on favour it; scores on a shifted grid stand beside. ``random-drop`` and
     ``ceiling-drop`` (the segments that drop most by themselves) say what the measure can show at all: where they are
-    equal, or random regions flip too, it cannot rank.
+    equal, or random regions flip too, it cannot rank, and the leaderboard leaves the cell undefined.
 
     Curves: ``flipped``, 1 from the smallest bound on at which the verdict turned, over the bound.
     """

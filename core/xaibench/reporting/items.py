@@ -1,0 +1,83 @@
+"""Scores whose items are columns of their own, and cells in which a measure has no room to rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from xaibench.contracts import Room
+from xaibench.reporting.results import CellKey, CellValues, ScoreInfo, Table
+from xaibench.statistics import paired_difference
+from xaibench.statistics.bootstrap import exact_mean
+from xaibench.statistics.values import Values
+
+MOST_RANDOM_FLIPS = 0.9
+LEAST_CEILING_FLIPS = 0.1
+
+
+def split_items(scores: Table, info: ScoreInfo) -> Table:
+    """The table with ``score`` saying ``score item`` where a score's items are columns of their own."""
+    apart = [key for key, spec in info.specs.items() if spec.per_item]
+    if not apart or not len(scores):
+        return scores
+    wanted = {f"{metric}\n{score}" for metric, score in apart}
+    names = pc.binary_join_element_wise(scores["metric"], scores["score"], "\n")
+    mask = pc.and_(pc.is_in(names, pa.array(sorted(wanted))), pc.not_equal(scores["item"], ""))
+    score = pc.if_else(mask, pc.binary_join_element_wise(scores["score"], scores["item"], " "), scores["score"])
+    item = pc.if_else(mask, "", scores["item"])
+    return scores.set_column(scores.schema.get_field_index("score"), "score", score).set_column(
+        scores.schema.get_field_index("item"), "item", item
+    )
+
+
+def without_room(
+    key: CellKey, cell: CellValues, every: Mapping[CellKey, CellValues], info: ScoreInfo, seed: int
+) -> CellValues:
+    """The cell, or an undefined one with the reason where the measure has no room between random and its own ceiling.
+
+    *Saturated*: random regions turn more than nine verdicts in ten, or the interval of ceiling minus random covers 0.
+    *Floored*: even the ceiling turns less than one in ten.
+    """
+    spec = info.spec(key.metric, key.score)
+    if spec is None or spec.room is None or not len(cell.values):
+        return cell
+    reason = _no_room(_Beside(key, spec.room, every), seed)
+    if not reason:
+        return cell
+    return replace(cell, values=Values.of([], []), left_out={**cell.left_out, ("undefined", reason): len(cell.values)})
+
+
+class _Beside:
+    """The ceiling and the random control of one cell, on the same item."""
+
+    def __init__(self, key: CellKey, room: Room, every: Mapping[CellKey, CellValues]) -> None:
+        self._key, self._every = key, every
+        _, _, self._item = key.score.partition(" ")
+        self.ceiling, self.random = self._values(room.ceiling), self._values(room.random)
+        self.ceiling_flip, self.random_flip = self._values(room.ceiling_flip), self._values(room.random_flip)
+
+    def _values(self, score: str) -> Values | None:
+        cell = self._every.get(self._key._replace(score=f"{score} {self._item}".strip()))
+        return cell.values if cell is not None and len(cell.values) else None
+
+
+def _no_room(beside: _Beside, seed: int) -> str:
+    turned = _mean(beside.random_flip)
+    if turned is not None and turned > MOST_RANDOM_FLIPS:
+        return f"saturated: random regions of the same area turn {turned:.0%} of the verdicts"
+    best = _mean(beside.ceiling_flip)
+    if best is not None and best < LEAST_CEILING_FLIPS:
+        return f"floored: the regions that drop most turn {best:.0%} of the verdicts"
+    if beside.ceiling is None or beside.random is None:
+        return ""
+    difference = paired_difference(beside.ceiling, beside.random, seed=seed, test=False)
+    if difference.low is not None and difference.low <= 0:
+        return "saturated: the measure's own ceiling is not shown to exceed random regions of the same area"
+    return ""
+
+
+def _mean(values: Values | None) -> float | None:
+    return None if values is None else exact_mean(values.values)
