@@ -145,3 +145,20 @@ def test_black_boxes_can_be_explained_by_classes_without_gradients() -> None:
     net = small()
     blind.scores = lambda x: net(x).detach()  # type: ignore[method-assign]
     assert explain(captum("FeatureAblation"), blind, image_of(*SIZE)).status == "ok"
+
+
+@pytest.mark.parametrize("name", sorted(n for n, wrapped in WRAPPED.items() if wrapped.masked))
+def test_rounding_of_equal_scores_is_no_map(name: str) -> None:
+    flat = Net(lambda x: torch.tensor([[0.3, 0.7]]).expand(len(x), 2), SIZE)
+    found = explain(captum(name), flat, image_of(*SIZE))
+    assert (found.status, found.reason) == ("undefined", f"captum's {name} is zero everywhere")
+
+
+@pytest.mark.parametrize("name", sorted(WRAPPED))
+def test_a_picture_without_a_score_takes_no_map_from_its_batch_mates(name: str) -> None:
+    net = small()
+    broken = Net(lambda x: net(x) * torch.where(x.amax(dim=(1, 2, 3)) > 5, torch.nan, 1.0)[:, None], SIZE)
+    images = torch.stack([image_of(*SIZE), 1e4 + image_of(*SIZE, seed=1), image_of(*SIZE, seed=2)])
+    found = [d.value for d in explain_all(captum(name), broken, images)]
+    assert [f.status for f in found] == ["ok", "undefined", "ok"]
+    assert torch.equal(found[2].map, map_of(captum(name), broken, images[2]))

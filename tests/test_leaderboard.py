@@ -18,6 +18,7 @@ DELETION, HIT = "xaibench/deletion", "xaibench/pointing-game"
 CONTROLS = ("xaibench/random", "xaibench/center-prior", "xaibench/edges", "xaibench/inverse:of=gradcam")
 INFO = ScoreInfo(
     controls=frozenset((*CONTROLS, "xaibench/mask-oracle")),
+    references=frozenset(("xaibench/mask-oracle",)),
     families={DELETION: "faithfulness", HIT: "localisation", "xaibench/stability": "robustness"},
 )
 WHERE = {"run": "r", "unit": "u", "model": "xaibench/demo", "member": "0", "dataset": "xaibench/faces"}

@@ -395,6 +395,22 @@ def test_functional_rectifiers_are_the_same_as_modules(explainer: Any) -> None:
     torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("explainer", ALL)
+@pytest.mark.parametrize("kind", [nn.ReLU6, nn.SiLU, nn.Hardswish, nn.ELU, nn.Hardtanh, nn.LeakyReLU])
+def test_activations_that_overwrite_their_input_have_the_same_maps(kind: Any, explainer: Any) -> None:
+    def bent(inplace: bool) -> Net:
+        torch.manual_seed(0)
+        act = nn.Hardtanh(0, 6, inplace=inplace) if kind is nn.Hardtanh else kind(inplace=inplace)
+        body = (nn.Conv2d(3, 4, 3), act, nn.Conv2d(4, 4, 3), act, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        return Net(nn.Sequential(*body, nn.Linear(4, 2)), SIZE)
+
+    image = image_of(*SIZE)
+    kept, overwritten = (explain(make(explainer), bent(inplace), image, target=0) for inplace in (False, True))
+    rectified = kind in (nn.ReLU6, nn.Hardtanh)
+    assert (kept.map is None) == (explainer is GuidedBackprop and not rectified)
+    assert shown(kept) == shown(overwritten)
+
+
 @cache
 def program(kind: type[nn.Module]) -> Net:
     return Net(exported(kind(), SIZE), SIZE)

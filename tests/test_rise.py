@@ -12,6 +12,7 @@ from region_toys import (
     FAKE,
     SIZE,
     WHITE,
+    Layered,
     Scored,
     additive,
     explain,
@@ -28,8 +29,12 @@ from xaibench.streams import Streams
 from xaibench.testing import harness
 from xaibench.testing.planted import DifferentiablePatchDetector, PatchDetector
 from xaibench.testing.planted_data import pictures_of, planted_samples
+from xaibench_explainers.perturbation.ablationcam import AblationCam
 from xaibench_explainers.perturbation.hsic import Hsic
+from xaibench_explainers.perturbation.kernel_shap import KernelShap
+from xaibench_explainers.perturbation.lime import Lime
 from xaibench_explainers.perturbation.occlusion import Occlusion
+from xaibench_explainers.perturbation.partition_shap import PartitionShap
 from xaibench_explainers.perturbation.records import PERTURBATION
 from xaibench_explainers.perturbation.regions import no_signal
 from xaibench_explainers.perturbation.rise import Rise, chance_of_each, weighted_mean
@@ -167,12 +172,45 @@ def test_a_counterpart_is_asked_for_beforehand_and_blended_in() -> None:
     assert torch.equal(map_of(explain(component, detector, paired)), map_of(explain(black, detector, alone)))
 
 
-def test_a_counterpart_that_changes_no_score_gives_no_map() -> None:
-    picture = picture_of(WHITE, real=image_of(1))
-    constant = Scored(lambda images: images.sum(dim=(1, 2, 3)) * 0 + 1)
-    component = make(Rise, fill="counterpart", masks=20, cells=3)
-    assert not component.always_explains
-    assert "no signal" in reason_of(explain(component, constant, picture))
+ROUNDED = Scored(lambda images: 1 + 2e-7 * images.mean(dim=(1, 2, 3)))
+"""Scores of 1 and the next float32 or two above it."""
+
+
+@pytest.mark.parametrize("fill", ["black", "blur", "counterpart"])
+def test_masks_that_change_no_score_give_no_map(fill: str) -> None:
+    picture = picture_of(image_of(2), real=image_of(1))
+    component = make(Rise, fill=fill, masks=20, cells=3, output="logit")
+    done = explain(component, ROUNDED, picture)
+    assert "no signal" in reason_of(done)
+    assert done.passes == Passes(forward=20)
+
+
+REACTING: dict[type, dict[str, Any]] = {
+    Lime: {"samples": 64, "segments": "grid", "count": 9, "fill": "black"},
+    KernelShap: {"samples": 64, "segments": "grid", "count": 9, "fill": "black"},
+    PartitionShap: {"evals": 40, "fill": "black"},
+    Rise: {"masks": 64},
+    Sobol: {"designs": 4, "cells": 3},
+    Hsic: {"designs": 64, "cells": 3},
+    Occlusion: {},
+    ScoreCam: {},
+    AblationCam: {},
+}
+
+
+@pytest.mark.parametrize("cls", REACTING, ids=lambda c: c.__name__)
+def test_one_rule_says_which_scores_react(cls: type) -> None:
+    def reason(slope: float) -> str:
+        def head(activation: Tensor) -> Tensor:
+            score = 1 + slope * activation.mean(dim=(1, 2, 3))
+            return torch.stack([torch.zeros_like(score), score], dim=1)
+
+        done = explain(make(cls, output="logit", **REACTING[cls]), Layered(lambda x: x, head), 0.5 + image_of(4) / 2)
+        assert done.value is not None
+        return done.value.reason
+
+    assert reason(2e-7) == "no signal: the detector's score is the same whatever is switched off"
+    assert reason(2e-3) == ""
 
 
 def test_equal_scores_and_rounding_are_no_signal() -> None:

@@ -98,7 +98,7 @@ class Call:
     def run(self, replaced: Mapping[int, Any] | None = None) -> Tensor:
         """The operation itself, never in place, with some positional arguments replaced."""
         args = [(replaced or {}).get(i, value) for i, value in enumerate(self.args)]
-        if _overwrites(self.bare):
+        if self.in_place:  # what the operation keeps for the gradient must not be overwritten
             args[0] = args[0].clone()
         result = self.func(*args, **self.kwargs)
         return cast("Tensor", result[0] if self.bare in _TUPLES else result)

@@ -104,13 +104,15 @@ class ExplainerRecord(Component):
     sample (``mask``, ``pair``, ``landmarks``). ``signed``: negative values mean evidence against the target.
     ``class_specific``: the map depends
     on the class explained. ``control``: a map no detector is needed for, run beside every explainer and never ranked.
-    ``stochastic``: two seeds give two maps, so ``--repeats`` repeats it.
+    ``reference``: knows what no detector shows (the mask, the counterpart); shown beside explainers, neither ranked nor
+    to be beaten, and in no preset unless named. ``stochastic``: two seeds give two maps, so ``--repeats`` repeats it.
     """
 
     needs: frozenset[str] = frozenset()
     signed: bool = False
     class_specific: bool = True
     control: bool = False
+    reference: bool = False
     stochastic: bool = False
     kind: ClassVar[Kind] = "explainer"
 

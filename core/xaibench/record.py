@@ -128,7 +128,10 @@ def _component_rows(plan: Plan) -> Iterator[dict[str, Any]]:
         })  # fmt: skip
     for explainer in plan.explainers:
         r = explainer.record
-        details = {"control": r.control, "signed": explainer.use.trait("signed"), "class_specific": r.class_specific}
+        details = {
+            "control": r.control, "reference": r.reference, "signed": explainer.use.trait("signed"),
+            "class_specific": r.class_specific,
+        }  # fmt: skip
         yield _component_row("explainer", explainer.name, explainer.use, details)
     for metric in plan.metrics:
         scores = [asdict(s) for s in metric.scores]

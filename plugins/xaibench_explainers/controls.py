@@ -10,6 +10,9 @@ from torch.nn import functional as F
 from xaibench.contracts import ExplainRequest, Explanation, Passes, PassQuery, Programme
 from xaibench.parameters import Parameters
 
+HULL_SLACK = 1e-4
+"""Pixels by which a pixel's middle may lie outside the hull: float32 landmarks are no more exact."""
+
 
 class RandomParameters(Parameters):
     """Parameters of ``random``."""
@@ -57,6 +60,25 @@ def edges(image: Tensor) -> Tensor:
     kernels = torch.stack([across, across.T])[:, None]
     padded = F.pad(grey[None, None], (1, 1, 1, 1), mode="replicate")
     return F.conv2d(padded, kernels)[0].square().sum(dim=0).sqrt()
+
+
+def hull_mask(landmarks: Tensor, size: tuple[int, int]) -> Tensor | None:
+    """``(H, W)`` bool: pixels whose middle lies in the convex hull of ``(L, 2)`` points x, y, its border included.
+
+    Pixel (row i, column j) has its middle at x = j, y = i. None where the points span no area.
+    """
+    from scipy.spatial import ConvexHull, QhullError
+
+    if len(landmarks) < 3:
+        return None
+    try:
+        hull = ConvexHull(landmarks.double().cpu().numpy())
+    except QhullError:  # all points on one line
+        return None
+    sides = torch.from_numpy(hull.equations)  # (F, 3): a x + b y + c <= 0 inside, (a, b) of length 1
+    y, x = (torch.arange(n, dtype=torch.float64) for n in size)
+    distances = sides[:, 0, None, None] * x + sides[:, 1, None, None] * y[:, None] + sides[:, 2, None, None]
+    return (distances <= HULL_SLACK).all(dim=0)
 
 
 class RandomMap:
@@ -114,6 +136,41 @@ class Edges:
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes()
+
+
+UNMARKED = "the picture has no landmarks"
+
+
+class FaceHull:
+    """The face as the map: 1 in the convex hull of the landmarks, 0 outside.
+
+    How far one comes by knowing where the face is. Masks of whole-face manipulations are little else, which the centre
+    prior knows only as far as faces lie in the middle. ``undefined`` without landmarks, where they span no area, and
+    where the hull holds no pixel or all of them.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+
+    def explain(self, request: ExplainRequest) -> Explanation:
+        landmarks, (height, width) = request.picture.landmarks, request.picture.image.shape[1:]
+        if landmarks is None:
+            return Explanation.none(UNMARKED)
+        hull = hull_mask(landmarks, (height, width))
+        if hull is None:
+            return Explanation.none("the landmarks span no area: they have no hull")
+        if not hull.any():
+            return Explanation.none("no pixel lies in the hull of the landmarks")
+        if hull.all():
+            return Explanation.none("the hull of the landmarks covers the whole picture")
+        return Explanation(map=hull.float())
+
+    def passes(self, query: PassQuery) -> Passes:
+        return Passes()
+
+    def refuses(self, query: PassQuery) -> str:
+        """The reason why a sample will have no map, or ``""``."""
+        return "" if query.sample.has_landmarks else UNMARKED
 
 
 class Inverse:

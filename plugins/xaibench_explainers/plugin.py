@@ -24,6 +24,15 @@ def xaibench_explainers() -> list[ExplainerRecord]:
             signed=True,
             class_specific=False,
         ),
+        ExplainerRecord(
+            name="counterfactual-oracle",
+            target="xaibench_explainers.counterfactual:CounterfactualOracle",
+            summary="Exact Shapley values of regions that turn from the real counterpart into the fake.",
+            needs=frozenset({"pair"}),
+            signed=True,
+            reference=True,
+            source="Shapley: A value for n-person games, 1953; baseline form: Sundararajan, Najmi, arXiv:1908.08474",
+        ),
         *_controls(),
     ]
 
@@ -48,6 +57,14 @@ def _controls() -> list[ExplainerRecord]:
             presets=_STANDARD,
         ),
         ExplainerRecord(
+            name="face-hull",
+            target="xaibench_explainers.controls:FaceHull",
+            summary="Control: the convex hull of the face's landmarks.",
+            needs=frozenset({"landmarks"}),
+            class_specific=False,
+            control=True,
+        ),
+        ExplainerRecord(
             name="edges",
             target="xaibench_explainers.controls:Edges",
             summary="Control: the picture's own edges.",
@@ -69,6 +86,7 @@ def _controls() -> list[ExplainerRecord]:
             summary="Control: the manipulation mask itself as the map.",
             needs=frozenset({"mask"}),
             control=True,
+            reference=True,
             presets=_STANDARD,
         ),
     ]

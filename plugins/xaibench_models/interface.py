@@ -105,7 +105,10 @@ def settle_input(keys: CardKeys, file: FileInput, notes: Notes) -> ModelInput:
     )
     size = _agreed("size", _pair(keys.size), file.size)
     if size is None:
-        raise ModelError("the file does not say how large its input is", "add size = [HEIGHT, WIDTH] to the card")
+        raise ModelError(
+            "the file does not say how large its input is",
+            "add size = [HEIGHT, WIDTH] to the card, or write FILE:size=PIXELS where there is none",
+        )
     resize = notes.default("resize", keys.resize, ResizeKeys.model_validate({}), "bilinear, antialiased, squashed")
     return ModelInput(
         preprocessing=preprocessing,

@@ -138,12 +138,12 @@ def _print_cells(plan: Plan) -> None:
         table.add_column(column, overflow="fold")
     table.add_column("passes", justify="right", no_wrap=True)
     for c in plan.cells:
-        if c.reason and c.metric is not None:
+        if c.reason:
             continue
         sign = "" if c.passes.exact else "<= "
         cost = f"{sign}{c.passes.forward:,}" + (f" + {c.passes.backward:,} back" if c.passes.backward else "")
         model = f"{c.model} {c.member}" if len(plan.models[0].members) > 1 else c.model
-        table.add_row(*map(_short, (model, c.dataset, c.explainer, c.metric or "(maps)")), "" if c.reason else cost)
+        table.add_row(*map(_short, (model, c.dataset, c.explainer, c.metric or "(maps)")), cost)
     Console().print(table)
     reasons = Counter((c.explainer, c.reason) for c in plan.cells if c.reason and c.metric is not None)
     for (explainer, reason), count in reasons.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xaibench.contracts import Detector, Explanation, Native, Problem, Sample
-from xaibench.errors import UsageError
+from xaibench.errors import PlanError, UsageError
 from xaibench.plan.cells import why_not
 from xaibench.probes import Done, Forward, ProbeEngine, compute_batch
 from xaibench.rows import describe
@@ -78,8 +79,11 @@ def explain_one(
         components.use(registry, "explainer", s, overrides.get(("explainer", s.partition(":")[0])))
         for s in specs or _usable(registry, detector)
     ]
+    needs = [_needs(registry, u) for u in uses]  # makes the explainers: a wrong option is refused before any runs
+    for note in detector.facts.notes:
+        print(f"{detector.facts.name}: {note}", file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)
-    rows = [_explain(session, use, chosen, out) for use in uses]
+    rows = [_explain(session, use, wanted, chosen, out) for use, wanted in zip(uses, needs, strict=True)]
     _show(image, detector, probabilities, chosen, rows, out, as_json)
     return 1 if any(row["status"] == "failed" for row in rows) else 0
 
@@ -97,6 +101,17 @@ def _usable(registry: Any, detector: Detector) -> list[str]:
         s for s in preset_members("quick", "explainer")
         if not (registry.find("explainer", s.partition(":")[0]).record.needs - detector.facts.gives)
     ]  # fmt: skip
+
+
+def _needs(registry: Any, use: Any, above: tuple[str, ...] = ()) -> frozenset[str]:
+    """What an explainer needs with these parameters, and what those whose maps it asks for need."""
+    from xaibench.components import use as resolved
+
+    if use.name in above:
+        raise PlanError(f"explainer '{use.name}' asks for its own map", "name another explainer in its parameters")
+    own = use.registered.record.needs | frozenset(getattr(use.instance, "needs", ()))
+    asked = (resolved(registry, "explainer", spec) for spec in getattr(use.instance, "depends", ()))
+    return own.union(*(_needs(registry, other, (*above, use.name)) for other in asked))
 
 
 class _Session:
@@ -119,8 +134,8 @@ class _Session:
             self.detector, self.dataset, self.dataset.samples(), self.registry, seed=self.seed, batch_size=self.batch
         )
 
-    def explain(self, use: Any, target: int) -> Explanation:
-        lacking = why_not(use.registered.record.needs, self.detector.facts, ())
+    def explain(self, use: Any, needs: frozenset[str], target: int) -> Explanation:
+        lacking = why_not(needs, self.detector.facts, ())
         if lacking:
             return Explanation(map=None, status="not_applicable", reason=lacking)
         bench = self.bench
@@ -131,16 +146,17 @@ class _Session:
         return done.value
 
 
-def _explain(session: _Session, use: Any, target: int, out: Path) -> dict[str, Any]:
+def _explain(session: _Session, use: Any, needs: frozenset[str], target: int, out: Path) -> dict[str, Any]:
     import numpy as np
 
     from xaibench.reporting.figures import overlay
 
-    explanation = session.explain(use, target)
-    row = {"explainer": use.name, "status": explanation.status, "reason": explanation.reason}
+    explanation = session.explain(use, needs, target)
+    row: dict[str, Any] = {"explainer": use.name, "status": explanation.status, "reason": explanation.reason}
+    row |= {"details": dict(explanation.details)} if explanation.details else {}
     if explanation.map is None:
         return row
-    stem = use.name.removeprefix("xaibench/").replace("/", "_").replace(":", "_").replace("=", "-").replace(",", "_")
+    stem = _stem(use.name.removeprefix("xaibench/"))
     values = explanation.map.numpy()
     np.save(out / f"{stem}.npy", values)
     pixels = (session.picture().image.permute(1, 2, 0).cpu().numpy() * 255).round().astype("uint8")
@@ -148,6 +164,12 @@ def _explain(session: _Session, use: Any, target: int, out: Path) -> dict[str, A
     peak = np.unravel_index(int(values.argmax()), values.shape)
     return row | {"map": str(out / f"{stem}.npy"), "overlay": str(out / f"{stem}.png"),
                   "peak": [int(peak[0]), int(peak[1])]}  # fmt: skip
+
+
+def _stem(name: str) -> str:
+    """A file name for an explainer with its parameters, without what shells and file systems trip over."""
+    swapped = name.translate(str.maketrans({"/": "_", ":": "_", "=": "-", ",": "_"}))
+    return "".join(c for c in swapped if c.isalnum() or c in "_-+.")
 
 
 def _show(
@@ -169,8 +191,13 @@ def _show(
     print(f"explained class: {facts.classes[target]}")
     for row in rows:
         where = (
-            f"{row['overlay']}, highest at row {row['peak'][0]}, column {row['peak'][1]}"
+            f"{row['overlay']}, highest at row {row['peak'][0]}, column {row['peak'][1]}{_warning(row)}"
             if "overlay" in row
             else row["reason"]
         )
         print(f"  {row['explainer'].removeprefix('xaibench/')}: {where}")
+
+
+def _warning(row: Mapping[str, Any]) -> str:
+    """That the adversarial twin behind a map did not do what it is for."""
+    return "; the twin did not turn the verdict" if row.get("details", {}).get("twin_flipped") == 0 else ""

@@ -91,6 +91,7 @@ def _failure_json(f: PluginFailure) -> dict[str, str]:
 
 def _print_tables(kinds: Sequence[Kind], chosen: Sequence[Registered], usable: dict[tuple[str, str], str]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -109,7 +110,8 @@ def _print_tables(kinds: Sequence[Kind], chosen: Sequence[Registered], usable: d
         for c in rows:
             why = usable.get((c.record.kind, c.name))
             said = "" if why is None else why or "yes"
-            table.add_row(c.record.name, c.record.summary, _about(c), *([said] if usable else []))
+            cells = (c.record.name, c.record.summary, _about(c), *([said] if usable else []))
+            table.add_row(*map(escape, cells))
         console.print(table)
         console.print()
 
@@ -125,7 +127,7 @@ def _notes(c: Registered) -> str:
     r = c.record
     notes = sorted(r.presets)
     if isinstance(r, ExplainerRecord):
-        notes += ["control"] * r.control + ["signed"] * r.signed
+        notes += ["control"] * r.control + ["reference"] * r.reference + ["signed"] * r.signed
     if isinstance(r, MetricRecord):
         notes += [r.family, f"{r.better} is better"] + [r.scope] * (r.scope != "sample")
     return ", ".join(notes)
@@ -136,8 +138,6 @@ def _notes(c: Registered) -> str:
 
 def show_component(name: str, files: Sequence[Path], as_json: bool) -> None:
     """Print everything about the components of that name, whatever their kind."""
-    from xaibench.parameters import describe, parameter_class
-
     registry = load_registry(files)
     found = []
     for kind in get_args(Kind):
@@ -147,12 +147,21 @@ def show_component(name: str, files: Sequence[Path], as_json: bool) -> None:
             continue
     if not found:
         registry.find(_nearest_kind(registry, name), name)
-    rows = [_as_json(c) | {"parameters": describe(parameter_class(c.load())), "scores": _scores(c)} for c in found]
+    rows = [_as_json(c) | {"parameters": _parameters(c), "scores": _scores(c)} for c in found]
     if as_json:
         print(jsonlib.dumps({"schema": "xaibench.info/1", "components": rows}, default=str))
         return
     for component, row in zip(found, rows, strict=True):
         _print_one(component, row)
+
+
+def _parameters(c: Registered) -> list[dict[str, Any]]:
+    """What can be set, with the defaults under this name: a ready-made name has its own."""
+    from xaibench.parameters import describe, parameter_class
+
+    ready = getattr(c.record, "parameters", {})
+    return [row | ({"default": ready[row["name"]]} if row["name"] in ready else {}) for row in
+            describe(parameter_class(c.load()))]  # fmt: skip
 
 
 def _nearest_kind(registry: Registry, name: str) -> Kind:
@@ -177,6 +186,7 @@ def _print_one(component: Registered, row: dict[str, Any]) -> None:
     import inspect
 
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -186,7 +196,7 @@ def _print_one(component: Registered, row: dict[str, Any]) -> None:
     for key in ("source", "presets", *_EXTRAS):
         if row.get(key) not in (None, "", []):
             value = ", ".join(row[key]) if isinstance(row[key], list) else row[key]
-            console.print(f"[bold]{key}[/bold]: {value}", highlight=False)
+            console.print(f"[bold]{key}[/bold]: {escape(str(value))}", highlight=False)
     for title, entries, columns in (
         ("parameters", row["parameters"], ("name", "type", "default", "description")),
         ("scores", row["scores"], ("name", "better", "low", "high", "version", "description")),
@@ -196,6 +206,6 @@ def _print_one(component: Registered, row: dict[str, Any]) -> None:
             for column in columns:
                 table.add_column(column, overflow="fold")
             for entry in entries:
-                table.add_row(*(str(entry[c]) for c in columns))
+                table.add_row(*(escape(str(entry[c])) for c in columns))
             console.print(table)
     console.print()

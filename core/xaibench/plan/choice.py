@@ -140,8 +140,8 @@ def _members(registry: Registry, kind: Any, preset: str) -> list[str]:
     """Built-in components of a preset that need no further word; third parties' never join by themselves."""
     found = []
     for c in registry.of_kind(kind):
-        control = isinstance(c.record, ExplainerRecord) and c.record.control
-        if c.origin.built_in and not control and (preset == "full" or preset in c.record.presets) and _complete(c):
+        apart = isinstance(c.record, ExplainerRecord) and (c.record.control or c.record.reference)
+        if c.origin.built_in and not apart and (preset == "full" or preset in c.record.presets) and _complete(c):
             found.append(c.name)
     return found
 

@@ -33,16 +33,23 @@ def open_run(path: str | Path, maps: bool = False) -> tuple[RunTables, ScoreInfo
 def score_info(components: list[dict[str, Any]]) -> ScoreInfo:
     """What explainers and metrics declared when they ran, from the rows of ``components``; the latest word counts."""
     controls: dict[str, bool] = {}
+    references: dict[str, bool] = {}
     families: dict[str, str] = {}
     specs: dict[tuple[str, str], ScoreSpec] = {}
     for row in sorted(components, key=lambda r: str(r["run"])):
         details = json.loads(row["details"] or "{}")
         if row["kind"] == "explainer":
             controls[row["name"]] = details["control"]
+            references[row["name"]] = details.get("reference", False)
         elif row["kind"] == "metric":
             families[row["name"]] = details["family"]
             specs |= {(row["name"], s["name"]): _spec(s) for s in details["scores"]}
-    return ScoreInfo(controls=frozenset(n for n, c in controls.items() if c), families=families, specs=specs)
+    return ScoreInfo(
+        controls=frozenset(n for n, c in controls.items() if c),
+        references=frozenset(n for n, r in references.items() if r),
+        families=families,
+        specs=specs,
+    )
 
 
 def _spec(declared: dict[str, Any]) -> ScoreSpec:

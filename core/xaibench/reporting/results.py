@@ -45,13 +45,15 @@ class RunTables:
 class ScoreInfo:
     """What the tables do not say about components.
 
-    ``controls``: names of explainers that are controls (``distribution/name[:…]``, as in the tables).
+    ``controls``: names of explainers that are controls (``distribution/name[:…]``, as in the tables); ``references``:
+    of those that know what no detector shows.
     ``families``: metric name -> family of the leaderboard it stands in (``other`` where it is missing).
     ``specs``: (metric name, score name) -> its declaration; a score without one counts as primary. Their
     order is the order of columns.
     """
 
     controls: frozenset[str] = frozenset()
+    references: frozenset[str] = frozenset()
     families: Mapping[str, str] = field(default_factory=dict)
     specs: Mapping[tuple[str, str], ScoreSpec] = field(default_factory=dict)
 
@@ -69,11 +71,12 @@ class ScoreInfo:
         return spec is None or spec.primary
 
     def role(self, explainer: str) -> Role:
-        """``mask-oracle`` is a reference, not to be beaten; ``inverse:of=X`` is a control of X alone."""
+        """A reference is not to be beaten; ``inverse:of=X`` is a control of X alone."""
+        if explainer in self.references:
+            return "reference"
         if explainer not in self.controls:
             return "explainer"
-        base = short(explainer).partition(":")[0]
-        return {"mask-oracle": "reference", "inverse": "inverse"}.get(base, "control")  # type: ignore[return-value]
+        return "inverse" if short(explainer).partition(":")[0] == "inverse" else "control"
 
 
 def short(name: str) -> str:

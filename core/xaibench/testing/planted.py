@@ -94,6 +94,7 @@ class _Planted:
             gives=gives,
             limits={} if gives else _LIMITS,
             target_layer=LAYER if gives else None,
+            layers=(LAYER,) if gives else (),
         )
 
     @property
@@ -175,7 +176,11 @@ class PatchDetector(_Planted):
 
 
 class _Differentiable(_Planted):
-    """Gradients and the layer ``patch``: each pixel's share of the evidence, averaged over cells, and brightness."""
+    """Gradients and the layer ``patch``: each pixel's share of the evidence, averaged over cells, and brightness.
+
+    Logits are computed by way of a convolution of one pixel and one channel whose weight is 1. It changes no bit; some
+    methods look at convolutions alone.
+    """
 
     def logits(self, images: Tensor) -> Tensor:
         """``(N, 2)`` float32 inside autograd."""
@@ -194,6 +199,10 @@ class _Differentiable(_Planted):
         passed_on = edit(activation, 1) if edit else activation
         z = self._from_evidence(passed_on[:, 0].double().sum(dim=(1, 2)) * cell**2)
         return Features(activation, torch.stack((-z / 2, z / 2), dim=1).float(), lambda grid: grid)
+
+    def _z(self, images: Tensor) -> Tensor:
+        shares = self._evidence_map(images)[:, None]
+        return self._from_evidence(functional.conv2d(shares, shares.new_ones(1, 1, 1, 1)).sum(dim=(1, 2, 3)))
 
     def _evidence_map(self, images: Tensor) -> Tensor:
         """``(N, H, W)``: each pixel's share; ``_from_evidence`` of its sum is z."""
@@ -288,9 +297,6 @@ class LinearDetector(_Differentiable):
         copy._facts = randomised_facts(self.facts, layers, generator)
         return copy
 
-    def _z(self, images: Tensor) -> Tensor:
-        return self._evidence_map(images).sum(dim=(1, 2)) + self.bias
-
     def _evidence_map(self, images: Tensor) -> Tensor:
         return (images * self.weights).sum(dim=1)
 
@@ -310,9 +316,6 @@ class ConstantDetector(_Differentiable):
         copy = ConstantDetector(1 / (1 + math.exp(-self.value)), self.facts.input_size)
         copy._facts = randomised_facts(self.facts, layers, generator)
         return copy
-
-    def _z(self, images: Tensor) -> Tensor:
-        return self._evidence_map(images).sum(dim=(1, 2)) + self.value
 
     def _evidence_map(self, images: Tensor) -> Tensor:
         return images.sum(dim=1) * 0.0

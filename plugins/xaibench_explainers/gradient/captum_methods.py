@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from xaibench.errors import UsageError
 from xaibench.parameters import Parameters
 from xaibench.probes import Apply
 from xaibench_explainers.gradient.propagation.common import explained
+from xaibench_explainers.perturbation.regions import no_signal
 from xaibench_perturbation import SIGMA, FillKind, fill, grid_segments
 
 Options = Mapping[str, Any]
@@ -133,9 +134,16 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
             np.random.set_state(before)
 
 
+class NotFiniteScore(Exception):
+    """A black box gave a score that captum's regressions refuse."""
+
+
 @dataclass(slots=True)
 class Answers:
-    """What captum calls: pictures to ``(n,)`` outputs of one target, always in batches of ``batch``, with a count."""
+    """What captum calls: pictures to ``(n,)`` outputs of one target, always in batches of ``batch``, with a count.
+
+    ``seen`` are the answers of a black box. Raises :class:`NotFiniteScore` where one of them is no number.
+    """
 
     detector: Any
     target: int
@@ -143,10 +151,16 @@ class Answers:
     batch: int
     gradients: bool
     asked: int = 0
+    seen: list[Tensor] = field(default_factory=list)
 
     def __call__(self, images: Tensor) -> Tensor:
         self.asked += len(images)
-        return torch.cat([self._answer(part) for part in torch.split(images, self.batch)])
+        found = torch.cat([self._answer(part) for part in torch.split(images, self.batch)])
+        if not self.gradients:
+            if not found.isfinite().all():
+                raise NotFiniteScore
+            self.seen.append(found)
+        return found
 
     def _answer(self, images: Tensor) -> Tensor:
         padded = torch.cat([images, images[-1:].expand(self.batch - len(images), *images.shape[1:])])
@@ -161,7 +175,11 @@ class Answers:
 
 @dataclass(frozen=True)
 class CaptumAttribution:
-    """``(b, H, W)`` attributions, each picture on its own; a padded copy of the picture before it is not done again."""
+    """``(b, H, W)`` attributions, each picture on its own; a padded copy of the picture before it is not done again.
+
+    NaN where a black box's score is not finite, so that the pictures beside it keep their maps; 0 where its scores are
+    equal but for rounding, of which captum's Kernel SHAP would draw a map.
+    """
 
     parameters: CaptumParameters
 
@@ -191,11 +209,16 @@ class CaptumAttribution:
         if wrapped.grid:
             options["feature_mask"] = grid_segments(*size, p.cells).to(image.device)[None, None]
         x = image.detach().clone().requires_grad_(wrapped.gradients)
-        with torch.set_grad_enabled(wrapped.gradients):
-            found: Tensor = _instance(p.method, answers).attribute(x, **options)[0]
+        try:
+            with torch.set_grad_enabled(wrapped.gradients):
+                found: Tensor = _instance(p.method, answers).attribute(x, **options)[0]
+        except NotFiniteScore:
+            return torch.full_like(image[0, 0], torch.nan)
         if answers.asked > stated:
             raise RuntimeError(f"captum's {p.method} asked for {answers.asked} pictures, stated are {stated}")
         found = found.detach()
+        if answers.seen and no_signal(torch.cat(answers.seen)):
+            return torch.zeros_like(image[0, 0])
         return found.mean(dim=0) if wrapped.masked else found.sum(dim=0)
 
 

@@ -83,6 +83,14 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         source="Chattopadhyay et al.: Grad-CAM++, WACV 2018, arXiv:1710.11063",
     ),
     ExplainerRecord(
+        name="gradcam++-t24",
+        target="xaibench_explainers.gradient.every_convolution:EveryConvolution",
+        summary="gradcam++ as published: averaged over all convolutions, gradient of the probability.",
+        needs=_PROPAGATION,
+        source="Tsigos et al. 2024, arXiv:2404.18649",
+        parameters={"output": "probability"},
+    ),
+    ExplainerRecord(
         name="hirescam",
         target="xaibench_explainers.gradient.cams:HiResCam",
         summary="Activation times gradient, summed over the channels of a layer.",

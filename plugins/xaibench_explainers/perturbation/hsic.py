@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from xaibench.contracts import ExplainRequest, Explanation, Passes, PassQuery, Programme
-from xaibench_explainers.perturbation.regions import RegionParameters, Upsampling, painted, probe
+from xaibench_explainers.perturbation.regions import RegionParameters, Upsampling, painted, regions_of
 from xaibench_perturbation import ScoreKind, balanced_members, extra_needs, refusal, stored_artefacts
 
 Width = Literal["median-distance", "median-output"]
@@ -78,17 +78,20 @@ class Hsic:
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
         p = self.parameters
-        generator = request.streams.torch("designs")
-        found = yield from probe(request, p, p.output, lambda n: balanced_members(p.designs, n, generator))
-        if isinstance(found, Explanation):
-            return found
-        width = kernel_width(found.scores, p.width)
+        regions = yield from regions_of(request, p)
+        if isinstance(regions, Explanation):
+            return regions
+        members = balanced_members(p.designs, regions.count, request.streams.torch("designs"))
+        scores = yield from regions.scores(request, members, p.output)
+        if isinstance(scores, Explanation):
+            return scores
+        width = kernel_width(scores, p.width)
         if not width:
             return Explanation.none("the output kernel has no width: the median score is 0")
-        index = hsic(found.members, found.scores, width)
+        index = hsic(members, scores, width)
         if not bool(index.any()):
             return Explanation.none("the score depends on no region")
-        return painted(index, found.regions, found.details, p.upsampling)
+        return painted(index, regions, p.upsampling)
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=self.parameters.designs)

@@ -7,16 +7,16 @@ from pydantic import Field
 from torch import Tensor
 
 from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
-from xaibench_explainers.perturbation.on_segments import (
-    Segmented,
+from xaibench_explainers.perturbation.regions import (
+    Regions,
     SegmentSwitchParameters,
     every_coalition,
     known_count,
-    segmented,
-    unusable,
+    painted,
+    regions_of,
 )
 from xaibench_explainers.perturbation.shapley import constrained_shapley, exact_shapley, kernel_design
-from xaibench_perturbation import SwitchKind, extra_needs, per_pixel, refusal, stored_artefacts
+from xaibench_perturbation import SwitchKind, extra_needs, refusal, stored_artefacts
 
 STRONG_BLUR = 0.165
 """Blur that stands for "nothing here", as a share of the shorter side: the standard deviation of the 128 pixel box on a
@@ -57,33 +57,29 @@ class KernelShap:
         self.needs = extra_needs(parameters)
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
-        found = yield from segmented(request, self.parameters)
-        if isinstance(found, Explanation):
-            return found
-        values = yield from (self._all if self._lists_all(found.count) else self._some)(request, found)
-        if isinstance(values, Explanation):
-            return values
-        weights, change = values[0].float(), values[1]
-        details = {**found.switch.details, "change": change}
-        return Explanation(map=per_pixel(weights, found.labels), segment_weights=weights, details=details)
+        regions = yield from regions_of(request, self.parameters)
+        if isinstance(regions, Explanation):
+            return regions
+        values = yield from (self._all if self._lists_all(regions.count) else self._some)(request, regions)
+        return values if isinstance(values, Explanation) else painted(values[0], regions, change=values[1])
 
-    def _all(self, request: ExplainRequest, found: Segmented) -> Programme[tuple[Tensor, float] | Explanation]:
-        scores = yield from found.scores(request, every_coalition(found.count), self.parameters.output)
-        if reason := unusable(scores):
-            return Explanation.none(reason)
-        return exact_shapley(scores, found.count), float(scores[-1] - scores[0])
+    def _all(self, request: ExplainRequest, regions: Regions) -> Programme[tuple[Tensor, float] | Explanation]:
+        scores = yield from regions.scores(request, every_coalition(regions.count), self.parameters.output)
+        if isinstance(scores, Explanation):
+            return scores
+        return exact_shapley(scores, regions.count), float(scores[-1] - scores[0])
 
-    def _some(self, request: ExplainRequest, found: Segmented) -> Programme[tuple[Tensor, float] | Explanation]:
+    def _some(self, request: ExplainRequest, regions: Regions) -> Programme[tuple[Tensor, float] | Explanation]:
         p = self.parameters
-        design = kernel_design(p.samples - 2, found.count, request.streams.torch("coalitions"))
-        ends = torch.stack([torch.zeros(found.count), torch.ones(found.count)])
-        scores = yield from found.scores(request, torch.cat([ends, design.members]), p.output)
-        if reason := unusable(scores):
-            return Explanation.none(reason)
+        design = kernel_design(p.samples - 2, regions.count, request.streams.torch("coalitions"))
+        ends = torch.stack([torch.zeros(regions.count), torch.ones(regions.count)])
+        scores = yield from regions.scores(request, torch.cat([ends, design.members]), p.output)
+        if isinstance(scores, Explanation):
+            return scores
         change = float(scores[1] - scores[0])
         values = constrained_shapley(design, scores[2:] - scores[0], change)
         if values is None:
-            return Explanation.none(f"{p.samples} samples are too few to tell {found.count} segments apart")
+            return Explanation.none(f"{p.samples} samples are too few to tell {regions.count} segments apart")
         return values, change
 
     def _lists_all(self, count: int) -> bool:

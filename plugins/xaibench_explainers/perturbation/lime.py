@@ -9,14 +9,14 @@ from pydantic import Field
 from torch import Tensor
 
 from xaibench.contracts import ExplainRequest, Explanation, Passes, PassQuery, Programme
-from xaibench_explainers.perturbation.on_segments import (
+from xaibench_explainers.perturbation.regions import (
     SegmentSwitchParameters,
     every_coalition,
     known_count,
-    segmented,
-    unusable,
+    painted,
+    regions_of,
 )
-from xaibench_perturbation import ScoreKind, SwitchKind, extra_needs, per_pixel, refusal, stored_artefacts
+from xaibench_perturbation import ScoreKind, SwitchKind, extra_needs, refusal, stored_artefacts
 
 
 class LimeParameters(SegmentSwitchParameters):
@@ -96,20 +96,18 @@ class Lime:
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
         p = self.parameters
-        found = yield from segmented(request, p)
-        if isinstance(found, Explanation):
-            return found
-        if self._lists_all(found.count):
-            members = every_coalition(found.count)
+        regions = yield from regions_of(request, p)
+        if isinstance(regions, Explanation):
+            return regions
+        if self._lists_all(regions.count):
+            members = every_coalition(regions.count)
         else:
-            members = lime_design(p.samples, found.count, request.streams.torch("coalitions"))
-        scores = yield from found.scores(request, members, p.output)
-        if reason := unusable(scores):
-            return Explanation.none(reason)
+            members = lime_design(p.samples, regions.count, request.streams.torch("coalitions"))
+        scores = yield from regions.scores(request, members, p.output)
+        if isinstance(scores, Explanation):
+            return scores
         fit = weighted_ridge(members, scores, lime_kernel(members, p.width), p.alpha)
-        weights = fit.weights.float()
-        details = {**found.switch.details, "r2": float(fit.r2)}
-        return Explanation(map=per_pixel(weights, found.labels), segment_weights=weights, details=details)
+        return painted(fit.weights, regions, r2=float(fit.r2))
 
     def _lists_all(self, count: int) -> bool:
         return self.parameters.exhaustive and 1 << count <= self.parameters.samples

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
 from xaibench_explainers.perturbation.kernel_shap import STRONG_BLUR
-from xaibench_explainers.perturbation.on_segments import unusable
 from xaibench_explainers.perturbation.partition import evaluations, owen_values
+from xaibench_explainers.perturbation.regions import no_signal
 from xaibench_perturbation import (
     Switch,
     SwitchKind,
@@ -87,7 +87,7 @@ class PartitionShap:
         if isinstance(switch, Explanation):
             return switch
         values, scores = yield from owen_values(switch, request.target, evals=p.evals, batch=p.batch, output=p.output)
-        if reason := unusable(scores):
+        if reason := no_signal(scores):
             return Explanation.none(reason)
         return Explanation(map=values.float(), details={**switch.details, "change": float(scores[1] - scores[0])})
 

@@ -30,12 +30,9 @@ from xaibench_perturbation import (
     refusal,
     rise_masks,
     stored_artefacts,
-    switch_off,
 )
 
 RiseDesign = MaskDesign | Coalitions
-_CHOSEN = ("black", "grey", "white", "mean", "colour", "segment-mean", "blur", "noise", "inpaint")
-"""Fills that every picture has; the others (a twin, the real counterpart) may be missing, or be the picture itself."""
 
 
 class RiseParameters(RegionParameters):
@@ -105,7 +102,7 @@ class Rise:
     (``normaliser=coverage``) and shifts a whole batch of masks together; here each has its own shift, as in the paper.
     Masks are drawn anew for every sample, so that no two samples share their noise.
 
-    A twin, or counterpart, that leaves every score as it is gives no map: what would be drawn is the masks' own noise.
+    Masks that leave every score as it is give no map, where other libraries draw the masks' own noise.
     With ``output=logit`` the map may be negative.
     """
 
@@ -117,25 +114,20 @@ class Rise:
         self.needs = extra_needs(parameters)
         self.signed = parameters.output == "logit"
         self.stochastic = parameters.design == "random" or random_fill(parameters)
-        self.always_explains = parameters.on == "grid" and parameters.fill in _CHOSEN
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
         p = self.parameters
         regions = yield from regions_of(request, p)
         if isinstance(regions, Explanation):
             return regions
-        switch = yield from switch_off(request, p, regions.labels)
-        if isinstance(switch, Explanation):
-            return switch
         design, weights = self._design(request, regions)
-        scores = yield from masked_scores(switch, design, request.target, p.output)
-        reason = "" if self.always_explains else no_signal(scores)
-        if reason:
+        scores = yield from masked_scores(regions.switch, design, request.target, p.output)
+        if reason := no_signal(scores):
             return Explanation.none(reason)
         found = weighted_mean(design, scores, p.keep if p.normaliser == "expected" else None, weights)
         if p.on == "segments":
-            return painted(found, regions, switch.details)
-        return Explanation(map=found.cpu(), details=switch.details)
+            return painted(found, regions)
+        return Explanation(map=found.cpu(), details=regions.switch.details)
 
     def _design(self, request: ExplainRequest, regions: Regions) -> tuple[RiseDesign, Tensor | None]:
         """The masks, and how often each counts."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench_explainers.perturbation.on_segments import every_coalition
+from xaibench_explainers.perturbation.regions import every_coalition
 
 
 def exact_shapley(values: Tensor, count: int) -> Tensor:

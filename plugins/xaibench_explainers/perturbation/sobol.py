@@ -8,9 +8,9 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from xaibench.contracts import ExplainRequest, Explanation, Passes, PassQuery, Programme
+from xaibench.contracts import ExplainRequest, Explanation, Facts, Passes, PassQuery, Programme
 from xaibench.streams import Streams
-from xaibench_explainers.perturbation.regions import RegionParameters, Upsampling, most_regions, painted, probe
+from xaibench_explainers.perturbation.regions import RegionParameters, Upsampling, known_count, painted, regions_of
 from xaibench_perturbation import (
     ScoreKind,
     extra_needs,
@@ -95,19 +95,29 @@ class Sobol:
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
         p = self.parameters
         streams = request.streams if p.sequence == "scrambled" else None
-        found = yield from probe(request, p, p.output, lambda n: sobol_design(p.designs, n, streams))
-        if isinstance(found, Explanation):
-            return found
-        base = found.scores[: 2 * p.designs]
+        regions = yield from regions_of(request, p)
+        if isinstance(regions, Explanation):
+            return regions
+        if regions.count > (most := self._most(request.detector.facts)[0]):
+            return Explanation.none(f"SLIC found {regions.count} segments, more than the {most} that passes are for")
+        scores = yield from regions.scores(request, sobol_design(p.designs, regions.count, streams), p.output)
+        if isinstance(scores, Explanation):
+            return scores
+        base = scores[: 2 * p.designs]
         if bool((base == base[0]).all()):
             return Explanation.none("the score does not vary over the designs A and B: raise designs")
-        index = jansen(found.scores, p.designs, p.order).clamp(min=0)
+        index = jansen(scores, p.designs, p.order).clamp(min=0)
         if not bool(index.any()):
             return Explanation.none("no region has an index above 0")
-        return painted(index, found.regions, found.details, p.upsampling)
+        return painted(index, regions, p.upsampling)
+
+    def _most(self, facts: Facts) -> tuple[int, bool]:
+        """The number of regions of a picture, and whether it is exact: of SLIC's, twice those wanted are allowed."""
+        known = known_count(self.parameters, facts)
+        return (2 * self.parameters.count, False) if known is None else (known, True)
 
     def passes(self, query: PassQuery) -> Passes:
-        regions, exact = most_regions(self.parameters, query)
+        regions, exact = self._most(query.facts)
         return Passes(forward=self.parameters.designs * (regions + 2), exact=exact)
 
     def refuses(self, query: PassQuery) -> str:

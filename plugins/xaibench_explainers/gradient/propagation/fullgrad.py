@@ -118,11 +118,10 @@ class Biases(Operations):
 
     def _activation(self, call: Call) -> Tensor:
         """``y - y'(x) x`` is the bias that is hidden in a bent function."""
-        result: Tensor = call.run()
         if len(call.operands()) != 1:
-            return result
+            return call.run()
         at = call.operands()[0]
-        x = call.args[at]
+        x, result = call.args[at], call.run()
         bend = slope(lambda leaf: call.run({at: leaf}), x)
         return self._met(result, result.detach() - bend * x.detach())
 

@@ -40,8 +40,7 @@ class GuidedRectifiers(Operations):
         self.rule, self.met = rule, 0
 
     def _rectify(self, call: Call) -> Tensor:
-        value: Tensor = call.run()
-        x = call.args[0]
+        value, x = call.run(), call.args[0]
         if not depends(x) or not is_rectifier(call):
             return value
         self.met += 1
