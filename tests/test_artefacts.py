@@ -67,3 +67,44 @@ def test_the_dry_run_tells_its_cost(shared, tmp_path):
     plan = json.loads(out)
     assert [(a["artefact"], a["passes"]["forward"]) for a in plan["artefacts"]] == [("noise:copies=3", 36)]
     assert plan["passes"]["forward"] == 12 + 36
+
+
+def test_the_leaderboard_says_which_pictures_have_none(shared, tmp_path):
+    from xaibench.reporting.leaderboard import build_leaderboards
+    from xaibench.reporting.open_run import open_run
+
+    shared(tmp_path / "run")
+    rows = RunFolder(tmp_path / "run").table("artefacts").to_pylist()
+    without = sum(r["status"] != "ok" for r in rows)
+    (detection,) = build_leaderboards(*open_run(tmp_path / "run")).detections
+    told = [(x.what, x.status, x.reason, x.count) for x in detection.left_out]
+    assert told == [("noises", "undefined", "all copies are called fake", without)]
+
+
+@pytest.mark.parametrize("table", ["artefacts", "scores"])
+def test_a_broken_file_is_named_and_mended(shared, tmp_path, table):
+    shared(tmp_path / "run")
+    file = sorted((tmp_path / "run" / table).glob("*.parquet"))[0]
+    file.write_bytes(file.read_bytes()[:100])
+    if table == "scores":
+        from xaibench.errors import StoreError
+        from xaibench.reporting.open_run import open_run
+
+        with pytest.raises(StoreError, match=f"{file.name} cannot be read") as refused:
+            open_run(tmp_path / "run")
+        assert f"delete units/{file.name}" in str(refused.value.mend)
+    (tmp_path / "run" / "units" / file.name).unlink()
+    code, _, err = shared(tmp_path / "run")
+    assert code == 0, err
+    shared(tmp_path / "whole")
+    assert same_bytes(comparable(tmp_path / "whole", table), comparable(tmp_path / "run", table))
+
+
+def test_a_broken_artefact_stops_the_run_with_its_name(shared, toy_eval, tmp_path):
+    toy_eval("--out", tmp_path / "run", explainer="shared")
+    (file,) = (tmp_path / "run" / "artefacts").glob("*.parquet")
+    file.write_bytes(file.read_bytes()[:100])
+    code, _, err = shared(tmp_path / "run")
+    assert code == 3
+    assert f"{file.name} cannot be read" in err
+    assert f"delete units/{file.name}" in err

@@ -375,3 +375,84 @@ def test_every_command_that_prints_a_table_has_json():
     commands = get_command(app).commands
     for name in ("list", "info", "eval", "status", "explain", "check", "report", "compare", "doctor"):
         assert any("--json" in p.opts for p in commands[name].params), name
+
+
+def test_info_shows_the_defaults_of_a_ready_made_name(cli):
+    rows = {name: json.loads(cli("info", name, "--json")[1])["components"][0] for name in ("lime", "lime-adv")}
+    fills = {n: next(p["default"] for p in r["parameters"] if p["name"] == "fill") for n, r in rows.items()}
+    assert fills == {"lime": "segment-mean", "lime-adv": "twin"}
+
+
+def test_brackets_in_descriptions_are_printed(cli):
+    _, out, _ = cli("info", "onnx")
+    assert "[height, width]" in " ".join(out.split())
+
+
+def test_explain_refuses_a_wrong_option_before_anything_runs(cli, tmp_path):
+    picture(tmp_path / "one.png")
+    arguments = ("explain", "one.png", "--plugin", TOY, "--model", "toy", "-e")
+    refused(cli(*arguments, "captum:Nope"), 2, "no class 'Nope'", "Saliency")
+    assert not (tmp_path / "xaibench-explain").exists()
+
+
+@pytest.mark.parametrize("spec", ["captum:Saliency", "inverse:of=saliency"])
+def test_explain_knows_what_an_explainer_needs_with_its_parameters(cli, tmp_path, spec):
+    picture(tmp_path / "one.png")
+    code, out, _ = cli("explain", "one.png", "--plugin", TOY, "--model", "blind", "-e", spec, "--json")
+    (row,) = json.loads(out)["maps"]
+    assert (code, row["status"]) == (0, "not_applicable")
+    assert "black box" in row["reason"]
+
+
+def test_explain_says_what_it_assumes_of_a_file_and_that_a_twin_failed(cli, tmp_path, onnx_file):
+    onnx_file(outputs=2)
+    Image.new("RGB", (16, 16), (160, 160, 160)).save(tmp_path / "one.png")
+    arguments = ("explain", "one.png", "--model", "model.onnx", "-e", "rise-adv:masks=4,twin_steps=1")
+    code, out, err = cli(*arguments)
+    assert code == 0
+    assert "RGB by default" in err
+    assert "the twin did not turn the verdict" in out
+    assert json.loads(cli(*arguments, "--json")[1])["maps"][0]["details"]["twin_flipped"] == 0
+
+
+def test_explain_writes_plain_file_names(cli, tmp_path):
+    picture(tmp_path / "one.png")
+    spec = 'captum:IntegratedGradients,options={"n_steps": 2}'
+    cli("explain", "one.png", "--plugin", TOY, "--model", "toy", "-e", spec)
+    (overlay,) = (tmp_path / "xaibench-explain").glob("*.png")
+    assert not set(overlay.name) & set('{}"[] :=,')
+
+
+def test_a_dry_run_lists_what_runs(cli):
+    code, out, _ = cli(
+        "eval", "--plugin", TOY, "--model", "blind", "-D", "demo:identities=8", "-e", "gradcam", "-e", "rows",
+        "-x", "range", "--no-controls", "--dry-run",
+    )  # fmt: skip
+    table, _, reasons = out.partition("not applicable")
+    assert code == 0
+    assert "rows" in table
+    assert "gradcam" not in table
+    assert "gradcam" in reasons
+
+
+@pytest.mark.parametrize(("sign", "status"), [(1.0, "pass"), (-1.0, "fail")])
+def test_check_sees_swapped_labels(cli, onnx_file, faces, sign, status):
+    onnx_file(outputs=2, sign=sign)
+    _, out, _ = cli("check", "model.onnx", "-D", faces, "--json")
+    rows = {r["check"]: r for r in json.loads(out)["checks"]}
+    assert rows["ranks fake above real"]["status"] == status
+
+
+def test_check_does_not_call_the_labels_of_a_guessing_detector_swapped(cli, onnx_file, tmp_path):
+    for i in range(12):
+        brighter = 3 if i < 5 else -3
+        for label, value in (("real", 20 * i + 10), ("fake/bright", 20 * i + 10 + brighter)):
+            path = tmp_path / "guessed" / label / f"{i:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16), (value,) * 3).save(path)
+    onnx_file(outputs=2)
+    _, out, _ = cli("check", "model.onnx", "-D", tmp_path / "guessed", "--json")
+    (row,) = (r for r in json.loads(out)["checks"] if r["check"] == "ranks fake above real")
+    assert "AUC 0.493" in str(row)
+    assert "not told from chance" in str(row)
+    assert row["status"] == "skip"

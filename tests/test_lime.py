@@ -25,7 +25,7 @@ from coalition_toys import (
 )
 from xaibench.contracts import Passes, PassQuery
 from xaibench_explainers.perturbation.lime import Lime, lime_design, lime_kernel, weighted_ridge
-from xaibench_explainers.perturbation.on_segments import every_coalition
+from xaibench_explainers.perturbation.regions import every_coalition
 from xaibench_perturbation import Coalitions, Switch, grid_segments, per_segment_mean
 
 WEIGHTS = torch.tensor([0.30, -0.10, 0.05, 0.20, 0.0, 0.12])

@@ -180,7 +180,13 @@ def test_nes_as_published_counts_its_queries() -> None:
 def test_a_fake_called_real_counts_in_the_published_mode_alone(mode: str) -> None:
     image = noise()
     scores = attack(
-        SegmentAttack, linear(-1.0, image), picture(image), image.mean(dim=0), mode=mode, top=(1,), segmentations=("slic-50",)
+        SegmentAttack,
+        linear(-1.0, image),
+        picture(image),
+        image.mean(dim=0),
+        mode=mode,
+        top=(1,),
+        segmentations=("slic-50",),
     )
     found = {s.name: s for s in scores.values}
     if mode == "strict":
@@ -221,7 +227,9 @@ def test_two_maps_that_choose_the_same_share_the_attacks() -> None:
     bench = make_bench(detector, batch_size=16)
     saliency = image.mean(dim=0)
     first, second = (
-        score(component, drawn_by(lambda r, c=c: saliency * c, f"map-{c}"), detector, [picture(image)], 1, bench=bench)[0]
+        score(component, drawn_by(lambda r, c=c: saliency * c, f"map-{c}"), detector, [picture(image)], 1, bench=bench)[
+            0
+        ]
         for c in (1, 2)
     )
     assert first.passes.backward > 0 == second.passes.backward

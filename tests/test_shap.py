@@ -30,9 +30,9 @@ from xaibench.errors import UsageError
 from xaibench.probes import ProbeEngine
 from xaibench_explainers.perturbation.kernel_shap import STRONG_BLUR, KernelShap
 from xaibench_explainers.perturbation.lime import Lime
-from xaibench_explainers.perturbation.on_segments import every_coalition
 from xaibench_explainers.perturbation.partition import all_evaluations, evaluations, halves, owen_values, rendered
 from xaibench_explainers.perturbation.partition_shap import PartitionShap, box_blur
+from xaibench_explainers.perturbation.regions import every_coalition
 from xaibench_explainers.perturbation.shapley import (
     KernelDesign,
     constrained_shapley,

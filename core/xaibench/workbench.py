@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from xaibench import stored_artefacts, stored_maps
@@ -30,6 +31,7 @@ from xaibench.identity import digest
 from xaibench.pictures import apply_view, digest_native, show_picture
 from xaibench.probes import ProbeEngine, Wait, addressed
 from xaibench.registry import Registry, load_registry
+from xaibench.store.folder import broken
 from xaibench.streams import Streams
 from xaibench.tasks import DetectorRef, Setup, Shard
 
@@ -211,11 +213,16 @@ class Bench:
     def remember_artefacts(self, files: Iterable[str]) -> None:
         """Take products that are known already, from files of the ``artefacts`` table."""
         import pyarrow.parquet as pq
+        from pyarrow import ArrowInvalid
 
         for file in files:
             if file not in self._read:
                 self._read.add(file)
-                for row in pq.read_table(file).to_pylist():
+                try:
+                    rows = pq.read_table(file).to_pylist()
+                except (OSError, ArrowInvalid) as error:
+                    raise broken(Path(file), error) from error
+                for row in rows:
                     if row["artefact"]:
                         self._known["artefact", row["artefact"]] = stored_artefacts.from_row(row)
 

@@ -3,7 +3,7 @@
 Import from here; the modules behind it may move.
 """
 
-from xaibench_perturbation.attacks import AttackMode, AttackSettings, GradientSettings
+from xaibench_perturbation.attacks import AttackMode, AttackSettings, GradientSettings, jpeg
 from xaibench_perturbation.coalitions import (
     Coalitions,
     balanced_members,
@@ -81,6 +81,7 @@ __all__ = [
     "grid_segments",
     "inpaint",
     "is_constant",
+    "jpeg",
     "per_pixel",
     "per_segment_mean",
     "pixel_ranks",

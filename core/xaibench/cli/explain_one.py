@@ -109,7 +109,7 @@ def _needs(registry: Any, use: Any, above: tuple[str, ...] = ()) -> frozenset[st
 
     if use.name in above:
         raise PlanError(f"explainer '{use.name}' asks for its own map", "name another explainer in its parameters")
-    own = use.registered.record.needs | frozenset(getattr(use.instance, "needs", ()))
+    own: frozenset[str] = use.registered.record.needs | frozenset(getattr(use.instance, "needs", ()))
     asked = (resolved(registry, "explainer", spec) for spec in getattr(use.instance, "depends", ()))
     return own.union(*(_needs(registry, other, (*above, use.name)) for other in asked))
 
@@ -168,7 +168,7 @@ def _explain(session: _Session, use: Any, needs: frozenset[str], target: int, ou
 
 def _stem(name: str) -> str:
     """A file name for an explainer with its parameters, without what shells and file systems trip over."""
-    swapped = name.translate(str.maketrans({"/": "_", ":": "_", "=": "-", ",": "_"}))
+    swapped = name.translate(str.maketrans("/:=,", "__-_"))
     return "".join(c for c in swapped if c.isalnum() or c in "_-+.")
 
 

@@ -66,7 +66,8 @@ def detections(tables: RunTables, *, seed: int = SEED) -> tuple[Detection, ...]:
         names = (str(k.names[c]) for k, c in zip(keys, code, strict=True))
         where = Where(*names)
         part = table.filter((rows == code).all(axis=1))
-        found.append(_detection(where, part, _failed_units(tables.units, where), seed))
+        beside = (*_failed_units(tables.units, where), *_artefacts(tables.artefacts, where))
+        found.append(_detection(where, part, beside, seed))
     return tuple(found)
 
 
@@ -119,6 +120,19 @@ def _not_ok(what: str, table: Table) -> tuple[LeftOut, ...]:
     reasons: Strings = texts(table, "reason")
     counts = Counter(zip(status.tolist(), reasons.tolist(), strict=True))
     return tuple(LeftOut(what=what, status=s, reason=r, count=n) for (s, r), n in sorted(counts.items()))
+
+
+def _artefacts(table: Table | None, where: Where) -> tuple[LeftOut, ...]:
+    """Artefacts that are not ok: twins that did not turn the verdict, pictures that have none."""
+    if table is None or not len(table):
+        return ()
+    rows = table.select(["dataset", "model", "member", "kind", "status", "reason"]).to_pylist()
+    counts = Counter(
+        (f"{r['kind']}s", r["status"], str(r["reason"]).partition(" (")[0])
+        for r in rows
+        if r["status"] != "ok" and (r["dataset"], r["model"], r["member"]) == where
+    )
+    return tuple(LeftOut(what=w, status=s, reason=r, count=n) for (w, s, r), n in sorted(counts.items()))
 
 
 def _failed_units(units: Table, where: Where) -> tuple[LeftOut, ...]:

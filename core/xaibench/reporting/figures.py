@@ -141,9 +141,9 @@ def overlay(image: Pixels, saliency: npt.NDArray[np.floating[Any]], *, side: int
     """A saliency map over its picture, as PNG.
 
     ``image``: ``(H, W, 3)`` uint8 RGB, scaled to the map's size where they differ; ``saliency``: ``(h, w)`` finite.
-    Maps without negative values run from transparent (0) to bright (their maximum); signed maps are red where they
-    speak for the target and blue where they speak against it, opacity following the absolute value. ``side`` limits
-    the longer side in pixels.
+    Maps without negative values run from transparent (their 1st percentile) to bright (their 99th); signed maps are
+    red where they speak for the target and blue where they speak against it, opacity following the absolute value up to
+    its 99th percentile, so that a few extreme pixels do not hide the rest. ``side`` limits the longer side in pixels.
     """
     import matplotlib as mpl
     from PIL import Image
@@ -153,9 +153,10 @@ def overlay(image: Pixels, saliency: npt.NDArray[np.floating[Any]], *, side: int
     height, width = saliency.shape
     under = np.asarray(Image.fromarray(image).resize((width, height)), dtype=np.float64) / 255
     values = saliency.astype(np.float64)
-    top = float(np.abs(values).max(initial=0.0))
-    values = values / top if top > 0 else values
     signed = bool((values < 0).any())
+    low = 0.0 if signed else float(np.percentile(values, 1))
+    top = float(np.percentile(np.abs(values - low), 99)) or float(np.abs(values - low).max(initial=0.0))
+    values = np.clip((values - low) / top, -1 if signed else 0, 1) if top > 0 else np.zeros_like(values)
     colours = mpl.colormaps["seismic" if signed else "inferno"]((values + 1) / 2 if signed else values)[..., :3]
     grey = under.mean(axis=2, keepdims=True)
     alpha = 0.75 * np.abs(values)[..., None]

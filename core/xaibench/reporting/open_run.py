@@ -22,10 +22,11 @@ def open_run(path: str | Path, maps: bool = False) -> tuple[RunTables, ScoreInfo
     folder = RunFolder(path)
     folder.run_file()
     components = folder.table("components")
+    made = ["dataset", "model", "member", "unit", "kind", "status", "reason"]
     tables = RunTables(
         scores=folder.table("scores"), predictions=folder.table("predictions"), units=folder.table("units"),
-        curves=folder.table("curves"), maps=folder.table("maps") if maps else None, runs=folder.table("runs"),
-        components=components,
+        curves=folder.table("curves"), artefacts=folder.table("artefacts", columns=made),
+        maps=folder.table("maps") if maps else None, runs=folder.table("runs"), components=components,
     )  # fmt: skip
     return tables, score_info(components.to_pylist())
 

@@ -37,6 +37,7 @@ class RunTables:
     units: Table
     curves: Table | None = None
     maps: Table | None = None
+    artefacts: Table | None = None
     runs: Table | None = None
     components: Table | None = None
 

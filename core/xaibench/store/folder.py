@@ -155,7 +155,6 @@ class RunFolder:
     def table(self, name: str, columns: list[str] | None = None, keys: Iterable[str] | None = None) -> pa.Table:
         """All rows of a table, or those of some units, in the order of the file names."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         from xaibench.store.schema import TABLES
 
@@ -166,18 +165,22 @@ class RunFolder:
             wanted = set(keys)
             files = [f for f in files if f.stem in wanted]
         self._check_version(files[:1])
-        parts = [pq.read_table(f, columns=columns, schema=None if columns else schema) for f in files]
+        parts = [_read(f, columns, None if columns else schema) for f in files]
         if not parts:
             return schema.empty_table() if columns is None else schema.empty_table().select(columns)
         return pa.concat_tables([p.replace_schema_metadata(None) for p in parts])
 
     def _check_version(self, files: list[Path]) -> None:
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         from xaibench.store.schema import SCHEMA_VERSION
 
         for file in files:
-            text = (pq.read_schema(file).metadata or {}).get(b"xaibench.schema", b"").decode()
+            try:
+                text = (pq.read_schema(file).metadata or {}).get(b"xaibench.schema", b"").decode()
+            except (OSError, pa.ArrowInvalid) as error:
+                raise broken(file, error) from error
             version = int(text.partition("/")[2] or 0)
             if version > SCHEMA_VERSION:
                 raise StoreError(
@@ -195,6 +198,24 @@ class RunFolder:
             raise StoreError(
                 f"{self.path / 'run.toml'} is broken: {error}", "restore it, or use another --out"
             ) from None
+
+
+def _read(file: Path, columns: list[str] | None, schema: pa.Schema | None) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(file, columns=columns, schema=schema)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise broken(file, error) from error
+
+
+def broken(file: Path, error: Exception) -> StoreError:
+    """A file of the store that cannot be read, and how to have its unit made again."""
+    return StoreError(
+        f"{file} cannot be read: {' '.join(str(error).split())[:120]}",
+        f"delete units/{file.name} in that folder and give the same command again: the unit is made anew",
+    )
 
 
 def _lock(file: IO[str]) -> None:

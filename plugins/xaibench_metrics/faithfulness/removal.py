@@ -10,8 +10,8 @@ from torch import Tensor
 
 from xaibench.contracts import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench.parameters import Parameters
-from xaibench.probes import Forward
-from xaibench_perturbation import CHUNK, SIGMA, Background, FillKind, is_constant, pixel_ranks, step_counts
+from xaibench_metrics.faithfulness.curves import replaced_probabilities
+from xaibench_perturbation import SIGMA, Background, FillKind, is_constant, pixel_ranks, step_counts
 
 Direction = Literal["delete", "insert"]
 
@@ -58,17 +58,15 @@ def removal_curve(
     from ``image`` (insert), all channels together. The untouched picture's point is ``clean``, the others are
     forwarded: ``steps`` passes.
     """
-    pixels = ranks.numel()
-    counts = step_counts(pixels, steps).to(image.device)
-    first, then = (background, image) if direction == "delete" else (image, background)
-    probabilities = []
-    for some in torch.split(counts[1:] if direction == "delete" else counts[:-1], CHUNK):
-        changed = (ranks < some[:, None, None])[:, None]
-        reply: Tensor = yield Forward(torch.where(changed, first, then))
-        probabilities.append(reply[:, target].double().cpu())
+    counts = step_counts(ranks.numel(), steps)
+    if direction == "delete":
+        changed = yield from replaced_probabilities(image, background, ranks, counts[1:])
+    else:
+        changed = yield from replaced_probabilities(background, image, ranks, counts[:-1])
     at_picture = torch.tensor([clean], dtype=torch.float64)
-    ends = [at_picture, *probabilities] if direction == "delete" else [*probabilities, at_picture]
-    return counts.cpu().double() / pixels, torch.cat(ends)
+    probabilities = changed[:, target]
+    ends = [at_picture, probabilities] if direction == "delete" else [probabilities, at_picture]
+    return counts.double() / ranks.numel(), torch.cat(ends)
 
 
 def area(x: Tensor, y: Tensor) -> float:

@@ -6,6 +6,7 @@ from xaibench.plugin import MetricRecord
 
 _STANDARD = frozenset({"standard"})
 _EXPLAIN_TO_ME = "Boyd et al.: Explain To Me, IEEE TAI 2023, arXiv:2303.11969"
+_AS_PUBLISHED = {"similarity": "ssim", "quantised": True}
 
 SALIENCE: tuple[MetricRecord, ...] = (
     MetricRecord(
@@ -25,5 +26,107 @@ SALIENCE: tuple[MetricRecord, ...] = (
         better="lower",
         presets=_STANDARD,
         source=_EXPLAIN_TO_ME,
+    ),
+    MetricRecord(
+        name="sparseness",
+        target="xaibench_metrics.salience.complexity:Sparseness",
+        summary="On how few pixels a map rests: Gini index, and Hoyer's sparseness.",
+        family="salience",
+        better="higher",
+        source="Chalasani et al.: Concise explanations of neural networks, ICML 2020, arXiv:1810.06583",
+    ),
+    MetricRecord(
+        name="complexity",
+        target="xaibench_metrics.salience.complexity:Complexity",
+        summary="Entropy of the map's absolute values as a distribution over pixels.",
+        family="salience",
+        better="lower",
+        source="Bhatt, Weller, Moura: Evaluating and aggregating feature-based model explanations, IJCAI 2020, "
+        "arXiv:2005.00631",
+    ),
+    MetricRecord(
+        name="effective-complexity",
+        target="xaibench_metrics.salience.complexity:EffectiveComplexity",
+        summary="How many pixels have more than a negligible attribution.",
+        family="salience",
+        better="lower",
+        source="Hedström et al.: Quantus, JMLR 24, 2023, arXiv:2202.06861, after Nguyen, Martinez, arXiv:2007.07584",
+    ),
+    MetricRecord(
+        name="noise-response",
+        target="xaibench_metrics.salience.noise:NoiseResponse",
+        summary="How alike the map stays under salt-and-pepper noise.",
+        family="salience",
+        better="higher",
+        source=_EXPLAIN_TO_ME,
+    ),
+    MetricRecord(
+        name="noise-response-explain2me",
+        target="xaibench_metrics.salience.noise:NoiseResponse",
+        summary="The same as published: 8-bit maps, SSIM, each picture's own likeliest class.",
+        family="salience",
+        better="higher",
+        source=_EXPLAIN_TO_ME,
+        parameters={
+            **_AS_PUBLISHED,
+            "class_rule": "argmax",
+            "levels": (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0),
+            "truncated": True,
+        },
+    ),
+    MetricRecord(
+        name="geometric-following",
+        target="xaibench_metrics.salience.geometry:GeometricFollowing",
+        summary="How well the map follows flips, shifts and quarter turns of the picture.",
+        family="salience",
+        better="higher",
+        source=_EXPLAIN_TO_ME,
+    ),
+    MetricRecord(
+        name="geometric-following-explain2me",
+        target="xaibench_metrics.salience.geometry:GeometricFollowing",
+        summary="The same as published: upsampled 8-bit maps, SSIM, each picture's own likeliest class.",
+        family="salience",
+        better="higher",
+        source=_EXPLAIN_TO_ME,
+        parameters={**_AS_PUBLISHED, "class_rule": "argmax", "size": "upscaled", "scaled": False, "margin": 0},
+    ),
+    MetricRecord(
+        name="run-stability",
+        target="xaibench_metrics.salience.stability:RunStability",
+        summary="How alike the maps of independent training runs are.",
+        family="salience",
+        better="higher",
+        scope="family",
+        needs=frozenset({"family"}),
+        source=_EXPLAIN_TO_ME,
+    ),
+    MetricRecord(
+        name="run-stability-explain2me",
+        target="xaibench_metrics.salience.stability:RunStability",
+        summary="The same as published: 8-bit maps before upsampling, SSIM.",
+        family="salience",
+        better="higher",
+        scope="family",
+        needs=frozenset({"family"}),
+        source=_EXPLAIN_TO_ME,
+        parameters={**_AS_PUBLISHED, "same_class": False},
+    ),
+    MetricRecord(
+        name="guided-degradation",
+        target="xaibench_metrics.salience.degradation:GuidedDegradation",
+        summary="What blurring the salient part costs beyond blurring the rest, area for area.",
+        family="salience",
+        better="higher",
+        source=_EXPLAIN_TO_ME,
+    ),
+    MetricRecord(
+        name="guided-degradation-explain2me",
+        target="xaibench_metrics.salience.degradation:GuidedDegradation",
+        summary="The same as published: 8-bit maps and pictures, areas as they fall.",
+        family="salience",
+        better="higher",
+        source=_EXPLAIN_TO_ME,
+        parameters={**_AS_PUBLISHED, "class_rule": "argmax", "matched": False, "scaled": False},
     ),
 )

@@ -1,0 +1,94 @@
+"""The detector's verdict, not its probability, as pixels leave or come in the order of the map."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from torch import Tensor
+
+from xaibench.contracts import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
+from xaibench.parameters import Parameters
+from xaibench_metrics.faithfulness.curves import (
+    CONSTANT,
+    RemovalFill,
+    removal_background,
+    replaced_probabilities,
+    saliency_of,
+    shown_image,
+    still_called,
+    trapezoid,
+    with_clean,
+)
+from xaibench_perturbation import SIGMA, is_constant, pixel_ranks, step_counts
+
+DELETION_ACCURACY = ScoreSpec(
+    name="deletion-accuracy",
+    better="lower",
+    low=0,
+    high=1,
+    ranks_evidence=True,
+    description="area under the verdict (1: still the target's) over the share of pixels removed",
+)
+INSERTION_ACCURACY = ScoreSpec(
+    name="insertion-accuracy",
+    better="higher",
+    low=0,
+    high=1,
+    ranks_evidence=True,
+    description="area under the verdict (1: the target's) over the share of pixels shown",
+)
+
+
+class AccuracyParameters(Parameters):
+    """Parameters of ``accuracy-under-removal``."""
+
+    steps: int = Field(20, ge=1, description="equal steps from the picture to the fill, and from the fill to it")
+    removed: RemovalFill = Field("black", description="what replaces removed pixels")
+    hidden: RemovalFill = Field("blur", description="what stands where pixels are not shown yet")
+    sigma: float = Field(SIGMA, gt=0, le=1, description="blur, as a share of the shorter side")
+
+
+class AccuracyUnderRemoval:
+    """Detector accuracy against the share of pixels removed or shown, as deepfake work reports it (Gowrisankar & Thing
+    2024, who find it *above* the untouched detector's after some removals).
+
+    Per picture the curves ``deletion-accuracy`` and ``insertion-accuracy`` are 1 where the picture is still called the
+    class that was explained, else 0, at the shares of ``deletion`` and ``insertion``; their mean over pictures is the
+    accuracy at each share (of the class explained: explain the true one, ``target=label``, to have accuracy). The
+    scores are the areas under them by trapezoids, in [0, 1]. For several fake classes the verdict's class counts: the
+    likeliest fake one. A constant map is ``undefined``.
+
+    Unlike deletion and insertion, it sees no change of the probability that leaves the verdict, and nothing where a
+    verdict turns at the first fill whatever is filled: read it beside the random control.
+    """
+
+    Parameters = AccuracyParameters
+    scores = (DELETION_ACCURACY, INSERTION_ACCURACY)
+
+    def __init__(self, parameters: AccuracyParameters) -> None:
+        self.parameters = parameters
+
+    def score(self, case: MapCase) -> Programme[Scores]:
+        saliency, p = saliency_of(case), self.parameters
+        if is_constant(saliency):
+            return Scores.undefined(self.scores, CONSTANT)
+        image, ranks, counts = shown_image(case), pixel_ranks(saliency), step_counts(saliency.numel(), p.steps)
+        removed = yield from removal_background(case, p.removed, p.sigma)
+        deleted = yield from replaced_probabilities(image, removed, ranks, counts[1:])
+        hidden = yield from removal_background(case, p.hidden, p.sigma)
+        inserted = yield from replaced_probabilities(hidden, image, ranks, counts[:-1])
+        x = counts.double() / ranks.numel()
+        curves = (
+            (DELETION_ACCURACY, self._verdicts(case, with_clean(case, deleted))),
+            (INSERTION_ACCURACY, self._verdicts(case, with_clean(case, inserted, last=True))),
+        )
+        return Scores(
+            tuple(Score(name=spec.name, value=min(1.0, max(0.0, trapezoid(x, y)))) for spec, y in curves),
+            tuple(Curve(name=spec.name, x=x.tolist(), y=y.tolist()) for spec, y in curves),
+        )
+
+    def _verdicts(self, case: MapCase, probabilities: Tensor) -> Tensor:
+        return still_called(probabilities, case.target, case.detector.facts)
+
+    def passes(self, query: PassQuery) -> Passes:
+        """Exact for every map that orders pixels; a constant one costs nothing."""
+        return Passes(forward=2 * self.parameters.steps)

@@ -1,0 +1,167 @@
+"""Deletion against that of random maps as smooth as the map: what its order is worth beyond its smoothness."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from xaibench.artefacts import ArtefactQuery, Product
+from xaibench.contracts import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
+from xaibench.probes import Forward
+from xaibench_metrics.faithfulness.curves import CONSTANT, saliency_of, shown_image
+from xaibench_metrics.faithfulness.removal import DeletionParameters, area, removal_curve
+from xaibench_perturbation import Background, FillKind, is_constant, pixel_ranks
+
+TOP_MINUS_RANDOM = ScoreSpec(
+    name="top-minus-random",
+    better="lower",
+    low=-1,
+    high=1,
+    ranks_evidence=True,
+    description="deletion area of the map minus the mean of random maps as smooth",
+)
+
+LEVELS = (4, 7, 14, 28, 56)
+"""Cells a side of the random maps; the finest, as many as pixels, is added."""
+
+_REFERENCES = 8
+
+
+class AgainstRandomParameters(DeletionParameters):
+    """Parameters of ``top-minus-random``."""
+
+    draws: int = Field(10, ge=1, description="random maps a picture")
+
+
+# ---- smoothness -----------------------------------------------------------------------------------------------------
+
+
+def smooth_map(cells: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """``(H, W)`` in [0, 1]: uniform values on ``cells x cells``, interpolated bilinearly; 0 cells: every pixel its
+    own."""
+    if cells == 0:
+        return torch.rand(size, generator=generator)
+    grid = torch.rand((1, 1, cells, cells), generator=generator)
+    return functional.interpolate(grid, size=size, mode="bilinear", align_corners=False)[0, 0]
+
+
+def roughness(saliency: Tensor) -> float:
+    """``6 mean (r_i - r_j)^2`` over neighbours i, j beside and below each other, r the pixels' ranks in [0, 1].
+
+    1 on average where every pixel is drawn by itself, near 0 for a smooth map. Of ranks, since deletion sees nothing
+    else. The sides must not both be 1.
+    """
+    ranks = pixel_ranks(saliency).double() / saliency.numel()
+    steps = torch.cat([ranks.diff(dim=0).flatten(), ranks.diff(dim=1).flatten()])
+    return 6 * float((steps * steps).mean())
+
+
+@lru_cache(maxsize=64)
+def level_roughness(cells: int, size: tuple[int, int]) -> float:
+    """Mean roughness of maps of a level, from eight that are the same each time."""
+    generator = torch.Generator().manual_seed(0)
+    return sum(roughness(smooth_map(cells, size, generator)) for _ in range(_REFERENCES)) / _REFERENCES
+
+
+def smoothness_level(saliency: Tensor) -> int:
+    """Cells a side of the random maps that are about as smooth as ``(H, W)``; 0: every pixel by itself."""
+    size = (saliency.shape[0], saliency.shape[1])
+    rough = math.log(roughness(saliency))
+    levels = (*(cells for cells in LEVELS if cells < min(size)), 0)
+    return min(levels, key=lambda cells: abs(math.log(level_roughness(cells, size)) - rough))
+
+
+# ---- random maps, once a picture ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RandomDeletion:
+    """Deletion curves of random maps: an artefact, not stored, that all maps of a picture share.
+
+    Product: the tensors ``x`` ``(steps + 1,)`` and ``y`` ``(draws, steps + 1)``, float64, as
+    :func:`xaibench_metrics.faithfulness.removal.removal_curve` gives them. ``cells``: see :func:`smooth_map`.
+    """
+
+    target: int
+    cells: int
+    draws: int
+    steps: int
+    fill: FillKind
+    sigma: float
+
+    kind = "random-deletion"
+    uses_detector = True
+    stored = False
+
+    def parameters(self) -> Mapping[str, object]:
+        background = Background(self.fill, self.sigma).parameters()
+        of_maps = {"target": self.target, "cells": self.cells, "draws": self.draws, "steps": self.steps}
+        return {**of_maps, **background}
+
+    def make(self, query: ArtefactQuery) -> Programme[Product]:
+        image = query.picture.image.to(query.detector.device)
+        made = yield from query.artefacts.get(Background(self.fill, self.sigma), query.picture)
+        clean: Tensor = yield Forward(image[None])
+        generator, found, x = query.streams.torch("maps"), [], torch.empty(0)
+        for _ in range(self.draws):
+            drawn = smooth_map(self.cells, (image.shape[1], image.shape[2]), generator)
+            x, y = yield from removal_curve(
+                image, made.tensors["background"], pixel_ranks(drawn),
+                target=self.target, clean=float(clean[0, self.target]), steps=self.steps, direction="delete",
+            )  # fmt: skip
+            found.append(y)
+        return Product(tensors={"x": x, "y": torch.stack(found)})
+
+    def passes(self, query: PassQuery) -> Passes:
+        return Passes(forward=1 + self.draws * self.steps)
+
+
+class TopMinusRandom:
+    """Deletion area of the map minus the mean of random maps' (after STeREx-Net, Alqurashi et al. 2026): lower than 0 =
+    it orders pixels better than chance.
+
+    ``AUC(map) - mean_d AUC(random_d)``, both as ``deletion`` with the same parameters; in [-1, 1]. The random maps are
+    uniform values on a grid, interpolated, of the level of :data:`LEVELS` whose rank maps are as rough as this map's
+    (:func:`roughness`): deletion favours smooth maps, and this takes that out. They depend on seed, picture, detector,
+    target and level, never on the explainer, so that maps of one level are compared with the same draws, which are
+    removed once a picture. The curve ``random`` is their mean. A constant map is ``undefined``.
+
+    Departures: the paper's own number of draws, smoothness and fill are not known to us; these are parameters here.
+    """
+
+    Parameters = AgainstRandomParameters
+    scores = (TOP_MINUS_RANDOM,)
+
+    def __init__(self, parameters: AgainstRandomParameters) -> None:
+        self.parameters = parameters
+
+    def score(self, case: MapCase) -> Programme[Scores]:
+        saliency, p = saliency_of(case), self.parameters
+        if is_constant(saliency):
+            return Scores.undefined(self.scores, CONSTANT)
+        made = yield from case.artefacts.get(Background(p.fill, p.sigma), case.picture)
+        x, y = yield from removal_curve(
+            shown_image(case), made.tensors["background"], pixel_ranks(saliency),
+            target=case.target, clean=float(case.clean[case.target]), steps=p.steps, direction="delete",
+        )  # fmt: skip
+        cells = smoothness_level(saliency)
+        wanted = RandomDeletion(case.target, cells, p.draws, p.steps, p.fill, p.sigma)
+        chance = (yield from case.artefacts.get(wanted, case.picture)).tensors["y"]
+        value = area(x, y) - sum(area(x, drawn) for drawn in chance) / p.draws
+        curves = (("top", y), ("random", chance.mean(dim=0)))
+        return Scores(
+            (Score(name=TOP_MINUS_RANDOM.name, value=value),),
+            tuple(Curve(name=n, x=x.tolist(), y=c.tolist()) for n, c in curves),
+        )
+
+    def passes(self, query: PassQuery) -> Passes:
+        """A bound: maps of one picture, target and smoothness share the random ones' passes."""
+        p = self.parameters
+        return Passes(forward=p.steps + 1 + p.draws * p.steps, exact=False)

@@ -1,0 +1,101 @@
+"""Average drop, increase and average gain: what the map, as a mask, leaves of the verdict."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from xaibench.contracts import MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
+from xaibench.parameters import Parameters
+from xaibench.probes import Forward
+from xaibench_perturbation import SIGMA, Background, FillKind, blend, is_constant
+
+GUARD = 1e-8
+Values = Literal["absolute", "signed"]
+
+_SATURATED = "where the evidence's map leaves the verdict as it was, it gains nothing, as any other map that is right"
+
+DROP = ScoreSpec(
+    name="average-drop",
+    better="lower",
+    low=0,
+    high=1,
+    ranks_evidence=True,
+    description="share of the target's probability that is lost when the map masks the picture",
+)
+INCREASE = ScoreSpec(
+    name="increase",
+    better="higher",
+    low=0,
+    high=1,
+    why_not=_SATURATED,
+    description="1 where masking by the map raises the target's probability, else 0",
+)
+GAIN = ScoreSpec(
+    name="average-gain",
+    better="higher",
+    low=0,
+    high=1,
+    why_not=_SATURATED,
+    description="share of what the target's probability lacks to 1 that masking by the map adds",
+)
+
+
+class AverageDropParameters(Parameters):
+    """Parameters of ``average-drop``."""
+
+    values: Values = Field("absolute", description="mask from |a| (xplique), or from the values with their sign")
+    fill: FillKind = Field("black", description="what the mask lets through where it is 0")
+    sigma: float = Field(SIGMA, gt=0, le=1, description="blur of fill=blur, as a share of the shorter side")
+
+
+def mask_of(saliency: Tensor, values: Values) -> Tensor:
+    """``(v - min v) / (max v - min v)`` of ``v = |a|`` or ``a``, in [0, 1], for ``(H, W)`` that is not constant."""
+    v = saliency.double().abs() if values == "absolute" else saliency.double()
+    return ((v - v.min()) / (v.max() - v.min())).float()
+
+
+def average_drop(clean: float, masked: float) -> float:
+    """``max(p - p', 0) / (p + 1e-8)`` in [0, 1]."""
+    return max(clean - masked, 0.0) / (clean + GUARD)
+
+
+def average_gain(clean: float, masked: float) -> float:
+    """``max(p' - p, 0) / (1 - p + 1e-8)`` in [0, 1]."""
+    return max(masked - clean, 0.0) / (1 - clean + GUARD)
+
+
+class AverageDrop:
+    """Average drop and increase (Chattopadhay et al. 2018), average gain (Zhang et al. 2024).
+
+    The picture is blended with the fill by the map stretched to [0, 1], ``x' = fill + m (x - fill)``; p and p' are the
+    target's probabilities of x and x'. Drop ``max(p - p', 0) / p``, increase ``p' > p``, gain
+    ``max(p' - p, 0) / (1 - p)``, of one picture; their means over pictures are the published numbers, here as shares.
+
+    Formulas and ``1e-8`` as in xplique, which stretches ``|a|``; for maps without negative values ``values`` makes
+    no difference. Soft masks make pictures that no detector has seen: read it beside ``deletion``.
+    """
+
+    Parameters = AverageDropParameters
+    scores = (DROP, INCREASE, GAIN)
+
+    def __init__(self, parameters: AverageDropParameters) -> None:
+        self.parameters = parameters
+
+    def score(self, case: MapCase) -> Programme[Scores]:
+        p, saliency = self.parameters, case.explanation.map
+        assert saliency is not None
+        if is_constant(saliency.abs() if p.values == "absolute" else saliency):
+            return Scores.undefined(self.scores, "the map is constant: it makes no mask")
+        image = case.picture.image.to(case.detector.device)
+        made = yield from case.artefacts.get(Background(p.fill, p.sigma), case.picture)
+        mask = mask_of(saliency.cpu(), p.values).to(image)
+        reply: Tensor = yield Forward(blend(image, made.tensors["background"], mask[None]))
+        clean, masked = float(case.clean[case.target]), float(reply[0, case.target])
+        values = (average_drop(clean, masked), float(masked > clean), average_gain(clean, masked))
+        return Scores(tuple(Score(name=s.name, value=v) for s, v in zip(self.scores, values, strict=True)))
+
+    def passes(self, query: PassQuery) -> Passes:
+        return Passes(forward=1)

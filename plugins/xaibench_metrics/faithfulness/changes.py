@@ -1,0 +1,155 @@
+"""What correlation measures share: sets of pixels, the output without them, and how far two lists of numbers agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import Field
+from scipy.stats import rankdata
+from torch import Tensor
+
+from xaibench.contracts import MapCase, Output, Programme
+from xaibench.parameters import Parameters
+from xaibench.probes import Forward
+from xaibench_perturbation import CHUNK, SIGMA, Background, FillKind, pixel_ranks, step_counts
+
+Correlation = Literal["pearson", "spearman"]
+CONSTANT = "the map is constant: it tells no pixels apart"
+_ROUNDING = 4 * torch.finfo(torch.float32).eps
+
+
+class ChangeParameters(Parameters):
+    """What replaces removed pixels, and which output is watched; inherited by the measures that remove pixels."""
+
+    fill: FillKind = Field("mean", description="what replaces removed pixels")
+    sigma: float = Field(SIGMA, gt=0, le=1, description="blur of fill=blur, as a share of the shorter side")
+    output: Output = Field("logit", description="output of the target class that is watched")
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The target's output at the picture and at each changed picture, ``(n,)`` float64 on the CPU."""
+
+    clean: float
+    changed: Tensor
+
+    @property
+    def drops(self) -> Tensor:
+        """``f(x) - f(x')``, ``(n,)``."""
+        return self.clean - self.changed
+
+    def never_change(self) -> bool:
+        """Whether the changed pictures' outputs differ by no more than float32 rounds."""
+        spread = float(self.changed.max() - self.changed.min())
+        return spread <= _ROUNDING * max(abs(self.clean), float(self.changed.abs().max()))
+
+
+# ---- sets of pixels -------------------------------------------------------------------------------------------------
+
+
+def subset_size(share: float, pixels: int) -> int:
+    """``round(share * pixels)``, at least one pixel and never all."""
+    return min(max(round(share * pixels), 1), pixels - 1)
+
+
+def random_subsets(count: int, pixels: int, size: int, generator: torch.Generator) -> Tensor:
+    """``(count, pixels)`` bool with exactly ``size`` True in each row, uniform without replacement."""
+    members = torch.zeros((count, pixels), dtype=torch.bool)
+    for row in members:
+        row[torch.randperm(pixels, generator=generator)[:size]] = True
+    return members
+
+
+def blocks_of(saliency: Tensor, count: int) -> Tensor:
+    """``(count, H * W)`` bool: the pixels in descending order, cut into ``count`` blocks as equal as they can be.
+
+    Equal values go in the order of reading; there are never more blocks than pixels.
+    """
+    ranks = pixel_ranks(saliency).flatten()
+    ends = step_counts(len(ranks), min(count, len(ranks)))
+    return (ranks >= ends[:-1, None]) & (ranks < ends[1:, None])
+
+
+def sums_over(subsets: Tensor, saliency: Tensor) -> Tensor:
+    """Sum of ``(H, W)`` saliency over each of ``(n, H * W)`` subsets: ``(n,)`` float64."""
+    values = saliency.flatten().double()
+    return torch.cat([some.double() @ values for some in torch.split(subsets, CHUNK)])
+
+
+# ---- outputs --------------------------------------------------------------------------------------------------------
+
+
+def clean_output(case: MapCase, output: Output) -> Programme[float]:
+    """The target's output at the untouched picture: known as a probability, one pass as a logit."""
+    if output == "probability":
+        return float(case.clean[case.target])
+    reply: Tensor = yield Forward(case.picture.image[None].to(case.detector.device), output=output)
+    return float(reply[0, case.target])
+
+
+def clean_passes(output: Output) -> int:
+    """Passes that :func:`clean_output` takes."""
+    return 0 if output == "probability" else 1
+
+
+def outputs_of(case: MapCase, count: int, make: Callable[[int, int], Tensor], output: Output) -> Programme[Outputs]:
+    """The target's output at ``count`` pictures, ``make(start, stop)`` being some of them, and at the untouched one."""
+    clean = yield from clean_output(case, output)
+    found = []
+    for start in range(0, count, CHUNK):
+        reply: Tensor = yield Forward(make(start, min(start + CHUNK, count)), output=output)
+        found.append(reply[:, case.target].double().cpu())
+    return Outputs(clean, torch.cat(found))
+
+
+def background_of(case: MapCase, parameters: ChangeParameters) -> Programme[Tensor]:
+    """``(3, H, W)``: what stands in place of removed pixels."""
+    made = yield from case.artefacts.get(Background(parameters.fill, parameters.sigma), case.picture)
+    return made.tensors["background"]
+
+
+def outputs_without(case: MapCase, removed: Tensor, parameters: ChangeParameters) -> Programme[Outputs]:
+    """The output without each of ``(n, H * W)`` bool sets of pixels, all channels of a pixel together."""
+    image = case.picture.image.to(case.detector.device)
+    background = yield from background_of(case, parameters)
+    masks = removed.view(-1, 1, *image.shape[1:])
+
+    def make(start: int, stop: int) -> Tensor:
+        return torch.where(masks[start:stop].to(image.device), background, image)
+
+    outputs = yield from outputs_of(case, len(masks), make, parameters.output)
+    return outputs
+
+
+# ---- agreement ------------------------------------------------------------------------------------------------------
+
+
+def pearson(a: Tensor, b: Tensor) -> float | None:
+    """Pearson correlation of ``(n,)`` and ``(n,)`` in [-1, 1]; None where either does not vary."""
+    a, b = a.double() - a.double().mean(), b.double() - b.double().mean()
+    if _is_flat(a) or _is_flat(b):
+        return None
+    a, b = a / a.abs().max(), b / b.abs().max()  # squares of huge and tiny values stay finite
+    return min(1.0, max(-1.0, float((a @ b) / (a.norm() * b.norm()))))
+
+
+def spearman(a: Tensor, b: Tensor) -> float | None:
+    """Pearson correlation of the ranks, equal values sharing the mean of theirs; None where either does not vary."""
+    return pearson(*(torch.from_numpy(rankdata(v.double().numpy())) for v in (a, b)))
+
+
+def agreement(attributions: Tensor, effects: Tensor, outputs: Outputs, kind: Correlation = "pearson") -> float | str:
+    """Correlation of two ``(n,)`` lists over changes of the picture, or the reason why there is none."""
+    if outputs.never_change():
+        return "the output is the same whatever is changed"
+    found = (pearson if kind == "pearson" else spearman)(attributions, effects)
+    if found is not None:
+        return found
+    return "the map gives every set of pixels the same sum, or all change the output alike"
+
+
+def _is_flat(centred: Tensor) -> bool:
+    return bool(centred.abs().max() == 0)

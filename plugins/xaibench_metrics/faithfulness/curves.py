@@ -1,0 +1,86 @@
+"""What the measures of removal share: what stands in place of a pixel, pictures changed in an order, the verdict."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from xaibench import targets
+from xaibench.contracts import Facts, MapCase, Programme
+from xaibench.parameters import Parameters
+from xaibench.probes import Forward
+from xaibench_perturbation import CHUNK, SIGMA, Background
+
+RemovalFill = Literal["black", "grey", "white", "mean", "blur", "minimum", "noise"]
+"""Those of :data:`xaibench_perturbation.FillKind`, ``minimum``, the least value of the picture over all channels
+(Quantus's "black"), and ``noise``, uniform in [0, 1], drawn once a picture and the same for every map of it."""
+
+CONSTANT = "the map is constant: it orders no pixels"
+
+
+class RemovalParameters(Parameters):
+    """What replaces pixels that are removed; to be inherited."""
+
+    fill: RemovalFill = Field("black", description="what replaces removed pixels")
+    sigma: float = Field(SIGMA, gt=0, le=1, description="blur of fill=blur, as a share of the shorter side")
+
+
+def shown_image(case: MapCase) -> Tensor:
+    """The case's picture ``(3, H, W)`` where its detector computes."""
+    return case.picture.image.to(case.detector.device)
+
+
+def saliency_of(case: MapCase) -> Tensor:
+    """The case's map ``(H, W)`` on the CPU, where orders are made: the same on every device."""
+    assert case.explanation.map is not None
+    return case.explanation.map.cpu()
+
+
+def removal_background(case: MapCase, kind: RemovalFill, sigma: float) -> Programme[Tensor]:
+    """``(3, H, W)`` that stands in place of removed pixels, on the detector's device."""
+    image = shown_image(case)
+    if kind == "minimum":
+        return image.min().expand_as(image).contiguous()
+    if kind == "noise":
+        return torch.rand(image.shape, generator=case.streams.torch("fill")).to(image)
+    made = yield from case.artefacts.get(Background(kind, sigma), case.picture)
+    background: Tensor = made.tensors["background"]
+    return background
+
+
+def replaced_probabilities(image: Tensor, background: Tensor, ranks: Tensor, counts: Tensor) -> Programme[Tensor]:
+    """Probabilities ``(n, C)``, float64 on the CPU, of ``image`` with the pixels of ``ranks < counts[i]`` from
+    ``background``.
+
+    ``ranks``: ``(H, W)`` integers; pixels of one patch or segment share theirs. ``counts``: ``(n,)``, one pass each.
+    """
+    at, found = ranks.to(image.device), []
+    for some in torch.split(counts.to(image.device), CHUNK):
+        changed = (at < some[:, None, None])[:, None]
+        reply: Tensor = yield Forward(torch.where(changed, background, image))
+        found.append(reply.double().cpu())
+    return torch.cat(found)
+
+
+def with_clean(case: MapCase, probabilities: Tensor, *, last: bool = False) -> Tensor:
+    """The untouched picture's probabilities before (or after) those of the changed ones: ``(n + 1, C)``."""
+    clean = case.clean.double().cpu()[None]
+    return torch.cat([probabilities, clean] if last else [clean, probabilities])
+
+
+def still_called(probabilities: Tensor, target: int, facts: Facts) -> Tensor:
+    """``(n,)`` float64: 1 where the class that goes with the verdict is ``target``, else 0.
+
+    The verdict is *fake* from the card's threshold on, and its class the likeliest fake one; of two classes the verdict
+    says all.
+    """
+    rows = (targets.predicted(row, facts) == target for row in probabilities.tolist())
+    return torch.tensor([float(same) for same in rows], dtype=torch.float64)
+
+
+def trapezoid(x: Tensor, y: Tensor) -> float:
+    """Trapezoid rule, in float64."""
+    return float(torch.trapezoid(y.double(), x.double()))

@@ -1,0 +1,155 @@
+"""ROAD: removal that leaves no hole to see. What is taken out is imputed from its border."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import torch
+from pydantic import AfterValidator, Field
+from torch import Tensor
+
+from xaibench.contracts import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
+from xaibench.parameters import Parameters
+from xaibench.probes import Forward
+from xaibench_metrics.faithfulness.curves import CONSTANT, saliency_of, shown_image, still_called
+from xaibench_perturbation import CHUNK, inpaint, is_constant, pixel_ranks
+
+_P = "of the target's probability over the shares removed"
+
+COMBINED = ScoreSpec(
+    name="combined",
+    better="higher",
+    low=-0.5,
+    high=0.5,
+    ranks_evidence=True,
+    description="(lerf - morf) / 2",
+)
+MORF = ScoreSpec(
+    name="morf",
+    better="lower",
+    low=0,
+    high=1,
+    ranks_evidence=True,
+    primary=False,
+    description=f"mean {_P}, most relevant first",
+)
+LERF = ScoreSpec(
+    name="lerf",
+    better="higher",
+    low=0,
+    high=1,
+    ranks_evidence=True,
+    primary=False,
+    description=f"mean {_P}, least relevant first",
+)
+MORF_KEPT = ScoreSpec(
+    name="morf-kept",
+    better="lower",
+    low=0,
+    high=1,
+    ranks_evidence=True,
+    primary=False,
+    description="1 where the verdict is still the target's with the most relevant ITEM percent of pixels removed",
+)
+LERF_KEPT = ScoreSpec(
+    name="lerf-kept",
+    better="higher",
+    low=0,
+    high=1,
+    ranks_evidence=True,
+    primary=False,
+    description="1 where the verdict is still the target's with the least relevant ITEM percent of pixels removed",
+)
+
+
+def _ascending(percentages: tuple[float, ...]) -> tuple[float, ...]:
+    if list(percentages) != sorted(set(percentages)):
+        raise ValueError("percentages must ascend")
+    return percentages
+
+
+class RoadParameters(Parameters):
+    """Parameters of ``road``."""
+
+    percentages: Annotated[tuple[Annotated[float, Field(gt=0, lt=100)], ...], AfterValidator(_ascending)] = Field(
+        (10, 20, 30, 40, 50, 60, 70, 80, 90), min_length=1, description="percent of the pixels removed"
+    )
+    noise: float = Field(0.01, ge=0, description="standard deviation of the noise on imputed pixels, of a range of 1")
+
+
+def removed_counts(pixels: int, percentages: Sequence[float]) -> list[int]:
+    """Pixels removed at each percentage, rounded down."""
+    return [math.floor(pixels * percent / 100 + 1e-9) for percent in percentages]
+
+
+def imputed(image: Tensor, ranks: Tensor, counts: Sequence[int], noise: float, seed: int) -> Iterator[Tensor]:
+    """``(3, H, W)`` in [0, 1] for each of ``counts``: the first pixels of ``ranks`` imputed, under one noise."""
+    for count in counts:
+        generator = torch.Generator().manual_seed(seed)
+        yield inpaint(image, ranks < count, noise=noise, generator=generator).clamp(0, 1)
+
+
+class Road:
+    """ROAD (Rong et al. 2022): removal by noisy linear imputation, both ways round.
+
+    At each percentage the most (``morf``) or least (``lerf``) relevant pixels are imputed from the others
+    (:func:`xaibench_perturbation.inpaint`), plus normal noise. ``morf`` and ``lerf`` are the means of P(target) over
+    the percentages, ``combined = (lerf - morf) / 2`` (higher = the map separates what matters from what does not).
+    ``morf-kept`` and ``lerf-kept`` say for each percentage (the item) whether the picture is still called the target;
+    their mean over pictures is the detector's accuracy against the share removed, ROAD's own curve. Pixels of equal
+    value go in the order of reading, the other way round for ``lerf``. A constant map is ``undefined``. The noise is
+    drawn once a picture, so that all maps of it meet the same.
+
+    Departures: the paper's noise is in the units of a normalised input, here in those of the picture, clipped to
+    [0, 1]. Quantus removes 1, 3, .. 99 % and averages the verdicts of the first batch alone, and cannot take a map of
+    one channel on a picture of three; pytorch-grad-cam scores the change of the target's output, which is ``morf`` and
+    ``lerf`` minus P(target) of the untouched picture, and its combined score is the same. ROAD prefers blurry maps
+    (arXiv:2304.13836): compare with random maps of the same smoothness.
+    """
+
+    Parameters = RoadParameters
+    scores = (COMBINED, MORF, LERF, MORF_KEPT, LERF_KEPT)
+
+    def __init__(self, parameters: RoadParameters) -> None:
+        self.parameters = parameters
+
+    def score(self, case: MapCase) -> Programme[Scores]:
+        saliency = saliency_of(case)
+        if is_constant(saliency):
+            return Scores.undefined(self.scores, CONSTANT)
+        ranks = pixel_ranks(saliency)
+        most = yield from self._probabilities(case, ranks)
+        least = yield from self._probabilities(case, ranks.numel() - 1 - ranks)
+        morf, lerf = most[:, case.target], least[:, case.target]
+        means = float(morf.mean()), float(lerf.mean())
+        values = (
+            Score(name=COMBINED.name, value=(means[1] - means[0]) / 2),
+            Score(name=MORF.name, value=means[0]),
+            Score(name=LERF.name, value=means[1]),
+            *self._kept(MORF_KEPT, most, case),
+            *self._kept(LERF_KEPT, least, case),
+        )
+        x = [percent / 100 for percent in self.parameters.percentages]
+        return Scores(values, tuple(Curve(name=n, x=x, y=y.tolist()) for n, y in (("morf", morf), ("lerf", lerf))))
+
+    def _probabilities(self, case: MapCase, ranks: Tensor) -> Programme[Tensor]:
+        """``(percentages, C)`` float64."""
+        p, found = self.parameters, []
+        counts = removed_counts(ranks.numel(), p.percentages)
+        for start in range(0, len(counts), CHUNK):
+            some = counts[start : start + CHUNK]
+            pictures = imputed(shown_image(case), ranks, some, p.noise, case.streams.seed("noise"))
+            reply: Tensor = yield Forward(torch.stack(list(pictures)))
+            found.append(reply.double().cpu())
+        return torch.cat(found)
+
+    def _kept(self, spec: ScoreSpec, probabilities: Tensor, case: MapCase) -> Iterator[Score]:
+        kept = still_called(probabilities, case.target, case.detector.facts)
+        for percent, value in zip(self.parameters.percentages, kept.tolist(), strict=True):
+            yield Score(name=spec.name, item=f"{percent:.12g}", value=value)
+
+    def passes(self, query: PassQuery) -> Passes:
+        """Exact for every map that orders pixels; a constant one costs nothing."""
+        return Passes(forward=2 * len(self.parameters.percentages))

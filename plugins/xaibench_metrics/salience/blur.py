@@ -1,0 +1,92 @@
+"""The arithmetic of salience-guided degradation: from a map to a blur at every pixel, and the blur itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+from torch.nn import functional
+
+Array = NDArray[np.float64]
+Mode = Literal["object", "background"]
+MODES: tuple[Mode, ...] = ("object", "background")
+
+TOP = 10.0
+"""Levels go from 0.0 (least salient) to 10.0 in tenths."""
+
+
+def byte_levels(levels: Tensor, mode: Mode, sigma: float) -> Array | None:
+    """Levels of Explain To Me: ``(H, W)`` in 0.0 to 10.0, None where smoothing leaves nothing.
+
+    ``s = S / (max(S) / 10)`` rounded to tenths, with S the 8-bit map (``background``) or 255 less the map
+    (``object``) after a Gaussian of ``sigma`` pixels, itself in 8 bits.
+    """
+    chosen = levels.numpy().astype(np.uint8)
+    smooth = gaussian_filter(255 - chosen if mode == "object" else chosen, sigma)
+    top = int(smooth.max())
+    return None if top == 0 else np.round(smooth / (top / TOP), 1)
+
+
+def rank_levels(saliency: Tensor, mode: Mode, sigma: float, ties: Tensor) -> Array:
+    """Levels of equal area: ``s = 10 rank / (n - 1)`` of the smoothed map in tenths; 10 less that for ``object``.
+
+    Every level is as frequent in both modes and for every map. Equal values rank by ``ties`` ``(H, W)``.
+    """
+    smooth = gaussian_filter(saliency.numpy().astype(np.float64), sigma)
+    order = np.lexsort((ties.numpy().ravel(), smooth.ravel()))
+    ranks = np.empty(smooth.size)
+    ranks[order] = np.arange(smooth.size)
+    tenths = np.round(10 * TOP * ranks / max(1, smooth.size - 1)).reshape(smooth.shape)
+    return np.asarray((10 * TOP - tenths if mode == "object" else tenths) / 10)
+
+
+def smooth_random(size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """A smooth random field ``(H, W)`` float64: 7x7 uniform values, bilinear in between."""
+    grid = torch.rand((1, 1, 7, 7), generator=generator, dtype=torch.float64)
+    return functional.interpolate(grid, size=size, mode="bilinear", align_corners=False)[0, 0]
+
+
+def rearranged(levels: Array, order: Tensor) -> Array:
+    """The same levels, as often each, lowest where ``order`` ``(H, W)`` is lowest: a random map of equal area."""
+    found = np.empty(levels.size)
+    found[np.argsort(order.numpy().ravel(), kind="stable")] = np.sort(levels.ravel(), kind="stable")
+    return found.reshape(levels.shape)
+
+
+def shifted(levels: Array) -> Array:
+    """The same levels half a picture further, right and down, around the edges: a map of equal area and texture."""
+    return np.roll(levels, (levels.shape[0] // 2, levels.shape[1] // 2), axis=(0, 1))
+
+
+def sigmas(levels: Array, largest: float) -> Array:
+    """``largest ((10 - s) / 10)^4`` in pixels: for 10 px, ``(10 - s)^4 / 10^3``."""
+    return np.asarray(largest * ((TOP - levels) / TOP) ** 4)
+
+
+def degraded_area(levels: Array) -> float:
+    """Mean of sigma over the largest sigma, in [0, 1]: how much is blurred, counted by strength."""
+    return float((((TOP - levels) / TOP) ** 4).mean())
+
+
+def degrade(image: Tensor, fields: Sequence[Array], in_bytes: bool) -> Tensor:
+    """``(n, 3, H, W)`` in [0, 1], each pixel from the picture blurred by that pixel's sigma in the n ``fields``.
+
+    scipy's Gaussian (reflected borders, cut at 4 sigma), each sigma once for all fields. ``in_bytes``: the picture is
+    blurred in 8 bits, as in the original; else in float64.
+    """
+    pixels = image.detach().cpu().double().numpy()
+    before = np.round(pixels * 255).astype(np.uint8) if in_bytes else pixels
+    after = np.repeat(before[None], len(fields), axis=0)
+    sigma = np.stack(fields)
+    for value in np.unique(sigma):
+        if int(4 * value + 0.5) > 0:  # else the kernel is a single tap
+            blurred = gaussian_filter(before, (0, value, value))
+            here = (sigma == value)[:, None]
+            np.copyto(after, blurred[None], where=here)
+    scaled = after / 255 if in_bytes else after.clip(0, 1)
+    return torch.from_numpy(scaled.astype(np.float32)).to(image.device)

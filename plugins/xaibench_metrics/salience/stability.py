@@ -1,0 +1,271 @@
+"""Run stability: do independent training runs of one network draw the same maps?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import sqrt
+from statistics import fmean
+
+import numpy as np
+from pydantic import Field
+from scipy.stats import t as student
+from torch import Tensor
+
+from xaibench.contracts import Better, MapCase, Passes, PassQuery, Score, Scores, ScoreSpec, SetCase
+from xaibench.targets import verdict
+from xaibench_metrics.salience.compare import (
+    ComparisonParameters,
+    Measured,
+    as_score,
+    compare,
+    corrected,
+    mean_of,
+    shown_map,
+)
+from xaibench_perturbation import is_constant
+
+NAME = "run-stability"
+CONFIDENCE = 0.95
+Pair = tuple[str, str]
+Key = tuple[str, int]
+"""A sample and the number of the draw, for explainers that draw several maps of each."""
+
+_WHY = "a map that ignores the detector is the same in every run: the centre prior scores 1"
+_BESIDE = "it stands beside the stability and says nothing of where the evidence is"
+
+
+def _spec(name: str, description: str, better: Better = "none", low: float = -1, *, primary: bool = False) -> ScoreSpec:
+    why = _WHY if better == "higher" else _BESIDE
+    return ScoreSpec(name=name, better=better, low=low, high=1, primary=primary, why_not=why, description=description)
+
+
+SCORES = (
+    _spec(NAME, "similarity of two runs' maps of a picture, mean over pictures, then over pairs of runs", "higher",
+          primary=True),
+    _spec("corrected", "the stability over its null: (s - s0) / (1 - s0)", "higher", float("-inf"), primary=True),
+    _spec("null", "similarity by chance: two runs' maps of two pictures of different groups and the same class"),
+    _spec("pair", "the stability of one pair of runs, mean over pictures"),
+    _spec("low", "lower end of the 95 % interval of the stability, by jackknife over runs"),
+    _spec("high", "upper end of that interval"),
+    _spec("corrected-low", "lower end of the 95 % interval of the corrected stability", low=float("-inf")),
+    _spec("corrected-high", "upper end of that interval"),
+    _spec("flip", "share of pictures and pairs of runs whose verdicts differ", low=0),
+    _spec("class-change", "share of pictures and pairs of runs whose maps speak for different classes", low=0),
+    _spec("left-out", "share of pictures and pairs of runs without a value: no map, a constant one, another class",
+          low=0),
+)  # fmt: skip
+
+
+class StabilityParameters(ComparisonParameters):
+    """Parameters of ``run-stability``; the defaults are the robust form."""
+
+    same_class: bool = Field(
+        True, description="compare maps only where both runs explain the same class; else whatever each explains"
+    )
+    nulls: int = Field(50, ge=1, description="pairs of different pictures that the null of each pair of runs takes")
+
+
+@dataclass(frozen=True, slots=True)
+class RunMap:
+    """One run's map of one picture in the form of comparison, its class, verdict and the picture's group."""
+
+    shown: Tensor
+    target: int
+    verdict: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class PairOfRuns:
+    """What two runs came to: likeness on the same pictures and by chance, and what went into it."""
+
+    similarity: Measured
+    null: Measured
+    compared: int
+    flips: int
+    class_changes: int
+    seen: int
+
+
+# ---- two runs -------------------------------------------------------------------------------------------------------
+
+
+def alike(a: RunMap, b: RunMap, parameters: StabilityParameters) -> Measured:
+    """Similarity of two runs' maps, symmetric; no value where they explain different classes and that matters."""
+    if parameters.same_class and a.target != b.target:
+        return "the runs explain different classes"
+    return compare(a.shown, b.shown, parameters.similarity, parameters.quantised)
+
+
+def strangers(
+    a: Mapping[Key, RunMap], b: Mapping[Key, RunMap], most: int, generator: np.random.Generator
+) -> list[tuple[Key, Key]]:
+    """At most ``most`` pairs of pictures that can stand for chance: of different groups, and of one class to each run.
+
+    A picture's own group would be no chance: a fake and its real counterpart show one face.
+    """
+    shared = sorted(s for s in a if s in b and not is_constant(a[s].shown) and not is_constant(b[s].shown))
+    n = len(shared)
+    few = n * n <= 100 * most
+    codes = generator.permutation(n * n) if few else generator.integers(n * n, size=100 * most)
+    found: dict[tuple[Key, Key], None] = {}
+    for i, j in ((shared[c // n], shared[c % n]) for c in codes.tolist() if c // n < c % n):
+        if len(found) < most and all(r[i].group != r[j].group and r[i].target == r[j].target for r in (a, b)):
+            found[i, j] = None
+    return list(found)
+
+
+def by_chance(
+    a: Mapping[Key, RunMap],
+    b: Mapping[Key, RunMap],
+    pairs: Sequence[tuple[Key, Key]],
+    parameters: StabilityParameters,
+) -> Measured:
+    """Mean similarity of one run's map of a picture and the other run's of another picture, both ways round."""
+    found = [alike(x, y, parameters) for i, j in pairs for x, y in ((a[i], b[j]), (a[j], b[i]))]
+    values = [v for v in found if not isinstance(v, str)]
+    if not values:
+        return next((v for v in found if isinstance(v, str)), "no two pictures of different groups and one class")
+    return fmean(values)
+
+
+def compared(
+    a: Mapping[Key, RunMap], b: Mapping[Key, RunMap], parameters: StabilityParameters, generator: np.random.Generator
+) -> PairOfRuns:
+    """Everything about two runs."""
+    both = [(a[s], b[s]) for s in sorted(a) if s in b]
+    found = [alike(x, y, parameters) for x, y in both]
+    values = [v for v in found if not isinstance(v, str)]
+    why = next((v for v in found if isinstance(v, str)), "no picture has a map of both runs")
+    return PairOfRuns(
+        similarity=fmean(values) if values else why,
+        null=by_chance(a, b, strangers(a, b, parameters.nulls, generator), parameters),
+        compared=len(values),
+        flips=sum(x.verdict != y.verdict for x, y in both),
+        class_changes=sum(x.target != y.target for x, y in both),
+        seen=len(both),
+    )
+
+
+# ---- all runs -------------------------------------------------------------------------------------------------------
+
+
+def stability(pairs: Mapping[Pair, PairOfRuns], without: str = "") -> tuple[Measured, Measured]:
+    """Mean similarity over pairs of runs, and the corrected one; ``without`` leaves one run out."""
+    kept = [p for names, p in pairs.items() if without not in names]
+    value = mean_of([p.similarity for p in kept])
+    return value, corrected(value, mean_of([p.null for p in kept]))
+
+
+def jackknife(leave_one_out: Sequence[Measured], whole: Measured) -> tuple[Measured, Measured]:
+    """95 % interval of a statistic of n runs from its values without each run.
+
+    ``whole -+ t(n - 1) sqrt((n - 1) / n sum (v_r - mean)^2)``: the run is the unit of replication, since pairs that
+    share a run are not independent.
+    """
+    if isinstance(whole, str):
+        return whole, whole
+    n = len(leave_one_out)
+    if n < 3:
+        reason = f"an interval over runs needs three of them, these are {n}"
+        return reason, reason
+    reason = next((v for v in leave_one_out if isinstance(v, str)), "")
+    if reason:
+        return reason, reason
+    values = [v for v in leave_one_out if not isinstance(v, str)]
+    centre = fmean(values)
+    half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1)) * sqrt((n - 1) / n * sum((v - centre) ** 2 for v in values))
+    return whole - half, whole + half
+
+
+class RunStability:
+    """Mean similarity between the maps that independent training runs draw of the same picture.
+
+    ``s = mean over pairs of runs a < b of mean over pictures of similarity(M_a(x), M_b(x))`` in [-1, 1], no run with
+    itself; higher = the explanation belongs to the task rather than to the seed (Explain To Me: Boyd et al., IEEE TAI
+    2023, 45 pairs of 10 runs). ``pair`` has an item a pair of runs. ``null``: other pictures *and* other runs, the
+    mean over drawn pairs of pictures of different groups whose maps speak for one class (Arun et al., Radiology: AI
+    2021, take 50 random pairs); ``corrected`` ``(s - s0) / (1 - s0)``. The run is the unit of replication, so
+    intervals are jackknifed over runs; three are needed. Pictures without a map in one of the runs, with a constant
+    one, or explained for different classes are left out of their pair and counted in ``left-out``.
+
+    Parameters default to the robust form: float maps before upsampling, Pearson's correlation.
+    ``run-stability-explain2me`` is the original: 8-bit maps, scikit-image's SSIM (one window on 7x7 maps), whatever
+    class each run explains. Its runs differ in the seed and in the epoch kept, as far as those given do.
+    """
+
+    Parameters = StabilityParameters
+    scores = SCORES
+
+    def __init__(self, parameters: StabilityParameters) -> None:
+        self.parameters = parameters
+
+    def score(self, case: SetCase) -> Scores:
+        names = sorted(case.members)
+        if len(names) < 2:
+            return Scores.undefined(SCORES, "one run has nothing to be compared with")
+        runs = {n: self._run_maps(case.members[n]) for n in names}
+        pairs = {
+            (a, b): compared(runs[a], runs[b], self.parameters, case.streams.numpy(f"null {a} {b}"))
+            for a, b in combinations(names, 2)
+        }
+        pictures = max(len(case.members[n]) + case.missing.get(n, 0) for n in names)
+        return Scores((*_stabilities(names, pairs), *_shares(pairs, pictures)))
+
+    def _run_maps(self, cases: Sequence[MapCase]) -> dict[Key, RunMap]:
+        found: dict[Key, RunMap] = {}
+        seen: Counter[str] = Counter()
+        for case in cases:
+            sample = case.picture.sample.id
+            found[sample, seen[sample]] = self._run_map(case)
+            seen[sample] += 1
+        return found
+
+    def _run_map(self, case: MapCase) -> RunMap:
+        p = self.parameters
+        return RunMap(
+            shown=shown_map(case.explanation, p.size, p.quantised),
+            target=case.target,
+            verdict=verdict(case.clean.tolist(), case.detector.facts),
+            group=case.picture.sample.group,
+        )
+
+    def passes(self, query: PassQuery) -> Passes:
+        """None: the maps are there."""
+        return Passes()
+
+
+def _stabilities(names: Sequence[str], pairs: Mapping[Pair, PairOfRuns]) -> tuple[Score, ...]:
+    whole, over_null = stability(pairs)
+    without = [stability(pairs, n) for n in names] if len(names) > 2 else [(whole, over_null)] * len(names)
+    low, high = jackknife([w[0] for w in without], whole)
+    corrected_low, corrected_high = jackknife([w[1] for w in without], over_null)
+    return (
+        as_score(NAME, whole),
+        as_score("corrected", over_null),
+        as_score("null", mean_of([p.null for p in pairs.values()])),
+        *(as_score("pair", p.similarity, f"{a} | {b}") for (a, b), p in pairs.items()),
+        as_score("low", _within(low)),
+        as_score("high", _within(high)),
+        as_score("corrected-low", corrected_low),
+        as_score("corrected-high", corrected_high if isinstance(corrected_high, str) else min(1.0, corrected_high)),
+    )
+
+
+def _within(value: Measured) -> Measured:
+    return value if isinstance(value, str) else min(1.0, max(-1.0, value))
+
+
+def _shares(pairs: Mapping[Pair, PairOfRuns], pictures: int) -> tuple[Score, ...]:
+    seen = sum(p.seen for p in pairs.values())
+    none = "no picture has a map of two runs"
+    return (
+        as_score("flip", sum(p.flips for p in pairs.values()) / seen if seen else none),
+        as_score("class-change", sum(p.class_changes for p in pairs.values()) / seen if seen else none),
+        as_score(
+            "left-out", 1 - sum(p.compared for p in pairs.values()) / (pictures * len(pairs)) if pictures else none
+        ),
+    )
