@@ -49,6 +49,21 @@ class MaskDesign:
         columns = self.column_weights[self.column_shift[start:stop]]
         return (rows.transpose(1, 2) @ self.grids[start:stop] @ columns).clamp_(0, 1)
 
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        """``sum_i w_i m_i``: ``(N,)`` to ``(H, W)`` float64.
+
+        Grids of one shift are added before they are interpolated, so that no mask is rendered for it. On the CPU,
+        where the order of additions is fixed.
+        """
+        across = len(self.column_weights)
+        shifts, which = torch.unique((self.row_shift * across + self.column_shift).cpu(), return_inverse=True)
+        grids = weights.cpu().double()[:, None, None] * self.grids.cpu().double()
+        summed = grids.new_zeros(len(shifts), *grids.shape[1:]).index_add_(0, which, grids).to(self.grids.device)
+        rows = self.row_weights.double()[(shifts // across).to(self.grids.device)]
+        columns = self.column_weights.double()[(shifts % across).to(self.grids.device)]
+        lines = (rows.transpose(1, 2) @ summed).transpose(0, 1)  # (H, shifts, cells)
+        return lines.flatten(1) @ columns.flatten(0, 1)
+
 
 def rise_masks(count: int, *, cells: int, keep: float, size: tuple[int, int], generator: torch.Generator) -> MaskDesign:
     """RISE's random masks (Petsiuk et al. 2018, section 3.2).

@@ -18,7 +18,6 @@ from xaibench_explainers.perturbation.regions import (
     regions_of,
 )
 from xaibench_perturbation import (
-    CHUNK,
     Coalitions,
     MaskDesign,
     ScoreKind,
@@ -72,17 +71,18 @@ def rise(
 def weighted_mean(design: RiseDesign, scores: Tensor, keep: float | None, weights: Tensor | None = None) -> Tensor:
     """``sum_i w_i s_i m_i / Z`` for ``(N,)`` scores: the map ``(H, W)`` of masks, the weights ``(S,)`` of coalitions.
 
-    ``weights``: ``(N,)`` with mean 1, how often each mask counts; None: once. Z as in :func:`rise`. Masks are rendered
-    again rather than kept.
+    ``weights``: ``(N,)`` with mean 1, how often each mask counts; None: once. Z as in :func:`rise`.
     """
-    counts = torch.ones_like(scores) if weights is None else weights.to(scores)
-    total = coverage = torch.zeros((), dtype=torch.float64, device=scores.device)
-    for start in range(0, len(design), CHUNK):
-        part = slice(start, start + CHUNK)
-        shown = design.members[part] if isinstance(design, Coalitions) else design.render(start, start + CHUNK)
-        total = total + torch.tensordot((scores * counts)[part].to(shown), shown, dims=1).double()
-        coverage = coverage + torch.tensordot(counts[part].to(shown), shown, dims=1).double()
-    return (total / (coverage.clamp(min=1e-12) if keep is None else len(design) * keep)).float()
+    counts = (torch.ones_like(scores) if weights is None else weights).double()
+    total = _summed(design, counts * scores.double())
+    return (total / (_summed(design, counts).clamp(min=1e-12) if keep is None else len(design) * keep)).float()
+
+
+def _summed(design: RiseDesign, weights: Tensor) -> Tensor:
+    """``sum_i w_i m_i`` in float64: ``(H, W)`` of masks, ``(S,)`` of coalitions."""
+    if isinstance(design, Coalitions):
+        return weights.to(design.members.device) @ design.members.double()
+    return design.weighted_sum(weights)
 
 
 def chance_of_each(design: MaskDesign, keep: float) -> Tensor:
