@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from conftest import TOY
+from xaibench.parameters import parse_spec
 from xaibench.plan import make_plan
 from xaibench.registry import load_registry
 from xaibench.settings import make_settings
@@ -159,3 +160,13 @@ def test_slices_are_cut_at_earlier_limits_too():
     assert slices(10, 4) == [(0, 4), (4, 8), (8, 10)]
     assert slices(10, 4, [6]) == [(0, 4), (4, 6), (6, 8), (8, 10)]
     assert slices(3, 4) == [(0, 3)]
+
+
+def test_a_list_in_a_spec_needs_no_quotes():
+    _, values = parse_spec("segment-attack:top=[1,3],segmentations=[slic-50,grid-7],attack=pgd")
+    assert values == {"top": [1, 3], "segmentations": ["slic-50", "grid-7"], "attack": "pgd"}
+    plan = plan_of(metric=["segment-attack:top=[1,3],segmentations=[grid-7]"])
+    (metric,) = plan.metrics
+    assert metric.name == "xaibench/segment-attack:top=[1, 3],segmentations=['grid-7']"
+    again = plan_of(metric=[metric.name])
+    assert again.metrics[0].name == metric.name

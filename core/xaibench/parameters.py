@@ -27,13 +27,16 @@ class Parameters(BaseModel):
 def parse_value(text: str) -> object:
     """Read ``text`` as a TOML value; what is no TOML value is a string. ``8000`` -> 8000, ``rise`` -> "rise".
 
-    Parentheses keep a value with commas together: ``(rise:masks=400,cells=7)`` -> "rise:masks=400,cells=7".
+    Parentheses keep a value with commas together: ``(rise:masks=400,cells=7)`` -> "rise:masks=400,cells=7". Brackets
+    make a list, whose words need no quotes: ``[slic-50,grid-7]`` -> ["slic-50", "grid-7"].
     """
     if text.startswith("(") and text.endswith(")"):
         return text[1:-1]
     try:
         return tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:
+        if text.startswith("[") and text.endswith("]"):
+            return [parse_value(part.strip()) for part in _split_commas(text[1:-1])]
         return text
 
 
@@ -116,7 +119,7 @@ def describe(model: type[Parameters]) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "type": _type_name(properties.get(name, {}), field.annotation),
+            "type": _type_name(properties.get(name, {})),
             "default": "required" if field.is_required() else field.get_default(call_default_factory=True),
             "description": field.description or "",
         }
@@ -124,12 +127,21 @@ def describe(model: type[Parameters]) -> list[dict[str, Any]]:
     ]
 
 
-def _type_name(schema: Mapping[str, Any], annotation: object) -> str:
-    limits = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    name = getattr(annotation, "__name__", None) or str(annotation).replace("typing.", "")
-    if "enum" in schema:
-        name = " | ".join(map(str, schema["enum"]))
-    bounds = [f"{sign} {schema[key]}" for key, sign in limits.items() if key in schema]
+_JSON_TYPES = {"integer": "int", "number": "float", "string": "str", "boolean": "bool", "object": "table"}
+_LIMITS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+
+
+def _type_name(schema: Mapping[str, Any]) -> str:
+    """A field's type as it is written: ``int >= 1``, ``black | grey``, ``[int, ...]``."""
+    if "anyOf" in schema:
+        return " or ".join(_type_name(s) for s in schema["anyOf"] if s.get("type") != "null")
+    if "enum" in schema or "const" in schema:
+        return " | ".join(map(str, schema.get("enum") or [schema["const"]]))
+    if schema.get("type") == "array":
+        items = schema.get("prefixItems") or [schema.get("items", {})]
+        return f"[{', '.join(map(_type_name, items))}{'' if 'prefixItems' in schema else ', ...'}]"
+    name = _JSON_TYPES.get(schema.get("type", ""), "table" if "$ref" in schema else "any")
+    bounds = [f"{sign} {schema[key]}" for key, sign in _LIMITS.items() if key in schema]
     return " ".join((name, *bounds))
 
 
