@@ -14,6 +14,7 @@ from rich.text import Text
 from xaibench.reporting.compare import ComparedScore, RunComparison
 from xaibench.reporting.detection import Detection, LeftOut
 from xaibench.reporting.leaderboard import Board, Cell, Leaderboards
+from xaibench.reporting.methods import BoardMethod
 from xaibench.reporting.results import score_name, short
 from xaibench.reporting.wording import (
     ARROWS,
@@ -24,12 +25,15 @@ from xaibench.reporting.wording import (
     detection_notes,
     interval,
     left_out_lines,
+    method_cell,
+    method_title,
     number,
     p_value,
     place,
     plural,
     rank,
     row_title,
+    shows_methods,
     span,
 )
 from xaibench.statistics import Difference
@@ -37,6 +41,7 @@ from xaibench.statistics import Difference
 JSON_VERSION: Final = 1
 _NAME_WIDTH: Final = 22
 _CELL_WIDTH: Final = 17
+_METHOD_WIDTH: Final = 16
 _ASCII: Final = str.maketrans({ARROWS["higher"]: "^", ARROWS["lower"]: "v", DASH: "-"})
 
 
@@ -110,6 +115,8 @@ def _print_board(board: Board, console: Console, several: bool) -> None:
         part = f" ({i + 1}/{len(parts)})" if len(parts) > 1 else ""
         _say(console, f"\n{board.family}{where}{part}", style="bold")
         console.print(_board_table(board, range(start, min(start + per_table, len(board.columns))), console))
+    if shows_methods(board):
+        _print_methods(board, console)
     for verdict in board.verdicts:
         _say(console, verdict.sentence)
     for note in board.notes:
@@ -131,6 +138,35 @@ def _board_table(board: Board, columns: range, console: Console) -> Table:
         cells = [_cell(row.cells[c], console, n is None) for c, n in zip(columns, sizes, strict=True)]
         style = "" if row.role == "explainer" else "dim"
         table.add_row(_text(console, row_title(row)), *cells, style=style, end_section=i == last_ranked)
+    return table
+
+
+def _print_methods(board: Board, console: Console) -> None:
+    """Explainers by manipulation method, a section for every score."""
+    per_table = max(1, (console.width - _NAME_WIDTH) // (_METHOD_WIDTH + 2))
+    for start in range(0, len(board.methods), per_table):
+        _say(console, f"{board.family} by manipulation method: mean, n", style="bold")
+        console.print(_method_table(board, board.methods[start : start + per_table], console))
+
+
+def _method_table(board: Board, methods: Sequence[BoardMethod], console: Console) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("explainer", overflow="fold", max_width=_NAME_WIDTH)
+    for method in methods:
+        name, below = method_title(method)
+        header = _text(console, name)
+        for line in below:
+            header.append(f"\n{line}", style="dim")
+        table.add_column(header, overflow="fold", max_width=_METHOD_WIDTH)
+    for i, column in enumerate(board.columns):
+        rows = [row for row in board.rows if row.cells[i] is not None]
+        table.add_row(_text(console, column_title(column).replace("\n", " "), style="italic"))
+        for row in rows:
+            found = [method_cell(row.cells[i], method) for method in methods]
+            means = [f"{number(m.estimate.value)} n={m.n}" if m else DASH for m in found]
+            style = "" if row.role == "explainer" else "dim"
+            cells = (_text(console, text) for text in (row_title(row), *means))
+            table.add_row(*cells, style=style, end_section=row is rows[-1])
     return table
 
 

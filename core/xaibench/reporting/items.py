@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -47,7 +48,8 @@ def without_room(
     reason = _no_room(_Beside(key, spec.room, every), seed)
     if not reason:
         return cell
-    return replace(cell, values=Values.of([], []), left_out={**cell.left_out, ("undefined", reason): len(cell.values)})
+    nothing = cell.where(np.zeros(len(cell.values), dtype=np.bool_))
+    return replace(nothing, left_out={**cell.left_out, ("undefined", reason): len(cell.values)})
 
 
 class _Beside:

@@ -2,13 +2,14 @@
 
 Rows are explainers, columns the primary scores of the family's metrics. Every mean is over the explainer's
 own complete samples and says how many they are; ranks, differences and verdicts use only samples that all the
-compared explainers have, and the notes say where that makes a difference. Controls are never ranked.
+compared explainers have, and the notes say where that makes a difference. Controls are never ranked. In localisation
+every manipulation method weighs alike (:mod:`~xaibench.reporting.methods`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -16,6 +17,20 @@ import numpy as np
 
 from xaibench.reporting.detection import Detection, LeftOut, detections
 from xaibench.reporting.items import split_items, without_room
+from xaibench.reporting.methods import (
+    FAMILY,
+    BoardMethod,
+    Gate,
+    MethodCell,
+    alike,
+    board_methods,
+    even,
+    even_mean,
+    gate,
+    gate_notes,
+    method_cells,
+)
+from xaibench.reporting.notes import absent_notes, interval_notes, not_applicable, score_notes
 from xaibench.reporting.results import (
     FAMILIES,
     CellKey,
@@ -25,9 +40,7 @@ from xaibench.reporting.results import (
     ScoreInfo,
     Where,
     cell_values,
-    inverse_of,
     measured,
-    score_name,
     short,
 )
 from xaibench.reporting.verdicts import ScoreVerdict, score_verdict
@@ -39,7 +52,6 @@ from xaibench.statistics import (
     Rank,
     Ranking,
     holm,
-    mean_interval,
     paired_difference,
     rank_explainers,
 )
@@ -70,7 +82,8 @@ class Cell:
     ``estimate`` is None where nothing was defined, and ``why`` says so. ``span`` is the range over items of a
     score of a whole detector or family, which has no samples and so no interval. ``incomplete`` counts
     samples left out. ``versus_best``: paired difference to the explainer of rank 1 on the samples of the
-    ranks; ``p_holm`` is adjusted over the column.
+    ranks; ``p_holm`` is adjusted over the column. ``methods``, on boards of localisation: the mean of every
+    manipulation method, over which ``estimate`` is the mean.
     """
 
     estimate: Estimate | None
@@ -80,6 +93,7 @@ class Cell:
     labels: Mapping[str, int]
     incomplete: int = 0
     why: str = ""
+    methods: tuple[MethodCell, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +108,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """One metric family on one detector and dataset: explainers first, controls after them."""
+    """One metric family on one detector and dataset: explainers first, controls after them.
+
+    ``methods``: the manipulation methods behind a board of localisation; empty on others.
+    """
 
     family: str
     where: Where
@@ -103,6 +120,7 @@ class Board:
     verdicts: tuple[ScoreVerdict, ...]
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
+    methods: tuple[BoardMethod, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,14 +140,18 @@ def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) 
     """
     cells = cell_values(split_items(tables.scores, info))
     cells = {key: without_room(key, cell, cells, info, seed) for key, cell in cells.items()}
+    cells = {key: cell if info.family(key.metric) == FAMILY else alike(cell) for key, cell in cells.items()}
+    found = detections(tables, seed=seed)
+    seen = {d.where: d for d in found}
     keys = sorted({(k.where, info.family(k.metric)) for k in cells}, key=lambda k: (k[0], _family_order(k[1])))
     boards = [
-        _board(where, family, columns=_columns(cells, where, family, info), every=cells, info=info, seed=seed)
+        _board(
+            where, family, columns=_columns(cells, where, family, info), every=cells, detection=seen.get(where),
+            info=info, seed=seed,
+        )
         for where, family in keys
-    ]
-    return Leaderboards(
-        detections=detections(tables, seed=seed), boards=tuple(b for b in boards if b.columns), seed=seed
-    )
+    ]  # fmt: skip
+    return Leaderboards(detections=found, boards=tuple(b for b in boards if b.columns), seed=seed)
 
 
 def _family_order(family: str) -> tuple[int, str]:
@@ -156,19 +178,32 @@ def _board(
     *,
     columns: Mapping[ScoreKey, Mapping[str, CellValues]],
     every: Mapping[CellKey, CellValues],
+    detection: Detection | None,
     info: ScoreInfo,
     seed: int,
 ) -> Board:
-    rankings = {key: _ranking(cells, info, seed) for key, cells in columns.items()}
-    filled = {key: _cells(cells, rankings[key], seed) for key, cells in columns.items()}
+    by_method = family == FAMILY
+    found = gate(where, every) if by_method else Gate()
+    all_cells = [c for cells in columns.values() for c in cells.values()]
+    methods = board_methods(all_cells, found, detection) if by_method else ()
+    ranked = {key: {e: found.keeps(c) for e, c in cells.items()} for key, cells in columns.items()}
+    rankings = {key: _ranking(cells, info, seed) for key, cells in ranked.items()}
+    filled = {
+        key: _cells(cells, ranked[key], rankings[key], seed, by_method=by_method) for key, cells in columns.items()
+    }
     names = {e for cells in columns.values() for e in cells}
-    absent = _not_applicable(columns, names)
+    absent = not_applicable(columns, names)
     rows = [
         Row(explainer=e, role=info.role(e), cells=tuple(filled[key].get(e) for key in columns))
         for e in names
         if e not in absent
     ]
-    judged = (score_verdict(*key, cells, info=info, ranking=rankings[key], seed=seed) for key, cells in columns.items())
+    judged = (
+        score_verdict(
+            *key, cells, info=info, ranking=rankings[key], seed=seed, why_not=found.closed(columns[key].values())
+        )
+        for key, cells in ranked.items()
+    )
     return Board(
         family=family,
         where=where,
@@ -177,33 +212,19 @@ def _board(
         verdicts=tuple(v for v in judged if v is not None),
         left_out=_left_out(where, family, every, info),
         notes=(
-            *_absent_notes(absent, info),
+            *absent_notes(absent, info),
+            *gate_notes(found, methods),
             *(
                 n
                 for key, cells in columns.items()
-                for n in (*_notes(key, cells, rankings[key], info), *_interval_notes(key, filled[key]))
+                for n in (
+                    *score_notes(key, cells, rankings[key], info),
+                    *interval_notes(key, {e: c.estimate for e, c in filled[key].items() if c.estimate}),
+                )
             ),
         ),
+        methods=methods,
     )
-
-
-def _not_applicable(columns: Mapping[ScoreKey, Mapping[str, CellValues]], names: Iterable[str]) -> dict[str, str]:
-    """Explainers to which no score of the board applies, with the reason; they get a note and no row."""
-    found = {}
-    for name in names:
-        cells = [cells[name] for cells in columns.values() if name in cells]
-        reasons = [key for c in cells for key in (c.left_out or {("", ""): 1})]
-        if name and not any(c.any for c in cells) and {status for status, _ in reasons} == {"not_applicable"}:
-            found[name] = reasons[0][1]
-    return found
-
-
-def _absent_notes(absent: Mapping[str, str], info: ScoreInfo) -> list[str]:
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in sorted(absent.items()):
-        if info.role(name) == "explainer" or not any(inverse_of(name) == short(e) for e in absent):
-            by_reason.setdefault(reason, []).append(short(name))
-    return [f"not applicable: {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
 
 
 def _row_order(row: Row) -> tuple[int, float, str]:
@@ -230,25 +251,41 @@ def _column(key: ScoreKey, cells: Mapping[str, CellValues], ranking: Ranking | N
 def _ranking(cells: Mapping[str, CellValues], info: ScoreInfo, seed: int) -> Ranking | None:
     """Ranks of the explainers that are no controls; None for scores without samples or direction."""
     better = measured(cells).better
-    ranked = {e: c.values for e, c in cells.items() if e and info.role(e) == "explainer" and len(c.values)}
+    ranked = {e: c for e, c in cells.items() if e and info.role(e) == "explainer" and len(c.values)}
     if better == "none" or not ranked:
         return None
-    return rank_explainers(ranked, cast(Literal["higher", "lower"], better), seed=seed)
+    direction = cast(Literal["higher", "lower"], better)
+    found = rank_explainers({e: c.values for e, c in ranked.items()}, direction, seed=seed)
+    if all(len(np.unique(c.methods)) < 2 for c in ranked.values()):
+        return found
+    samples = np.asarray(found.samples, dtype=np.str_)  # the same ones again: weighing changes no sizes
+    return rank_explainers({e: even(c, samples) for e, c in ranked.items()}, direction, seed=seed)
 
 
-def _cells(cells: Mapping[str, CellValues], ranking: Ranking | None, seed: int) -> dict[str, Cell]:
-    versus = _versus_best(cells, ranking, seed)
+def _cells(
+    cells: Mapping[str, CellValues],
+    ranked: Mapping[str, CellValues],
+    ranking: Ranking | None,
+    seed: int,
+    *,
+    by_method: bool,
+) -> dict[str, Cell]:
+    """``ranked``: the cells as the ranks use them."""
+    versus = _versus_best(ranked, ranking, seed)
     return {
         e: replace(
-            _cell(c, seed), rank=ranking.ranks.get(e) if ranking else None, versus_best=versus.get(e)
+            _cell(c, seed),
+            rank=ranking.ranks.get(e) if ranking else None,
+            versus_best=versus.get(e),
+            methods=method_cells(c, seed) if by_method else (),
         )
         for e, c in cells.items()
-    }  # fmt: skip
+    }
 
 
 def _cell(cell: CellValues, seed: int) -> Cell:
     if len(cell.values):
-        estimate = mean_interval(cell.values, seed=seed)
+        estimate = even_mean(cell, seed)
         return Cell(estimate=estimate, labels=cell.labels, incomplete=cell.incomplete)
     if cell.whole:
         values = sorted(cell.whole.values())
@@ -273,7 +310,8 @@ def _versus_best(cells: Mapping[str, CellValues], ranking: Ranking | None, seed:
         return {}
     best = min(ranking.ranks, key=lambda e: (ranking.ranks[e].rank, e))
     others = [e for e in ranking.ranks if e != best]
-    on = {e: cells[e].values.on(np.asarray(ranking.samples)) for e in ranking.ranks}
+    samples = np.asarray(ranking.samples, dtype=np.str_)
+    on = {e: even(cells[e], samples).on(samples) for e in ranking.ranks}
     found = [paired_difference(on[e], on[best], seed=seed) for e in others]
     adjusted = holm([d.p for d in found])
     return {e: replace(d, p_holm=p) for e, d, p in zip(others, found, adjusted, strict=True)}
@@ -290,49 +328,3 @@ def _left_out(where: Where, family: str, cells: Mapping[CellKey, CellValues], in
     return tuple(
         LeftOut(what=f"values of {short(m)}", status=s, reason=r, count=n) for (m, s, r), n in sorted(counts.items())
     )
-
-
-def _notes(key: ScoreKey, cells: Mapping[str, CellValues], ranking: Ranking | None, info: ScoreInfo) -> list[str]:
-    name = score_name(key[0], key[1])
-    notes = [*_sample_notes(name, cells, ranking)]
-    items = {i for c in cells.values() for i in c.items}
-    if items and any(len(c.values) for c in cells.values()):
-        notes.append(f"{name}: averaged over {len(items)} items within each sample ({_some(sorted(items))})")
-    versions = {d for c in cells.values() for d in c.definitions}
-    if len(versions) > 1:
-        notes.append(f"{name}: definitions {sorted(versions)} are mixed; do not compare them")
-    if not any(info.role(e) == "control" for e in cells) and any(map(bool, cells)):
-        notes.append(f"{name}: no control ran beside these explainers")
-    return notes
-
-
-def _sample_notes(name: str, cells: Mapping[str, CellValues], ranking: Ranking | None) -> list[str]:
-    sizes = {e: len(c.values) for e, c in cells.items() if len(c.values)}
-    notes = []
-    if len({tuple(cells[e].values.samples.tolist()) for e in sizes}) > 1:
-        smaller = [f"{short(e)} {n}" for e, n in sizes.items() if n < max(sizes.values())]
-        what = f"{_some(smaller)} of {max(sizes.values())} samples" if smaller else "equally many, but others"
-        ranks = f"; ranks use the {ranking.n} that all ranked explainers have" if ranking else ""
-        notes.append(f"{name}: explainers differ in the samples where they are defined ({what}){ranks}")
-    if ranking and ranking.note and not ranking.n:
-        notes.append(f"{name}: {ranking.note}")
-    if ranking and ranking.unranked:
-        names = ", ".join(map(short, ranking.unranked))
-        notes.append(f"{name}: not ranked, less than half of the samples: {names}")
-    return notes
-
-
-def _interval_notes(key: ScoreKey, cells: Mapping[str, Cell]) -> list[str]:
-    """Why there is no interval, and for which explainers where others have one."""
-    why: dict[str, list[str]] = {}
-    for explainer, cell in sorted(cells.items()):
-        if cell.estimate is not None and cell.estimate.note:
-            why.setdefault(cell.estimate.note, []).append(short(explainer))
-    name = score_name(key[0], key[1])
-    several = len(why) > 1 or sum(map(len, why.values())) < sum(c.estimate is not None for c in cells.values())
-    return [f"{name}{f' of {_some(names)}' if several else ''}: {note}" for note, names in why.items()]
-
-
-def _some(names: Sequence[str], most: int = 6) -> str:
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

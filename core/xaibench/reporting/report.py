@@ -61,6 +61,7 @@ def write_report(
         detections=boards.detections,
         boards=boards.boards,
         board_rows=_board_rows,
+        method_rows=_method_rows,
         curves=_curve_images(tables, info),
         galleries=_galleries(tables, info, pictures),
         cost=_cost(tables.units),
@@ -106,6 +107,24 @@ def _board_rows(board: Board) -> list[dict[str, Any]]:
                 "versus": _versus(cell.versus_best) if cell and cell.versus_best else "",
             })  # fmt: skip
         rows.append({"name": wording.row_title(row), "role": row.role, "cells": cells})
+    return rows
+
+
+def _method_rows(board: Board) -> list[dict[str, Any]]:
+    """Every score and explainer by manipulation method, as the template shows them."""
+    rows = []
+    for i, column in enumerate(board.columns):
+        for row in (r for r in board.rows if r.cells[i] is not None):
+            found = [wording.method_cell(row.cells[i], m) for m in board.methods]
+            cells = [
+                {
+                    "value": wording.number(m.estimate.value if m else None),
+                    "size": f"{wording.interval(m.estimate)} n={m.n}".strip() if m else "",
+                }
+                for m in found
+            ]
+            score = score_name(column.metric, column.score)
+            rows.append({"score": score, "name": wording.row_title(row), "role": row.role, "cells": cells})
     return rows
 
 

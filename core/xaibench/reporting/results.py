@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -118,7 +119,8 @@ class CellValues:
 
     ``values``: one value a complete sample. ``whole``: for scores without samples, item -> value (mean of its
     repeats). ``incomplete``: samples left out. ``left_out``: values that are not ok, by (status, reason).
-    ``labels``: complete samples by ``real`` and ``fake``.
+    ``labels``: complete samples by ``real`` and ``fake``. ``methods``: the manipulation of every sample of ``values``,
+    empty where it has none.
     """
 
     values: Values
@@ -130,11 +132,16 @@ class CellValues:
     incomplete: int
     left_out: Mapping[tuple[str, str], int]
     labels: Mapping[str, int]
+    methods: Strings
 
     @property
     def any(self) -> bool:
         """Whether anything was measured."""
         return len(self.values) > 0 or bool(self.whole)
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> CellValues:
+        """The samples where ``keep`` is True; what is counted stays as it is."""
+        return replace(self, values=self.values.where(keep), methods=self.methods[keep])
 
 
 def measured(cells: Mapping[str, CellValues]) -> CellValues:
@@ -186,7 +193,7 @@ class _Columns:
     def of(scores: Table) -> _Columns:
         keys = ("dataset", "model", "member", "metric", "score", "explainer")
         rest = (
-            "sample", "item", "group", "cross_group", "label", "better", "scope", "status", "reason",
+            "sample", "item", "group", "cross_group", "label", "method", "better", "scope", "status", "reason",
         )  # fmt: skip
         value = pc.cast(scores["value"], pa.float64()).to_numpy(zero_copy_only=False)
         definition = scores["definition"].to_numpy(zero_copy_only=False)
@@ -240,6 +247,7 @@ def _cell(columns: _Columns, rows: Ints) -> CellValues:
         incomplete=incomplete,
         left_out=dict(sorted(Counter(zip(status[bad].tolist(), reason[bad].tolist(), strict=True)).items())),
         labels={label: labels[label] for label in ("real", "fake") if labels[label]},
+        methods=columns.texts("method", kept.rows),
     )
 
 

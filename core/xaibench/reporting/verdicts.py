@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from xaibench.reporting.methods import even_pair
 from xaibench.reporting.results import CellValues, ScoreInfo, inverse_of, measured, score_name, short
 from xaibench.statistics import Difference, Ranking, paired_difference
 
@@ -59,14 +60,20 @@ def score_verdict(
     info: ScoreInfo,
     ranking: Ranking | None,
     seed: int,
+    why_not: str = "",
 ) -> ScoreVerdict | None:
-    """Judge every explainer under one score; None for a score without direction."""
+    """Judge every explainer under one score; None for a score without direction.
+
+    ``why_not``: a reason why nobody is judged.
+    """
     better = measured(cells).better
     if better == "none":
         return None
     spec = info.spec(metric, score)
     if spec is not None and not spec.ranks_evidence:
-        why = f"{score_name(metric, score)}: not held against controls: {spec.why_not.rstrip('.')}."
+        why_not = spec.why_not
+    if why_not:
+        why = f"{score_name(metric, score)}: not held against controls: {why_not.rstrip('.')}."
         return ScoreVerdict(metric=metric, score=score, verdicts=(), sentence=why)
     names = [e for e in sorted(cells) if e and info.role(e) == "explainer" and cells[e].any]
     thin = ranking.unranked if ranking else ()
@@ -113,7 +120,7 @@ def _against(control: str, mine: CellValues, theirs: CellValues, better: str, se
         failed = any(status in ("failed", "skipped") for status, _ in theirs.left_out)
         why = f"{short(control)} failed"
         return AgainstControl(control=control, outcome="undetermined", why=why) if failed else None
-    difference = paired_difference(mine.values, theirs.values, seed=seed, test=False)
+    difference = paired_difference(*even_pair(mine, theirs), seed=seed, test=False)
     favours = difference.favours_first(better)
     if favours is None:
         return AgainstControl(control=control, outcome="undetermined", difference=difference, why=difference.note)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from xaibench.reporting.detection import Detection, LeftOut
-from xaibench.reporting.leaderboard import Board, Column, Row
+from xaibench.reporting.leaderboard import Board, Cell, Column, Row
+from xaibench.reporting.methods import BoardMethod, MethodCell, method_name
 from xaibench.reporting.results import Where, score_name, short
 from xaibench.statistics import Difference, Estimate, Rank
 
@@ -97,6 +98,22 @@ def row_title(row: Row) -> str:
     """The explainer's short name; a reference says that it is one."""
     name = short(row.explainer) or "(detector)"
     return f"{name} (ceiling)" if row.role == "reference" else name
+
+
+def method_title(method: BoardMethod) -> tuple[str, list[str]]:
+    """``swap`` and the lines below: ``18 of 20 correct``, where there are predictions, and ``not in ranks``."""
+    correct = "" if method.n is None else f"{method.correct} of {method.n} correct"
+    return method_name(method.method), [x for x in (correct, "" if method.ranked else "not in ranks") if x]
+
+
+def method_cell(cell: Cell | None, method: BoardMethod) -> MethodCell | None:
+    """What a cell says about one method of its board."""
+    return next((m for m in cell.methods if m.method == method.method), None) if cell else None
+
+
+def shows_methods(board: Board) -> bool:
+    """Whether a board's means are over several methods, so that there is something to show apart."""
+    return len(board.methods) > 1
 
 
 def detection_notes(detection: Detection) -> list[str]:

@@ -40,6 +40,7 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         target="xaibench_explainers.gradient.saliency:Saliency",
         summary="Largest absolute gradient of a pixel's channels.",
         needs=frozenset({"gradients"}),
+        presets=_STANDARD,
         source="Simonyan, Vedaldi, Zisserman: Deep inside convolutional networks, 2013, arXiv:1312.6034",
     ),
     ExplainerRecord(
@@ -80,6 +81,7 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         target="xaibench_explainers.gradient.cams:GradCamPlusPlus",
         summary="Activation maps weighted by their rectified gradients, position by position.",
         needs=frozenset({"gradients", "activations"}),
+        presets=_STANDARD,
         source="Chattopadhyay et al.: Grad-CAM++, WACV 2018, arXiv:1710.11063",
     ),
     ExplainerRecord(

@@ -45,6 +45,7 @@ PERTURBATION: tuple[ExplainerRecord, ...] = (
         summary="lime with switched-off segments taken from the adversarial twin.",
         signed=True,
         stochastic=True,
+        presets=_STANDARD,
         source="Tsigos et al.: Improving the perturbation-based explanation of deepfake detectors, arXiv:2502.03957",
         parameters={"fill": "twin"},
     ),

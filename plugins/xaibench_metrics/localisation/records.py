@@ -47,6 +47,7 @@ LOCALISATION: tuple[MetricRecord, ...] = (
         family="localisation",
         better="higher",
         needs=_MASK,
+        presets=_STANDARD,
         source="Fawcett: An introduction to ROC analysis, Pattern Recognition Letters 27, 2006",
     ),
     MetricRecord(
