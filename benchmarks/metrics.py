@@ -59,9 +59,9 @@ from xaibench_models.torch_model import TorchKeys, build
 
 SMALLER: Mapping[str, Mapping[str, object]] = {
     "segment-attack": {
-        "attack": "pgd", "steps": 4, "draws": 1, "segmentations": ["slic-50"], "top": [3], "ceiling": False,
+        "attack": "pgd", "steps": 10, "draws": 20, "segmentations": ["slic-50"], "ceiling": False,
     },
-    "counterpart-attack": {"attack": "pgd", "steps": 4, "draws": 1},
+    "counterpart-attack": {"attack": "pgd", "steps": 10, "draws": 20},
     "relative-stability": {"least": 0.001, "most": 0.01},
 }  # fmt: skip
 """Judging attacks by default ask for up to a million pictures, and noise of the default strength turns the demo's

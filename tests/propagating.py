@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from xaibench.contracts import ExplainRequest, Explanation, Facts, Native, Picture, Sample
+from xaibench.engine import ProbeEngine
 from xaibench.parameters import build_parameters, parameter_class
 from xaibench.plugin import DETECTOR_NEEDS
-from xaibench.probes import Done, ProbeEngine
+from xaibench.probes import Done
 from xaibench.streams import Streams
 
 

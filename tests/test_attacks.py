@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from xaibench.contracts import Facts, Passes, Picture
-from xaibench.probes import Done, ProbeEngine
+from xaibench.engine import ProbeEngine
+from xaibench.probes import Done
 from xaibench.streams import Streams
 from xaibench.testing.harness import make_bench, value
 from xaibench.testing.planted import PATCH, ConstantDetector, DifferentiablePatchDetector, LinearDetector, PatchDetector

@@ -28,9 +28,10 @@ from xaibench.contracts import (
     Picture,
     Sample,
 )
+from xaibench.engine import ProbeEngine
 from xaibench.errors import UsageError
 from xaibench.parameters import build_parameters, parameter_class
-from xaibench.probes import Done, ProbeEngine
+from xaibench.probes import Done
 from xaibench.streams import Streams
 from xaibench_explainers.controls import CenterPrior, Edges, Inverse, MaskOracle, RandomMap, center_prior, edges
 from xaibench_explainers.gradient.gradcam import GradCam, gradcam

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from xaibench.artefacts import ArtefactQuery
 from xaibench.contracts import Explanation, Facts, MapCase, Native, Passes, PassQuery, Picture, Sample, Score, Scores
+from xaibench.engine import ProbeEngine
 from xaibench.errors import UsageError
 from xaibench.parameters import build_parameters, parameter_class
-from xaibench.probes import Done, ProbeEngine
+from xaibench.probes import Done
 from xaibench.streams import Streams
 from xaibench.testing.checks.metrics import EVIDENCE, INVERTED, RANDOM
 from xaibench.testing.harness import drawn_by, held, score

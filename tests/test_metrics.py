@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from xaibench.artefacts import ArtefactQuery
 from xaibench.contracts import Explanation, Facts, MapCase, Native, Passes, PassQuery, Picture, Sample, Score, Scores
+from xaibench.engine import ProbeEngine
 from xaibench.parameters import build_parameters, parameter_class
-from xaibench.probes import Done, ProbeEngine
+from xaibench.probes import Done
 from xaibench.streams import Streams
 from xaibench_metrics.faithfulness.removal import Deletion, Insertion
 from xaibench_metrics.localisation.masks import (

@@ -39,7 +39,7 @@ def test_controls_run_beside_every_explainer():
     names = {e.name for e in plan.explainers if e.record.control}
     assert names == {
         "xaibench/random", "xaibench/center-prior", "xaibench/edges", "xaibench/mask-oracle",
-        "xaibench/face-hull",
+        "xaibench/face-hull", "xaibench/other-mask",
         "xaibench/inverse:of=local/rows", "xaibench/inverse:of=gradcam",
     }  # fmt: skip
     assert next(e for e in plan.explainers if e.name == "xaibench/random").draws >= 20

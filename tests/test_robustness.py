@@ -14,10 +14,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from xaibench.contracts import Explanation, Facts, MapCase, Native, Passes, PassQuery, Picture, Sample, Score, Scores
+from xaibench.engine import ProbeEngine
 from xaibench.errors import UsageError
 from xaibench.parameters import build_parameters, parameter_class
 from xaibench.pictures import apply_view
-from xaibench.probes import Done, ProbeEngine
+from xaibench.probes import Done
 from xaibench.streams import Streams
 from xaibench.testing.harness import stored
 from xaibench_metrics.robustness.compression import (

@@ -30,7 +30,8 @@ from xaibench.contracts import (
     SetCase,
     View,
 )
-from xaibench.probes import Done, ProbeEngine
+from xaibench.engine import ProbeEngine
+from xaibench.probes import Done
 from xaibench.registry import load_registry
 from xaibench.streams import Streams
 from xaibench.testing.harness import Member, drawn_by, score, score_set, value

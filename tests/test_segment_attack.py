@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from xaibench.contracts import Native, Picture, Sample, Scores
+from xaibench.contracts import Native, Picture, Sample, Score, Scores
 from xaibench.streams import Streams
 from xaibench.testing.harness import drawn_by, make_bench, metric_use, score, value
 from xaibench.testing.planted import LinearDetector
 from xaibench_metrics.attack.choice import area_bin, random_regions, ranked_segments, region_of, shifted_grid
 from xaibench_metrics.attack.counterpart_attack import CounterpartAttack
 from xaibench_metrics.attack.judging import percentile, smallest_bound
-from xaibench_metrics.attack.segment_attack import SegmentAttack
+from xaibench_metrics.attack.segment_attack import SegmentAttack, grid_advantages
 from xaibench_perturbation import slic_segments
 
 SIZE = (32, 48)
@@ -134,6 +134,78 @@ def _streams(parameters: dict[str, Any]) -> Streams:
 ])  # fmt: skip
 def test_the_smallest_bound_is_read_between_two_steps(trace: list[float], turned_at: int, expected: float) -> None:
     assert smallest_bound(trace, turned_at, 1 / 255, 16 / 255) == pytest.approx(expected / 255)
+
+
+# ---- grids ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_grid_advantage_is_the_difference_of_the_percentiles() -> None:
+    image = noise()
+    chosen = {"attack": "pgd", "steps": 2, "draws": 4, "top": (1, 2), "ceiling": False}
+    grids = {"segmentations": ("grid-7", "slic-50", "slic-80")}
+    found = by_item(attack(SegmentAttack, linear(0.5, image), picture(image), image.mean(dim=0), **chosen, **grids))
+    advantages = {item: scores.get("grid-advantage") for item, scores in found.items()}
+    percentiles = {item: scores["drop-percentile"] for item, scores in found.items()}
+    assert advantages == {
+        "grid-7 top-1": percentiles["slic-50 top-1"] - percentiles["grid-7 top-1"],
+        "grid-7 top-2": percentiles["slic-50 top-2"] - percentiles["grid-7 top-2"],
+        "slic-80 top-1": percentiles["slic-50 top-1"] - percentiles["slic-80 top-1"],
+        "slic-80 top-2": percentiles["slic-50 top-2"] - percentiles["slic-80 top-2"],
+        "slic-50 top-1": None,
+        "slic-50 top-2": None,
+    }
+
+
+def test_there_is_no_grid_advantage_without_both_percentiles_or_without_both_grids() -> None:
+    values = [
+        Score(name="drop-percentile", item="slic-50 top-1", value=0.75),
+        Score(name="drop-percentile", item="grid-7 top-1", status="undefined", reason="no signal: silent"),
+        Score(name="drop-percentile", item="slic-80 top-1", value=1.0),
+    ]
+    lacking, known = grid_advantages(values, ["grid-7", "slic-80"], [1])
+    assert (lacking.item, lacking.status) == ("grid-7 top-1", "undefined")
+    assert lacking.reason == "no drop-percentile of grid-7 top-1: no signal: silent"
+    assert (known.item, known.value) == ("slic-80 top-1", -0.25)
+    for grids, has in ((("slic-50",), False), (("grid-7", "slic-80"), False), (("slic-80", "slic-50"), True)):
+        component = SegmentAttack(SegmentAttack.Parameters.model_validate({"segmentations": grids}))
+        assert ("grid-advantage" in {s.name for s in component.scores}) is has
+
+
+def test_a_bound_is_censored_exactly_where_the_verdict_did_not_turn() -> None:
+    spec = next(s for s in SegmentAttack(SegmentAttack.Parameters()).scores if s.name == "smallest-bound")
+    image = noise()
+    for z, flipped in ((0.03, 1.0), (60.0, 0.0)):
+        found = by_item(attack(
+            SegmentAttack, linear(z, image), picture(image), image.mean(dim=0),
+            attack="pgd", steps=30, draws=0, top=(2,), segmentations=("slic-50",), ceiling=False,
+        ))["slic-50 top-2"]  # fmt: skip
+        assert found[spec.event] == flipped
+        assert (found["smallest-bound"] == BOUND) is (flipped == 0)
+
+
+def test_attacks_of_a_picture_share_batches_and_every_pass_counts() -> None:
+    image = noise()
+    detector = Shown(linear(60.0, image))
+    component = SegmentAttack(SegmentAttack.Parameters.model_validate(
+        {"attack": "pgd", "steps": 3, "draws": 6, "top": (1, 2), "segmentations": ("slic-50",), "ceiling": False}
+    ))  # fmt: skip
+    (done,) = score(component, drawn_by(lambda r: image.mean(dim=0)), detector, [picture(image)], 1, batch_size=8)
+    # 2 * (1 + 6) attacks of 3 steps and a reading, and 2 readings of an attacked picture; one for the clean one
+    assert value(done).values
+    assert (done.passes.forward, done.passes.backward) == (14 * 4 + 2, 14 * 3)
+    assert detector.calls <= 18  # one after another they would be 14 * 4 + 3
+
+
+class Shown:
+    """Counts the calls of another detector."""
+
+    def __init__(self, inner: LinearDetector) -> None:
+        self.inner, self.calls = inner, 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("probabilities", "scores", "logits"):
+            self.calls += 1
+        return getattr(self.inner, name)
 
 
 # ---- regions --------------------------------------------------------------------------------------------------------

@@ -26,8 +26,8 @@ from coalition_toys import (
     weights_of,
 )
 from xaibench.contracts import Passes, PassQuery
+from xaibench.engine import ProbeEngine
 from xaibench.errors import UsageError
-from xaibench.probes import ProbeEngine
 from xaibench_explainers.perturbation.kernel_shap import STRONG_BLUR, KernelShap
 from xaibench_explainers.perturbation.lime import Lime
 from xaibench_explainers.perturbation.partition import all_evaluations, evaluations, halves, owen_values, rendered

@@ -13,7 +13,7 @@ from xaibench.measure import blank_scores, score_columns
 from xaibench.plan import Cell, Plan
 from xaibench.rows import describe, sample_columns, trace_of
 from xaibench.store.schema import PREDICTIONS, SCORES, UNITS
-from xaibench.tasks import ArtefactTask, ExplainTask, PredictTask, SetTask, Setup, Task, UnitResult
+from xaibench.tasks import ArtefactTask, ExplainTask, ModelTask, PredictTask, SetTask, Setup, Task, UnitResult
 
 
 def unit_row(run: str, result: UnitResult, attempts: int) -> pa.Table:
@@ -60,7 +60,14 @@ def failed_results(plan: Plan, task: Task, error: BaseException | None, reason: 
     elif isinstance(task, ArtefactTask):
         found = [_Where.of(task).result(task.key, "artefact", task.shard.start, task.shard.stop)]
     elif isinstance(task, SetTask):
-        found = [_failed_set(task, specs[task.score.name], why)]
+        first, last = task.parts[0][0], task.parts[-1][-1]
+        where = _Where.of(first) if task.scope == "detector" else replace(_Where.of(first), member="")
+        span = (first.shard.start, last.shard.stop)
+        found = [_failed_set(task, where, span, specs[task.score.name], why)]
+    elif isinstance(task, ModelTask):
+        where = _Where(task.setup.run, task.detector.model, task.detector.member, task.shards[0].dataset)
+        span = (task.shards[0].start, task.shards[-1].stop)
+        found = [_failed_set(task, where, span, specs[task.score.name], why)]
     else:
         found = list(_failed_explanations(task, specs, {e.name: e.draws for e in plan.explainers}, why))
     return [replace(r, status="failed", reason=why, error=why, trace=trace) for r in found]
@@ -126,18 +133,18 @@ def _failed_explanations(
             yield where.result(score.key, "score", start, stop, unit.name, score.name, tables)
 
 
-def _failed_set(task: SetTask, specs: Sequence[ScoreSpec], why: str) -> UnitResult:
-    first, last = task.parts[0][0], task.parts[-1][-1]
-    where = _Where.of(first)
-    where = where if task.scope == "detector" else replace(where, member="")
+def _failed_set(
+    task: SetTask | ModelTask, where: _Where, span: tuple[int, int], specs: Sequence[ScoreSpec], why: str
+) -> UnitResult:
+    explainer, repeat, scope = (
+        (task.explainer, task.repeat, task.scope) if isinstance(task, SetTask) else ("", 0, "model")
+    )
     keys = where.columns(task.score.key) | {
-        "explainer": task.explainer, "metric": task.score.name, "repeat": task.repeat, "prediction": None,
-        "target": None, "scope": task.scope, "seed": task.setup.seed, **sample_columns(None),
+        "explainer": explainer, "metric": task.score.name, "repeat": repeat, "prediction": None, "target": None,
+        "scope": scope, "seed": task.setup.seed, **sample_columns(None),
     }  # fmt: skip
     tables = {"scores": pa.Table.from_pylist([keys | r for r in _blank(specs, why)], schema=SCORES)}
-    return where.result(
-        task.score.key, "set-score", first.shard.start, last.shard.stop, task.explainer, task.score.name, tables
-    )
+    return where.result(task.score.key, "set-score", *span, explainer, task.score.name, tables)
 
 
 def _blank(specs: Sequence[ScoreSpec], why: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Score units: one metric on the maps of one explainer, for single samples or for a whole set."""
+"""Score units: one metric on the maps of one explainer, sample by sample."""
 
 from __future__ import annotations
 
@@ -23,14 +23,11 @@ from xaibench.contracts import (
     Score,
     Scores,
     ScoreSpec,
-    SetCase,
 )
-from xaibench.errors import UnreadablePicture
 from xaibench.probes import Done
 from xaibench.rows import describe, sample_columns, trace_of
 from xaibench.store.schema import CURVES, SCORES
-from xaibench.streams import Streams
-from xaibench.tasks import ExplainTask, ExplainUnit, ScoreUnit, SetTask, UnitResult
+from xaibench.tasks import ExplainTask, ExplainUnit, ScoreUnit, UnitResult
 from xaibench.usage import peak_memory
 from xaibench.workbench import Bench
 
@@ -90,48 +87,7 @@ def measure(bench: Bench, task: ExplainTask, drawn: Drawn, score: ScoreUnit, met
     )  # fmt: skip
 
 
-def measure_set(task: SetTask, drawn: Sequence[tuple[Bench, ExplainTask, Drawn]], metric: Use) -> UnitResult:
-    """Score all maps of one explainer at once, for scope detector (one member) or family."""
-    began = time.perf_counter()
-    bench = drawn[0][0]
-    specs = {s.name: s for s in metric.instance.scores}
-    names = list(dict.fromkeys(part.detector.member for _, part, _ in drawn))
-    cases: dict[str, list[MapCase]] = {name: [] for name in names}
-    missing = dict.fromkeys(names, 0)
-    for at, part, maps in drawn:
-        ok = [m for m in maps.maps if m.explanation.status == "ok"]
-        missing[part.detector.member] += len(maps.maps) - len(ok)
-        for m in ok:
-            try:
-                cases[part.detector.member].append(_case(at, part, maps.use, m, metric))
-            except UnreadablePicture:
-                missing[part.detector.member] += 1
-    streams = Streams.of(task.setup.seed, task.repeat, metric.name, "", task.explainer)
-    case = SetCase(members=cases, missing=missing, explainer=task.explainer, streams=streams)
-    done = bench.engine().run_one(lambda: metric.instance.score(case))
-    outcome = _checked_or_failed(specs, done)
-    model, dataset = drawn[0][1].detector.model, drawn[0][1].shard.dataset
-    member = names[0] if task.scope == "detector" else ""
-    keys = {"run": task.setup.run, "unit": task.score.key, "model": model, "member": member, "dataset": dataset,
-            "explainer": task.explainer, "metric": task.score.name, "repeat": task.repeat}  # fmt: skip
-    keys |= sample_columns(None)
-    more = {"prediction": None, "target": None, "scope": task.scope, "seed": task.setup.seed}
-    rows = [keys | more | score_columns(s, specs[s.name]) for s in outcome.values]
-    points = [keys | p for c in outcome.curves for p in curve_columns(c)]
-    tables = {"scores": pa.Table.from_pylist(rows, schema=SCORES)}
-    tables |= {"curves": pa.Table.from_pylist(points, schema=CURVES)} if points else {}
-    failed = any(s.status == "failed" for s in outcome.values)
-    return UnitResult(
-        key=task.score.key, kind="set-score", model=model, member=member, dataset=dataset, explainer=task.explainer,
-        metric=task.score.name, start=drawn[0][1].shard.start, stop=drawn[-1][1].shard.stop,
-        status="failed" if failed else "ok", reason="the metric failed" if failed else "",
-        error=describe(done.error) if done.error else "", trace=trace_of(done.error) if done.error else "",
-        seconds=time.perf_counter() - began, passes=sum((maps.passes for _, _, maps in drawn), done.passes),
-        device=str(bench.detector.device), peak_memory=peak_memory(), tables=tables,
-    )  # fmt: skip
-
-
-def _checked_or_failed(specs: dict[str, ScoreSpec], done: Done[Scores]) -> Scores:
+def checked_or_failed(specs: dict[str, ScoreSpec], done: Done[Scores]) -> Scores:
     try:
         if done.error is not None:
             raise done.error
@@ -141,10 +97,10 @@ def _checked_or_failed(specs: dict[str, ScoreSpec], done: Done[Scores]) -> Score
 
 
 def _score_one(bench: Bench, task: ExplainTask, explainer: Use, m: MapOf, metric: Use) -> Any:
-    return metric.instance.score(_case(bench, task, explainer, m, metric))
+    return metric.instance.score(case_of(bench, task, explainer, m, metric))
 
 
-def _case(bench: Bench, task: ExplainTask, explainer: Use, m: MapOf, metric: Use) -> MapCase:
+def case_of(bench: Bench, task: ExplainTask, explainer: Use, m: MapOf, metric: Use) -> MapCase:
     import torch
 
     index = next(i for i, s in enumerate(task.shard.samples) if s.id == m.sample.id)
@@ -157,7 +113,7 @@ def _outcome(specs: dict[str, ScoreSpec], m: MapOf, done: Done[Scores] | None) -
     if done is None:
         why = m.explanation.reason or "no map"
         return Scores(blank_scores(specs.values(), m.explanation.status, why))
-    return _checked_or_failed(specs, done)
+    return checked_or_failed(specs, done)
 
 
 def checked(scores: Any, specs: dict[str, ScoreSpec]) -> Scores:

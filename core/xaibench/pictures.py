@@ -34,7 +34,12 @@ class _Geometry:
 
 
 def show_picture(
-    dataset: Dataset, sample: Sample, facts: Facts, *, counterpart: Callable[[], Picture | None]
+    dataset: Dataset,
+    sample: Sample,
+    facts: Facts,
+    *,
+    counterpart: Callable[[], Picture | None],
+    stranger: Callable[[], Picture | None] = lambda: None,
 ) -> Picture:
     """Decode a sample and show it as the detector of ``facts`` sees it. Raises :class:`UnreadablePicture`."""
     image, mask, landmarks = show(dataset.read(sample), sample, facts.input_size, facts.resize)
@@ -46,6 +51,7 @@ def show_picture(
         digest=digest_shown(image, mask, landmarks),
         native=lambda: dataset.read(sample),
         counterpart=counterpart,
+        stranger=stranger,
     )
 
 
@@ -108,15 +114,15 @@ def check_native(native: Native, sample: Sample) -> None:
 def apply_view(picture: Picture, view: View) -> Picture:
     """The picture under ``view``; of two views in a row the names are joined by ``+``.
 
-    ``native()`` stays that of the file; the counterpart is seen under the same view. Raises ``ValueError`` for a
-    view that changes shapes or leaves [0, 1].
+    ``native()`` stays that of the file; counterpart and stranger are seen under the same view. Raises ``ValueError``
+    for a view that changes shapes or leaves [0, 1].
     """
     image, mask, landmarks = view.apply(picture.image, picture.mask, picture.landmarks)
     _check_view(view, picture, image, mask, landmarks)
 
-    def counterpart() -> Picture | None:
-        real = picture.counterpart()
-        return None if real is None else apply_view(real, view)
+    def seen(of: Callable[[], Picture | None]) -> Picture | None:
+        other = of()
+        return None if other is None else apply_view(other, view)
 
     return replace(
         picture,
@@ -125,7 +131,8 @@ def apply_view(picture: Picture, view: View) -> Picture:
         landmarks=landmarks,
         digest=digest_shown(image, mask, landmarks),
         view=f"{picture.view}+{view.name}" if picture.view else view.name,
-        counterpart=counterpart,
+        counterpart=lambda: seen(picture.counterpart),
+        stranger=lambda: seen(picture.stranger),
     )
 
 

@@ -26,14 +26,17 @@ API_VERSION = 1
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 Kind = Literal["model", "explainer", "dataset", "metric", "executor", "recipe"]
-Need = Literal["gradients", "activations", "operations", "attention", "mask", "pair", "landmarks", "family"]
-Scope = Literal["sample", "detector", "family"]
-MetricFamily = Literal["faithfulness", "localisation", "attack", "robustness", "salience"]
+Need = Literal[
+    "gradients", "activations", "operations", "attention",
+    "mask", "pair", "landmarks", "stranger", "family", "reference",
+]  # fmt: skip
+Scope = Literal["sample", "detector", "family", "model"]
+MetricFamily = Literal["faithfulness", "localisation", "attack", "robustness", "salience", "interpretability"]
 
 KINDS: tuple[Kind, ...] = ("model", "explainer", "dataset", "metric", "executor", "recipe")
 DETECTOR_NEEDS: frozenset[str] = frozenset(("gradients", "activations", "operations", "attention"))
-SAMPLE_NEEDS: frozenset[str] = frozenset(("mask", "pair", "landmarks"))
-NEEDS: frozenset[str] = DETECTOR_NEEDS | SAMPLE_NEEDS | {"family"}
+SAMPLE_NEEDS: frozenset[str] = frozenset(("mask", "pair", "landmarks", "stranger"))
+NEEDS: frozenset[str] = DETECTOR_NEEDS | SAMPLE_NEEDS | {"family", "reference"}
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9+]*(-[a-z0-9+]+)*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -101,9 +104,9 @@ class ExplainerRecord(Component):
     """A method that draws a saliency map.
 
     ``needs``: capabilities of the detector (``gradients``, ``activations``, ``operations``, ``attention``) or of the
-    sample (``mask``, ``pair``, ``landmarks``). ``signed``: negative values mean evidence against the target.
-    ``class_specific``: the map depends
-    on the class explained. ``control``: a map no detector is needed for, run beside every explainer and never ranked.
+    sample (``mask``, ``pair``, ``landmarks``; ``stranger``: a masked fake of other people). ``signed``: negative
+    values mean evidence against the target. ``class_specific``: the map depends on the class explained.
+    ``control``: a map no detector is needed for, run beside every explainer and never ranked.
     ``reference``: knows what no detector shows (the mask, the counterpart); shown beside explainers, neither ranked nor
     to be beaten, and in no preset unless named. ``stochastic``: two seeds give two maps, so ``--repeats`` repeats it.
     """
@@ -120,7 +123,8 @@ class ExplainerRecord(Component):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRecord(Component):
     """A measure. ``family`` names the leaderboard it stands in; ``scope`` what one case of it sees; ``better`` the
-    direction in which its first score improves (the scores themselves have the last word)."""
+    direction in which its first score improves (the scores themselves have the last word). Beside an explainer's
+    ``needs`` it may have ``family`` (of training runs) and ``reference`` (the maps of the run's first dataset)."""
 
     family: MetricFamily
     better: Literal["higher", "lower", "none"] = "none"

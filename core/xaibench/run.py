@@ -31,7 +31,7 @@ _UNIT_COLUMNS = ("kind", "model", "member", "dataset", "explainer", "metric")
 
 
 class Progress(Protocol):
-    """What a run tells while it goes on; a stage is predict, artefacts, explain or sets."""
+    """What a run tells while it goes on; a stage is predict, artefacts, explain, sets or models."""
 
     def stage(self, name: str, tasks: int, passes: int) -> None: ...
     def advance(self, passes: int) -> None: ...
@@ -197,7 +197,9 @@ class _Driver:
         self._stage("artefacts", lambda: self.units.artefact_tasks(done))
         self._stage("explain", lambda: self.units.explain_tasks(done, self.clean, self._stored))
         # a set's value over maps that were drawn again is gone by now
-        self._stage("sets", lambda: self.units.set_tasks(done & self.folder.done(), self.clean, self._stored))
+        kept = done & self.folder.done()
+        self._stage("sets", lambda: self.units.set_tasks(kept, self.clean, self._stored))
+        self._stage("models", lambda: self.units.model_tasks(kept, self.clean))
         wanted = planned | self.units.set_keys
         self.result.still_failed = len(wanted & self.folder.failed()) - self.result.failed
         self.result.seconds = (datetime.now(UTC) - began).total_seconds()
@@ -329,8 +331,9 @@ class _Driver:
         self._supersede(old - {result.key} - self.units.set_keys)
 
     def _supersede_sets(self, result: UnitResult) -> None:
-        """Values over a whole set that hang on maps which are drawn again."""
-        same = ("model", "dataset", "explainer")
+        """Values over a whole set that may hang on maps which are drawn again; those of another dataset too, since it
+        may have been compared with this one."""
+        same = ("model", "explainer")
         self._supersede(
             key
             for key, unit in self._units.items()
@@ -358,6 +361,7 @@ def expected_passes(plan: Plan, stage: str, tasks: Sequence[Task]) -> int:
         return sum(len(t.shard.samples) for t in tasks if isinstance(t, PredictTask))
     if stage == "artefacts":
         return plan.making.forward
-    if stage == "explain":
-        return sum(c.passes.forward for c in plan.cells if not c.reason)
+    if stage in ("explain", "models"):
+        of_maps = stage == "explain"
+        return sum(c.passes.forward for c in plan.cells if not c.reason and bool(c.explainer) is of_maps)
     return 0

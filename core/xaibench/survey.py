@@ -8,8 +8,8 @@ labels, methods and groups in balance.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from xaibench.contracts import Dataset, Problem, Sample
@@ -21,9 +21,10 @@ from xaibench.streams import Streams
 class Survey:
     """The samples of a run.
 
-    ``samples``: in evaluation order. ``auxiliary``: real counterparts outside them, by id, shown but never scored.
-    ``digests``: of the native pictures of both. ``problems``: files left out. ``available``: samples before the limit,
-    less those found broken (those after the last one looked at are not decoded).
+    ``samples``: in evaluation order. ``auxiliary``: real counterparts and strangers outside them, by id, shown but
+    never scored. ``digests``: of the native pictures of both. ``problems``: files left out. ``available``: samples
+    before the limit, less those found broken (those after the last one looked at are not decoded). ``strangers``: to
+    each masked fake another one that shares no person with it.
     """
 
     samples: tuple[Sample, ...]
@@ -31,6 +32,7 @@ class Survey:
     digests: Mapping[str, str]
     problems: tuple[Problem, ...]
     available: int
+    strangers: Mapping[str, str] = field(default_factory=dict)
 
     def by_id(self) -> dict[str, Sample]:
         return {**{s.id: s for s in self.samples}, **self.auxiliary}
@@ -101,8 +103,9 @@ def survey(
     split: str | None = None,
     methods: Sequence[str] = (),
     limit: int | None = None,
+    strangers: bool = False,
 ) -> Survey:
-    """Choose, order and decode the samples; broken files are left out by name.
+    """Choose, order and decode the samples, with ``strangers`` to them if asked; broken files are left out by name.
 
     Raises :class:`NothingToEvaluate` when no sample, or no fake, is left.
     """
@@ -139,9 +142,38 @@ def survey(
             auxiliary[pair.id] = pair
         chosen.append(sample)
     _refuse_empty(name, chosen, listed, problems)
+    others = _strangers(chosen, listed, seed, look) if strangers else {}
+    auxiliary |= {other: everything[other] for other in others.values()}
     inside = {s.id for s in chosen}
     outside = {i: s for i, s in auxiliary.items() if i not in inside}
-    return Survey(tuple(chosen), outside, digests, tuple(problems), len(listed) - len(broken))
+    return Survey(tuple(chosen), outside, digests, tuple(problems), len(listed) - len(broken), others)
+
+
+def _strangers(
+    chosen: Sequence[Sample], listed: Sequence[Sample], seed: int, look: Callable[[Sample], bool]
+) -> dict[str, str]:
+    """To each masked fake another of the same method (else of any) that shares nobody with it.
+
+    Each draws its own place in one seeded order of all that are listed and walks on from there, so that the limit
+    changes no choice. One that is broken, and a sample that shares somebody with all others, are passed over.
+    """
+    masked = sorted((s for s in listed if s.label == "fake" and s.has_mask), key=lambda s: s.id)
+    Streams(("strangers", str(seed))).numpy().shuffle(masked)
+    by_method: dict[str | None, list[Sample]] = defaultdict(list)
+    for s in masked:
+        by_method[s.method].append(s)
+    found = {}
+    for sample in (s for s in chosen if s.label == "fake" and s.has_mask):
+        start = int(Streams(("stranger", str(seed), sample.id)).numpy().integers(len(masked)))
+        walk = (pool[(start + i) % len(pool)] for pool in (by_method[sample.method], masked) for i in range(len(pool)))
+        other = next((s for s in walk if not _people(s) & _people(sample) and look(s)), None)
+        if other is not None:
+            found[sample.id] = other.id
+    return found
+
+
+def _people(sample: Sample) -> set[str]:
+    return {name for name in (sample.group, sample.cross_group) if name}
 
 
 def _refuse_empty(name: str, chosen: Sequence[Sample], listed: Sequence[Sample], problems: Sequence[Problem]) -> None:

@@ -39,7 +39,8 @@ class DetectorRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """A slice of a dataset's samples, with the counterparts that lie outside it and the digests of their pictures."""
+    """A slice of a dataset's samples, with the counterparts and strangers that lie outside it, the digests of their
+    pictures, and which sample is whose stranger."""
 
     dataset: str
     ref: Ref
@@ -48,6 +49,7 @@ class Shard:
     samples: tuple[Sample, ...]
     auxiliary: tuple[Sample, ...]
     digests: tuple[tuple[str, str], ...] = ()
+    strangers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +119,8 @@ class ExplainTask:
 class SetTask:
     """One metric of scope detector or family on all maps of one explainer in one repeat.
 
-    ``parts[m]`` are the tasks (with one unit each and nothing to score) that give member m's maps.
+    ``parts[m]`` are the tasks (with one unit each and nothing to score) that give member m's maps, ``reference[m]``
+    those that give its maps on the first dataset, where the metric asks for them.
     """
 
     setup: Setup
@@ -126,9 +129,22 @@ class SetTask:
     scope: str
     explainer: str
     repeat: int
+    reference: tuple[tuple[ExplainTask, ...], ...] = ()
 
 
-Task = PredictTask | ArtefactTask | ExplainTask | SetTask
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTask:
+    """One metric of scope model: on one detector and all samples, without maps. ``clean`` are class probabilities a
+    sample, shard by shard, None where the prediction failed."""
+
+    setup: Setup
+    detector: DetectorRef
+    shards: tuple[Shard, ...]
+    clean: tuple[tuple[tuple[float, ...] | None, ...], ...]
+    score: ScoreUnit
+
+
+Task = PredictTask | ArtefactTask | ExplainTask | SetTask | ModelTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

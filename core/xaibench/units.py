@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,16 @@ from xaibench.plan import (
     PlannedMetric,
 )
 from xaibench.store.provenance import runtime_versions
-from xaibench.tasks import ArtefactTask, ExplainTask, ExplainUnit, PredictTask, ScoreUnit, SetTask, Setup
+from xaibench.tasks import (
+    ArtefactTask,
+    ExplainTask,
+    ExplainUnit,
+    ModelTask,
+    PredictTask,
+    ScoreUnit,
+    SetTask,
+    Setup,
+)
 
 Clean = Mapping[str, tuple[float, ...] | None]
 Files = Callable[[str, str], Path | None]
@@ -64,6 +73,10 @@ class Units:
     def _shards(self) -> dict[tuple[str, int, int], str]:
         return {(d.name, a, b): shard_digest(d, a, b) for d in self.plan.datasets for a, b in d.shards}
 
+    @cached_property
+    def _strangers(self) -> dict[tuple[str, int, int], str]:
+        return {(d.name, a, b): _stranger_digest(d, a, b) for d in self.plan.datasets for a, b in d.shards}
+
     def predict_key(self, member: PlannedMember, dataset: PlannedDataset, start: int, stop: int) -> str:
         return unit_key({
             "kind": "predict", "model": member.ref.model, "member": member.ref.member, "digest": member.ref.digest,
@@ -78,17 +91,28 @@ class Units:
             "distribution": code["distribution"], "code": code.get("code"),
         })  # fmt: skip
 
-    def explain_key(self, predict: str, explainer: PlannedExplainer, repeat: int) -> str:
+    def explain_key(
+        self, member: PlannedMember, dataset: PlannedDataset, start: int, stop: int, explainer: PlannedExplainer,
+        repeat: int,
+    ) -> str:  # fmt: skip
         return unit_key({
-            "kind": "explain", "on": predict, "explainer": self._uses[explainer.name], "repeat": repeat,
-            "seed": self.plan.settings.seed, "target": self.plan.settings.target,
+            "kind": "explain", "on": self.predict_key(member, dataset, start, stop),
+            "explainer": self._uses[explainer.name], "repeat": repeat, "seed": self.plan.settings.seed,
+            "target": self.plan.settings.target, **self._shown_beside(explainer.needs, dataset, start, stop),
         })  # fmt: skip
 
-    def score_key(self, explain: str, metric: PlannedMetric) -> str:
-        return unit_key({"kind": "score", "on": explain, "metric": self._uses[metric.name]})
+    def score_key(self, explain: str, metric: PlannedMetric, dataset: PlannedDataset, start: int, stop: int) -> str:
+        beside = self._shown_beside(metric.needs, dataset, start, stop)
+        return unit_key({"kind": "score", "on": explain, "metric": self._uses[metric.name], **beside})
 
-    def set_key(self, explains: Sequence[str], metric: PlannedMetric) -> str:
-        return unit_key({"kind": "set-score", "on": list(explains), "metric": self._uses[metric.name]})
+    def set_key(self, on: Sequence[str], metric: PlannedMetric, datasets: Sequence[PlannedDataset]) -> str:
+        beside = [self._shown_beside(metric.needs, d, a, b) for d in datasets for a, b in d.shards]
+        shown = {"beside": beside} if any(beside) else {}
+        return unit_key({"kind": "set-score", "on": list(on), "metric": self._uses[metric.name], **shown})
+
+    def _shown_beside(self, needs: Iterable[str], dataset: PlannedDataset, start: int, stop: int) -> dict[str, str]:
+        """What of the data beside a slice's own changes the numbers of a component with these needs."""
+        return {"strangers": self._strangers[dataset.name, start, stop]} if "stranger" in needs else {}
 
     def absent_key(self, cells: Sequence[Cell]) -> str:
         return unit_key({"kind": "not-applicable", "cells": [asdict(c) for c in cells]})
@@ -96,8 +120,8 @@ class Units:
     # ---- tasks ----
 
     def members(self) -> Iterator[PlannedMember]:
-        """Members that maps are drawn for, in order."""
-        wanted = {(c.model, c.member) for c in self.plan.cells if c.metric is None}
+        """Members that maps are drawn for, or that are measured without any, in order."""
+        wanted = {(c.model, c.member) for c in self.plan.cells if c.metric is None or not c.explainer}
         for model in self.plan.models:
             yield from (m for m in model.members if (model.name, m.ref.member) in wanted)
 
@@ -169,24 +193,47 @@ class Units:
         """One task for every metric of scope detector or family on one explainer's maps."""
         for cell in self.plan.cells:
             metric = next((m for m in self.plan.metrics if m.name == cell.metric), None)
-            if metric is None or metric.record.scope == "sample" or cell.reason:
+            if metric is None or metric.record.scope in ("sample", "model") or cell.reason:
                 continue
             explainer = self.plan.explainer(cell.explainer)
             dataset = next(d for d in self.plan.datasets if d.name == cell.dataset)
             model = next(m for m in self.plan.models if m.name == cell.model)
             members = [m for m in model.members if cell.member in ("", m.ref.member)]
+            both = [dataset, *(self.plan.datasets[:1] if "reference" in metric.needs else ())]
             for repeat in range(explainer.repeats):
-                keys = [self.explain_key(self.predict_key(m, dataset, a, b), explainer, repeat)
-                        for m in members for a, b in dataset.shards]  # fmt: skip
-                key = self.set_key(keys, metric)
+                keys = [self.explain_key(m, d, a, b, explainer, repeat)
+                        for d in both for m in members for a, b in d.shards]  # fmt: skip
+                key = self.set_key(keys, metric, both)
                 if key not in done:
-                    parts = tuple(
-                        tuple(self._whole_task(m, dataset, a, b, explainer, repeat, clean(m, dataset), files)
-                              for a, b in dataset.shards) for m in members
+                    parts, *reference = (
+                        tuple(tuple(self._whole_task(m, d, a, b, explainer, repeat, clean(m, d), files)
+                                    for a, b in d.shards) for m in members) for d in both
                     )  # fmt: skip
                     yield SetTask(setup=self._setup(members[0]), parts=parts, scope=metric.record.scope,
                                   score=ScoreUnit(key=key, name=metric.name, ref=metric.use.ref),
-                                  explainer=explainer.name, repeat=repeat)  # fmt: skip
+                                  explainer=explainer.name, repeat=repeat,
+                                  reference=reference[0] if reference else ())  # fmt: skip
+
+    def model_tasks(
+        self, done: set[str], clean: Callable[[PlannedMember, PlannedDataset], Clean]
+    ) -> Iterator[ModelTask]:
+        """One task for every metric of scope model on one detector and dataset."""
+        planned = {m.name: m for m in self.plan.metrics}
+        members = {(m.ref.model, m.ref.member): m for m in self.members()}
+        datasets = {d.name: d for d in self.plan.datasets}
+        for cell in self.plan.cells:
+            if cell.explainer or cell.reason:
+                continue
+            metric, dataset = planned[cell.metric or ""], datasets[cell.dataset]
+            member = members[cell.model, cell.member]
+            on = [self.predict_key(member, dataset, a, b) for a, b in dataset.shards]
+            key = self.set_key([*on, str(self.plan.settings.seed)], metric, [dataset])
+            if key not in done:
+                known = clean(member, dataset)
+                shards = tuple(dataset.shard(a, b) for a, b in dataset.shards)
+                yield ModelTask(setup=self._setup(member), detector=member.ref, shards=shards,
+                                clean=tuple(tuple(known[s.id] for s in shard.samples) for shard in shards),
+                                score=ScoreUnit(key=key, name=metric.name, ref=metric.use.ref))  # fmt: skip
 
     def keys(self) -> set[str]:
         """Keys of all units that the plan asks for, those of whole sets left out."""
@@ -199,7 +246,9 @@ class Units:
     @cached_property
     def set_keys(self) -> set[str]:
         """Keys of the units of whole sets."""
-        return {task.score.key for task in self.set_tasks(set(), lambda m, d: _Unknown(), lambda table, key: None)}
+        sets = self.set_tasks(set(), lambda m, d: _Unknown(), lambda table, key: None)
+        models = self.model_tasks(set(), lambda m, d: _Unknown())
+        return {*(task.score.key for task in sets), *(task.score.key for task in models)}
 
     def absent(self) -> Iterator[tuple[str, list[Cell]]]:
         """Cells that cannot run, each a unit of its own, so that a later plan replaces it alone."""
@@ -231,13 +280,13 @@ class Units:
         cells = {c.metric: c for c in self._cells[member.ref.model, member.ref.member, dataset.name, explainer.name]}
         if None not in cells or cells[None].reason:
             return None
-        key = self.explain_key(self.predict_key(member, dataset, start, stop), explainer, repeat)
+        key = self.explain_key(member, dataset, start, stop, explainer, repeat)
         stored = files("maps", key) if key in done else None
         scores = tuple(
             ScoreUnit(key=k, name=m.name, ref=m.use.ref)
             for m in self.plan.metrics
             if m.record.scope == "sample" and m.name in cells and not cells[m.name].reason
-            and (k := self.score_key(key, m)) not in done
+            and (k := self.score_key(key, m, dataset, start, stop)) not in done
         )  # fmt: skip
         return ExplainUnit(
             key=key, name=explainer.name, ref=explainer.use.ref, repeat=repeat,
@@ -249,7 +298,7 @@ class Units:
         self, member: PlannedMember, dataset: PlannedDataset, start: int, stop: int, explainer: PlannedExplainer,
         repeat: int, known: Clean, files: Files,
     ) -> ExplainTask:  # fmt: skip
-        key = self.explain_key(self.predict_key(member, dataset, start, stop), explainer, repeat)
+        key = self.explain_key(member, dataset, start, stop, explainer, repeat)
         stored = files("maps", key)
         unit = ExplainUnit(
             key=key, name=explainer.name, ref=explainer.use.ref, repeat=repeat,
@@ -294,3 +343,9 @@ def shard_digest(dataset: PlannedDataset, start: int, stop: int) -> str:
     digests = dataset.survey.digests
     samples = [[asdict(s), digests[s.id], digests.get(s.pair or "", "")] for s in dataset.survey.samples[start:stop]]
     return digest([dataset.name, samples])
+
+
+def _stranger_digest(dataset: PlannedDataset, start: int, stop: int) -> str:
+    """Digest of the strangers to a slice's samples: of no account but to what asks for them."""
+    found = dataset.shard(start, stop).strangers
+    return digest([[sample, other, dataset.survey.digests[other]] for sample, other in found])

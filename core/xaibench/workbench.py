@@ -26,10 +26,11 @@ from xaibench.contracts import (
     Sample,
     View,
 )
+from xaibench.engine import ProbeEngine
 from xaibench.errors import ModelError, UnreadablePicture
 from xaibench.identity import digest
 from xaibench.pictures import apply_view, digest_native, show_picture
-from xaibench.probes import ProbeEngine, Wait, addressed
+from xaibench.probes import Wait, addressed
 from xaibench.registry import Registry, load_registry
 from xaibench.store.folder import broken
 from xaibench.streams import Streams
@@ -94,7 +95,7 @@ class Workbench:
         return Bench(
             detector, _Unchanged(self.use(shard.ref).instance, dict(shard.digests)),
             (*shard.samples, *shard.auxiliary), self.registry,
-            seed=setup.seed, batch_size=setup.batch_size, on_passes=self.on_passes,
+            seed=setup.seed, batch_size=setup.batch_size, on_passes=self.on_passes, strangers=dict(shard.strangers),
         )  # fmt: skip
 
 
@@ -141,6 +142,7 @@ class Bench:
     seed: of every random stream.
     batch_size: compute batch of every detector call.
     on_passes: told the number of pictures after each call.
+    strangers: whose stranger is who, by id.
     """
 
     def __init__(
@@ -153,6 +155,7 @@ class Bench:
         seed: int,
         batch_size: int,
         on_passes: Callable[[int], None] | None = None,
+        strangers: Mapping[str, str] | None = None,
     ) -> None:
         self.detector = detector
         self.registry = registry
@@ -161,6 +164,7 @@ class Bench:
         self.on_passes = on_passes
         self._dataset = dataset
         self._samples = {s.id: s for s in samples}
+        self._strangers = strangers or {}
         self._pictures: dict[str, Picture] = {}
         self._known: dict[Any, Any] = {}
         self._busy: set[Any] = set()
@@ -174,12 +178,16 @@ class Bench:
         if sample_id not in self._pictures:
             sample = self._samples[sample_id]
             self._pictures[sample_id] = show_picture(
-                self._dataset, sample, self.detector.facts, counterpart=lambda: self._counterpart(sample)
+                self._dataset,
+                sample,
+                self.detector.facts,
+                counterpart=lambda: self._other(sample.pair),
+                stranger=lambda: self._other(self._strangers.get(sample_id)),
             )
         return self._pictures[sample_id]
 
-    def _counterpart(self, sample: Sample) -> Picture | None:
-        return self.picture(sample.pair) if sample.pair and sample.pair in self._samples else None
+    def _other(self, sample_id: str | None) -> Picture | None:
+        return self.picture(sample_id) if sample_id is not None and sample_id in self._samples else None
 
     # ---- programmes ----
 

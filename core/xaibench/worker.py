@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from xaibench.errors import StoreError
 from xaibench.explain import draw, explain
 from xaibench.make_artefacts import make_artefacts
-from xaibench.measure import measure_set
+from xaibench.measure import Drawn
+from xaibench.measure_sets import measure_model, measure_set
 from xaibench.predict import predict
 from xaibench.rows import describe, trace_of
 from xaibench.tasks import ArtefactTask, ExplainTask, PredictTask, SetTask, Task, UnitResult
-from xaibench.workbench import Workbench
+from xaibench.workbench import Bench, Workbench
 
 _WORKBENCH: list[Workbench] = []
 
@@ -49,17 +50,22 @@ def carry_out(workbench: Workbench, task: Task) -> Iterator[UnitResult]:
         yield from make_artefacts(workbench, task)
     elif isinstance(task, ExplainTask):
         yield from explain(workbench, task)
+    elif isinstance(task, SetTask):
+        workbench.keep = max(workbench.keep, len(task.parts))
+        parts, reference = _draw_all(workbench, task.parts), _draw_all(workbench, task.reference)
+        yield measure_set(task, parts, reference, workbench.use(task.score.ref))
     else:
-        yield _measure_whole(workbench, task)
+        detector = workbench.detector(task.detector)
+        benches = [workbench.new_bench(detector, shard, task.setup) for shard in task.shards]
+        yield measure_model(task, benches, workbench.use(task.score.ref))
 
 
-def _measure_whole(workbench: Workbench, task: SetTask) -> UnitResult:
-    workbench.keep = max(workbench.keep, len(task.parts))
+def _draw_all(workbench: Workbench, parts: Sequence[Sequence[ExplainTask]]) -> list[tuple[Bench, ExplainTask, Drawn]]:
+    """The maps of every member, shard by shard, each shard with a bench of its own."""
     drawn = []
-    for parts in task.parts:
-        for part in parts:
-            bench = workbench.new_bench(workbench.detector(part.detector), part.shard, part.setup)
-            bench.remember_artefacts(part.artefacts)
-            unit = part.units[0]
-            drawn.append((bench, part, draw(bench, part, unit, workbench.use(unit.ref))))
-    return measure_set(task, drawn, workbench.use(task.score.ref))
+    for part in (part for member in parts for part in member):
+        bench = workbench.new_bench(workbench.detector(part.detector), part.shard, part.setup)
+        bench.remember_artefacts(part.artefacts)
+        unit = part.units[0]
+        drawn.append((bench, part, draw(bench, part, unit, workbench.use(unit.ref))))
+    return drawn

@@ -232,3 +232,41 @@ class MaskOracle:
         if query.sample.label == "real":
             return REAL
         return "" if query.sample.has_mask else UNMASKED
+
+
+ALONE = "no other masked fake of other people is in the dataset"
+
+
+class OtherMask:
+    """Another person's mask: 1 where somebody else's picture was manipulated, by the same method if there is one.
+
+    How far one comes by knowing where a manipulation usually is. What does not beat it has found nothing in the
+    picture at hand. ``undefined`` where ``mask-oracle`` is, and where the dataset has no mask of other people.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+
+    def explain(self, request: ExplainRequest) -> Explanation:
+        picture = request.picture
+        if picture.sample.label == "real":
+            return Explanation.none(REAL)
+        if request.target == request.detector.facts.real_class:
+            return Explanation.none("a mask speaks for fake, and the class explained is real")
+        if not picture.sample.has_mask:
+            return Explanation.none(UNMASKED)
+        other = picture.stranger()
+        if other is None:
+            return Explanation.none(ALONE)
+        if other.mask is None or not other.mask.any():
+            return Explanation.none(f"the mask of {other.sample.id}, its stranger, is empty")
+        return Explanation(map=other.mask.to("cpu", torch.float32))
+
+    def passes(self, query: PassQuery) -> Passes:
+        return Passes()
+
+    def refuses(self, query: PassQuery) -> str:
+        """The reason why a sample will have no map, or ``""``."""
+        if query.sample.label == "real":
+            return REAL
+        return "" if query.sample.has_mask else UNMASKED

@@ -65,6 +65,13 @@ def _controls() -> list[ExplainerRecord]:
             control=True,
         ),
         ExplainerRecord(
+            name="other-mask",
+            target="xaibench_explainers.controls:OtherMask",
+            summary="Control: the manipulation mask of somebody else's picture.",
+            needs=frozenset({"mask", "stranger"}),
+            control=True,
+        ),
+        ExplainerRecord(
             name="edges",
             target="xaibench_explainers.controls:Edges",
             summary="Control: the picture's own edges.",

@@ -58,6 +58,8 @@ def xaibench_metrics():
     return [
         MetricRecord(name="range", target=f"{MODULE}:Range", summary="max - min", family="salience", better="higher"),
         MetricRecord(name="spread", target=f"{MODULE}:Spread", summary="Spread of means", family="salience", scope="detector"),
+        MetricRecord(name="channels", target=f"{MODULE}:Channels", summary="Of the detector itself", family="interpretability",
+                     scope="model", needs=frozenset({"activations"})),
         MetricRecord(name="agreement", target=f"{MODULE}:Agreement", summary="Across runs", family="salience", scope="family"),
     ]  # fmt: skip
 
@@ -258,3 +260,31 @@ class Agreement(Spread):
                  for a, b in zip(first, other, strict=True)]  # fmt: skip
             values.append(Score(name="agreement", value=float(torch.stack(r).nanmean()), item=f"run-0~{name}"))
         return Scores(tuple(values))
+
+
+class Channels:
+    """Mean P(fake) of the pictures, from a call of its own and from the clean predictions."""
+
+    scores = (
+        ScoreSpec(name="asked", better="none", low=0, high=1, why_not="a toy", description="mean P(fake), asked again"),
+        ScoreSpec(name="known", better="none", low=0, high=1, why_not="a toy", description="mean P(fake), as known"),
+        ScoreSpec(name="count", better="none", low=0, why_not="a toy", description="pictures"),
+    )
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+
+    def score(self, case):
+        if not case.pictures:
+            return Scores.undefined(self.scores, "no picture")
+        replies = yield Forward(torch.stack([p.image for p in case.pictures]))
+        if os.environ.get("TOY_CHANNELS_FAIL"):
+            raise RuntimeError("told to fail")
+        return Scores((
+            Score(name="asked", value=float(replies[:, 1].double().mean())),
+            Score(name="known", value=float(case.clean[:, 1].double().mean())),
+            Score(name="count", value=len(case.pictures)),
+        ))  # fmt: skip
+
+    def passes(self, query):
+        return Passes(forward=1)

@@ -149,8 +149,9 @@ def _check_labels(registry: Registry, detector: Detector, dataset: str, settings
 
 def _predict(detector: Detector, dataset: Any, samples: Sequence[Sample]) -> list[float]:
     from xaibench import targets
+    from xaibench.engine import ProbeEngine
     from xaibench.pictures import show_picture
-    from xaibench.probes import Forward, ProbeEngine, compute_batch
+    from xaibench.probes import Forward, compute_batch
 
     def programme(sample: Sample) -> Any:
         reply = yield Forward(show_picture(dataset, sample, detector.facts, counterpart=lambda: None).image[None])

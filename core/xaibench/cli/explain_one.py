@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xaibench.contracts import Detector, Explanation, Native, Problem, Sample
+from xaibench.engine import ProbeEngine
 from xaibench.errors import PlanError, UsageError
-from xaibench.plan.cells import why_not
-from xaibench.probes import Done, Forward, ProbeEngine, compute_batch
+from xaibench.plan.cells import lacking
+from xaibench.plugin import SAMPLE_NEEDS
+from xaibench.probes import Done, Forward, compute_batch
 from xaibench.rows import describe
 
 if TYPE_CHECKING:
@@ -135,9 +137,12 @@ class _Session:
         )
 
     def explain(self, use: Any, needs: frozenset[str], target: int) -> Explanation:
-        lacking = why_not(needs, self.detector.facts, ())
-        if lacking:
-            return Explanation(map=None, status="not_applicable", reason=lacking)
+        of_sample = sorted(needs & SAMPLE_NEEDS)
+        reason = lacking(needs, self.detector.facts)
+        if not reason and of_sample:
+            reason = f"needs {of_sample[0]}: a picture by itself has none (eval on a dataset that does)"
+        if reason:
+            return Explanation(map=None, status="not_applicable", reason=reason)
         bench = self.bench
         done: Done[Explanation] = bench.engine().run_one(lambda: bench.explanation(use, self.picture(), target, 0))
         if done.value is None:

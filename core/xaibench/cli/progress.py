@@ -18,6 +18,7 @@ _STAGES = {
     "artefacts": "making what explainers share",
     "explain": "explaining and scoring",
     "sets": "scoring whole sets",
+    "models": "measuring detectors",
 }
 
 

@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from xaibench.reporting.cells import Cell
 from xaibench.reporting.compare import ComparedScore, RunComparison
 from xaibench.reporting.detection import Detection, LeftOut
-from xaibench.reporting.leaderboard import Board, Cell, Leaderboards
+from xaibench.reporting.detectors import DetectorTable
+from xaibench.reporting.leaderboard import Board, Leaderboards
 from xaibench.reporting.methods import BoardMethod
 from xaibench.reporting.results import score_name, short
 from xaibench.reporting.wording import (
@@ -23,8 +25,10 @@ from xaibench.reporting.wording import (
     column_title,
     detection_line,
     detection_notes,
+    detector_title,
     interval,
     left_out_lines,
+    median,
     method_cell,
     method_title,
     number,
@@ -47,21 +51,22 @@ _ASCII: Final = str.maketrans({ARROWS["higher"]: "^", ARROWS["lower"]: "v", DASH
 
 def to_json(leaderboards: Leaderboards) -> dict[str, Any]:
     """Everything that is printed, and the numbers behind it, as JSON-able data."""
-    return {"version": JSON_VERSION, **asdict(leaderboards, dict_factory=_plain)}
+    return {"version": JSON_VERSION, **asdict(leaderboards, dict_factory=plain)}
 
 
 def comparison_to_json(comparison: RunComparison) -> dict[str, Any]:
     """A comparison as JSON-able data."""
-    return {"version": JSON_VERSION, **asdict(comparison, dict_factory=_plain)}
+    return {"version": JSON_VERSION, **asdict(comparison, dict_factory=plain)}
 
 
-def _plain(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def plain(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a dataclass as JSON-able data, for ``asdict``."""
     return {key: _plain_value(value) for key, value in pairs}
 
 
 def _plain_value(value: Any) -> Any:
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return _plain(value._asdict().items())
+        return plain(value._asdict().items())
     if isinstance(value, (tuple, list)):
         return [_plain_value(v) for v in value]
     return value
@@ -73,7 +78,9 @@ def print_leaderboards(leaderboards: Leaderboards, console: Console) -> None:
         _print_detection(detection, console)
     for board in leaderboards.boards:
         _print_board(board, console, several=_several(leaderboards))
-    _say(
+    for table in leaderboards.detectors:
+        _print_detectors(table, console)
+    say(
         console,
         "Means with 95 % bootstrap intervals, clustered by group; ranks (#) with their 95 % interval. "
         "Controls are not ranked. Verdicts are paired on the samples that both have, not corrected for the "
@@ -87,7 +94,7 @@ def _several(leaderboards: Leaderboards) -> bool:
 
 
 def _print_detection(detection: Detection, console: Console) -> None:
-    _say(console, f"{place(detection.where)}: {detection_line(detection)}", style="bold")
+    say(console, f"{place(detection.where)}: {detection_line(detection)}", style="bold")
     if len(detection.methods) > 1:
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for name in ("method", "AUC", "", "samples", "groups", "correct"):
@@ -95,16 +102,16 @@ def _print_detection(detection: Detection, console: Console) -> None:
         for m in detection.methods:
             auc = number(m.auc.value if m.auc else None)
             cells = (m.method or "fake", auc, interval(m.auc), str(m.n), str(m.groups), str(m.correct))
-            table.add_row(*(_text(console, c) for c in cells))
+            table.add_row(*(literal(console, c) for c in cells))
         console.print(table)
     for note in detection_notes(detection):
-        _say(console, f"  note: {note}", style="yellow")
+        say(console, f"  note: {note}", style="yellow")
     _print_left_out(detection.left_out, console)
 
 
 def _print_left_out(left_out: Sequence[LeftOut], console: Console) -> None:
     for line in left_out_lines(left_out):
-        _say(console, f"  left out: {line}", style="dim")
+        say(console, f"  left out: {line}", style="dim")
 
 
 def _print_board(board: Board, console: Console, several: bool) -> None:
@@ -113,14 +120,14 @@ def _print_board(board: Board, console: Console, several: bool) -> None:
     parts = range(0, len(board.columns), per_table)
     for i, start in enumerate(parts):
         part = f" ({i + 1}/{len(parts)})" if len(parts) > 1 else ""
-        _say(console, f"\n{board.family}{where}{part}", style="bold")
+        say(console, f"\n{board.family}{where}{part}", style="bold")
         console.print(_board_table(board, range(start, min(start + per_table, len(board.columns))), console))
     if shows_methods(board):
         _print_methods(board, console)
     for verdict in board.verdicts:
-        _say(console, verdict.sentence)
+        say(console, verdict.sentence)
     for note in board.notes:
-        _say(console, f"  note: {note}", style="dim")
+        say(console, f"  note: {note}", style="dim")
     _print_left_out(board.left_out, console)
 
 
@@ -129,7 +136,7 @@ def _board_table(board: Board, columns: range, console: Console) -> Table:
     table.add_column("explainer", overflow="fold", max_width=_NAME_WIDTH)
     sizes = [column_size(board, i) for i in columns]
     for i, size in zip(columns, sizes, strict=True):
-        header = _text(console, column_title(board.columns[i]))
+        header = literal(console, column_title(board.columns[i]))
         if size is not None:
             header.append(f"\nn={size}", style="dim")
         table.add_column(header, overflow="fold", max_width=_CELL_WIDTH)
@@ -137,15 +144,32 @@ def _board_table(board: Board, columns: range, console: Console) -> Table:
     for i, row in enumerate(board.rows):
         cells = [_cell(row.cells[c], console, n is None) for c, n in zip(columns, sizes, strict=True)]
         style = "" if row.role == "explainer" else "dim"
-        table.add_row(_text(console, row_title(row)), *cells, style=style, end_section=i == last_ranked)
+        table.add_row(literal(console, row_title(row)), *cells, style=style, end_section=i == last_ranked)
     return table
+
+
+def _print_detectors(found: DetectorTable, console: Console) -> None:
+    """One row a detector, one column a score of the detector itself."""
+    per_table = max(1, (console.width - _NAME_WIDTH) // (_CELL_WIDTH + 2))
+    for start in range(0, len(found.columns), per_table):
+        columns = range(start, min(start + per_table, len(found.columns)))
+        say(console, f"\n{found.family} of detectors on {short(found.dataset)}", style="bold")
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("detector", overflow="fold", max_width=_NAME_WIDTH)
+        for i in columns:
+            table.add_column(literal(console, column_title(found.columns[i])), overflow="fold", max_width=_CELL_WIDTH)
+        for row in found.rows:
+            cells = [_cell(row.cells[i], console, with_size=False) for i in columns]
+            table.add_row(literal(console, detector_title(row.where)), *cells)
+        console.print(table)
+    _print_left_out(found.left_out, console)
 
 
 def _print_methods(board: Board, console: Console) -> None:
     """Explainers by manipulation method, a section for every score."""
     per_table = max(1, (console.width - _NAME_WIDTH) // (_METHOD_WIDTH + 2))
     for start in range(0, len(board.methods), per_table):
-        _say(console, f"{board.family} by manipulation method: mean, n", style="bold")
+        say(console, f"{board.family} by manipulation method: mean, n", style="bold")
         console.print(_method_table(board, board.methods[start : start + per_table], console))
 
 
@@ -154,18 +178,18 @@ def _method_table(board: Board, methods: Sequence[BoardMethod], console: Console
     table.add_column("explainer", overflow="fold", max_width=_NAME_WIDTH)
     for method in methods:
         name, below = method_title(method)
-        header = _text(console, name)
+        header = literal(console, name)
         for line in below:
             header.append(f"\n{line}", style="dim")
         table.add_column(header, overflow="fold", max_width=_METHOD_WIDTH)
     for i, column in enumerate(board.columns):
         rows = [row for row in board.rows if row.cells[i] is not None]
-        table.add_row(_text(console, column_title(column).replace("\n", " "), style="italic"))
+        table.add_row(literal(console, column_title(column).replace("\n", " "), style="italic"))
         for row in rows:
             found = [method_cell(row.cells[i], method) for method in methods]
             means = [f"{number(m.estimate.value)} n={m.n}" if m else DASH for m in found]
             style = "" if row.role == "explainer" else "dim"
-            cells = (_text(console, text) for text in (row_title(row), *means))
+            cells = (literal(console, text) for text in (row_title(row), *means))
             table.add_row(*cells, style=style, end_section=row is rows[-1])
     return table
 
@@ -174,10 +198,10 @@ def _cell(cell: Cell | None, console: Console, with_size: bool) -> Text:
     if cell is None:
         return Text("")
     if cell.estimate is None:
-        return _text(console, f"{DASH} {cell.why.partition(':')[0]}", style="dim")
-    text = _text(console, f"{number(cell.estimate.value)}  {rank(cell.rank)}".rstrip())
+        return literal(console, f"{DASH} {cell.why.partition(':')[0]}", style="dim")
+    text = literal(console, f"{number(cell.estimate.value)}  {rank(cell.rank)}".rstrip())
     below = interval(cell.estimate) or span(cell.span)
-    for line in (below, f"n={cell.estimate.n}" if with_size else ""):
+    for line in (below, median(cell.median), f"n={cell.estimate.n}" if with_size else ""):
         if line:
             text.append(f"\n{line}", style="dim")
     return text
@@ -186,14 +210,14 @@ def _cell(cell: Cell | None, console: Console, with_size: bool) -> Text:
 def print_comparison(comparison: RunComparison, console: Console) -> None:
     """Print the differences (second run minus first), row by row."""
     for note in comparison.notes:
-        _say(console, note, style="dim")
+        say(console, note, style="dim")
     where = None
     for group in _by_score(comparison.rows):
         if group[0].where != where:
             where = group[0].where
-            _say(console, f"\n{place(where)}", style="bold")
+            say(console, f"\n{place(where)}", style="bold")
         console.print(_comparison_table(group, console))
-    _say(
+    say(
         console,
         "Second run minus first on common samples, with 95 % intervals clustered by group; p adjusted by Holm over "
         "all rows. * the interval, which is not adjusted, excludes 0.",
@@ -201,7 +225,7 @@ def print_comparison(comparison: RunComparison, console: Console) -> None:
     )
     for name, missing in (("first", comparison.only_first), ("second", comparison.only_second)):
         if missing:
-            _say(console, f"only in the {name} run: {plural(len(missing), 'cell')} (see --json)", style="dim")
+            say(console, f"only in the {name} run: {plural(len(missing), 'cell')} (see --json)", style="dim")
 
 
 def _by_score(rows: Sequence[ComparedScore]) -> list[list[ComparedScore]]:
@@ -215,15 +239,22 @@ def _comparison_table(rows: Sequence[ComparedScore], console: Console) -> Table:
     first = rows[0]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     title = f"{score_name(first.metric, first.score)} {ARROWS.get(first.better, '')}".rstrip()
-    table.add_column(_text(console, title), overflow="fold", max_width=_NAME_WIDTH)
+    table.add_column(literal(console, title), overflow="fold", max_width=_NAME_WIDTH)
     for name in ("first", "second", "difference", "p", "n"):
         table.add_column(name, justify="right", overflow="fold")
     for row in rows:
         d = row.difference
         change = f"{number(d.value)}{_star(d)}\n{interval(d) or d.note}"
         size = f"{d.n}\n-{d.dropped}" if d.dropped else str(d.n)
-        cells = (short(row.explainer), number(row.first), number(row.second), change, p_value(d.p_holm), size)
-        table.add_row(*(_text(console, c) for c in cells))
+        cells = (
+            short(row.explainer) or "(detector)",
+            number(row.first),
+            number(row.second),
+            change,
+            p_value(d.p_holm),
+            size,
+        )
+        table.add_row(*(literal(console, c) for c in cells))
     return table
 
 
@@ -233,10 +264,11 @@ def _star(difference: Difference) -> str:
     return "*" if low is not None and high is not None and (low > 0 or high < 0) else ""
 
 
-def _text(console: Console, text: str, style: str = "") -> Text:
+def literal(console: Console, text: str, style: str = "") -> Text:
     """Literal text (no markup), in ASCII where the terminal knows nothing else."""
     return Text(text if console.encoding.startswith("utf") else text.translate(_ASCII), style=style)
 
 
-def _say(console: Console, text: str, style: str = "") -> None:
-    console.print(_text(console, text, style))
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print a line of literal text."""
+    console.print(literal(console, text, style))

@@ -26,16 +26,18 @@ def lay_out(
     metrics: Sequence[PlannedMetric],
 ) -> Iterable[Cell]:
     families = [m for m in metrics if m.record.scope == "family"]
-    singles = [m for m in metrics if m.record.scope != "family"]
+    singles = [m for m in metrics if m.record.scope in ("sample", "detector")]
     for model in models:
         for dataset in datasets:
+            for metric in (m for m in metrics if m.record.scope == "model"):
+                yield from (_model_cell(model, member, dataset, metric) for member in model.members[: model.scored])
             for explainer in explainers:
                 drawn = len(model.members) if families and len(model.members) > 1 else model.scored
                 for index, member in enumerate(model.members[:drawn]):
                     own = singles if index < model.scored else []
-                    yield from _member_cells(model, member, dataset, explainer, own, explainers)
+                    yield from _member_cells(model, member, dataset, explainer, own, explainers, datasets)
                 for metric in families:
-                    yield _family_cell(model, dataset, explainer, metric)
+                    yield _family_cell(model, dataset, explainer, metric, datasets)
 
 
 def lay_out_artefacts(
@@ -67,9 +69,10 @@ def _member_cells(
     explainer: PlannedExplainer,
     metrics: Sequence[PlannedMetric],
     explainers: Sequence[PlannedExplainer],
+    datasets: Sequence[PlannedDataset],
 ) -> Iterable[Cell]:
     samples, facts = dataset.survey.samples, member.facts
-    reason = why_not(explainer.needs, facts, samples)
+    reason = why_not(explainer.needs, facts, dataset)
     per_map = {s.id: _refusal(explainer, s, facts) for s in samples}
     maps = [s for s in samples if not per_map[s.id]] if not reason else []
     times = explainer.draws * explainer.repeats
@@ -83,23 +86,37 @@ def _member_cells(
     yield Cell(**key, metric=None, reason=reason, passes=cost)
     always = bool(getattr(explainer.use.instance, "always_explains", False))
     for metric in metrics:
-        why = reason or why_not(metric.needs, facts, samples)
+        why = reason or why_not(metric.needs, facts, dataset, datasets)
         if not why and metric.record.scope == "detector":
             why = "" if maps else "no sample has a map"
         query = [] if why else maps
         passes = _cost(metric.use.instance, query, facts, explainer).times(times)
         if metric.record.scope == "detector" and not why:  # its maps are drawn again where they were not kept
             passes += Passes(cost.forward, cost.backward, exact=False)
+            if "reference" in metric.needs:
+                again = _cost(explainer.use.instance, datasets[0].survey.samples, facts).times(times)
+                passes += Passes(again.forward, again.backward, exact=False)
         elif passes.forward and not always:  # a map that turns out undefined is not scored
             passes = Passes(passes.forward, passes.backward, exact=False)
         yield Cell(**key, metric=metric.name, reason=why, passes=passes)
 
 
+def _model_cell(model: PlannedModel, member: PlannedMember, dataset: PlannedDataset, metric: PlannedMetric) -> Cell:
+    reason = why_not(metric.needs, member.facts, dataset)
+    passes = Passes() if reason else _cost(metric.use.instance, dataset.survey.samples, member.facts)
+    return Cell(model=model.name, member=member.ref.member, dataset=dataset.name, explainer="", metric=metric.name,
+                reason=reason, passes=passes)  # fmt: skip
+
+
 def _family_cell(
-    model: PlannedModel, dataset: PlannedDataset, explainer: PlannedExplainer, metric: PlannedMetric
+    model: PlannedModel,
+    dataset: PlannedDataset,
+    explainer: PlannedExplainer,
+    metric: PlannedMetric,
+    datasets: Sequence[PlannedDataset],
 ) -> Cell:
     samples, facts = dataset.survey.samples, model.members[0].facts
-    reason = why_not(explainer.needs, facts, samples) or why_not(metric.needs - {"family"}, facts, samples)
+    reason = why_not(explainer.needs, facts, dataset) or why_not(metric.needs - {"family"}, facts, dataset, datasets)
     if not reason and len(model.members) < 2:
         reason = f"needs a family of training runs; {model.name} is one detector"
     passes = Passes() if reason else _cost(metric.use.instance, samples, facts, explainer).times(len(model.members))
@@ -107,18 +124,25 @@ def _family_cell(
                 reason=reason, passes=Passes(passes.forward, passes.backward, not passes.forward))  # fmt: skip
 
 
-def why_not(needs: Iterable[str], facts: Facts, samples: Sequence[Sample]) -> str:
-    """Why a component with these needs cannot run; empty when it can."""
-    for need in sorted(needs):
-        if need in DETECTOR_NEEDS and need not in facts.gives:
-            return f"needs {need}: {facts.limits.get(need, f'{facts.name} gives none')}"
-        if need == "mask" and not any(s.has_mask for s in samples):
-            return "needs masks: no sample has one"
-        if need == "pair" and not any(s.pair for s in samples if s.label == "fake"):
-            return "needs real counterparts: no fake has one"
-        if need == "landmarks" and not any(s.has_landmarks for s in samples):
-            return "needs landmarks: no sample has them"
-    return ""
+def why_not(
+    needs: Iterable[str], facts: Facts, dataset: PlannedDataset, datasets: Sequence[PlannedDataset] = ()
+) -> str:
+    """Why a component with these needs cannot run on a dataset of a run; empty when it can."""
+    samples, only = dataset.survey.samples, len(datasets) < 2 or dataset is datasets[0]
+    lacks = {
+        "mask": "" if any(s.has_mask for s in samples) else "masks: no sample has one",
+        "pair": "" if any(s.pair for s in samples if s.label == "fake") else "real counterparts: no fake has one",
+        "landmarks": "" if any(s.has_landmarks for s in samples) else "landmarks: no sample has them",
+        "stranger": "" if dataset.survey.strangers else "masks of other people: no masked fake has a stranger",
+        "reference": "a dataset before this one: the first --dataset is what others are compared with" if only else "",
+    }
+    return lacking(needs, facts) or next((f"needs {lacks[n]}" for n in sorted(needs) if lacks.get(n)), "")
+
+
+def lacking(needs: Iterable[str], facts: Facts) -> str:
+    """What a detector does not give of these needs, and why; empty when it gives all."""
+    missing = sorted(n for n in needs if n in DETECTOR_NEEDS and n not in facts.gives)
+    return f"needs {missing[0]}: {facts.limits.get(missing[0], f'{facts.name} gives none')}" if missing else ""
 
 
 def _refusal(explainer: PlannedExplainer, sample: Sample, facts: Facts) -> str:

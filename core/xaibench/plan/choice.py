@@ -66,6 +66,7 @@ def choose_dataset(
     settings: Settings,
     limit: int | None,
     cuts: Mapping[str, Sequence[int]],
+    strangers: bool,
 ) -> PlannedDataset:
     use = components.dataset(registry, text, {})
     more = overrides.get(("dataset", use.registered.record.name), {})
@@ -73,7 +74,10 @@ def choose_dataset(
         use = components.dataset(registry, text, more)
     path = Path(text.partition(":")[0]).expanduser()
     name = path.resolve().name if components.is_path(registry, "dataset", text) else use.name
-    found = survey(use.instance, name, seed=settings.seed, split=settings.split, methods=settings.method, limit=limit)
+    found = survey(
+        use.instance, name, seed=settings.seed, split=settings.split, methods=settings.method, limit=limit,
+        strangers=strangers,
+    )  # fmt: skip
     shards = tuple(slices(len(found.samples), settings.shard_size, cuts.get(name, ())))
     return PlannedDataset(name=name, use=use, survey=found, shards=shards)
 

@@ -41,12 +41,14 @@ def make_plan(
     overrides = components.parse_overrides(settings.parameter)
     runtime = make_runtime(settings)
     limit = settings.limit or preset.get("limit")
+    metrics = choose_metrics(registry, settings, preset, overrides)
+    drawn = bool(settings.explainer) or any(m.record.scope != "model" for m in metrics)
+    explainers = choose_explainers(registry, settings, preset, overrides) if drawn else ()
+    strangers = any("stranger" in needs for needs in (*(e.needs for e in explainers), *(m.needs for m in metrics)))
     datasets = tuple(
-        choose_dataset(registry, text, overrides, settings, limit, (cuts or {}))
+        choose_dataset(registry, text, overrides, settings, limit, cuts or {}, strangers)
         for text in settings.dataset or preset["dataset"]
     )
-    explainers = choose_explainers(registry, settings, preset, overrides)
-    metrics = choose_metrics(registry, settings, preset, overrides)
     detectors: dict[DetectorRef, Detector] = {}
     models = tuple(
         choose_model(registry, text, overrides, settings, runtime, detectors)

@@ -48,10 +48,12 @@ class PlannedDataset:
         inside = {s.id for s in chosen}
         known = self.survey.by_id()
         pairs = [known[s.pair] for s in chosen if s.pair and s.pair in known and s.pair not in inside]
-        auxiliary = tuple(dict.fromkeys(pairs))
+        strangers = tuple((s.id, self.survey.strangers[s.id]) for s in chosen if s.id in self.survey.strangers)
+        others = [known[other] for _, other in strangers if other not in inside]
+        auxiliary = tuple(dict.fromkeys((*pairs, *others)))
         digests = tuple((s.id, self.survey.digests[s.id]) for s in (*chosen, *auxiliary))
         return Shard(dataset=self.name, ref=self.use.ref, start=start, stop=stop, samples=chosen,
-                     auxiliary=auxiliary, digests=digests)  # fmt: skip
+                     auxiliary=auxiliary, digests=digests, strangers=strangers)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,8 @@ class PlannedMetric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One metric of one explainer on one dataset for one detector (``member`` empty: the family).
+    """One metric of one explainer on one dataset for one detector (``member`` empty: the family; ``explainer`` empty:
+    a metric of the detector itself).
 
     ``metric`` None is the drawing of the maps themselves. ``reason`` says why the cell cannot run; ``passes`` is what
     it costs by itself, the maps counted in their own cell.
@@ -155,7 +158,7 @@ class Plan:
     @property
     def predictions(self) -> Passes:
         """Clean predictions of every member that maps are drawn for."""
-        members = {(c.model, c.member) for c in self.cells if c.metric is None}
+        members = {(c.model, c.member) for c in self.cells if c.metric is None or not c.explainer}
         return Passes(forward=len(members) * sum(len(d.survey.samples) for d in self.datasets))
 
     @property

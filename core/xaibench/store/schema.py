@@ -25,7 +25,7 @@ _TEXT: dict[str, str] = {
     "metric": "distribution/name[:key=value,...], defaults left out",
     "score": "name of the score within the metric",
     "item": "tells apart several values of one score: k, run pair, axis, level",
-    "scope": "what one value covers: sample, detector or family",
+    "scope": "what one value covers: sample, detector or family (all maps of one explainer), or model (no map)",
     "better": "direction in which the score improves: higher, lower or none",
     "status": "ok, undefined, not_applicable, failed or skipped",
     "reason": "why the status is not ok; null when ok",

@@ -21,7 +21,18 @@ from __future__ import annotations
 from xaibench.testing.checks import Case, cases, check_component, check_detector, check_names
 from xaibench.testing.checks.subject import Subject
 from xaibench.testing.distributions import fake_distribution
-from xaibench.testing.harness import DrawnBy, Member, drawn_by, explain, held, make_bench, score, score_set, value
+from xaibench.testing.harness import (
+    DrawnBy,
+    Member,
+    drawn_by,
+    explain,
+    held,
+    make_bench,
+    score,
+    score_model,
+    score_set,
+    value,
+)
 from xaibench.testing.planted import (
     ConstantDetector,
     DifferentiablePatchDetector,
@@ -68,6 +79,7 @@ __all__ = [
     "planted_samples",
     "planted_world",
     "score",
+    "score_model",
     "score_set",
     "value",
 ]

@@ -16,6 +16,7 @@ from xaibench.contracts import (
     ExplainRequest,
     Explanation,
     MapCase,
+    ModelCase,
     Passes,
     PassQuery,
     Picture,
@@ -31,7 +32,7 @@ from xaibench.probes import Done, Forward, compute_batch
 from xaibench.registry import Origin, Registered, Registry, load_registry
 from xaibench.streams import Streams
 from xaibench.testing.planted_data import planted_samples
-from xaibench.workbench import Bench, prepare_torch
+from xaibench.workbench import Bench, BenchArtefacts, prepare_torch
 
 T = TypeVar("T")
 Targets = int | Sequence[int]
@@ -166,21 +167,47 @@ def score_set(
     batch_size: int = 8,
     draw: int = 0,
     registry: Registry | None = None,
+    reference: Mapping[str, Member] | None = None,
 ) -> Done[Scores]:
-    """Draw all maps and score them at once with a metric of scope ``detector`` (one member) or ``family``."""
+    """Draw all maps and score them at once with a metric of scope ``detector`` (one member) or ``family``.
+
+    ``reference``: the same members on the pictures of the first dataset, for metrics that need it.
+    """
     use, drawn_with = metric_use(metric), explainer_use(explainer)
-    cases: dict[str, list[MapCase]] = {}
-    missing: dict[str, int] = {}
-    benches = []
-    for name, m in members.items():
-        at = _bench_for(drawn_with, m.detector, seed, batch_size, registry)
-        benches.append(at)
-        maps = explain(drawn_with, m.detector, m.pictures, m.targets, draw=draw, bench=at)
-        found = _cases(at, use, drawn_with, m.pictures, _each(m.targets, m.pictures), maps=maps, draw=draw)
-        cases[name], missing[name] = list(found.values()), len(maps) - len(found)
+    benches = {name: _bench_for(drawn_with, m.detector, seed, batch_size, registry) for name, m in members.items()}
+
+    def drawn(of: Mapping[str, Member]) -> tuple[dict[str, list[MapCase]], dict[str, int]]:
+        cases, missing = {}, {}
+        for name, m in of.items():
+            at = benches[name]
+            maps = explain(drawn_with, m.detector, m.pictures, m.targets, draw=draw, bench=at)
+            found = _cases(at, use, drawn_with, m.pictures, _each(m.targets, m.pictures), maps=maps, draw=draw)
+            cases[name], missing[name] = list(found.values()), len(maps) - len(found)
+        return cases, missing
+
+    cases, missing = drawn(members)
     streams = Streams.of(seed, draw, use.name, "", drawn_with.name)
-    case = SetCase(members=cases, missing=missing, explainer=drawn_with.name, streams=streams)
-    return _checked(use, benches[0].engine().run_one(lambda: use.instance.score(case)))
+    case = SetCase(members=cases, missing=missing, explainer=drawn_with.name, streams=streams,
+                   reference=drawn(reference or {})[0])  # fmt: skip
+    return _checked(use, next(iter(benches.values())).engine().run_one(lambda: use.instance.score(case)))
+
+
+def score_model(
+    metric: Use | object, detector: Detector, pictures: Sequence[Picture], *, seed: int = 0, batch_size: int = 8
+) -> Done[Scores]:
+    """Score a detector with a metric of scope ``model``. The clean predictions are not among the passes."""
+    use, at = metric_use(metric), make_bench(detector, seed=seed, batch_size=batch_size)
+    asked: list[tuple[int, Callable[[], Programme[torch.Tensor] | torch.Tensor]]] = [
+        (i, partial(_predict, p)) for i, p in enumerate(pictures)
+    ]
+    clean = dict(at.engine().run(asked))
+    rows = [value(clean[i]) for i in range(len(pictures))]
+    case = ModelCase(
+        detector=detector, pictures=pictures, missing=0, artefacts=BenchArtefacts(at, detector),
+        clean=torch.stack(rows) if rows else torch.zeros(0, len(detector.facts.classes)),
+        streams=Streams.of(seed, 0, use.name, ""),
+    )  # fmt: skip
+    return _checked(use, at.engine().run_one(lambda: use.instance.score(case)))
 
 
 def value(done: Done[T]) -> T:

@@ -71,12 +71,17 @@ def planted_samples(
 
 
 def pictures_of(dataset: Dataset, detector: Detector, samples: Iterable[Sample] | None = None) -> list[Picture]:
-    """The samples (None: all) as the detector is shown them, each with its real counterpart at hand."""
+    """The samples (None: all) as the detector is shown them, with real counterparts and strangers at hand."""
     known = {s.id: s for s in dataset.samples()}
+    fakes = [s for s in known.values() if s.label == "fake" and s.has_mask]
 
     def shown(sample: Sample) -> Picture:
         pair = known.get(sample.pair) if sample.pair else None
-        return show_picture(dataset, sample, detector.facts, counterpart=lambda: None if pair is None else shown(pair))
+        other = next((s for s in fakes if s.group != sample.group), None) if sample in fakes else None
+        return show_picture(
+            dataset, sample, detector.facts, counterpart=lambda: shown(pair) if pair else None,
+            stranger=lambda: shown(other) if other else None,
+        )  # fmt: skip
 
     return [shown(s) for s in (known.values() if samples is None else samples)]
 

@@ -23,11 +23,13 @@ from xaibench.testing.planted_data import pictures_of, planted_samples
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A detector and pictures it is shown; ``family`` are its sisters, itself among them."""
+    """A detector and pictures it is shown; ``family`` are its sisters, itself among them, ``reference`` pictures of
+    another dataset."""
 
     detector: Detector
     pictures: tuple[Picture, ...]
     family: Mapping[str, Detector]
+    reference: tuple[Picture, ...] = ()
 
     def only(self, label: str) -> World:
         """The pictures of one label."""
@@ -38,8 +40,8 @@ def planted_world(needs: frozenset[str], pairs: int = 2) -> World:
     """A planted detector and data set that give exactly ``needs``: no other capability, mask, pair or landmarks."""
     family = {name: limited(d, needs) for name, d in planted_family(3, attention="attention" in needs).items()}
     detector = next(iter(family.values()))
-    pictures = pictures_of(planted_samples(pairs), detector)
-    return World(detector, tuple(bare(p, needs) for p in pictures), family)
+    pictures, others = (pictures_of(planted_samples(pairs, seed=seed), detector) for seed in (0, 1))
+    return World(detector, tuple(bare(p, needs) for p in pictures), family, tuple(bare(p, needs) for p in others))
 
 
 # ---- detectors that give less ---------------------------------------------------------------------------------------
@@ -98,7 +100,7 @@ def limited(detector: Detector, gives: frozenset[str]) -> Detector:
 
 
 def bare(picture: Picture, gives: frozenset[str]) -> Picture:
-    """The picture without the mask, pair and landmarks that ``gives`` does not name, in the file as well."""
+    """The picture without the mask, pair, landmarks and stranger that ``gives`` does not name, in the file as well."""
     mask = picture.mask if "mask" in gives else None
     landmarks = picture.landmarks if "landmarks" in gives else None
     paired = "pair" in gives
@@ -111,6 +113,10 @@ def bare(picture: Picture, gives: frozenset[str]) -> Picture:
     def counterpart() -> Picture | None:
         real = picture.counterpart() if paired else None
         return None if real is None else bare(real, gives)
+
+    def stranger() -> Picture | None:
+        other = picture.stranger() if "stranger" in gives else None
+        return None if other is None else bare(other, gives)
 
     sample = replace(
         picture.sample,
@@ -126,6 +132,7 @@ def bare(picture: Picture, gives: frozenset[str]) -> Picture:
         digest=digest_shown(picture.image, mask, landmarks),
         native=native,
         counterpart=counterpart,
+        stranger=stranger,
     )
 
 

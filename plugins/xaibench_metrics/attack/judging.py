@@ -12,7 +12,7 @@ from xaibench import targets
 from xaibench.artefacts import Product
 from xaibench.contracts import MapCase, Passes, Programme, Score
 from xaibench.parameters import Parameters
-from xaibench.probes import Forward
+from xaibench.probes import Forward, Together
 from xaibench_metrics.attack.choice import area_bin, random_regions
 from xaibench_perturbation import AttackMode, AttackSettings, GradientSettings, RegionAttack
 
@@ -83,12 +83,9 @@ def random_outcomes(
     case: MapCase, labels: Tensor, region: Tensor, parameters: AttackParameters
 ) -> Programme[list[Outcome]]:
     """Random regions of the same area; those without signal are left out."""
-    found = []
-    for other in random_regions(labels, area_bin(int(region.sum())), parameters.draws, case.streams):
-        one = yield from judged(case, other, parameters)
-        if not isinstance(one, str):
-            found.append(one.outcome)
-    return found
+    others = random_regions(labels, area_bin(int(region.sum())), parameters.draws, case.streams)
+    found: list[Judged | str] = yield Together([judged(case, other, parameters) for other in others])
+    return [one.outcome for one in found if not isinstance(one, str)]
 
 
 def published(case: MapCase, item: str, region: Tensor, own: Judged) -> Programme[list[Score]]:

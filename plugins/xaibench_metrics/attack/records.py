@@ -11,6 +11,7 @@ ATTACK: tuple[MetricRecord, ...] = (
         summary="Fall of the verdict when the segments that a map puts first are attacked.",
         family="attack",
         better="higher",
+        version=2,  # the score `grid-advantage` joined
         source="Tsigos et al.: Towards quantitative evaluation of explainable AI methods for deepfake detection, "
         "MAD 2024, arXiv:2404.18649",
     ),

@@ -35,6 +35,7 @@ SMALLEST_BOUND = ScoreSpec(
     ranks_evidence=True,
     per_item=True,
     room=ROOM,
+    event="flip",
     description="smallest L-infinity change in the region that turns the verdict; the largest tried where none does, "
     "so that its mean is the restricted mean",
 )
@@ -138,6 +139,16 @@ CEILING_FLIP = ScoreSpec(
     why_not="the measure's own ceiling: not of this map",
     primary=False,
     description="1 if those segments turn the verdict",
+)
+GRID_ADVANTAGE = ScoreSpec(
+    name="grid-advantage",
+    better="none",
+    low=-1,
+    high=1,
+    per_item=True,
+    why_not="compares two segmentations of one map: says how far the published score owes to the explainers' own",
+    description="drop-percentile on slic-50, the superpixels that explainers work on, less that on the segmentation of "
+    "the item",
 )
 STABILITY = ScoreSpec(
     name="stability",

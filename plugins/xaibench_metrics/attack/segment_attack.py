@@ -11,14 +11,24 @@ from torch import Tensor
 
 from xaibench.contracts import Curve, Explanation, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec, View
 from xaibench.identity import digest
+from xaibench.probes import Together
 from xaibench_metrics.attack.choice import Segmentation, ranked_segments, region_of, segmentation_of
 from xaibench_metrics.attack.judging import AttackParameters, Judged, Outcome, judged, published, random_outcomes
-from xaibench_metrics.attack.scores import SCORES, STABILITY, ranked_values, undefined
+from xaibench_metrics.attack.scores import (
+    GRID_ADVANTAGE,
+    PERCENTILE,
+    SCORES,
+    STABILITY,
+    ranked_values,
+    undefined,
+)
 from xaibench_metrics.attack.subjects import CALLED_REAL, too_few, why_no_attack
 from xaibench_perturbation import region_digest
 
 CELLS: Mapping[Segmentation, int] = {"slic-50": 75, "slic-80": 120, "slic-100": 150, "grid-7": 64}
 """Most segments of each segmentation: SLIC gives about as many as it is asked for, a shifted grid one more a side."""
+OWN_GRID: Segmentation = "slic-50"
+"""The superpixels that LIME and the other segment explainers work on by default."""
 CURVE_POINTS = 32
 NO_RANDOM = "no random regions were asked for (draws=0)"
 NO_CEILING = "the ceiling was not asked for (ceiling=false)"
@@ -43,11 +53,14 @@ class SegmentAttackParameters(AttackParameters):
 
 
 @dataclass(frozen=True, slots=True)
-class _Around:
-    """What stands beside a region of one segmentation: nothing of it depends on the map."""
+class _Region:
+    """The segments that the map puts first, k of one segmentation, and what stands beside their attack."""
 
-    labels: Tensor
-    singles: tuple[Outcome | None, ...]
+    item: str
+    k: int
+    own: Judged
+    random: list[Outcome]
+    published: list[Score]
 
 
 class SegmentAttack:
@@ -61,7 +74,8 @@ class SegmentAttack:
     The published scores hide three things. *Saturation*: with early stopping sufficiency cannot exceed P - 0.5 once
     everything flips; ``margin-drop`` and ``smallest-bound`` come from a fixed number of steps. *Area*: large segments
     are easier to attack; ``drop-percentile`` is the rank among random regions of the same area.
-    *Grid*: segments that an explainer worked on favour it; scores on a shifted grid stand beside. ``random-drop`` and
+    *Grid*: segments that an explainer worked on favour it; scores on a shifted grid stand beside, and
+    ``grid-advantage`` is the difference of the percentiles at the same k. ``random-drop`` and
     ``ceiling-drop`` (the segments that drop most by themselves) say what the measure can show at all: where they are
     equal, or random regions flip too, it cannot rank, and the leaderboard leaves the cell undefined.
 
@@ -72,76 +86,99 @@ class SegmentAttack:
 
     def __init__(self, parameters: SegmentAttackParameters) -> None:
         self.parameters = parameters
-        self.scores = (*SCORES, STABILITY) if parameters.stability else SCORES
+        self._of_a_region = (*SCORES, STABILITY) if parameters.stability else SCORES
+        self.scores = (*self._of_a_region, GRID_ADVANTAGE) if self._foreign() else self._of_a_region
         self.needs = frozenset({"gradients"}) if parameters.attack == "pgd" else frozenset[str]()
 
     def score(self, case: MapCase) -> Programme[Scores] | Scores:
         reason = why_no_attack(case)
         if reason == CALLED_REAL and self.parameters.mode == "t24-code":
-            return Scores(tuple(v for item in self._items() for v in as_published(self.scores, item)))
+            return Scores((
+                *(v for item in self._items() for v in as_published(self._of_a_region, item)),
+                *(v for item in self._foreign_items() for v in undefined((GRID_ADVANTAGE,), item, reason)),
+            ))  # fmt: skip
         return Scores.undefined(self.scores, reason) if reason else self._score(case)
 
     def _items(self) -> list[str]:
         p = self.parameters
-        return [f"{segmentation} top-{k}" for segmentation in p.segmentations for k in p.top]
+        return [item_of(segmentation, k) for segmentation in p.segmentations for k in p.top]
+
+    def _foreign(self) -> list[Segmentation]:
+        """Segmentations to compare the explainers' own with."""
+        asked = self.parameters.segmentations
+        return [s for s in asked if s != OWN_GRID] if OWN_GRID in asked else []
+
+    def _foreign_items(self) -> list[str]:
+        return [item_of(segmentation, k) for segmentation in self._foreign() for k in self.parameters.top]
 
     def _score(self, case: MapCase) -> Programme[Scores]:
-        values: list[Score] = []
-        curves: list[Curve] = []
-        for segmentation in self.parameters.segmentations:
-            labels = yield from segmentation_of(case.picture, segmentation, case.artefacts, case.streams)
-            if int(labels.max()) >= CELLS[segmentation]:
-                reason = f"{segmentation} cut the picture into {int(labels.max()) + 1} pieces, too many to attack"
-                values += [
-                    v for k in self.parameters.top for v in undefined(self.scores, f"{segmentation} top-{k}", reason)
-                ]
-                continue
-            singles = (yield from self._singles(case, labels)) if self.parameters.ceiling else []
-            around = _Around(labels, tuple(singles))
-            for k in self.parameters.top:
-                item = f"{segmentation} top-{k}"
-                found = yield from self._item(case, item, around, k)
-                values += found.values
-                curves += found.curves
-        return Scores(tuple(values), tuple(curves))
+        found: list[Scores] = yield Together([self._segmented(case, s) for s in self.parameters.segmentations])
+        values = [v for scores in found for v in scores.values]
+        values += grid_advantages(values, self._foreign(), self.parameters.top)
+        return Scores(tuple(values), tuple(c for scores in found for c in scores.curves))
 
-    def _item(self, case: MapCase, item: str, around: _Around, k: int) -> Programme[Scores]:
-        """One number of segments of one segmentation."""
+    def _segmented(self, case: MapCase, segmentation: Segmentation) -> Programme[Scores]:
+        """All numbers of segments of one segmentation. Every attack that waits for no other runs beside the others."""
+        p = self.parameters
+        labels = yield from segmentation_of(case.picture, segmentation, case.artefacts, case.streams)
+        pieces = int(labels.max()) + 1
+        if pieces > CELLS[segmentation]:
+            reason = f"{segmentation} cut the picture into {pieces} pieces, too many to attack"
+            return Scores(
+                tuple(v for k in p.top for v in undefined(self._of_a_region, item_of(segmentation, k), reason))
+            )
+        regions = [self._region(case, item_of(segmentation, k), labels, k) for k in p.top]
+        singles, *found = yield Together([self._singles(case, labels), *regions])
+        scores = yield Together([self._region_scores(case, region, labels, singles) for region in found])
+        return Scores(tuple(v for s in scores for v in s.values), tuple(c for s in scores for c in s.curves))
+
+    def _region(self, case: MapCase, item: str, labels: Tensor, k: int) -> Programme[_Region | Scores]:
+        """The k segments that the map puts first, attacked; all scores undefined where that says nothing."""
         assert case.explanation.map is not None
-        order = ranked_segments(case.explanation.map, around.labels)
+        order = ranked_segments(case.explanation.map, labels)
         if k >= len(order):
-            return Scores(tuple(undefined(self.scores, item, too_few(len(order), k))))
-        region = region_of(around.labels, order[:k])
+            return Scores(tuple(undefined(self._of_a_region, item, too_few(len(order), k))))
+        region = region_of(labels, order[:k])
         own = yield from judged(case, region, self.parameters)
         if isinstance(own, str):
-            return Scores(tuple(undefined(self.scores, item, own)))
-        random = yield from random_outcomes(case, around.labels, region, self.parameters)
-        values = [*ranked_values(item, own.outcome, random, NO_RANDOM)]
-        values += yield from published(case, item, region, own)
-        values += yield from self._ceiling(case, item, around, k)
+            return Scores(tuple(undefined(self._of_a_region, item, own)))
+        random = yield from random_outcomes(case, labels, region, self.parameters)
+        beside = yield from published(case, item, region, own)
+        return _Region(item, k, own, random, beside)
+
+    def _region_scores(
+        self, case: MapCase, found: _Region | Scores, labels: Tensor, singles: Sequence[Outcome | None]
+    ) -> Programme[Scores]:
+        if isinstance(found, Scores):
+            return found
+        values = [*ranked_values(found.item, found.own.outcome, found.random, NO_RANDOM), *found.published]
+        values += yield from self._ceiling(case, found, labels, singles)
         if self.parameters.stability:
-            values += yield from self._stability(case, item, own, last=k == max(self.parameters.top))
-        return Scores(tuple(values), (flipped_curve(item, own.outcome, self.parameters.bound),))
+            last = found.k == max(self.parameters.top)
+            values += yield from self._stability(case, found.item, found.own, last=last)
+        return Scores(tuple(values), (flipped_curve(found.item, found.own.outcome, self.parameters.bound),))
 
     def _singles(self, case: MapCase, labels: Tensor) -> Programme[list[Outcome | None]]:
-        """Every segment attacked by itself; None where there was no signal."""
-        found: list[Outcome | None] = []
-        for segment in range(int(labels.max()) + 1):
-            own = yield from judged(case, labels == segment, self.parameters)
-            found.append(None if isinstance(own, str) else own.outcome)
-        return found
+        """Every segment attacked by itself, None where there was no signal; nothing where no ceiling is asked for."""
+        if not self.parameters.ceiling:
+            return []
+        segments = range(int(labels.max()) + 1)
+        found: list[Judged | str] = yield Together([judged(case, labels == s, self.parameters) for s in segments])
+        return [None if isinstance(one, str) else one.outcome for one in found]
 
-    def _ceiling(self, case: MapCase, item: str, around: _Around, k: int) -> Programme[list[Score]]:
-        names = ("ceiling-drop", "ceiling-flip")
-        if not around.singles:
+    def _ceiling(
+        self, case: MapCase, found: _Region, labels: Tensor, singles: Sequence[Outcome | None]
+    ) -> Programme[list[Score]]:
+        names, item = ("ceiling-drop", "ceiling-flip"), found.item
+        if not singles:
             return [Score(name=n, item=item, status="undefined", reason=NO_CEILING) for n in names]
-        drops = torch.tensor([o.drop if o else float("-inf") for o in around.singles], dtype=torch.float64)
-        best = torch.argsort(drops, descending=True, stable=True)[:k]
-        own = yield from judged(case, region_of(around.labels, best), self.parameters)
+        drops = torch.tensor([o.drop if o else float("-inf") for o in singles], dtype=torch.float64)
+        best = torch.argsort(drops, descending=True, stable=True)[: found.k]
+        own = yield from judged(case, region_of(labels, best), self.parameters)
         if isinstance(own, str):
             return [Score(name=n, item=item, status="undefined", reason=own) for n in names]
-        found = (own.outcome.drop, float(own.outcome.flipped))
-        return [Score(name=n, item=item, value=v) for n, v in zip(names, found, strict=True)]
+        values = (own.outcome.drop, float(own.outcome.flipped))
+        return [Score(name=n, item=item, value=v) for n, v in zip(names, values, strict=True)]
 
     def _settings_digest(self) -> str:
         return digest(self.parameters.model_dump(mode="json"))[:16]
@@ -166,6 +203,28 @@ class SegmentAttack:
         readings = Passes(forward=len(p.top) * len(p.segmentations), exact=False)
         maps = query.map.times(len(p.segmentations)) if p.stability else Passes()
         return one.times(regions) + readings + maps
+
+
+def item_of(segmentation: Segmentation, k: int) -> str:
+    """What tells apart the values of a score."""
+    return f"{segmentation} top-{k}"
+
+
+def grid_advantages(values: Sequence[Score], foreign: Sequence[Segmentation], top: Sequence[int]) -> Iterator[Score]:
+    """``drop-percentile`` on the explainers' own grid less that on each foreign one, at every k: in [-1, 1].
+
+    The percentile, unlike the drop, does not grow with the area, in which the segments of two grids differ.
+    """
+    known = {v.item: v for v in values if v.name == PERCENTILE.name}
+    for segmentation in foreign:
+        for k in top:
+            own, other = known[item_of(OWN_GRID, k)], known[item_of(segmentation, k)]
+            lacking = next((v for v in (own, other) if v.value is None), None)
+            if own.value is not None and other.value is not None:
+                yield Score(name=GRID_ADVANTAGE.name, item=other.item, value=own.value - other.value)
+            elif lacking is not None:
+                why = f"no {PERCENTILE.name} of {lacking.item}: {lacking.reason}"
+                yield Score(name=GRID_ADVANTAGE.name, item=other.item, status="undefined", reason=why)
 
 
 def flipped_curve(item: str, own: Outcome, bound: float) -> Curve:

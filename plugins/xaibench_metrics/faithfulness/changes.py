@@ -14,7 +14,8 @@ from torch import Tensor
 from xaibench.contracts import MapCase, Output, Programme
 from xaibench.parameters import Parameters
 from xaibench.probes import Forward
-from xaibench_perturbation import CHUNK, SIGMA, Background, FillKind, pixel_ranks, step_counts
+from xaibench_metrics.faithfulness.curves import removal_background, shown_image
+from xaibench_perturbation import CHUNK, SIGMA, FillKind, pixel_ranks, step_counts
 
 Correlation = Literal["pearson", "spearman"]
 CONSTANT = "the map is constant: it tells no pixels apart"
@@ -105,16 +106,10 @@ def outputs_of(case: MapCase, count: int, make: Callable[[int, int], Tensor], ou
     return Outputs(clean, torch.cat(found))
 
 
-def background_of(case: MapCase, parameters: ChangeParameters) -> Programme[Tensor]:
-    """``(3, H, W)``: what stands in place of removed pixels."""
-    made = yield from case.artefacts.get(Background(parameters.fill, parameters.sigma), case.picture)
-    return made.tensors["background"]
-
-
 def outputs_without(case: MapCase, removed: Tensor, parameters: ChangeParameters) -> Programme[Outputs]:
     """The output without each of ``(n, H * W)`` bool sets of pixels, all channels of a pixel together."""
-    image = case.picture.image.to(case.detector.device)
-    background = yield from background_of(case, parameters)
+    image = shown_image(case)
+    background = yield from removal_background(case, parameters.fill, parameters.sigma)
     masks = removed.view(-1, 1, *image.shape[1:])
 
     def make(start: int, stop: int) -> Tensor:

@@ -13,11 +13,11 @@ from xaibench.contracts import MapCase, Passes, PassQuery, Programme, Score, Sco
 from xaibench.probes import Forward
 from xaibench_metrics.faithfulness.changes import (
     ChangeParameters,
-    background_of,
     clean_output,
     clean_passes,
 )
 from xaibench_metrics.faithfulness.correlation import map_of, score_of
+from xaibench_metrics.faithfulness.curves import removal_background
 from xaibench_perturbation import CHUNK
 
 NORMALISED = ScoreSpec(
@@ -128,7 +128,7 @@ class Infidelity:
         height, width = image.shape[1:]
         if p.perturbation == "noise":
             return lambda n: with_noise(image, n, p.noise, generator)
-        background = yield from background_of(case, p)
+        background = yield from removal_background(case, p.fill, p.sigma)
         side = max(1, round(p.side * min(height, width)))
 
         def squares(n: int) -> Tensor:

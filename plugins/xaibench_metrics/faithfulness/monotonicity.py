@@ -13,13 +13,13 @@ from xaibench_metrics.faithfulness.changes import (
     ChangeParameters,
     Outputs,
     agreement,
-    background_of,
     blocks_of,
     clean_passes,
     outputs_of,
     sums_over,
 )
 from xaibench_metrics.faithfulness.correlation import map_of, score_of
+from xaibench_metrics.faithfulness.curves import removal_background
 from xaibench_perturbation import is_constant, pixel_ranks, step_counts
 
 _EITHER_END = "pixels that do not matter change nothing whether they come first or last: an inverted map does as well"
@@ -100,7 +100,7 @@ class Monotonicity:
         if is_constant(saliency.abs()):
             return Scores.undefined(self.scores, CONSTANT)
         image = case.picture.image.to(case.detector.device)
-        background = yield from background_of(case, p)
+        background = yield from removal_background(case, p.fill, p.sigma)
         shown = shown_first(saliency, p.steps)[:, None]
 
         def make(start: int, stop: int) -> Tensor:

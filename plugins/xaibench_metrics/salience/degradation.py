@@ -193,12 +193,12 @@ class GuidedDegradation:
     def score(self, case: MapCase) -> Programme[Scores]:
         p = self.parameters
         clean = yield from clean_map(case, p.class_rule)
-        if clean.status != "ok" or clean.map is None:
-            return Scores.undefined(self.scores, f"the clean picture has no map: {clean.reason}")
+        if isinstance(clean, str):
+            return Scores.undefined(self.scores, clean)
         plan = self.plan(case, clean)
         if isinstance(plan, str):
             return Scores.undefined(self.scores, plan)
-        largest = self._pixels(p.blur, clean.map)
+        largest = self._pixels(p.blur, case.picture.image[0])
         fields = [sigmas(s, largest) for s in plan.levels.values()]
         views = dict(zip(plan.levels, degraded_views(case.picture.image, fields, p.quantised), strict=True))
         rows = yield from forwarded(shown_under(case, list(views.values())))

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from xaibench.contracts import Explanation, MapCase, Passes, PassQuery, Programme, Scores, View
-from xaibench_metrics.salience.compare import CONSTANT, MapSize, Measured, compare, shown_map
+from xaibench_metrics.salience.compare import MapSize, Measured, compare, shown_map
 from xaibench_metrics.salience.responses import (
     Following,
     Response,
@@ -24,7 +24,6 @@ from xaibench_metrics.salience.responses import (
     response_passes,
     responses,
 )
-from xaibench_perturbation import is_constant
 
 NAME = "geometric-following"
 REFERENCE_SIDE = 224
@@ -162,11 +161,9 @@ class GeometricFollowing:
     def score(self, case: MapCase) -> Programme[Scores]:
         p = self.parameters
         clean = yield from clean_map(case, p.class_rule)
-        if clean.status != "ok" or clean.map is None:
-            return Scores.undefined(self.scores, f"the clean picture has no map: {clean.reason}")
-        if is_constant(clean.map):
-            return Scores.undefined(self.scores, CONSTANT)
-        chosen = transforms((clean.map.shape[0], clean.map.shape[1]), p.shift, p.scaled)
+        if isinstance(clean, str):
+            return Scores.undefined(self.scores, clean)
+        chosen = transforms((case.picture.image.shape[-2], case.picture.image.shape[-1]), p.shift, p.scaled)
         found = yield from responses(case, [transform_view(t) for t in chosen], p.class_rule)
         rows = [self._following(case, clean, t, r) for t, r in zip(chosen, found, strict=True)]
         return Scores(following_scores(NAME, rows))

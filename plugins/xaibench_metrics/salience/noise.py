@@ -119,8 +119,8 @@ class NoiseResponse:
     def score(self, case: MapCase) -> Programme[Scores]:
         p = self.parameters
         clean = yield from clean_map(case, p.class_rule)
-        if clean.status != "ok" or clean.map is None:
-            return Scores.undefined(self.scores, f"the clean picture has no map: {clean.reason}")
+        if isinstance(clean, str):
+            return Scores.undefined(self.scores, clean)
         reference = shown_map(clean, p.size, p.quantised)
         alone = compare(reference, reference, p.similarity, p.quantised)
         if isinstance(alone, str):

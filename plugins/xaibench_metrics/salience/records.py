@@ -53,6 +53,15 @@ SALIENCE: tuple[MetricRecord, ...] = (
         source="Hedström et al.: Quantus, JMLR 24, 2023, arXiv:2202.06861, after Nguyen, Martinez, arXiv:2007.07584",
     ),
     MetricRecord(
+        name="out-of-set",
+        target="xaibench_metrics.salience.out_of_set:OutOfSet",
+        summary="How the maps of a second dataset differ from the first's, class and confidence matched.",
+        family="salience",
+        scope="detector",
+        needs=frozenset({"reference"}),
+        source=_EXPLAIN_TO_ME,
+    ),
+    MetricRecord(
         name="noise-response",
         target="xaibench_metrics.salience.noise:NoiseResponse",
         summary="How alike the map stays under salt-and-pepper noise.",

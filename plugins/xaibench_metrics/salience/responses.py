@@ -13,8 +13,8 @@ from torch import Tensor
 from xaibench.contracts import Explanation, Facts, MapCase, Passes, PassQuery, Programme, Score, ScoreSpec, View
 from xaibench.probes import Forward
 from xaibench.targets import verdict
-from xaibench_metrics.salience.compare import ComparisonParameters, Measured, as_score, corrected
-from xaibench_perturbation import CHUNK
+from xaibench_metrics.salience.compare import CONSTANT, ComparisonParameters, Measured, as_score, corrected
+from xaibench_perturbation import CHUNK, is_constant
 
 ClassRule = Literal["clean", "argmax"]
 
@@ -94,13 +94,15 @@ def clean_class(case: MapCase, rule: ClassRule) -> int:
     return case.target if rule == "clean" else int(case.clean.argmax())
 
 
-def clean_map(case: MapCase, rule: ClassRule) -> Programme[Explanation]:
-    """The clean picture's map for :func:`clean_class`; drawn anew only where the run explains another class."""
-    target = clean_class(case, rule)
-    if target == case.target:
-        return case.explanation
-    made: Explanation = yield from case.explain(target=target)
-    return made
+def clean_map(case: MapCase, rule: ClassRule) -> Programme[Explanation | str]:
+    """The clean picture's map for :func:`clean_class`, drawn anew only where the run explains another class; or why
+    there is none that others can be compared with."""
+    target, made = clean_class(case, rule), case.explanation
+    if target != case.target:
+        made = yield from case.explain(target=target)
+    if made.status != "ok" or made.map is None:
+        return f"the clean picture has no map: {made.reason}"
+    return CONSTANT if is_constant(made.map) else made
 
 
 def shown_under(case: MapCase, views: Sequence[View]) -> Tensor:

@@ -15,8 +15,7 @@ from xaibench_perturbation.attacks.result import BLIND, NO_SIGNAL, Attacked, Att
 from xaibench_perturbation.masks import CHUNK
 
 PAIRS = CHUNK // 2
-"""Pairs of probes in one request: an attack that waits holds 19 MiB of them at 224 px, and as many wait as fill a
-compute batch."""
+"""Pairs of probes in one request: 37 MiB at 224 px, held by the few attacks that wait for their answers."""
 
 Pixels: TypeAlias = "Tensor | slice"
 
@@ -115,6 +114,7 @@ class _Nes:
         self.image, self.region, self.judge, self.settings, self.generator = image, region, judge, settings, generator
         self.strict = settings.mode == "strict"
         units = (1.0, 1.0, 1.0) if self.strict else judge.facts.scale
+        self.output: Output = "logit" if self.strict else "probability"
         self.unit = torch.tensor(units, dtype=torch.float32, device=image.device)[:, None]
         self.limits = ball(image, settings.bound, clamp=True) if self.strict else None
         self.at = self._pixels(region)
@@ -156,18 +156,22 @@ class _Nes:
 
     def _differences(self, image: Tensor, noise: Tensor, at: Pixels) -> Programme[Tensor]:
         """``f(x + sigma u) - f(x - sigma u)``, ``(n,)`` float64."""
+        # no name for the probes: many attacks wait here at once
+        reply: Tensor = yield Forward(self._probes(image, noise, at), output=self.output, detector=self.judge.detector)
+        n = len(noise)
+        real_class = self.judge.facts.real_class
+        raised = -fake_margins(reply.double(), real_class) if self.strict else reply[:, real_class].double()
+        return raised[:n] - raised[n:]
+
+    def _probes(self, image: Tensor, noise: Tensor, at: Pixels) -> Tensor:
+        """``x + sigma u`` of every ``u``, then ``x - sigma u``: ``(2n, 3, H, W)``."""
         shift = self.settings.sigma * self.unit * noise
         n = len(noise)
         probes = image.expand(2 * n, *image.shape).clone()
         flat = probes.flatten(2)
         flat[:n, :, at] += shift
         flat[n:, :, at] -= shift
-        del shift  # many attacks wait here at once
-        output: Output = "logit" if self.strict else "probability"
-        reply: Tensor = yield Forward(probes, output=output, detector=self.judge.detector)
-        real_class = self.judge.facts.real_class
-        raised = -fake_margins(reply.double(), real_class) if self.strict else reply[:, real_class].double()
-        return raised[:n] - raised[n:]
+        return probes
 
     def _stepped(self, image: Tensor, gradient: Tensor) -> Tensor:
         """The picture after a step; ``gradient``: ``(3 or 1, pixels)``."""

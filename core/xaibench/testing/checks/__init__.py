@@ -1,7 +1,7 @@
 """Every check of a component, as a list, and the one call that runs them.
 
-A check is a public function of :mod:`.records`, :mod:`.explainers`, :mod:`.metrics`, :mod:`.models` or
-:mod:`.datasets`. :func:`check_component` runs all that apply to a component.
+A check is a public function of :mod:`.records`, :mod:`.explainers`, :mod:`.metrics`, :mod:`.model_metrics`,
+:mod:`.models`, :mod:`.datasets` or :mod:`.recipes`. :func:`check_component` runs all that apply to a component.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from functools import cache, partial
 
 from xaibench.components import Use
 from xaibench.contracts import Dataset, Detector, Runtime
-from xaibench.plugin import Kind
+from xaibench.plugin import Kind, MetricRecord
 from xaibench.registry import Registry
-from xaibench.testing.checks import datasets, explainers, metrics, models, records
+from xaibench.testing.checks import datasets, explainers, metrics, model_metrics, models, recipes, records
 from xaibench.testing.checks.subject import Subject
 from xaibench.testing.violations import CheckResult, ContractViolation, NotApplicable
 
@@ -67,6 +67,7 @@ def check_names(kind: Kind) -> tuple[str, ...]:
         "metric": tuple(c.name for c in metrics.CHECKS),
         "model": ("members", "opens", *(c.name for c in models.CHECKS)),
         "dataset": tuple(c.name for c in datasets.CHECKS),
+        "recipe": tuple(c.name for c in recipes.CHECKS),
     }
     return (*(c.name for c in records.CHECKS), *own.get(kind, ()))
 
@@ -76,15 +77,25 @@ def cases(use: Use, registry: Registry | None = None, runtime: Runtime | None = 
     subject = Subject(use, registry)
     for check in records.CHECKS:
         yield Case(check.name, partial(check.run, subject))
-    kind = use.registered.record.kind
+    record, kind = use.registered.record, use.registered.record.kind
     if kind in ("explainer", "metric"):
-        for check in explainers.CHECKS if kind == "explainer" else metrics.CHECKS:
+        of_model = isinstance(record, MetricRecord) and record.scope == "model"
+        of_metric = model_metrics.CHECKS if of_model else metrics.CHECKS
+        for check in explainers.CHECKS if kind == "explainer" else of_metric:
             yield Case(check.name, partial(check.run, subject))
     elif kind == "model":
         yield from _model_cases(use, runtime or Runtime())
     elif kind == "dataset":
         for c in datasets.CHECKS:
             yield Case(c.name, partial(_on_dataset, c.run, use))
+    elif kind == "recipe":
+        for r in recipes.CHECKS:
+            yield Case(r.name, partial(r.run, partial(_new, use)))
+
+
+def _new(use: Use) -> object:
+    """Another object of the component: a recipe keeps what is of one run."""
+    return use.registered.load()(use.parameters)
 
 
 def _on_dataset(check: Callable[[Dataset], None], use: Use) -> None:

@@ -94,7 +94,9 @@ def _run(
         return [(name_of(p), d) for p, d in zip(world.pictures, done, strict=True)]
     chosen = world.family if subject.metric.scope == "family" else {"": world.detector}
     members = {n: Member(d, world.pictures, FAKE) for n, d in chosen.items()}
-    return [("the set", score_set(subject.use, maps, members, seed=seed, draw=draw, batch_size=BATCH))]
+    others = {n: Member(d, world.reference, FAKE) for n, d in chosen.items()} if "reference" in subject.needs() else {}
+    whole = score_set(subject.use, maps, members, seed=seed, draw=draw, batch_size=BATCH, reference=others)
+    return [("the set", whole)]
 
 
 def _scores(subject: Subject, world: World, maps: Use = RANDOM, *, seed: int = 0, draw: int = 0) -> dict[str, Scores]:

@@ -1,0 +1,1 @@
+"""Measures of a detector's inner layer: no map is scored."""

@@ -1,0 +1,311 @@
+"""The engine's ``Together``: the same results as one after another, every pass counted once, errors, memory."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from region_toys import Scored
+from xaibench.contracts import Passes, Programme
+from xaibench.engine import ProbeEngine
+from xaibench.probes import Done, Forward, Together, Wait, addressed
+from xaibench.testing.harness import make_bench, value
+from xaibench.testing.planted import LinearDetector
+
+SIZE = (4, 6)
+BATCH = 8
+WEIGHTS = torch.linspace(-1, 1, 72).view(3, *SIZE).double()
+
+
+def pictures(n: int, seed: int) -> Tensor:
+    return torch.rand((n, 3, *SIZE), generator=torch.Generator().manual_seed(seed))
+
+
+def climb(seed: int, steps: int) -> Programme[bytes]:
+    """A chain of requests, each of which depends on the last reply: as an attack."""
+    image = pictures(1, seed)
+    for _ in range(steps):
+        reply: Tensor = yield Forward(image, output="logit")
+        image = (image + 0.1 * reply[:, 1, None, None, None].sin()).clamp(0, 1)
+    return image.numpy().tobytes()
+
+
+def count(n: int, seed: int = 0) -> Programme[list[float]]:
+    reply: Tensor = yield Forward(pictures(n, seed), output="logit")
+    return reply[:, 1].tolist()
+
+
+def together(*programmes: Programme[Any]) -> Programme[list[Any]]:
+    found: list[Any] = yield Together(programmes)
+    return found
+
+
+def in_turn(*programmes: Programme[Any]) -> Programme[list[Any]]:
+    found = []
+    for programme in programmes:
+        found.append((yield from programme))
+    return found
+
+
+class Calls(Scored):
+    """A linear score; counts calls by the rows that it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda images: 0.25 + (images * WEIGHTS).sum(dim=(1, 2, 3)), SIZE)
+
+    @property
+    def calls(self) -> float:
+        return self.pictures / BATCH
+
+
+def run(build: Callable[[], Any], detector: Any = None) -> Done[Any]:
+    return ProbeEngine(detector or Calls(), BATCH).run_one(build)
+
+
+# ---- results and passes ---------------------------------------------------------------------------------------------
+
+
+def test_results_are_those_of_one_after_another_in_order_and_take_fewer_calls() -> None:
+    lengths = [3, 7, 1, 5, 2, 6, 4, 8, 2, 1]
+    side, one = Calls(), Calls()
+    a = run(lambda: together(*(climb(i, n) for i, n in enumerate(lengths))), side)
+    b = run(lambda: in_turn(*(climb(i, n) for i, n in enumerate(lengths))), one)
+    assert value(a) == value(b)
+    assert a.passes == b.passes == Passes(forward=sum(lengths))
+    assert one.calls == sum(lengths)
+    assert side.calls == 8  # as many as the longest chain has links: every call had room for all that waited
+
+
+def test_children_mix_with_other_programmes_whose_results_stay_the_same() -> None:
+    jobs = [(i, partial(_chains, i)) for i in range(6)]
+    detector = Calls()
+    mixed = dict(ProbeEngine(detector, BATCH).run(jobs))
+    for key, build in jobs:
+        alone = run(build)
+        assert value(mixed[key]) == value(alone)
+        assert mixed[key].passes == alone.passes == Passes(forward=9 + key)
+    assert detector.calls <= sum(range(9, 15)) / BATCH + 5  # 69 pictures: nearly full batches
+
+
+def _chains(seed: int) -> Programme[list[Any]]:
+    return together(*(climb(10 * seed + i, 3) for i in range(3)), count(seed, seed))
+
+
+def test_children_may_have_children() -> None:
+    def nested() -> Programme[list[Any]]:
+        inner = together(count(2, 1), together(climb(2, 2), together()))
+        return together(inner, count(0), climb(3, 1))
+
+    done = run(nested)
+    (first, (chain, empty)), none, last = value(done)
+    assert (first, chain, last) == (
+        value(run(lambda: count(2, 1))),
+        value(run(lambda: climb(2, 2))),
+        value(run(lambda: climb(3, 1))),
+    )
+    assert (empty, none) == ([], [])
+    assert done.passes == Passes(forward=2 + 2 + 0 + 1)
+
+
+def test_nothing_to_run_is_answered_at_once() -> None:
+    detector = Calls()
+    done = run(together, detector)
+    assert (value(done), done.passes, detector.calls) == ([], Passes(), 0)
+
+
+def test_what_was_begun_or_is_no_generator_is_refused_where_it_is_asked_for() -> None:
+    begun = count(1)
+    next(begun)
+    again = count(1)
+    for wrong in ([begun], [again, again], [lambda: count(1)]):
+        with pytest.raises(TypeError, match="Together"):
+            Together(wrong)  # type: ignore[arg-type]
+
+
+def test_children_are_put_to_the_detector_that_the_programme_is_addressed_to() -> None:
+    other = LinearDetector(-WEIGHTS, 0.0)
+    asked = Calls()
+    done = run(lambda: addressed(together(count(3, 5), together(climb(1, 2))), other), asked)
+    assert value(done) == value(run(lambda: together(count(3, 5), together(climb(1, 2))), other))
+    assert asked.calls == 0
+    assert done.passes == Passes(forward=5)
+
+
+# ---- errors ---------------------------------------------------------------------------------------------------------
+
+
+class Trouble(Exception):
+    """What goes wrong here."""
+
+
+def failing(after: int) -> Programme[None]:
+    yield from climb(0, after)
+    raise Trouble(f"after {after}")
+
+
+def noting(programme: Programme[Any], ended: list[str], name: str) -> Programme[Any]:
+    try:
+        return (yield from programme)
+    except GeneratorExit:
+        ended.append(name)
+        raise
+
+
+def test_an_error_ends_the_siblings_and_reaches_the_one_who_asked() -> None:
+    ended: list[str] = []
+
+    def parent() -> Programme[Any]:
+        long = noting(together(noting(climb(1, 50), ended, "inner")), ended, "outer")
+        try:
+            yield Together([long, failing(2), noting(climb(2, 50), ended, "sibling")])
+        except Trouble as error:
+            after = yield from count(3, 4)  # it may still ask
+            return str(error), after
+
+    done = run(parent)
+    assert value(done) == ("after 2", value(run(lambda: count(3, 4))))
+    assert ended == ["inner", "outer", "sibling"]
+    assert done.passes == Passes(forward=3 * 2 + 3)
+
+
+@pytest.mark.parametrize("wrap", [lambda p: p, lambda p: addressed(p, LinearDetector(WEIGHTS, 0.0))])
+def test_an_error_that_nobody_catches_ends_the_programme_alone(wrap: Any) -> None:
+    jobs = [("bad", lambda: wrap(together(together(failing(1)), climb(1, 9)))), ("good", lambda: climb(3, 4))]
+    done = dict(ProbeEngine(Calls(), BATCH).run(jobs))
+    assert isinstance(done["bad"].error, Trouble)
+    assert value(done["good"]) == value(run(lambda: climb(3, 4)))
+
+
+def test_an_addressed_programme_may_catch_what_a_child_raises() -> None:
+    def parent() -> Programme[Any]:
+        try:
+            yield Together([failing(1)])
+        except Trouble:
+            return (yield from count(2))
+
+    other = LinearDetector(WEIGHTS, 0.0)
+    assert value(run(lambda: addressed(parent(), other))) == value(run(lambda: count(2), other))
+
+
+def test_a_failing_detector_call_is_raised_in_the_parents_of_all_that_took_part() -> None:
+    def score(images: Tensor) -> Tensor:
+        if bool((images == 0.5).all(dim=(1, 2, 3)).any()):
+            raise Trouble("out of memory")
+        return images.mean(dim=(1, 2, 3))
+
+    def parent(image: Tensor) -> Programme[str]:
+        try:
+            yield Together([_ask(image), _ask(image), climb(0, 3)])
+        except Trouble as error:
+            return str(error)
+        return "fine"
+
+    grey = torch.full((1, 3, *SIZE), 0.5)
+    jobs = [(i, partial(parent, image)) for i, image in enumerate((grey, pictures(1, 1), pictures(1, 2)))]
+    done = dict(ProbeEngine(Scored(score, SIZE), 6).run(jobs))
+    assert {key: value(d) for key, d in done.items()} == {0: "out of memory", 1: "out of memory", 2: "fine"}
+    assert done[0].passes == Passes()
+    assert done[2].passes == Passes(forward=5)
+
+
+def _ask(image: Tensor) -> Programme[Tensor]:
+    reply: Tensor = yield Forward(image, output="logit")
+    return reply
+
+
+# ---- waiting and memory ---------------------------------------------------------------------------------------------
+
+
+def test_children_that_need_the_same_thing_share_it() -> None:
+    bench = make_bench(Calls(), batch_size=BATCH)
+    done = bench.engine().run_one(lambda: together(*(bench.once("it", lambda: climb(4, 6)) for _ in range(50))))
+    assert value(done) == [value(run(lambda: climb(4, 6)))] * 50
+    assert done.passes == Passes(forward=6)
+
+
+def test_one_that_waits_takes_over_where_the_maker_was_given_up() -> None:
+    bench = make_bench(Calls(), batch_size=BATCH)
+
+    def maker() -> Programme[Any]:
+        return together(bench.once("it", lambda: climb(4, 6)), failing(2))
+
+    done = dict(bench.engine().run([(0, maker), (1, lambda: bench.once("it", lambda: climb(4, 6)))]))
+    assert isinstance(done[0].error, Trouble)
+    assert value(done[1]) == value(run(lambda: climb(4, 6)))
+    assert done[1].passes == Passes(forward=6)
+
+
+def test_a_child_that_waits_for_its_parent_is_found_out() -> None:
+    bench = make_bench(Calls(), batch_size=BATCH)
+
+    def build() -> Programme[Any]:
+        return together(bench.once("it", lambda: count(1)))
+
+    with pytest.raises(RuntimeError, match="waits for itself"):
+        bench.engine().run_one(lambda: bench.once("it", build))
+
+
+class Alive:
+    """How many programmes have begun and not ended: now, and at most."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+
+    def watched(self, programme: Programme[Any]) -> Programme[Any]:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            return (yield from programme)
+        finally:
+            self.now -= 1
+
+
+@pytest.mark.parametrize("kind", ["chains", "waiting", "nested"])
+def test_a_long_list_is_begun_bit_by_bit(kind: str) -> None:
+    alive, bench = Alive(), make_bench(Calls(), batch_size=BATCH)
+    build: dict[str, Callable[[int], Programme[Any]]] = {
+        "chains": lambda i: climb(i, 1 + i % 3),
+        "waiting": lambda i: bench.once("it", lambda: climb(0, 20)),
+        "nested": lambda i: together(climb(i, 2), climb(i, 1)),
+    }
+    done = bench.engine().run_one(lambda: together(*(alive.watched(build[kind](i)) for i in range(1000))))
+    assert len(value(done)) == 1000
+    assert alive.now == 0
+    assert 4 <= alive.most <= BATCH + 1
+
+
+def test_programmes_go_on_only_while_no_batch_is_full() -> None:
+    """As NES: one picture first, then many. If all went on at once, each would hold its many."""
+    alive = Alive()
+
+    def many(seed: int) -> Programme[Any]:
+        yield from count(1, seed)
+        return (yield from alive.watched(count(BATCH, seed)))
+
+    done = run(lambda: together(*(many(i) for i in range(40))))
+    assert done.passes == Passes(forward=40 * (1 + BATCH))
+    assert alive.most <= 3
+
+
+def test_waiting_for_nothing_holds_a_batch_at_most() -> None:
+    def idle() -> Programme[int]:
+        yield Wait(lambda: True)
+        return 1
+
+    alive = Alive()
+    assert value(run(lambda: together(*(alive.watched(idle()) for _ in range(500))))) == [1] * 500
+    assert alive.most <= BATCH
+
+
+def test_what_is_given_up_is_let_go() -> None:
+    engine = ProbeEngine(Calls(), BATCH)
+    engine.run_one(lambda: together(failing(1), *(climb(i, 90) for i in range(100))))
+    gc.collect()
+    assert not any(queue.slices or queue.pictures for queue in engine._queues.values())
+    assert not engine._families and not engine._parked and not engine._answered

@@ -1,0 +1,86 @@
+"""Out-of-set: numbers worked by hand, the null, and two datasets in a run."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from xaibench.store.folder import RunFolder
+from xaibench_metrics.salience.out_of_set import Drawn, by_chance, compared, dealt, matches, mean_map
+
+
+def seen(*values, confidence=0.9, target=1, group="g"):
+    return [Drawn(v, target, confidence, f"{group}{i}") for i, v in enumerate(values)]
+
+
+def test_the_distance_of_two_equal_sets_is_nothing():
+    assert compared(seen(0.2, 0.4), seen(0.4, 0.2, group="h"), 0.1) == (0.0, pytest.approx(0.0), 1.0)
+
+
+def test_a_shift_is_distance_and_difference():
+    distance, difference, share = compared(seen(0.5, 0.7), seen(0.2, 0.4, group="h"), 0.1)
+    assert (distance, difference, share) == (pytest.approx(0.3), pytest.approx(0.3), 1.0)
+
+
+def test_only_maps_of_the_same_class_and_confidence_are_compared():
+    outside = [Drawn(0.5, 1, 0.9, "a"), Drawn(0.9, 0, 0.9, "b"), Drawn(0.8, 1, 0.5, "c")]
+    inside = [Drawn(0.1, 1, 0.95, "x"), Drawn(0.3, 1, 0.85, "y"), Drawn(0.9, 1, 0.7, "z")]
+    assert matches(outside, inside, 0.1).tolist() == [[True, True, False], [False] * 3, [False] * 3]
+    # the one that matches has 0.5; its matches weigh a half each: |0.5 - 0.1| / 2 + |0.5 - 0.3| / 2
+    distance, difference, share = compared(outside, inside, 0.1)
+    assert (distance, difference, share) == (pytest.approx(0.3), pytest.approx(0.3), pytest.approx(1 / 3))
+    with pytest.raises(ValueError, match="class and confidence"):
+        compared(outside[1:2], inside, 0.1)
+
+
+def test_matches_are_weighed_by_what_they_stand_for():
+    outside = [Drawn(0.6, 1, 0.9, "a"), Drawn(0.6, 1, 0.5, "b"), Drawn(0.6, 1, 0.5, "c")]
+    inside = [Drawn(0.0, 1, 0.9, "x"), Drawn(0.3, 1, 0.5, "y")]
+    assert compared(outside, inside, 0.1)[1] == pytest.approx((0.6 + 0.3 + 0.3) / 3)
+
+
+def test_a_deal_keeps_groups_whole_and_their_number():
+    both = [*seen(0.1, 0.2, 0.3), *seen(0.4, 0.5, group="h"), Drawn(0.9, 1, 0.9, "g0")]
+    out, within = dealt(both[:3], both[3:], np.random.default_rng(0))
+    assert len({d.group for d in out}) == 3 and not {d.group for d in out} & {d.group for d in within}
+    assert sorted(d.statistic for d in (*out, *within)) == sorted(d.statistic for d in both)
+
+
+def test_the_null_tells_a_real_difference_from_chance():
+    rng = np.random.default_rng(1)
+    inside = seen(*rng.normal(0.5, 0.05, 30).tolist())
+    same, moved = (seen(*rng.normal(m, 0.05, 30).tolist(), group="h") for m in (0.5, 0.6))
+    for outside, above in ((same, False), (moved, True)):
+        null = by_chance(outside, inside, 0.1, 99, np.random.default_rng(2))
+        assert len(null) == 99
+        assert bool(compared(outside, inside, 0.1)[0] > null.max()) is above
+
+
+def test_mean_maps_leave_constant_ones_out():
+    rising = torch.tensor([[0.0, 2.0]])
+    assert mean_map([rising, torch.ones(1, 2)]).tolist() == [[0.0, 1.0]]
+    assert mean_map([torch.ones(1, 2)]).numel() == 0
+
+
+def test_a_second_dataset_is_compared_with_the_first(cli, tmp_path):
+    code, out, _ = cli(
+        "eval", "--model", "demo", "--dataset", "demo:identities=8", "--dataset", "demo:identities=8,seed=5",
+        "--limit", 8, "-e", "gradcam", "--no-controls", "-x", "out-of-set:nulls=19", "--threads", 1, "--json", "-q",
+        "-o", tmp_path,
+    )  # fmt: skip
+    assert code == 0 and json.loads(out)["failed"] == 0
+    rows = RunFolder(tmp_path).table("scores").to_pylist()
+    first = [r for r in rows if r["dataset"] == "xaibench/demo:identities=8"]
+    assert [r["status"] for r in first] == ["not_applicable"] and "first --dataset" in first[0]["reason"]
+    values = {r["score"]: r["value"] for r in rows if r["dataset"] != first[0]["dataset"] and r["status"] == "ok"}
+    assert set(values) == {"distance", "null", "p-value", "difference", "matched", "position"}
+    assert values["p-value"] * 20 == pytest.approx(round(values["p-value"] * 20)) and values["matched"] > 0.5
+
+
+def test_one_dataset_is_told_what_is_missing(cli, tmp_path):
+    code, _, err = cli("eval", "--model", "demo", "--dataset", "demo:identities=8", "--limit", 4, "-e", "gradcam",
+                       "-x", "out-of-set", "--threads", 1, "-q", "-o", tmp_path)  # fmt: skip
+    assert code == 4 and "first --dataset" in err
