@@ -41,10 +41,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A dataset listed: entries by id, in the order of the ids, and the files left out."""
+    """A dataset listed: entries by id, in the order of the ids, the files left out, and the folder or table."""
 
     entries: Mapping[str, Entry]
     problems: tuple[Problem, ...]
+    where: str
 
     @property
     def samples(self) -> tuple[Sample, ...]:
@@ -62,6 +63,11 @@ class ListedDataset:
         raise NotImplementedError
 
     def samples(self) -> Sequence[Sample]:
+        refuse_one_label(self._listing)
+        return self._listing.samples
+
+    def listed(self) -> Sequence[Sample]:
+        """The samples, be they all real or all fake; for a dataset that makes the others of them."""
         return self._listing.samples
 
     def read(self, sample: Sample) -> Native:
@@ -72,20 +78,22 @@ class ListedDataset:
 
 
 def listing(entries: Sequence[Entry], problems: Sequence[Problem], where: str) -> Listing:
-    """Put a listing into its stable order and refuse one that cannot be evaluated.
+    """Put a listing into its stable order."""
+    return Listing(
+        {entry.sample.id: entry for entry in sorted(entries, key=lambda e: e.sample.id)},
+        tuple(sorted(problems, key=lambda p: (p.file, p.reason))),
+        where,
+    )
 
-    Raises :class:`NothingToEvaluate` without fakes and :class:`DatasetError` without real pictures.
-    """
-    labels = {entry.sample.label for entry in entries}
+
+def refuse_one_label(found: Listing) -> None:
+    """Raise :class:`NothingToEvaluate` without fakes and :class:`DatasetError` without real pictures."""
+    labels, problems, where = {s.label for s in found.samples}, found.problems, found.where
     lost = f" ({len(problems)} files left out, first: {problems[0].file}: {problems[0].reason})" if problems else ""
     if "fake" not in labels:
         raise NothingToEvaluate(f"no fakes in {where}{lost}", "add manipulated pictures: only fakes can be judged")
     if "real" not in labels:
         raise DatasetError(f"no real pictures in {where}{lost}", "add real pictures: without them no AUC can be taken")
-    return Listing(
-        {entry.sample.id: entry for entry in sorted(entries, key=lambda e: e.sample.id)},
-        tuple(sorted(problems, key=lambda p: (p.file, p.reason))),
-    )
 
 
 def existing_folder(path: str, component: str) -> Path:

@@ -45,4 +45,11 @@ def xaibench_datasets() -> Sequence[DatasetRecord]:
             markers=("original_sequences", "manipulated_sequences"),
             precedence=20,
         ),
+        DatasetRecord(
+            name="self-blend",
+            target="xaibench_datasets.self_blending.dataset:SelfBlendDataset",
+            summary="Real faces of another dataset, and pseudo-fakes blended of each picture with itself.",
+            source="Shiohara & Yamasaki, Detecting Deepfakes with Self-Blended Images, CVPR 2022",
+            gives=_EVERYTHING,
+        ),
     ]
