@@ -22,6 +22,9 @@ app = typer.Typer(
     context_settings={"auto_envvar_prefix": "XAIBENCH", "help_option_names": ["-h", "--help"]},
 )
 
+rank = typer.Typer(help="Order what a run compared.", no_args_is_help=True)
+app.add_typer(rank, name="rank")
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 PluginFile = Annotated[list[Path] | None, typer.Option("--plugin", help="Load a one-off plugin file.")]
 NoPlugin = Annotated[list[str] | None, typer.Option("--no-plugin", help="Leave a distribution's plugins out.")]
@@ -34,6 +37,9 @@ Parameter = Annotated[
     list[str] | None, typer.Option("-p", "--parameter", help="KIND.NAME.KEY=VALUE, as explainer.rise.masks=8000.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or auto (default).")]
+Baseline = Annotated[
+    str | None, typer.Option(help="Model of the run beside which accuracy and interpretability are balanced.")
+]
 Run = Annotated[Path, typer.Argument(help="Folder of a run.")]
 
 
@@ -199,12 +205,13 @@ def check(
 def report(
     run: Run,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML file; default RUN/report.html.")] = None,
+    baseline: Baseline = None,
     json: Json = False,
 ) -> None:
     """Print a run's leaderboards and write a self-contained HTML report."""
     from xaibench.cli.results import make_report
 
-    make_report(run, out, json)
+    make_report(run, out, json, baseline)
 
 
 @app.command()
@@ -213,6 +220,27 @@ def compare(first: Run, second: Run, json: Json = False) -> None:
     from xaibench.cli.results import compare_two
 
     compare_two(first, second, json)
+
+
+@rank.command("detectors")
+def rank_detectors(
+    run: Run,
+    explainer: Annotated[
+        str | None, typer.Option("--explainer", "-e", help="Only this explainer (default: all that are no controls).")
+    ] = None,
+    measure: Annotated[
+        list[str] | None, typer.Option(help="Only this metric, or 'METRIC SCORE'; may be repeated.")
+    ] = None,
+    baseline: Baseline = None,
+    correct: Annotated[
+        bool, typer.Option("--correct", help="Compare all, on pictures that every run calls by their label.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Order detectors or families of equal accuracy by each measure, the explainer fixed."""
+    from xaibench.cli.ranking import rank_detectors
+
+    rank_detectors(run, explainer, measure or [], baseline, correct, json)
 
 
 @app.command()
@@ -278,6 +306,7 @@ def _run(argv: list[str]) -> int:
 def _add_plugin_commands(argv: list[str]) -> None:
     """Commands of plugins are added only when the command asked for is none of ours, or help is."""
     ours = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
+    ours |= {g.name for g in app.registered_groups if g.name}
     words = [a for a in argv if not a.startswith("-")]
     if words and words[0] in ours:
         return

@@ -61,25 +61,27 @@ def units_left(path: Path) -> int:
     return len(wanted - folder.done())
 
 
-def make_report(path: Path, out: Path | None, as_json: bool) -> None:
-    """Print the leaderboards and write the page."""
+def make_report(path: Path, out: Path | None, as_json: bool, baseline: str | None = None) -> None:
+    """Print the leaderboards and write the page; with ``baseline``, the balance beside that model too."""
     from rich.console import Console
 
     from xaibench.cli import render
     from xaibench.registry import load_registry
+    from xaibench.reporting.balance import balances
     from xaibench.reporting.leaderboard import build_leaderboards
     from xaibench.reporting.open_run import open_run, pictures
     from xaibench.reporting.report import write_report
 
     tables, info = open_run(path, maps=True)
     boards = build_leaderboards(tables, info)
+    balanced = balances(tables, info, baseline) if baseline is not None else None
     settings = RunFolder(path).run_file()
     read, why = pictures(tables, load_registry(settings.get("plugin", ()), settings.get("no-plugin", ())))
     if why:
         print(why, file=sys.stderr)
     target = out or path / "report.html"
     try:
-        write_report(tables, info, target, read, leaderboards=boards)
+        write_report(tables, info, target, read, leaderboards=boards, balanced=balanced)
     except OSError as error:
         raise StoreError(f"cannot write {target}: {error.strerror}", "choose another --out") from None
     if as_json:

@@ -9,6 +9,7 @@ import numpy as np
 
 from xaibench.errors import PlanError
 from xaibench.reporting.items import split_items
+from xaibench.reporting.methods import FAMILY, alike, even_pair
 from xaibench.reporting.results import (
     CellKey,
     CellValues,
@@ -64,14 +65,14 @@ def compare_runs(
 
     Detectors and datasets are matched by name. Where each run has exactly one of them, the two are compared
     under the second's name whatever they are called, and a note says so. With ``info``, only primary scores
-    are compared. Raises PlanError where a sample of one name is another picture (label, group or method
-    differ).
+    are compared, and in localisation every manipulation method weighs alike, as on the leaderboard. Raises
+    PlanError where a sample of one name is another picture (label, group or method differ).
     """
     _check_samples(first, second)
     a, notes = _renamed(cell_values(_split(first.scores, info)), first, second)
     b = cell_values(_split(second.scores, info))
     both = [k for k in sorted(a.keys() & b.keys()) if info is None or info.primary(k.metric, k.score)]
-    rows = [_compared(k, a[k], b[k], seed) for k in both]
+    rows = [_compared(k, *_weighed(k, a[k], b[k], info), seed) for k in both]
     adjusted = holm([r.difference.p for r in rows])
     return RunComparison(
         rows=tuple(replace(r, difference=replace(r.difference, p_holm=p)) for r, p in zip(rows, adjusted, strict=True)),
@@ -85,6 +86,12 @@ def _split(scores: Table, info: ScoreInfo | None) -> Table:
     return scores if info is None else split_items(scores, info)
 
 
+def _weighed(key: CellKey, a: CellValues, b: CellValues, info: ScoreInfo | None) -> tuple[CellValues, CellValues]:
+    """Manipulation methods are kept apart only where they weigh alike."""
+    by_method = info is not None and info.family(key.metric) == FAMILY
+    return (a, b) if by_method else (alike(a), alike(b))
+
+
 def _compared(key: CellKey, a: CellValues, b: CellValues, seed: int) -> ComparedScore:
     row = ComparedScore(
         where=key.where, metric=key.metric, score=key.score, explainer=key.explainer, better=b.better,
@@ -95,8 +102,9 @@ def _compared(key: CellKey, a: CellValues, b: CellValues, seed: int) -> Compared
         return replace(row, difference=replace(row.difference, note=note))
     if a.whole or b.whole:
         return _compared_whole(row, a.whole, b.whole)
-    difference = paired_difference(b.values, a.values, seed=seed)
-    on = (a.values.on(b.values.samples), b.values.on(a.values.samples))
+    first, second = even_pair(a, b)
+    difference = paired_difference(second, first, seed=seed)
+    on = (first.on(second.samples), second.on(first.samples))
     means = [float(np.mean(v.values)) if len(v) else None for v in on]
     return replace(
         row, first=means[0], second=means[1], difference=difference, improved=_improved(difference, b.better)

@@ -72,14 +72,9 @@ def detections(tables: RunTables, *, seed: int = SEED) -> tuple[Detection, ...]:
 
 
 def _detection(where: Where, table: Table, failed: tuple[LeftOut, ...], seed: int) -> Detection:
-    usable = (texts(table, "status") == "ok") & ~np.asarray(pc.is_null(table["p_fake"]))
+    usable = _usable(table)
     kept = table.filter(usable).sort_by("sample")
-    values = Values.of(
-        texts(kept, "sample"),
-        np.asarray(kept["p_fake"].to_numpy(), dtype=np.float64),
-        texts(kept, "group"),
-        texts(kept, "cross_group"),
-    )
+    values = _p_fake(kept)
     fake = texts(kept, "label") == "fake"
     methods, correct = texts(kept, "method"), np.asarray(pc.fill_null(kept["correct"], False), dtype=bool)
     auc = _auc(values, fake, fake, seed)
@@ -97,6 +92,27 @@ def _detection(where: Where, table: Table, failed: tuple[LeftOut, ...], seed: in
         left_out=_not_ok("predictions", table.filter(~usable)) + failed,
         note=_note(auc),
     )  # fmt: skip
+
+
+def _usable(table: Table) -> np.typing.NDArray[np.bool_]:
+    usable: np.typing.NDArray[np.bool_] = (texts(table, "status") == "ok") & ~np.asarray(pc.is_null(table["p_fake"]))
+    return usable
+
+
+def _p_fake(kept: Table) -> Values:
+    return Values.of(
+        texts(kept, "sample"),
+        np.asarray(kept["p_fake"].to_numpy(), dtype=np.float64),
+        texts(kept, "group"),
+        texts(kept, "cross_group"),
+    )
+
+
+def predictions_of(table: Table) -> tuple[Values, Strings, np.typing.NDArray[np.bool_]]:
+    """P(fake) of one detector's predictions that are ok, with the labels and whether the verdict was right, in the
+    order of the samples."""
+    kept = table.filter(_usable(table)).sort_by("sample")
+    return _p_fake(kept), texts(kept, "label"), np.asarray(pc.fill_null(kept["correct"], False), dtype=bool)
 
 
 def _auc(

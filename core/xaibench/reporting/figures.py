@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from xaibench.reporting.balance import Balances
+
 Pixels = npt.NDArray[np.uint8]
 _GRID = 101
 _MOST_PANELS = 12
@@ -129,6 +131,31 @@ def _draw_panel(axis: Axes, key: CurveKey, lines: Mapping[str, MeanCurve], info:
     axis.set_title(f"{short(key.metric)}{same}{item} (mean of {next(iter(lines.values())).n} samples)", fontsize=10)
     axis.grid(alpha=0.25)
     axis.legend(fontsize=7, frameon=False)
+
+
+def pareto_figure(found: Balances) -> bytes | None:
+    """Change of AUC against change of interpretability, one point a detector, the baseline at the origin.
+
+    Filled points are on the front: nobody has both more. None where fewer than two detectors have both.
+    """
+    from matplotlib.figure import Figure
+
+    points = [(r, r.auc_change, r.gained) for r in found.rows if r.auc_change is not None and r.gained is not None]
+    if len(points) < 2:
+        return None
+    figure = Figure(figsize=(5.2, 4.0), layout="constrained")
+    axis = figure.subplots()
+    axis.axhline(0, color="0.8", linewidth=0.8)
+    axis.axvline(0, color="0.8", linewidth=0.8)
+    for row, x, y in points:
+        axis.plot(x, y, "o", color="#0b5cad", fillstyle="full" if row.front else "none")
+        axis.annotate(short(row.model), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+    front = sorted((x, y) for row, x, y in points if row.front)
+    axis.plot([x for x, _ in front], [y for _, y in front], color="#0b5cad", linewidth=0.8, linestyle=":")
+    axis.margins(0.15)
+    axis.set_xlabel(f"AUC minus that of {short(found.baseline)}")
+    axis.set_ylabel("interpretability I minus that of it")
+    return _png(figure)
 
 
 def _png(figure: Figure) -> bytes:

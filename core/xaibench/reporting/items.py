@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -32,6 +32,14 @@ def split_items(scores: Table, info: ScoreInfo) -> Table:
     return scores.set_column(scores.schema.get_field_index("score"), "score", score).set_column(
         scores.schema.get_field_index("item"), "item", item
     )
+
+
+def without_item(scores: Iterable[tuple[str, str]], info: ScoreInfo) -> set[tuple[str, str]]:
+    """Scores without an item whose items are columns of their own: what a metric could not say of any item. They are
+    counted among the values left out and make no column."""
+    every = set(scores)
+    apart = {(metric, score.partition(" ")[0]) for metric, score in every if " " in score}
+    return {k for k in every & apart if (spec := info.spec(*k)) is not None and spec.per_item}
 
 
 def without_room(

@@ -15,24 +15,24 @@ from typing import Literal, cast
 
 import numpy as np
 
+from xaibench.reporting.cells import Cell, Column, make_cell, make_column
+from xaibench.reporting.censoring import censoring_notes, with_censoring
 from xaibench.reporting.detection import Detection, LeftOut, detections
-from xaibench.reporting.items import split_items, without_room
+from xaibench.reporting.detectors import DetectorTable, detector_tables, of_detector
+from xaibench.reporting.items import split_items, without_item, without_room
 from xaibench.reporting.methods import (
     FAMILY,
     BoardMethod,
     Gate,
-    MethodCell,
     alike,
     board_methods,
     even,
-    even_mean,
     gate,
     gate_notes,
     method_cells,
 )
 from xaibench.reporting.notes import absent_notes, interval_notes, not_applicable, score_notes
 from xaibench.reporting.results import (
-    FAMILIES,
     CellKey,
     CellValues,
     Role,
@@ -40,7 +40,9 @@ from xaibench.reporting.results import (
     ScoreInfo,
     Where,
     cell_values,
+    family_order,
     measured,
+    score_order,
     short,
 )
 from xaibench.reporting.verdicts import ScoreVerdict, score_verdict
@@ -48,8 +50,6 @@ from xaibench.statistics import (
     RESAMPLES,
     SEED,
     Difference,
-    Estimate,
-    Rank,
     Ranking,
     holm,
     paired_difference,
@@ -58,42 +58,6 @@ from xaibench.statistics import (
 
 ScoreKey = tuple[str, str]
 _ROLES: tuple[Role, ...] = ("explainer", "control", "inverse", "reference")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One score of one metric. ``common``: samples that the ranks rest on; ``labels``: how many of them are
-    what."""
-
-    metric: str
-    score: str
-    better: str
-    scope: str
-    definitions: tuple[int, ...]
-    items: tuple[str, ...]
-    common: int
-    description: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One explainer under one score.
-
-    ``estimate`` is None where nothing was defined, and ``why`` says so. ``span`` is the range over items of a
-    score of a whole detector or family, which has no samples and so no interval. ``incomplete`` counts
-    samples left out. ``versus_best``: paired difference to the explainer of rank 1 on the samples of the
-    ranks; ``p_holm`` is adjusted over the column. ``methods``, on boards of localisation: the mean of every
-    manipulation method, over which ``estimate`` is the mean.
-    """
-
-    estimate: Estimate | None
-    span: tuple[float, float] | None = None
-    rank: Rank | None = None
-    versus_best: Difference | None = None
-    labels: Mapping[str, int]
-    incomplete: int = 0
-    why: str = ""
-    methods: tuple[MethodCell, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,12 +89,14 @@ class Board:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaderboards:
-    """Everything that is printed of a run. ``seed`` and ``resamples`` are those of the bootstrap."""
+    """Everything that is printed of a run. ``seed`` and ``resamples`` are those of the bootstrap; ``detectors`` are
+    the tables of measures that need no map."""
 
     detections: tuple[Detection, ...]
     boards: tuple[Board, ...]
     seed: int = SEED
     resamples: int = RESAMPLES
+    detectors: tuple[DetectorTable, ...] = ()
 
 
 def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) -> Leaderboards:
@@ -138,37 +104,43 @@ def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) 
 
     Scores of a whole family of training runs stand on a board of their own, whose ``where.member`` is empty.
     """
-    cells = cell_values(split_items(tables.scores, info))
-    cells = {key: without_room(key, cell, cells, info, seed) for key, cell in cells.items()}
-    cells = {key: cell if info.family(key.metric) == FAMILY else alike(cell) for key, cell in cells.items()}
+    cells = ready_cells(tables, info, seed)
+    mapped = {key: cell for key, cell in cells.items() if not of_detector(cell)}
     found = detections(tables, seed=seed)
     seen = {d.where: d for d in found}
-    keys = sorted({(k.where, info.family(k.metric)) for k in cells}, key=lambda k: (k[0], _family_order(k[1])))
+    keys = sorted({(k.where, info.family(k.metric)) for k in mapped}, key=lambda k: (k[0], family_order(k[1])))
     boards = [
         _board(
-            where, family, columns=_columns(cells, where, family, info), every=cells, detection=seen.get(where),
+            where, family, columns=_columns(mapped, where, family, info), every=mapped, detection=seen.get(where),
             info=info, seed=seed,
         )
         for where, family in keys
     ]  # fmt: skip
-    return Leaderboards(detections=found, boards=tuple(b for b in boards if b.columns), seed=seed)
+    return Leaderboards(
+        detections=found, boards=tuple(b for b in boards if b.columns), seed=seed,
+        detectors=detector_tables(cells, info, seed),
+    )  # fmt: skip
 
 
-def _family_order(family: str) -> tuple[int, str]:
-    return (FAMILIES.index(family) if family in FAMILIES else len(FAMILIES), family)
+def ready_cells(tables: RunTables, info: ScoreInfo, seed: int) -> dict[CellKey, CellValues]:
+    """Every cell of a run as tables use it: items apart, censored values marked, none where a measure has no room,
+    and manipulation methods kept apart only where they weigh alike."""
+    cells = cell_values(split_items(tables.scores, info))
+    cells = {key: with_censoring(key, cell, cells, info) for key, cell in cells.items()}
+    cells = {key: without_room(key, cell, cells, info, seed) for key, cell in cells.items()}
+    return {key: cell if info.family(key.metric) == FAMILY else alike(cell) for key, cell in cells.items()}
 
 
 def _columns(
     cells: Mapping[CellKey, CellValues], where: Where, family: str, info: ScoreInfo
 ) -> dict[ScoreKey, dict[str, CellValues]]:
     """The cells of one board: score -> explainer -> cell, in the order in which the scores are declared."""
-    declared = {key: i for i, key in enumerate(info.specs)}
     found: dict[ScoreKey, dict[str, CellValues]] = {}
     for key, cell in cells.items():
         primary = key.score and info.primary(key.metric, key.score)
         if key.where == where and info.family(key.metric) == family and primary:
             found.setdefault((key.metric, key.score), {})[key.explainer] = cell
-    order = sorted(found, key=lambda k: (declared.get((k[0], k[1].partition(" ")[0]), len(declared)), k))
+    order = sorted(found.keys() - without_item(found, info), key=score_order(info))
     return {key: found[key] for key in order}
 
 
@@ -207,7 +179,7 @@ def _board(
     return Board(
         family=family,
         where=where,
-        columns=tuple(_column(key, cells, rankings[key], info) for key, cells in columns.items()),
+        columns=tuple(make_column(key, c, _common(rankings[key]), info) for key, c in columns.items()),
         rows=tuple(sorted(rows, key=_row_order)),
         verdicts=tuple(v for v in judged if v is not None),
         left_out=_left_out(where, family, every, info),
@@ -219,6 +191,7 @@ def _board(
                 for key, cells in columns.items()
                 for n in (
                     *score_notes(key, cells, rankings[key], info),
+                    *censoring_notes(key, cells, info),
                     *interval_notes(key, {e: c.estimate for e, c in filled[key].items() if c.estimate}),
                 )
             ),
@@ -227,25 +200,15 @@ def _board(
     )
 
 
+def _common(ranking: Ranking | None) -> int:
+    return ranking.n if ranking else 0
+
+
 def _row_order(row: Row) -> tuple[int, float, str]:
     """Explainers by their rank under the first score, then controls, inverses and references by name."""
     first = row.cells[0] if row.cells else None
     rank = first.rank.rank if first is not None and first.rank is not None else float("inf")
     return (_ROLES.index(row.role), rank, row.explainer)
-
-
-def _column(key: ScoreKey, cells: Mapping[str, CellValues], ranking: Ranking | None, info: ScoreInfo) -> Column:
-    spec = info.spec(*key)
-    return Column(
-        metric=key[0],
-        score=key[1],
-        better=measured(cells).better,
-        scope=measured(cells).scope,
-        definitions=tuple(sorted({d for c in cells.values() for d in c.definitions})),
-        items=tuple(sorted({i for c in cells.values() for i in c.items})),
-        common=ranking.n if ranking else 0,
-        description=spec.description if spec else "",
-    )
 
 
 def _ranking(cells: Mapping[str, CellValues], info: ScoreInfo, seed: int) -> Ranking | None:
@@ -274,35 +237,13 @@ def _cells(
     versus = _versus_best(ranked, ranking, seed)
     return {
         e: replace(
-            _cell(c, seed),
+            make_cell(c, seed),
             rank=ranking.ranks.get(e) if ranking else None,
             versus_best=versus.get(e),
             methods=method_cells(c, seed) if by_method else (),
         )
         for e, c in cells.items()
     }
-
-
-def _cell(cell: CellValues, seed: int) -> Cell:
-    if len(cell.values):
-        estimate = even_mean(cell, seed)
-        return Cell(estimate=estimate, labels=cell.labels, incomplete=cell.incomplete)
-    if cell.whole:
-        values = sorted(cell.whole.values())
-        span = (values[0], values[-1]) if len(values) > 1 else None
-        note = f"one value of a whole {cell.scope}: no interval"
-        if span:
-            note = f"mean and range over {len(values)} items of a whole {cell.scope}: no interval"
-        return Cell(estimate=Estimate(value=sum(values) / len(values), n=0, groups=0, note=note), span=span, labels={})
-    return Cell(estimate=None, labels={}, incomplete=cell.incomplete, why=_why(cell))
-
-
-def _why(cell: CellValues) -> str:
-    """The commonest reason why nothing is defined."""
-    if not cell.left_out:
-        return "no rows"
-    (status, reason), _ = max(cell.left_out.items(), key=lambda item: item[1])
-    return f"{status.replace('_', ' ')}: {reason}" if reason else status
 
 
 def _versus_best(cells: Mapping[str, CellValues], ranking: Ranking | None, seed: int) -> dict[str, Difference]:

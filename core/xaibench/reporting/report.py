@@ -21,7 +21,10 @@ import pyarrow.compute as pc
 
 from xaibench.errors import UnreadablePicture
 from xaibench.reporting import wording
-from xaibench.reporting.figures import Pixels, curve_figure, mean_curves, overlay, png_bytes
+from xaibench.reporting.balance import Balances
+from xaibench.reporting.cells import Cell
+from xaibench.reporting.detectors import DetectorTable
+from xaibench.reporting.figures import Pixels, curve_figure, mean_curves, overlay, pareto_figure, png_bytes
 from xaibench.reporting.leaderboard import Board, Leaderboards, build_leaderboards
 from xaibench.reporting.results import RunTables, ScoreInfo, Table, Where, encode, score_name, short, texts
 
@@ -46,6 +49,7 @@ def write_report(
     *,
     title: str = "xaibench report",
     leaderboards: Leaderboards | None = None,
+    balanced: Balances | None = None,
 ) -> Path:
     """Write the report of a run to ``out_path`` and return that path.
 
@@ -54,6 +58,7 @@ def write_report(
     pictures: sample id -> ``(H, W, 3)`` uint8 RGB as the detector saw it. Without it, or without stored maps, the
         report has no pictures; one that raises :class:`UnreadablePicture` is left out.
     leaderboards: those of the same tables, if they have been built already.
+    balanced: accuracy and interpretability of the detectors beside a baseline, if they are to be shown.
     """
     boards = leaderboards or build_leaderboards(tables, info)
     html = _template().render(
@@ -61,7 +66,11 @@ def write_report(
         detections=boards.detections,
         boards=boards.boards,
         board_rows=_board_rows,
+        detectors=boards.detectors,
+        detector_rows=_detector_rows,
         method_rows=_method_rows,
+        balanced=balanced,
+        pareto=_pareto(balanced),
         curves=_curve_images(tables, info),
         galleries=_galleries(tables, info, pictures),
         cost=_cost(tables.units),
@@ -95,19 +104,32 @@ def _board_rows(board: Board) -> list[dict[str, Any]]:
     sizes = [wording.column_size(board, i) for i in range(len(board.columns))]
     rows = []
     for row in board.rows:
-        cells = []
-        for cell, size in zip(row.cells, sizes, strict=True):
-            e = cell.estimate if cell else None
-            cells.append({
-                "value": wording.number(e.value) if e else wording.DASH if cell else "",
-                "rank": wording.rank(cell.rank) if cell else "",
-                "interval": (wording.interval(e) or wording.span(cell.span)) if cell else "",
-                "size": f"n={e.n}" if e and size is None else "",
-                "why": cell.why if cell else "",
-                "versus": _versus(cell.versus_best) if cell and cell.versus_best else "",
-            })  # fmt: skip
+        cells = [_shown(cell, with_size=size is None) for cell, size in zip(row.cells, sizes, strict=True)]
         rows.append({"name": wording.row_title(row), "role": row.role, "cells": cells})
     return rows
+
+
+def _detector_rows(table: DetectorTable) -> list[dict[str, Any]]:
+    """The rows of a table of detectors as the template shows them."""
+    return [
+        {"name": wording.detector_title(row.where), "cells": [_shown(c, with_size=False) for c in row.cells]}
+        for row in table.rows
+    ]
+
+
+def _shown(cell: Cell | None, *, with_size: bool) -> dict[str, str]:
+    if cell is None:
+        return dict.fromkeys(("value", "rank", "interval", "median", "size", "why", "versus"), "")
+    e = cell.estimate
+    return {
+        "value": wording.number(e.value) if e else wording.DASH,
+        "rank": wording.rank(cell.rank),
+        "interval": wording.interval(e) or wording.span(cell.span),
+        "median": wording.median(cell.median),
+        "size": f"n={e.n}" if e and with_size else "",
+        "why": cell.why,
+        "versus": _versus(cell.versus_best) if cell.versus_best else "",
+    }
 
 
 def _method_rows(board: Board) -> list[dict[str, Any]]:
@@ -148,6 +170,11 @@ def _curve_images(tables: RunTables, info: ScoreInfo) -> list[tuple[str, str]]:
         if png is not None:
             images.append((wording.place(where), _uri(png)))
     return images
+
+
+def _pareto(balanced: Balances | None) -> str:
+    png = pareto_figure(balanced) if balanced else None
+    return _uri(png) if png else ""
 
 
 def _galleries(tables: RunTables, info: ScoreInfo, pictures: Callable[[str], Pixels] | None) -> list[Gallery]:

@@ -8,7 +8,7 @@ averaged over what happened to be there.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -25,7 +25,7 @@ Table: TypeAlias = Any  # pyarrow.Table; pyarrow ships no types
 Role = Literal["explainer", "control", "inverse", "reference"]
 
 BUILT_IN = "xaibench/"
-FAMILIES = ("faithfulness", "localisation", "attack", "robustness", "salience")
+FAMILIES = ("faithfulness", "localisation", "attack", "robustness", "salience", "interpretability")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,17 @@ class ScoreInfo:
         return "inverse" if short(explainer).partition(":")[0] == "inverse" else "control"
 
 
+def family_order(family: str) -> tuple[int, str]:
+    """Key that sorts metric families as they are printed, those of other plugins last."""
+    return (FAMILIES.index(family) if family in FAMILIES else len(FAMILIES), family)
+
+
+def score_order(info: ScoreInfo) -> Callable[[tuple[str, str]], tuple[int, tuple[str, str]]]:
+    """Key that sorts (metric, score) in the order in which scores are declared."""
+    declared = {key: i for i, key in enumerate(info.specs)}
+    return lambda k: (declared.get((k[0], k[1].partition(" ")[0]), len(declared)), k)
+
+
 def short(name: str) -> str:
     """A component's name as people read it: built-ins lose their distribution."""
     return name.replace(f"of={BUILT_IN}", "of=").removeprefix(BUILT_IN)
@@ -105,7 +116,9 @@ class Where(NamedTuple):
 
 
 class CellKey(NamedTuple):
-    """One explainer under one score of one metric, on one detector and dataset."""
+    """One explainer under one score of one metric, on one detector and dataset.
+
+    ``explainer`` is empty for measures of the detector itself."""
 
     where: Where
     metric: str
@@ -120,7 +133,8 @@ class CellValues:
     ``values``: one value a complete sample. ``whole``: for scores without samples, item -> value (mean of its
     repeats). ``incomplete``: samples left out. ``left_out``: values that are not ok, by (status, reason).
     ``labels``: complete samples by ``real`` and ``fake``. ``methods``: the manipulation of every sample of ``values``,
-    empty where it has none.
+    empty where it has none. ``censored``, where the score is right-censored: the samples of ``values`` whose value is
+    only the largest tried.
     """
 
     values: Values
@@ -133,6 +147,7 @@ class CellValues:
     left_out: Mapping[tuple[str, str], int]
     labels: Mapping[str, int]
     methods: Strings
+    censored: npt.NDArray[np.bool_] | None = None
 
     @property
     def any(self) -> bool:
@@ -141,7 +156,8 @@ class CellValues:
 
     def where(self, keep: npt.NDArray[np.bool_]) -> CellValues:
         """The samples where ``keep`` is True; what is counted stays as it is."""
-        return replace(self, values=self.values.where(keep), methods=self.methods[keep])
+        censored = None if self.censored is None else self.censored[keep]
+        return replace(self, values=self.values.where(keep), methods=self.methods[keep], censored=censored)
 
 
 def measured(cells: Mapping[str, CellValues]) -> CellValues:

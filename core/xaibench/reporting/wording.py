@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from xaibench.reporting.cells import Cell, Column
 from xaibench.reporting.detection import Detection, LeftOut
-from xaibench.reporting.leaderboard import Board, Cell, Column, Row
+from xaibench.reporting.leaderboard import Board, Row
 from xaibench.reporting.methods import BoardMethod, MethodCell, method_name
 from xaibench.reporting.results import Where, score_name, short
-from xaibench.statistics import Difference, Estimate, Rank
+from xaibench.statistics import CensoredMedian, Difference, Estimate, Rank, RunsDifference
 
 ARROWS: Final = {"higher": "\u2191", "lower": "\u2193", "none": ""}
 DASH: Final = "\u2013"  # en dash, between the ends of a range
@@ -24,11 +25,21 @@ def number(value: float | None) -> str:
     return f"{value:.2e}" if abs(value) < 0.001 else f"{value:.4g}"
 
 
-def interval(estimate: Estimate | Difference | None) -> str:
+def interval(estimate: Estimate | Difference | RunsDifference | None) -> str:
     """``[low, high]``, or nothing where there is no interval."""
     if estimate is None or estimate.low is None:
         return ""
     return f"[{number(estimate.low)}, {number(estimate.high)}]"
+
+
+def median(found: CensoredMedian | None) -> str:
+    """``median 0.020 [0.010, >0.063]``; ``>`` where it is only known to lie above. Nothing for None."""
+    if found is None:
+        return ""
+    value = f"median {'>' if found.above else ''}{number(found.value)}"
+    if found.low is None:
+        return value
+    return f"{value} [{number(found.low)}, {'>' if found.high_above else ''}{number(found.high)}]"
 
 
 def span(ends: tuple[float, float] | None) -> str:
@@ -48,8 +59,7 @@ def rank(found: Rank | None) -> str:
 
 def place(where: Where) -> str:
     """``detector (member) on dataset``."""
-    member = f" ({where.member})" if where.member not in ("", where.model) else ""
-    return f"{short(where.model)}{member} on {short(where.dataset)}"
+    return f"{detector_title(where)} on {short(where.dataset)}"
 
 
 def plural(n: int, noun: str) -> str:
@@ -84,7 +94,14 @@ def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:
 
 def column_title(column: Column) -> str:
     """``deletion``, then the score's name and an arrow in the direction in which it improves."""
-    return f"{score_name(column.metric, column.score, chr(10))} {ARROWS.get(column.better, '')}".rstrip()
+    name = f"{score_name(column.metric, column.score, chr(10))} {ARROWS.get(column.better, '')}".rstrip()
+    return f"{name}\nrestricted mean" if column.censored else name
+
+
+def detector_title(where: Where) -> str:
+    """``whitened (run-3)``."""
+    member = f" ({where.member})" if where.member not in ("", where.model) else ""
+    return f"{short(where.model)}{member}"
 
 
 def column_size(board: Board, column: int) -> int | None:

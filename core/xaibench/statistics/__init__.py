@@ -8,26 +8,36 @@ the order of rows.
 
 from __future__ import annotations
 
-from xaibench.statistics.auc import auc_interval, roc_auc
+from xaibench.statistics.auc import auc_interval, mean_auc_interval, roc_auc
 from xaibench.statistics.bootstrap import MINIMUM_GROUPS, RESAMPLES, SEED, Estimate, mean_interval
+from xaibench.statistics.censored import CensoredMedian, censored_median
 from xaibench.statistics.paired import Difference, holm, paired_difference
 from xaibench.statistics.ranking import Rank, Ranking, rank_explainers
+from xaibench.statistics.runs import LEAST_RUNS, Runs, RunsDifference, runs_difference, runs_interval
 from xaibench.statistics.values import Values, common_samples
 
 __all__ = [
+    "LEAST_RUNS",
     "MINIMUM_GROUPS",
     "RESAMPLES",
     "SEED",
+    "CensoredMedian",
     "Difference",
     "Estimate",
     "Rank",
     "Ranking",
+    "Runs",
+    "RunsDifference",
     "Values",
     "auc_interval",
+    "censored_median",
     "common_samples",
     "holm",
+    "mean_auc_interval",
     "mean_interval",
     "paired_difference",
     "rank_explainers",
     "roc_auc",
+    "runs_difference",
+    "runs_interval",
 ]

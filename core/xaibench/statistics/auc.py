@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +16,7 @@ from xaibench.statistics.bootstrap import (
     Estimate,
     bounds,
 )
+from xaibench.statistics.runs import Runs, t_interval
 from xaibench.statistics.values import Floats, Values
 
 
@@ -44,6 +48,30 @@ def auc_interval(
         value=roc_auc(scores.values[positive], scores.values[~positive]), n=len(scores), groups=design.groups,
         cross_groups=design.cross_groups, low=low, high=high, note=note,
     )  # fmt: skip
+
+
+def mean_auc_interval(
+    runs: Sequence[Values], positive: npt.NDArray[np.bool_], *, seed: int = SEED, resamples: int = RESAMPLES
+) -> Estimate:
+    """The mean AUC of a family's runs on the same samples, with its 95 % interval over runs crossed with people.
+
+    ``AUC -+ t(df) sqrt(V_runs + V_people)``, clipped to [0, 1], as in :mod:`xaibench.statistics.runs`: ``V_people`` is
+    the variance of the mean AUC when people are resampled, the same ones for every run. One run: :func:`auc_interval`.
+    """
+    if len(runs) == 1:
+        return auc_interval(runs[0], positive, seed=seed, resamples=resamples)
+    family = Runs.of_values([roc_auc(r.values[positive], r.values[~positive]) for r in runs])
+    first = runs[0]
+    design = Design.of(first.groups, first.cross)
+    found = Estimate(value=family.value, n=len(first), groups=design.groups, cross_groups=design.cross_groups)
+    note = design.too_few() or _one_sided(first, positive)
+    if note:
+        return replace(found, note=note)
+    replicates = np.mean([_replicates(design, r, positive, seed, resamples) for r in runs], axis=0)
+    k = _smallest(first, positive)
+    people = (float(np.nanvar(replicates, ddof=1)) * k / (k - 1), k - 1)
+    low, high = t_interval(family.value, [(family.variance or 0.0, len(runs) - 1), people])
+    return replace(found, low=max(0.0, low), high=min(1.0, high))
 
 
 def _smallest(scores: Values, positive: npt.NDArray[np.bool_]) -> int:
