@@ -62,10 +62,11 @@ BUDGETS: dict[tuple[str, str], Values] = {
     ("metric", "road"): {"percentages": [10, 50, 90]},
     ("metric", "top-minus-random"): {"draws": 3, "steps": 10},
     ("dataset", "demo"): {"identities": 4, "split": "all"},
+    ("dataset", "self-blend"): {"of": "demo:identities=4", "draws": 2},
 }
 """Required values, and fewer masks, steps or pictures: the contract does not depend on how many there are."""
 
-KINDS: tuple[Kind, ...] = ("explainer", "metric", "model", "dataset")
+KINDS: tuple[Kind, ...] = ("explainer", "metric", "model", "dataset", "recipe")
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Training of the detectors that the measures compare: plain, human-guided, whitened."""

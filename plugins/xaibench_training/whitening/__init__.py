@@ -1,0 +1,1 @@
+"""Feature whitening: channels decorrelated by a layer, and turned so that patches of the face have channels."""
