@@ -68,6 +68,7 @@ def command_line() -> str:
 
     from xaibench.cli.main import app
 
+    load_registry().add_commands(app)
     group: Any = typer.main.get_command(app)
     parts = [
         NOTE,
@@ -75,7 +76,7 @@ def command_line() -> str:
         "`xaibench COMMAND`, or `python -m xaibench COMMAND`. `--debug` may stand anywhere on the line. Results and "
         "`--json` go to stdout, progress and messages to stderr. Flags that take a list may be repeated.\n",
     ]
-    for name, command in group.commands.items():
+    for name, command in _commands(group.commands):
         parts += [
             f"## {name}\n",
             f"{inspect.cleandoc(command.help or '')}\n",
@@ -90,6 +91,13 @@ def command_line() -> str:
         _table(("variable", "meaning"), ((f"`{n}`", text) for n, text in VARIABLES.items())),
     ]
     return "\n".join(parts)
+
+
+def _commands(commands: Any, before: str = "") -> Any:
+    """Every command by the words that call it, those of a group after it."""
+    for name, command in commands.items():
+        yield f"{before}{name}", command
+        yield from _commands(getattr(command, "commands", {}), f"{before}{name} ")
 
 
 def _usage(name: str, command: Any) -> str:
@@ -107,7 +115,7 @@ def _flags(name: str, command: Any) -> str:
             rows.append((f"`{p.name.upper()}`", p.help or "", ""))
             continue
         words = ", ".join(f"`{o}`" for o in p.opts)
-        variable = f"XAIBENCH_{name}_{p.name}".upper().replace("-", "_")
+        variable = f"XAIBENCH_{name}_{p.name}".upper().replace("-", "_").replace(" ", "_")
         rows.append((words, p.help or "", f"`{variable}`"))
     return _table(("argument or flag", "meaning", "variable"), rows) if rows else ""
 

@@ -13,12 +13,14 @@ import typer
 
 from xaibench import hookspecs
 from xaibench.cli.main import app
+from xaibench.registry import load_registry
 from xaibench.settings import Settings
 from xaibench.store.schema import TABLES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+load_registry().add_commands(app)
 COMMANDS = typer.main.get_command(app).commands
 
 pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="no documentation here")

@@ -1,0 +1,94 @@
+"""The table and the paired contrasts of fills.toml: does the adversarial twin make LIME, SHAP, SOBOL and RISE better?
+
+    python docs/examples/faces/contrasts.py RUN
+
+First every explainer's mean on the detected fakes. Then, for every measure, the twin less the method's own fill, and
+less the noise twin, on the fakes that both have, with intervals clustered by people. The four contrasts of the primary
+outcome (margin-drop, top-3, twin less plain) are adjusted by Holm; all others are there to be looked at, not tested.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+
+from xaibench.statistics import Difference, Values, holm, mean_interval, paired_difference
+from xaibench.store.folder import RunFolder
+
+METHODS = {
+    "LIME": ("lime:{fill}samples=256", "lime-adv:samples=256"),
+    "SHAP": ("partition-shap:evals=256{fill}", "shap-adv:evals=256"),
+    "SOBOL": ("sobol:designs=4{fill}", "sobol-adv:designs=4"),
+    "RISE": ("rise:{fill}masks=256", "rise-adv:masks=256"),
+}
+"""Name of the method with a fill, and with the twin, as the tables write them: parameters in alphabetical order."""
+
+MEASURES = [
+    *((score, f"slic-50 top-{k}") for score in ("margin-drop", "accuracy", "sufficiency") for k in (1, 2, 3)),
+    ("margin-drop", "grid-7 top-3"),
+    ("repair", ""),
+    ("mask-auc", ""),
+    ("relevance-mass", ""),
+]
+PRIMARY = ("margin-drop", "slic-50 top-3")
+Key = tuple[str, str, str]
+
+
+def named(method: str, fill: str) -> str:
+    """The explainer of a method with a fill: ``plain``, ``twin``, ``noise-twin`` or ``counterpart``."""
+    with_fill, with_twin = METHODS[method]
+    if fill == "twin":
+        return with_twin
+    text = "" if fill == "plain" else f"fill={fill}"
+    leading = with_fill.partition(":")[2].startswith("{fill}")
+    return with_fill.format(fill=(f"{text}," if leading else f",{text}") if text else "")
+
+
+def read(run: str) -> dict[Key, Values]:
+    """Values of the fakes by explainer, score and item; a random explainer's draws are averaged."""
+    found: dict[Key, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
+    for row in RunFolder(run).table("scores").to_pylist():
+        if row["status"] == "ok" and row["label"] == "fake":
+            key = (row["explainer"].removeprefix("xaibench/"), row["score"], row["item"])
+            found[key][row["sample"]].append(row)
+    return {key: _values(samples) for key, samples in found.items()}
+
+
+def _values(samples: dict[str, list[dict]]) -> Values:
+    firsts = [rows[0] for rows in samples.values()]
+    means = [sum(r["value"] for r in rows) / len(rows) for rows in samples.values()]
+    return Values.of(list(samples), means, [r["group"] for r in firsts], [r["cross_group"] for r in firsts])
+
+
+def table(values: dict[Key, Values]) -> None:
+    """One line an explainer, one column a measure."""
+    print("\t".join(["explainer", *(f"{s} {i}".strip() for s, i in MEASURES)]))
+    names = [named(m, f) for m in METHODS for f in ("plain", "twin", "noise-twin", "counterpart")]
+    for name in [*names, *sorted({k[0] for k in values} - set(names))]:
+        cells = [values.get((name, *m)) for m in MEASURES]
+        print("\t".join([name, *("-" if v is None else f"{mean_interval(v).value:.3f} ({len(v)})" for v in cells)]))
+
+
+def contrasts(values: dict[Key, Values]) -> None:
+    """Twin less plain and twin less noise twin, by measure; Holm over the primary four."""
+    for score, item in MEASURES:
+        for other in ("plain", "noise-twin"):
+            pairs = [(values.get((named(m, f), score, item)) for f in ("twin", other)) for m in METHODS]
+            found = [paired_difference(a, b) if a and b else None for a, b in pairs]
+            primary = (score, item) == PRIMARY and other == "plain"
+            adjusted = holm([d.p if d else None for d in found]) if primary else [None] * len(found)
+            for method, d, p in zip(METHODS, found, adjusted, strict=True):
+                print(f"{score} {item} twin - {other} {method}: {told(d)}{f' Holm p {p:.4f}' if p is not None else ''}")
+
+
+def told(d: Difference | None) -> str:
+    if d is None or d.value is None:
+        return "no common samples"
+    interval = d.note if d.low is None else f"[{d.low:.3f}, {d.high:.3f}]"
+    return f"{d.value:+.3f} {interval} n {d.n}{f' p {d.p:.4f}' if d.p is not None else ''}"
+
+
+if __name__ == "__main__":
+    known = read(sys.argv[1])
+    table(known)
+    contrasts(known)

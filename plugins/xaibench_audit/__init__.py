@@ -1,0 +1,1 @@
+"""Which measures can be believed: each is run on detectors whose evidence is planted and known."""
