@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,13 +23,14 @@ from torch import nn
 from xaibench.errors import PlanError, StoreError
 from xaibench.parameters import Parameters, build_parameters
 from xaibench.testing import planted_samples
-from xaibench_training import loop
+from xaibench_training import checkpoints, loop
 from xaibench_training.checkpoints import Epoch, History, RunState, held, snapshot
 from xaibench_training.data import load, no_guides
 from xaibench_training.networks import build
 from xaibench_training.recipes.cross_entropy import CrossEntropy
 from xaibench_training.settings import TrainingSettings, read_augmentation
 from xaibench_training.table import TRAIN
+from xaibench_training.writing import staged_name
 
 SMALL = ("--size", 32, "--epochs", 2, "--batch-size", 8, "--threads", 1, "--json", "--quiet")
 
@@ -403,8 +406,90 @@ def test_a_broken_state_is_said_and_can_be_dropped(call, stateful, tmp_path, mon
     assert call(*words)[0] == 0
 
 
+def test_a_broken_best_network_says_which_file_to_delete(call, stateful, tmp_path, monkeypatch):
+    """Without its best network a run cannot be completed, and deleting that file alone would not help."""
+    words = ("stateful", "--plugin", stateful, "--out", tmp_path / "f", "--no-export")
+    state = tmp_path / "f" / ".state"
+    monkeypatch.setenv("STOP_AT", "5")
+    assert call(*words)[0] == 130
+    monkeypatch.delenv("STOP_AT")
+    best = state / "run-0.best.safetensors"
+    best.write_bytes(best.read_bytes()[:100])
+    with monkeypatch.context() as patch:
+        patch.setattr(RunState, "_save_best", lambda *_: None)
+        code, _, err = call(*words)
+    assert code == 3
+    assert f"{best} cannot be read" in err
+    assert "delete run-0.safetensors there" in err
+    (state / "run-0.safetensors").unlink()
+    assert call(*words)[0] == 0
+
+
+def test_a_best_network_that_a_kill_kept_from_disk_is_written_again(tmp_path, monkeypatch):
+    """On devices whose numbers do not repeat, the network of a lost epoch must not stay as the best one."""
+    run, state = planted_run(1), RunState(tmp_path, "run-0")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunState, "_save_best", killed)
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(run, state, on_epoch=lambda *_: None)
+    assert state.exists()
+    assert not state.best_file.exists()
+    trained = loop.train(planted_run(1), state, on_epoch=lambda *_: None)
+    kept, now = state.best(), snapshot(trained.network.module())
+    assert kept.keys() == now.keys()
+    assert all(torch.equal(kept[k], now[k]) for k in kept)
+
+
+def test_a_full_disk_is_said_and_leaves_no_part_behind(call, tmp_path, monkeypatch):
+    """At the first member: two epochs are in the state, and the same command completes the run."""
+    whole, out = tmp_path / "whole", tmp_path / "f"
+    assert call("cross-entropy", "--out", whole)[0] == 0
+    fsync = os.fsync
+
+    def full(handle):
+        if "/best/" in str(Path(f"/proc/self/fd/{handle}").readlink()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(handle)
+
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("no /proc")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        code, _, err = call("cross-entropy", "--out", out)
+    assert code == 3
+    assert err.startswith(f"xaibench: cannot write {out / 'best' / 'run-0.safetensors'}: No space left")
+    assert not list(out.rglob("*.part"))
+    assert not list((out / "best").iterdir())
+    code, said, err = call("cross-entropy", "--out", out)
+    assert code == 0, err
+    assert json.loads(said)["runs"][0]["resumed"] == 2
+    assert weights(out) == weights(whole)
+
+
+def test_a_kill_before_the_family_is_written_leaves_a_folder_that_can_be_used(train, tmp_path):
+    out = tmp_path / "f"
+    out.mkdir()
+    (out / ".lock").touch()
+    staged_name(out / "family.toml").write_bytes(b"[fam")
+    assert train(out, "--no-export")[0] == 0
+    assert not staged_name(out / "family.toml").exists()
+
+
 def test_two_processes_do_not_train_into_one_folder(tmp_path):
     with held(tmp_path), pytest.raises(StoreError, match="being trained by another"), held(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_not_taken_for_another_process(tmp_path, monkeypatch):
+    def without(_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(checkpoints, "_lock", without)
+    with pytest.raises(StoreError, match="cannot be locked: No locks available"), held(tmp_path):
         pass
 
 
@@ -448,6 +533,87 @@ def test_a_recipe_that_needs_guides_is_refused_without_any(call, tmp_path):
     assert not (tmp_path / "f").exists()
 
 
+BAD = """
+from torch.nn import functional
+from xaibench.plugin import RecipeRecord, hookimpl
+from xaibench.recipes import Loss
+
+@hookimpl
+def xaibench_recipes():
+    names = ("raising", "guiding", "preparing", "rowwise", "stepping")
+    return [RecipeRecord(name=n, target=f"xaibench_local_bad:{n.title()}", summary="Bad.") for n in names]
+
+class Base:
+    def __init__(self, parameters): pass
+    def prepare(self, network, generator): return network
+    def loss(self, network, batch, reduction="mean"):
+        logits = network.classify(network.features(batch.images))
+        return Loss(functional.cross_entropy(logits, batch.labels, reduction=reduction))
+
+class Raising(Base):
+    def loss(self, network, batch): return {}["lost"]
+
+class Guiding(Base):
+    def guides(self, pictures, generator): return 1 / 0
+
+class Preparing(Base):
+    def prepare(self, network, generator): return network.tail
+
+class Rowwise(Base):
+    def loss(self, network, batch): return super().loss(network, batch, "none")
+
+class Stepping(Base):
+    def after_step(self, network, batch, step, generator): raise ValueError("at\\nstep")
+"""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [("raising", "recipe Raising: loss() raised KeyError: 'lost'"),
+     ("guiding", "recipe Guiding: guides() raised ZeroDivisionError: division by zero"),
+     ("preparing", "recipe Preparing: prepare() raised AttributeError: "),
+     ("rowwise", "the recipe's loss, of shape (8,), is not one number"),
+     ("stepping", "recipe Stepping: after_step() raised ValueError: at step")],
+)  # fmt: skip
+def test_what_another_recipe_does_wrong_is_said_as_its_own(call, tmp_path, recipe, says):
+    plugin = tmp_path / "bad.py"
+    plugin.write_text(BAD, encoding="utf-8")
+    code, _, err = call(recipe, "--plugin", plugin, "--out", tmp_path / "f", "--no-export")
+    assert code == 3
+    assert err.startswith(f"xaibench: {says}")
+    assert "xaibench check" in err.splitlines()[1]
+
+
+def test_a_bug_of_an_own_recipe_stays_a_bug(tmp_path):
+    class Buggy(CrossEntropy):
+        def loss(self, network, batch):
+            raise ZeroDivisionError
+
+    Buggy.__module__ = CrossEntropy.__module__
+    with pytest.raises(ZeroDivisionError):
+        loop.train(planted_run(recipe=Buggy(Parameters())), RunState(tmp_path, "r"), on_epoch=lambda *_: None)
+
+
+def test_a_full_device_is_said_in_a_line(tmp_path):
+    class Greedy(CrossEntropy):
+        def loss(self, network, batch):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(PlanError, match="too little memory for 4 pictures of 48 x 48"):
+        loop.train(planted_run(recipe=Greedy(Parameters())), RunState(tmp_path, "r"), on_epoch=lambda *_: None)
+
+
+def test_masks_of_everything_guide_nobody(call, data, cli, tmp_path):
+    """They would be counted as guides, and the guide's term skipped at every step."""
+    whole = tmp_path / "whole"
+    shutil.copytree(data, whole)
+    for file in whole.glob("*-mask.png"):
+        Image.fromarray(np.full((48, 48), 255, np.uint8)).save(file)
+    code, _, err = cli("train", "cyborg", "--dataset", whole, *SMALL, "--out", tmp_path / "f")
+    assert code == 3
+    assert "none of the 24 training pictures has one" in err
+
+
 def test_a_folder_that_holds_something_else_is_refused(train, tmp_path):
     train(tmp_path / "f", "--no-export")
     for changed, says in ((("--lr", 0.5), "lr was 0.02, now 0.5"), (("--seed", 1), "seed was 0, now 1"),
@@ -455,6 +621,8 @@ def test_a_folder_that_holds_something_else_is_refused(train, tmp_path):
         code, _, err = train(tmp_path / "f", "--no-export", *changed)
         assert code == 3
         assert f"holds another training: {says}" in err
+        code, _, dry = train(tmp_path / "f", "--no-export", "--dry-run", *changed)
+        assert (code, dry) == (3, err)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "mine.txt").write_text("mine", encoding="utf-8")
     code, _, err = train(tmp_path / "notes", "--no-export")

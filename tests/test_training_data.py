@@ -87,6 +87,13 @@ def test_people_in_both_splits_are_refused(shared):
         choose(people(3, "train") + outer, None, None, (), 0)
 
 
+def test_samples_without_a_group_are_one_group():
+    """Else each would be in no group of either side, and so in both sides."""
+    nobody = [replace(s, group="") for s in people(4)]
+    with pytest.raises(DatasetError, match="no sample is left for training"):
+        choose(nobody, None, None, (), 0)
+
+
 def test_one_class_and_empty_sides_are_refused():
     with pytest.raises(DatasetError, match="the training pictures are all fake"):
         choose([s for s in people(10) if s.label == "fake"], None, None, (), 0)
@@ -142,6 +149,12 @@ def test_broken_files_are_left_out_and_the_limit_counts_readable_ones():
     assert [(p.file, p.reason) for p in problems] == [("fake/000", "fake/000 is cut off")]
 
 
+def test_pictures_are_a_sequence_that_can_be_sliced():
+    data = planted_samples(2, size=(48, 48))
+    pictures, _ = load(data, data.samples(), 16)
+    assert [p.digest for p in pictures[1:3]] == [pictures[1].digest, pictures[2].digest]
+
+
 def test_guides_are_packed_and_taken():
     data = planted_samples(2, size=(48, 48))
     pictures, _ = load(data, data.samples(), 16)
@@ -158,7 +171,7 @@ def test_guides_are_packed_and_taken():
 @pytest.mark.parametrize(
     ("guide", "says"),
     [(torch.zeros(16, 16), "zero all over"), (torch.ones(8, 8), "not the picture's size"),
-     (torch.full((16, 16), 1.5), "leaves"), (torch.full((16, 16), float("nan")), "leaves")],
+     (torch.full((16, 16), 1 / 1024), "zero all over in 255ths"), (torch.full((16, 16), 1.5), "leaves"), (torch.full((16, 16), float("nan")), "leaves")],
 )  # fmt: skip
 def test_guides_that_are_none_are_refused(guide, says):
     data = planted_samples(1, size=(48, 48))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from xaibench.errors import UsageError
 from xaibench_training.networks import TARGET_LAYER, NetworkSpec
+from xaibench_training.writing import write_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,10 +42,9 @@ def write_member(
 
     weights = f"{name}.safetensors"
     words = card(spec, weights, threshold=threshold, licence=licence, training_data=training_data)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_at_once(folder / weights, save({k: v.detach().cpu().contiguous().clone() for k, v in state.items()}))
+    write_bytes(folder / weights, save({k: v.detach().cpu().contiguous().clone() for k, v in state.items()}))
     path = folder / f"{name}.toml"
-    write_at_once(path, tomli_w.dumps(words).encode())
+    write_bytes(path, tomli_w.dumps(words).encode())
     return path
 
 
@@ -88,13 +87,3 @@ def interface(
     }
     said = {"licence": licence, "training_data": training_data}
     return {**words, **{key: value for key, value in said.items() if value is not None}}
-
-
-def write_at_once(path: Path, content: bytes) -> None:
-    """Put ``content`` at ``path`` so that a reader finds the old file or the whole new one, even after a power cut."""
-    staged = path.with_name(f".{path.name}.part")
-    with open(staged, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(path)

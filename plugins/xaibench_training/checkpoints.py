@@ -7,7 +7,6 @@ of them and the sampler go on.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -18,7 +17,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from xaibench.errors import StoreError
-from xaibench.store.writer import sync_folder, write_error
+from xaibench.store.writer import write_error
+from xaibench_training.writing import write_bytes
 
 _MOMENTUM = "momentum_buffer"
 
@@ -65,18 +65,17 @@ class RunState:
         return self.file.exists()
 
     def save(self, module: nn.Module, optimiser: Optimizer, recipe: Any, history: History) -> None:
-        """Commit the end of an epoch. The best network goes first: were the state lost after it, the epoch would be
-        run again and give the same bytes."""
+        """Commit the end of an epoch. The best network goes last: what a kill loses of it is in the state, from which
+        :meth:`restore` writes it again."""
         from safetensors.torch import save
 
-        if history.best is history.epochs[-1]:
-            write_bytes(self.best_file, save(snapshot(module)))
         tensors = {f"network/{k}": v for k, v in snapshot(module).items()}
         tensors |= {f"momentum/{k}": v for k, v in _momenta(module, optimiser).items()}
         if hasattr(recipe, "state"):
             tensors |= {f"recipe/{k}": v.detach().cpu().contiguous().clone() for k, v in recipe.state().items()}
         rows = json.dumps([asdict(e) for e in history.epochs])
         write_bytes(self.file, save(tensors, {"epochs": rows}))
+        self._save_best(module, history)
 
     def restore(self, module: nn.Module, optimiser: Optimizer, recipe: Any) -> History:
         """Bring everything to where the last commit left it."""
@@ -88,6 +87,7 @@ class RunState:
                 optimiser.state[parameter][_MOMENTUM] = momenta[name].to(parameter.device)
         if hasattr(recipe, "restore"):
             recipe.restore(_under(tensors, "recipe/"))
+        self._save_best(module, history)
         return history
 
     def epochs(self) -> int:
@@ -96,33 +96,41 @@ class RunState:
 
     def best(self) -> dict[str, Tensor]:
         """The network of the best epoch."""
-        return _load(self.best_file)[0]
+        return self._load(self.best_file)[0]
 
     def remove(self) -> None:
         """The run is complete: the state goes first, since it alone says that there is something to resume."""
         self.file.unlink(missing_ok=True)
         self.best_file.unlink(missing_ok=True)
 
+    def _save_best(self, module: nn.Module, history: History) -> None:
+        """Keep the network where its last epoch is the best one."""
+        from safetensors.torch import save
+
+        if history.best is history.epochs[-1]:
+            write_bytes(self.best_file, save(snapshot(module)))
+
     def _read(self) -> tuple[dict[str, Tensor], History]:
-        tensors, words = _load(self.file)
+        tensors, words = self._load(self.file)
         try:
             return tensors, History([Epoch(**row) for row in json.loads(words["epochs"])])
         except (KeyError, TypeError, ValueError) as error:
-            raise _broken(self.file, error) from error
+            raise self._broken(self.file, error) from error
 
+    def _load(self, file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+        from safetensors import SafetensorError, safe_open
 
-def write_bytes(final: Path, content: bytes) -> None:
-    """Put a file at its name, whole and durable, or leave what was there."""
-    staged = final.with_name(f".{final.name}.part")
-    try:
-        with open(staged, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(final)
-        sync_folder(final.parent)
-    except OSError as error:
-        raise write_error(final, error) from error
+        try:
+            with safe_open(file, framework="pt") as opened:
+                return {k: opened.get_tensor(k) for k in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise self._broken(file, error) from error
+
+    def _broken(self, file: Path, error: Exception) -> StoreError:
+        return StoreError(
+            f"{file} cannot be read: {' '.join(str(error).split())[:120]}",
+            f"delete {self.file.name} there and give the same command again: that run starts anew",
+        )
 
 
 @contextmanager
@@ -136,10 +144,15 @@ def held(folder: Path) -> Iterator[None]:
     with lock:
         try:
             _lock(lock)
-        except OSError:
+        except (BlockingIOError, PermissionError):  # the second is Windows'
             raise StoreError(
                 f"{folder} is being trained by another process", "wait for it, or give another --out"
             ) from None
+        except OSError as error:
+            raise StoreError(
+                f"{folder} cannot be locked: {error.strerror or error}",
+                "give --out on a file system that can lock files",
+            ) from error
         yield
 
 
@@ -161,20 +174,3 @@ def _momenta(module: nn.Module, optimiser: Optimizer) -> dict[str, Tensor]:
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _load(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="pt") as opened:
-            return {k: opened.get_tensor(k) for k in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise _broken(file, error) from error
-
-
-def _broken(file: Path, error: Exception) -> StoreError:
-    return StoreError(
-        f"{file} cannot be read: {' '.join(str(error).split())[:120]}",
-        "delete it and give the same command again: that run starts anew",
-    )

@@ -136,7 +136,11 @@ def _announce(plan: TrainingPlan, out: Path, runs: int) -> None:
 
 
 def _show_plan(plan: TrainingPlan, out: Path, runs: int, as_json: bool) -> None:
+    from xaibench_training.family import identity
+    from xaibench_training.trainer import refuse_foreign
+
     guides = plan.guides(0)  # refused here where there are none
+    refuse_foreign(out, identity(plan, guides))
     if not as_json:
         _announce(plan, out, runs)
         print(f"{guides.count} of {len(plan.train)} training pictures have a guide")
@@ -146,8 +150,12 @@ def _show_plan(plan: TrainingPlan, out: Path, runs: int, as_json: bool) -> None:
         "seeds": [plan.seed_of(run) for run in range(runs)], "settings": plan.settings.model_dump(mode="json"),
         "device": plan.runtime.device, "threads": plan.runtime.threads, "dataset": plan.dataset,
         "training": len(plan.train), "validation": len(plan.validation), "guided": guides.count,
-        "notes": list(plan.notes), "left_out": [{"file": p.file, "reason": p.reason} for p in plan.problems],
+        "notes": list(plan.notes), "left_out": _left_out(plan),
     }))  # fmt: skip
+
+
+def _left_out(plan: TrainingPlan) -> list[dict[str, str]]:
+    return [{"file": p.file, "reason": p.reason} for p in plan.problems]
 
 
 def _result_json(plan: TrainingPlan, out: Path, found: list[RunResult]) -> dict[str, Any]:
@@ -160,7 +168,7 @@ def _result_json(plan: TrainingPlan, out: Path, found: list[RunResult]) -> dict[
             "seconds": sum(e.seconds for e in r.history.epochs), "resumed": r.resumed, "onnx_difference": r.onnx,
         })  # fmt: skip
     return {"schema": "xaibench.train/1", "out": str(out), "recipe": plan.recipe.name, "dataset": plan.dataset,
-            "notes": [*plan.notes, OPTIMISTIC], "runs": rows}  # fmt: skip
+            "notes": [*plan.notes, OPTIMISTIC], "left_out": _left_out(plan), "runs": rows}  # fmt: skip
 
 
 def _show_result(out: Path, found: list[RunResult]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -37,8 +38,14 @@ class Pictures(Sequence[Picture]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> Picture:  # type: ignore[override]
+    @overload
+    def __getitem__(self, index: int) -> Picture: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Picture]: ...
+    def __getitem__(self, index: int | slice) -> Picture | list[Picture]:
         """The sample as a picture, decoded anew, with mask and landmarks; its counterpart where it is in the data."""
+        if isinstance(index, slice):
+            return [self._show(sample) for sample in self.samples[index]]
         return self._show(self.samples[index])
 
     def images(self, indices: Tensor) -> Tensor:
@@ -150,8 +157,12 @@ def pack_guides(found: Sequence[Tensor | None], pictures: Pictures, recipe: str)
             continue
         _check_guide(guide, pictures, i, recipe)
         guides.place[i] = len(maps)
-        maps.append((guide.detach().cpu().float() * 255).round().to(torch.uint8))
+        maps.append(_rounded(guide))
     return Guides(torch.stack(maps), guides.place) if maps else guides
+
+
+def _rounded(guide: Tensor) -> Tensor:
+    return (guide.detach().cpu().float() * 255).round().to(torch.uint8)
 
 
 def _check_guide(guide: Tensor, pictures: Pictures, index: int, recipe: str) -> None:
@@ -159,6 +170,7 @@ def _check_guide(guide: Tensor, pictures: Pictures, index: int, recipe: str) -> 
         (tuple(guide.shape) != (pictures.size, pictures.size), f"is {tuple(guide.shape)}, not the picture's size"),
         (not bool(((guide >= 0) & (guide <= 1)).all()), "leaves [0, 1]"),
         (not bool((guide > 0).any()), "is zero all over; 'nobody says' is None"),
+        (not bool(_rounded(guide).any()), "is zero all over in 255ths, as it is kept: stretch it to [0, 1]"),
     )
     reason = next((text for wrong, text in wants if wrong), None)
     if reason:

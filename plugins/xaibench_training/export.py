@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from xaibench.errors import ModelError
-from xaibench_training.cards import write_at_once
-from xaibench_training.networks.pooled import drawn_from
+from xaibench_training.networks.pooled import drawn_from, evaluating
+from xaibench_training.writing import write_bytes
 
 TOLERANCE = 1e-5
 """Largest difference of a logit between the exported file and the module, in units of the largest logit or 1."""
@@ -41,7 +41,7 @@ def export_onnx(module: nn.Module, path: Path, words: Mapping[str, Any], picture
     ``max |file - module| > TOLERANCE max(1, max |module|)`` or either gives NaN: logits above 1 are allowed in
     proportion, since float32 carries seven digits and the two libraries add in another order.
     """
-    with _evaluating(module), torch.no_grad():
+    with evaluating(module), torch.no_grad():
         probes = torch.cat([_noise(pictures), pictures.cpu()])
         content = _with_metadata(_exported(module, probes[:2]), words)
         expected = module(probes)
@@ -49,28 +49,15 @@ def export_onnx(module: nn.Module, path: Path, words: Mapping[str, Any], picture
     if not worst <= TOLERANCE * max(1.0, float(expected.abs().max())):
         raise ModelError(
             f"{path}: the exported file differs from the torch module by {worst:.2g} in a logit; it was not kept",
-            "use the .toml with its weights, or export it with another version of torch",
+            "use the .toml with its weights (xaibench train --no-export), or another version of torch",
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_at_once(path, content)
+    write_bytes(path, content)
     return worst
 
 
 def _noise(pictures: Tensor) -> Tensor:
     with drawn_from(0):
         return torch.rand(_PROBES, *pictures.shape[1:])
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Every part of ``module`` in evaluation mode, and afterwards in the mode in which it was."""
-    before = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in before.items():
-            part.training = training
 
 
 def _exported(module: nn.Module, example: Tensor) -> bytes:
@@ -85,7 +72,8 @@ def _exported(module: nn.Module, example: Tensor) -> bytes:
         except Exception as error:  # its parts raise whatever they like
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelError(
-                f"torch cannot export the network to ONNX: {first}", "use the .toml with its weights"
+                f"torch cannot export the network to ONNX: {first}",
+                "use the .toml with its weights (xaibench train --no-export)",
             ) from error
         return file.read_bytes()
 

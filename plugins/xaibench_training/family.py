@@ -22,6 +22,7 @@ from xaibench.streams import Streams
 from xaibench.units import runtime_identity, use_identity
 from xaibench.workbench import prepare_torch
 from xaibench_training.data import Guides, Pictures, load, no_guides, pack_guides
+from xaibench_training.faults import asked
 from xaibench_training.networks import build, settled_size
 from xaibench_training.settings import TrainingSettings
 from xaibench_training.splits import Split, choose
@@ -71,7 +72,9 @@ class TrainingPlan:
         if not hasattr(self.recipe.instance, "guides"):
             return no_guides(self.train)
         generator = Streams(("training", str(self.seed_of(run)))).torch("guides")
-        found = pack_guides(self.recipe.instance.guides(self.train, generator), self.train, self.recipe.name)
+        with asked(self.recipe.instance, "guides"):
+            drawn = list(self.recipe.instance.guides(self.train, generator))
+        found = pack_guides(drawn, self.train, self.recipe.name)
         prepare_torch(self.runtime.threads)  # drawing another model's maps may have changed it
         if not found.count:
             raise PlanError(
@@ -106,7 +109,9 @@ def make_plan(
         recipe=use, settings=settled, runtime=runtime, dataset=name, train=train, validation=validation,
         notes=_notes(split, train, validation), problems=(*source.instance.problems(), *broken, *more),
     )  # fmt: skip
-    network = plan.new_recipe().prepare(plan.network(0), torch.Generator())
+    tried, fresh = plan.new_recipe(), plan.network(0)
+    with asked(tried, "prepare"):
+        network = tried.prepare(fresh, torch.Generator())
     return _noted(plan, getattr(network, "notes", ()))
 
 

@@ -21,6 +21,7 @@ from xaibench.streams import Streams
 from xaibench_training.augment import augment
 from xaibench_training.checkpoints import Epoch, History, RunState
 from xaibench_training.data import Guides, Pictures
+from xaibench_training.faults import asked
 from xaibench_training.sampling import epoch_batches
 from xaibench_training.settings import TrainingSettings
 
@@ -63,14 +64,16 @@ def train(
     Raises :class:`PlanError` where the loss or an output stops being finite.
     """
     streams = run.streams
-    network = run.recipe.prepare(run.network(streams.seed("network")), streams.torch("prepare"))
+    fresh = run.network(streams.seed("network"))
+    with asked(run.recipe, "prepare"):
+        network = run.recipe.prepare(fresh, streams.torch("prepare"))
     module = network.module().to(run.device)
     s = run.settings
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(parameters, lr=s.lr, momentum=s.momentum, weight_decay=s.weight_decay)
     history = state.restore(module, optimiser, run.recipe) if state.exists() else History()
     for number in range(len(history.epochs) + 1, s.epochs + 1):
-        with _drawing_from(streams.child(number).seed("layers"), run.device):
+        with _drawing_from(streams.child(number).seed("layers"), run.device), _in_memory(run):
             epoch = _epoch(run, network, optimiser, number, on_step)
         history.epochs.append(epoch)
         state.save(module, optimiser, run.recipe, history)
@@ -120,11 +123,15 @@ def _epoch(run: Run, network: Network, optimiser: torch.optim.Optimizer, number:
     means = _Means()
     for i, indices in enumerate(batches, start=1):
         batch = make_batch(run, indices, augmenting)
-        loss = _step(run.recipe.loss(network, batch), optimiser)
+        with asked(run.recipe, "loss"):
+            loss = run.recipe.loss(network, batch)
+        _step(loss, optimiser)
         means.add({"": loss.total.item(), **loss.parts}, len(indices))
         if hasattr(run.recipe, "after_step"):
             done = (number - 1) * len(batches) + i
-            means.add(run.recipe.after_step(network, batch, done, beside) or {}, len(indices))
+            with asked(run.recipe, "after_step"):
+                figures = run.recipe.after_step(network, batch, done, beside) or {}
+            means.add(figures, len(indices))
         on_step(i, len(batches), means.of(""))
     auc, loss_there = evaluate(network, run.validation, s.batch_size, run.device)
     return Epoch(
@@ -133,13 +140,17 @@ def _epoch(run: Run, network: Network, optimiser: torch.optim.Optimizer, number:
     )  # fmt: skip
 
 
-def _step(loss: Loss, optimiser: torch.optim.Optimizer) -> Loss:
+def _step(loss: Loss, optimiser: torch.optim.Optimizer) -> None:
+    if loss.total.ndim or not loss.total.requires_grad:
+        raise PluginError(
+            f"the recipe's loss, of shape {tuple(loss.total.shape)}, is not one number that can be differentiated",
+            "mend the recipe: xaibench check tries it",
+        )
     if not bool(torch.isfinite(loss.total)):
         raise _diverged("the loss")
     optimiser.zero_grad(set_to_none=True)
     loss.total.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
-    return loss
 
 
 class _Means:
@@ -171,5 +182,18 @@ def _drawing_from(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _in_memory(run: Run) -> Iterator[None]:
+    """A device that is full is no bug: it is said in a line."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise PlanError(
+            f"{run.device} has too little memory for {run.settings.batch_size} pictures of {run.train.size} x "
+            f"{run.train.size} in one step",
+            "lower --batch-size or --size, with another --out, or use a smaller --network",
+        ) from error
+
+
 def _diverged(what: str) -> PlanError:
-    return PlanError(f"{what} is not finite any more: the training diverged", "lower --lr")
+    return PlanError(f"{what} is not finite any more: the training diverged", "lower --lr, with another --out")

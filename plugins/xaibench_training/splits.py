@@ -50,7 +50,7 @@ def choose(
 
 def groups_of(sample: Sample) -> frozenset[str]:
     """The group and, where there are two crossed factors, the second."""
-    return frozenset(g for g in (sample.group, sample.cross_group) if g)
+    return frozenset({sample.group, sample.cross_group or sample.group})
 
 
 def _dealt(samples: Sequence[Sample], seed: int) -> tuple[Sample, ...]:

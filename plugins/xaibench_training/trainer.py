@@ -17,12 +17,13 @@ from xaibench.recipes import Network
 from xaibench.store.provenance import provenance
 from xaibench_training import loop
 from xaibench_training.cards import interface, write_member
-from xaibench_training.checkpoints import Epoch, History, RunState, held, snapshot, write_bytes
+from xaibench_training.checkpoints import Epoch, History, RunState, held, snapshot
 from xaibench_training.data import Guides
 from xaibench_training.family import TrainingPlan, difference, identity
 from xaibench_training.networks import NetworkSpec, build_trained
 from xaibench_training.progress import Display
 from xaibench_training.table import FILE, read_rows, write_rows
+from xaibench_training.writing import staged_name, write_bytes
 
 STATE = ".state"
 FAMILY = "family.toml"
@@ -54,9 +55,9 @@ def train_family(plan: TrainingPlan, out: Path, runs: int, *, export: bool, disp
     """
     first = plan.guides(0)
     known = identity(plan, first)
-    _refuse_foreign(out, known)  # before anything is put there, and again when nobody else can
+    refuse_foreign(out, known)  # before anything is put there, and again when nobody else can
     with held(out):
-        _refuse_foreign(out, known)
+        refuse_foreign(out, known)
         write_bytes(out / FAMILY, tomli_w.dumps(family_toml(plan, known, first, max(runs, _runs_before(out)))).encode())
         (out / STATE).mkdir(exist_ok=True)
         for leftover in (out / STATE).glob(f"{FILE}.*"):
@@ -120,13 +121,12 @@ def _onnx(out: Path, name: str) -> Path:
 
 def _export(plan: TrainingPlan, out: Path, name: str) -> float:
     """The member of the last epoch, opened from its files, as ONNX; the largest difference of a logit."""
-    from safetensors.torch import load_file
-
     from xaibench_training.export import export_onnx
+    from xaibench_training.networks.checkpoints import read_tensors
 
     card = tomllib.loads((out / f"{name}.toml").read_text(encoding="utf-8"))
     module = build_trained(**card["kwargs"])
-    module.load_state_dict(load_file(str(out / f"{name}.safetensors")))
+    module.load_state_dict(read_tensors(out / f"{name}.safetensors"))
     words = interface(card["kwargs"]["size"], training_data=card.get("training_data"))
     probes = plan.validation.images(torch.arange(min(_EXPORT_PROBES, len(plan.validation))))
     return export_onnx(module, _onnx(out, name), words, probes)
@@ -175,10 +175,12 @@ def _runs_before(out: Path) -> int:
     return int((_record(out) or {}).get("family", {}).get("runs", 0))
 
 
-def _refuse_foreign(out: Path, known: Mapping[str, Any]) -> None:
+def refuse_foreign(out: Path, known: Mapping[str, Any]) -> None:
+    """Raises :class:`StoreError` where ``out`` holds another training than the identity ``known``, or anything else."""
     record = _record(out)
     if record is None and out.is_dir():
-        entry = next((e.name for e in sorted(out.iterdir()) if e.name != ".lock"), None)
+        ours = (".lock", staged_name(out / FAMILY).name)  # all that a kill leaves before there is a record
+        entry = next((e.name for e in sorted(out.iterdir()) if e.name not in ours), None)
         if entry is not None:
             raise StoreError(f"{out} is no family and holds {entry}", "give a new or empty folder with --out")
     if record is None:

@@ -26,9 +26,10 @@ _CHUNK = 32
 
 
 def mask_guides(pictures: Sequence[Picture]) -> Iterator[Tensor | None]:
-    """The manipulation mask as 0 and 1; real pictures have none."""
+    """The manipulation mask as 0 and 1; None for real pictures, and where it covers everything and so tells nothing."""
     for picture in pictures:
-        yield None if picture.mask is None else picture.mask.float()
+        mask = picture.mask
+        yield None if mask is None or bool(mask.all()) else mask.float()
 
 
 def file_guides(pictures: Sequence[Picture], folder: str) -> Iterator[Tensor | None]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch.nn import functional
 
 from xaibench.errors import PlanError, UsageError
 from xaibench.recipes import Loss, Network, TrainingBatch
+from xaibench_training.networks.pooled import evaluating
 from xaibench_training.whitening.change import LayerParameters, replaced, whitening_layer
 from xaibench_training.whitening.concepts import Activation, Mask, axis_activation, axis_gradient, patch_pictures
 from xaibench_training.whitening.layer import Whitening as WhiteningLayer
@@ -116,18 +116,6 @@ class Whitening:
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what :meth:`state` gave."""
         self._gradient = state[_STATE].clone() if _STATE in state else None
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """``module`` in evaluation mode; afterwards every part of it is in the mode it was in."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
 
 
 def layer_output(network: Network, layer: nn.Module, pictures: Tensor) -> Tensor:
