@@ -44,14 +44,14 @@ def pages() -> dict[str, str]:
 
 EXIT_CODES = {
     0: "every planned cell is ok, undefined or not applicable",
-    1: "the run finished, but units failed",
+    1: "the run finished, but units failed; in `audit`, metrics",
     2: "wrong usage: a flag, a run-file key given as a flag, or a parameter",
     3: "the plan cannot run: an unknown component, a broken plugin that it needs, a model or dataset that cannot be "
     "opened, a bad run file, a folder that cannot be written or is being written by another process",
     4: "nothing to evaluate: no picture or no cell is left",
     5: "`check` found violations",
     70: "a bug in xaibench; the message asks for a report",
-    130: "interrupted; results are kept",
+    130: "interrupted; results are kept, but for those of `audit`, which begins anew",
 }
 
 VARIABLES = {
@@ -103,6 +103,8 @@ def _commands(commands: Any, before: str = "") -> Any:
 def _usage(name: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     words = [f"[{a.name.upper()}]" if not a.required else a.name.upper() for a in arguments]
+    if getattr(command, "commands", None):
+        words.append("COMMAND")
     return f"```sh\nxaibench {' '.join((name, *words))} [FLAGS]\n```\n"
 
 

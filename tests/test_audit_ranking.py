@@ -100,6 +100,15 @@ def test_difference_is_paired():
     assert both.value == pytest.approx(2 * tau(ordered(noisy)).value)
 
 
+def test_difference_is_of_the_maps_of_both():
+    """On the three maps that the second has, the first is right throughout: nothing lies between them."""
+    first = ordered({"a": 4.0, "b": 3.0, "c": 2.0, "d": 9.0})
+    second = ladder(table({"a": 4.0, "b": 3.0, "c": 2.0}), "higher", 4.0, table(TRUTH), GROUPS)
+    assert tau(first).value == 0.0 and tau(second).value == 1.0
+    found = difference(first, second)
+    assert (found.value, found.maps) == (0.0, 3)
+
+
 def test_above_counts_ties_half_and_averages_draws():
     values = table({"t": 1.0, "r0": [0.0] * 6 + [2.0] * 6, "r1": 1.0})
     found = above(values, "higher", 2.0, "t", ["r0", "r1"], GROUPS)
@@ -131,4 +140,10 @@ def test_other_verdicts():
     assert verdict({"patch": RIGHT, "seam": CHANCE}).text == "ranks 1 of 2; no better than chance on seam"
     assert verdict({"patch": CHANCE, "seam": CHANCE}).text == "no better than chance"
     assert verdict({"patch": WRONG, "parts": RIGHT}).text == "misleads on patch"
+    none = Tau(reason="saturated")
+    assert verdict({"patch": RIGHT, "seam": none}).text == "ranks the evidence; undefined on seam"
+    assert verdict({"patch": WRONG, "seam": none}).text == "misleads on patch; undefined on seam"
+    assert verdict({"patch": CHANCE, "seam": none}).text == "no better than chance; undefined on seam"
+    text = verdict({"patch": RIGHT, "parts": CHANCE, "seam": none}).text
+    assert text == "ranks 1 of 2; no better than chance on parts; undefined on seam"
     assert verdict({"patch": Tau(reason="no mask")}).text == "undefined: no mask"

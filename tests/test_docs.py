@@ -52,6 +52,18 @@ def test_every_page_is_in_the_navigation(pages):
     assert listed == there
 
 
+def test_the_start_page_names_every_page(pages):
+    linked = set(re.findall(r"\]\((\S+?\.md)\)", (DOCS / "index.md").read_text(encoding="utf-8")))
+    assert linked | {"index.md"} == {p.relative_to(DOCS).as_posix() for p in DOCS.rglob("*.md")} | set(pages)
+
+
+def test_the_readme_names_every_command():
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Commands\n")[2].partition("\n## ")[0]
+    for name, command in COMMANDS.items():
+        for words in [f"{name} {inner}" for inner in getattr(command, "commands", {})] or [name]:
+            assert re.search(rf"`{words}[ `]", table), words
+
+
 def test_every_hook_is_described(pages):
     text = pages["reference/hooks.md"]
     for name, function in vars(hookspecs).items():

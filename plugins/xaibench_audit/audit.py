@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -43,6 +42,8 @@ class Settings:
     explainers: tuple[str, ...]
     seed: int
     plugins: tuple[str, ...] = ()
+    left: tuple[tuple[str, str], ...] = ()
+    """Metrics that were asked for and cannot be audited, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class OnEvidence:
-    """Everything measured on one planted evidence. ``kinds`` maps a map's name to its kind; ``left`` maps metrics that
-    cannot be asked to the reason."""
+    """Everything measured on one planted evidence. ``kinds`` maps a map's name to its kind."""
 
     name: str
     kinds: Mapping[str, str]
@@ -71,7 +71,6 @@ class OnEvidence:
     measured: tuple[Measured, ...]
     costs: tuple[Cost, ...]
     mechanism: tuple[Mechanism, ...]
-    left: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -83,8 +82,7 @@ class Ranked:
     tau: Tau
     above: Mapping[str, Estimate | str]
     against: Mapping[str, Tau]
-    reasons: Counter[str] = field(default_factory=Counter)
-    failed: bool = False
+    failed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +93,49 @@ class Audit:
     on: tuple[OnEvidence, ...]
     ranked: tuple[Ranked, ...]
     verdicts: Mapping[Measure, Verdict]
-    left: Mapping[str, str]
     salience: tuple[Found, ...]
 
     @property
-    def failed(self) -> bool:
-        """Whether a metric raised an exception or broke its contract."""
-        return any(r.failed for r in self.ranked) or any(f.reason.startswith("fails:") for f in self.salience)
+    def failures(self) -> tuple[str, ...]:
+        """Where a metric raised an exception or broke its contract, one line each: some maps lack its scores then."""
+        ranked = [f"{r.measure.name} on {r.evidence}: {r.failed}" for r in self.ranked if r.failed]
+        asked = [f"{f.measure.name} ({f.question}, {f.explainer}): {f.failed}" for f in self.salience if f.failed]
+        return (*ranked, *asked)
 
 
 # ---- what to do -----------------------------------------------------------------------------------------------------
 
 
-def chosen_metrics(registry: Registry, names: Sequence[str]) -> tuple[str, ...]:
-    """The metrics named, or all of the families that rank evidence and those of others that say they do."""
-    if names:
-        for name in names:
-            metric_use(registry, name)
-        return tuple(dict.fromkeys(names))
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What is asked of which metrics: to rank maps, to answer a question (``(question, metric)``), and of which
+    nothing can be asked, with the reason."""
+
+    metrics: tuple[str, ...]
+    questions: tuple[tuple[str, str], ...]
+    left: tuple[tuple[str, str], ...]
+
+
+def choose(registry: Registry, names: Sequence[str]) -> Chosen:
+    """The metrics named, each once however it was written; none named: all of the families that rank evidence and
+    those of others that say they do, and the salience measures.
+
+    Raises :class:`NothingToEvaluate` where nothing can be asked of any of them.
+    """
     every = [c for c in registry.of_kind("metric") if isinstance(c.record, MetricRecord)]
-    return tuple(c.name for c in every if _ranks(registry, c))
+    specs = names or [c.name for c in every if _ranks(registry, c)]
+    uses = {spec: metric_use(registry, spec) for spec in specs}
+    once = {use.name: spec for spec, use in reversed(uses.items())}
+    wanted = [spec for spec, use in uses.items() if once[use.name] == spec]
+    reasons = {spec: why_not(uses[spec]) for spec in wanted}
+    questions = chosen_questions(registry, wanted if names else ())
+    answering = {spec for _, spec in questions}
+    metrics = tuple(spec for spec, reason in reasons.items() if not reason)
+    left = tuple((uses[s].name, reason) for s, reason in reasons.items() if reason and s not in answering)
+    if not metrics and not questions:
+        said = "; ".join(f"{n}: {reason}" for n, reason in left) or "no metric ranks maps"
+        raise NothingToEvaluate(f"nothing is left to audit: {said}", "name others: 'xaibench list metric'")
+    return Chosen(metrics, questions, left)
 
 
 def _ranks(registry: Registry, component: Registered) -> bool:
@@ -135,8 +156,11 @@ def metric_use(registry: Registry, spec: str) -> Use:
 def chosen_questions(registry: Registry, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The questions of the salience measures among those named (none named: all)."""
     known = {c.record.name for c in registry.of_kind("metric") if c.origin.built_in}
-    asked = {n.removeprefix("xaibench/").partition(":")[0]: n for n in names} if names else {n: n for n in known}
-    return tuple((q, asked[m]) for q, metrics in QUESTIONS.items() for m in metrics if m in asked and m in known)
+    asked = names or sorted(known)
+    return tuple(
+        (q, spec) for q, metrics in QUESTIONS.items() for m in metrics for spec in asked
+        if m in known and m == spec.removeprefix("xaibench/").partition(":")[0]
+    )  # fmt: skip
 
 
 def tasks(settings: Settings) -> list[Task]:
@@ -152,11 +176,9 @@ def tasks(settings: Settings) -> list[Task]:
 def run(settings: Settings, jobs: int, done: Callable[[str, int, int], None]) -> Audit:
     """Do everything. ``done(title, finished, of)`` is called after each piece.
 
-    Raises :class:`NothingToEvaluate` where no metric is left, :class:`PlanError` where a worker died twice.
+    Raises :class:`PlanError` where a worker died twice.
     """
     todo = tasks(settings)
-    if not todo:
-        raise NothingToEvaluate("no metric is left to audit", "name some with --metric; 'xaibench list metric'")
     executor = LocalExecutor(LocalParameters(jobs=max(1, min(jobs, len(todo))), retries=1))
     found: dict[Task, OnEvidence | tuple[Found, ...]] = {}
     try:
@@ -191,14 +213,8 @@ def on_evidence(name: str, settings: Settings, registry: Registry) -> OnEvidence
     truth = correlations(asked, planted, bench)
     measured: list[Measured] = []
     costs: list[Cost] = []
-    left: dict[str, str] = {}
     for spec in settings.metrics:
-        use = metric_use(registry, spec)
-        reason = why_not(use)
-        if reason:
-            left[use.name] = reason
-            continue
-        found, cost = score_maps(use, asked, planted, bench)
+        found, cost = score_maps(metric_use(registry, spec), asked, planted, bench)
         measured += found
         costs.append(cost)
     return OnEvidence(
@@ -210,7 +226,6 @@ def on_evidence(name: str, settings: Settings, registry: Registry) -> OnEvidence
         measured=tuple(measured),
         costs=tuple(costs),
         mechanism=mechanism(planted, settings.seed),
-        left=left,
     )
 
 
@@ -222,8 +237,7 @@ def concluded(settings: Settings, on: Sequence[OnEvidence], salience: Sequence[F
     ranked = [r for o in on for r in ranked_on(o)]
     measures = sorted({r.measure for r in ranked}, key=lambda m: m.name)
     verdicts = {m: verdict({r.evidence: r.tau for r in ranked if r.measure == m}) for m in measures}
-    left = {metric: reason for o in on for metric, reason in o.left.items()}
-    return Audit(settings, tuple(on), tuple(ranked), verdicts, left, tuple(salience))
+    return Audit(settings, tuple(on), tuple(ranked), verdicts, tuple(salience))
 
 
 def ranked_on(on: OnEvidence) -> list[Ranked]:
@@ -242,7 +256,6 @@ def ranked_on(on: OnEvidence) -> list[Ranked]:
                 for name, other in references.items()
                 if other is not None and evidence(on.name).sensitive in SENSITIVE
             },
-            reasons=m.reasons,
             failed=m.failed,
         )
         for m in on.measured

@@ -7,12 +7,16 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xaibench.errors import UsageError
+
+if TYPE_CHECKING:
+    from xaibench_audit.audit import Audit
 
 LEAST = 10
 
@@ -25,10 +29,12 @@ def audit(
         list[str] | None, typer.Option("--evidence", help="Planted evidence: patch, seam@0.5 ...; default all.")
     ] = None,
     pictures: Annotated[int | None, typer.Option(help="Fakes, each with its real counterpart (default 12).")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the pictures and of every draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the pictures and of every draw.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Three kinds of evidence, ten fakes, no explainers.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the tables (Parquet).")] = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Worker processes (default: all cores).")] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", help="Worker processes (default: all cores; with --quick 1).")
+    ] = None,
     plugin: Annotated[list[Path] | None, typer.Option("--plugin", help="Load a one-off plugin file.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
@@ -38,7 +44,7 @@ def audit(
     from xaibench_audit.evidence import NAMES
     from xaibench_audit.evidence import evidence as known
     from xaibench_audit.maps import EXPLAINERS
-    from xaibench_audit.tables import open_folder, to_json, write
+    from xaibench_audit.tables import opened, to_json, write
 
     if pictures is not None and pictures < LEAST:
         raise UsageError(f"--pictures {pictures} gives no intervals", f"take {LEAST} or more")
@@ -49,32 +55,45 @@ def audit(
         print(f"broken plugin: {failure}", file=sys.stderr)
     names = metric or []
     wanted = tuple(dict.fromkeys(known(n).name for n in evidence or (QUICK if quick else NAMES)))
+    chosen = auditing.choose(registry, names)
     settings = auditing.Settings(
-        metrics=auditing.chosen_metrics(registry, names),
-        questions=() if quick and not names else auditing.chosen_questions(registry, names),
+        metrics=chosen.metrics,
+        questions=() if quick and not names else chosen.questions,
         evidence=tuple(n for n in NAMES if n in wanted),
         pairs=pictures or (LEAST if quick else 12),
         draws=1 if quick else 3,
         explainers=() if quick else EXPLAINERS,
         seed=seed,
         plugins=tuple(str(p) for p in plugin or []),
+        left=chosen.left,
     )
-    if out is not None:
-        open_folder(out)
     cores = 1 if quick else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    found = auditing.run(settings, jobs or cores, progress())
-    if out is not None:
-        write(found, out)
-        print(f"tables in {out}", file=sys.stderr)
-    if json:
-        print(jsonlib.dumps(to_json(found)))
-    else:
-        from rich.console import Console
+    try:
+        with opened(out) if out is not None else nullcontext() as staging:
+            found = auditing.run(settings, jobs or cores, progress())
+            try:
+                if out is not None and staging is not None:
+                    write(found, out, staging)
+                    print(f"tables in {out}", file=sys.stderr)
+            finally:  # minutes of work are shown though they could not be written
+                _print(found, to_json(found) if json else None)
+    except KeyboardInterrupt:
+        print("xaibench: interrupted; no table was written, an audit begins anew", file=sys.stderr)
+        raise typer.Exit(130) from None
+    for line in found.failures:
+        print(f"failed: {line}", file=sys.stderr)
+    raise typer.Exit(1 if found.failures else 0)
 
-        from xaibench_audit.render import show
 
-        show(found, Console())
-    raise typer.Exit(1 if found.failed else 0)
+def _print(found: Audit, as_json: dict[str, Any] | None) -> None:
+    if as_json is not None:
+        print(jsonlib.dumps(as_json))
+        return
+    from rich.console import Console
+
+    from xaibench_audit.render import show
+
+    show(found, Console())
 
 
 QUICK = ("patch", "missing-texture", "seam")

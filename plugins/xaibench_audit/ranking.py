@@ -45,12 +45,13 @@ class Tau:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """Scores of the maps whose order is known, on the pictures that all of them have; higher is better.
+    """Scores of the maps ``names`` whose order is known, on the pictures that all of them have; higher is better.
 
     ``scores``: ``(maps, pictures)``; means no further apart than ``slack`` are equal. ``order``: ``(maps, maps)``, 1
     where the first is truly better, -1 worse, 0 where the truth does not tell them apart.
     """
 
+    names: tuple[str, ...]
     samples: tuple[str, ...]
     groups: tuple[str, ...]
     scores: Floats
@@ -83,7 +84,7 @@ def ladder(values: Table, better: str, width: float, truth: Table, groups: Mappi
     slack = slack_of(scores.mean(axis=1), width)
     if np.ptp(scores, axis=0).max() <= slack:
         return "saturated: every map scores the same"
-    return Ladder(tuple(common), tuple(groups[s] for s in common), scores, order, slack)
+    return Ladder(tuple(names), tuple(common), tuple(groups[s] for s in common), scores, order, slack)
 
 
 def kendall(order: npt.NDArray[np.int8], means: Floats, slack: float = 0.0) -> Floats:
@@ -117,24 +118,31 @@ def tau(found: Ladder | str) -> Tau:
 
 
 def difference(a: Ladder | str, b: Ladder | str) -> Tau:
-    """``tau(a) - tau(b)`` on the pictures of both, with the same draws."""
+    """``tau(a) - tau(b)`` on the maps and the pictures that both have, with the same draws."""
     if isinstance(a, str) or isinstance(b, str):
         return Tau(reason=a if isinstance(a, str) else f"the other measure: {b}")
     common = [s for s in a.samples if s in set(b.samples)]
     if not common:
         return Tau(reason="no common pictures")
-    first, second = _on(a, common), _on(b, common)
+    names = [n for n in a.names if n in b.names]
+    first, second = _on(a, names, common), _on(b, names, common)
     points = [kendall(x.order, x.scores.mean(axis=1, keepdims=True), x.slack)[0] for x in (first, second)]
+    value, maps, n = float(points[0] - points[1]), len(names), len(common)
+    if not np.isfinite(value):
+        return Tau(reason="the truth tells no two of the common maps apart")
     (design, of_first), (_, of_second) = _replicates(first), _replicates(second)
     if of_first is None or of_second is None:
-        return Tau(value=float(points[0] - points[1]), n=len(common), reason=design.too_few())
+        return Tau(value=value, maps=maps, n=n, reason=design.too_few())
     low, high, note = bounds(of_first - of_second, design.smallest)
-    return Tau(value=float(points[0] - points[1]), low=low, high=high, n=len(common), reason=note)
+    return Tau(value=value, low=low, high=high, maps=maps, n=n, reason=note)
 
 
-def _on(found: Ladder, samples: Sequence[str]) -> Ladder:
-    keep = [found.samples.index(s) for s in samples]
-    return Ladder(tuple(samples), tuple(found.groups[i] for i in keep), found.scores[:, keep], found.order, found.slack)
+def _on(found: Ladder, names: Sequence[str], samples: Sequence[str]) -> Ladder:
+    """Less maps and pictures. The order stays that of all pictures the measure has."""
+    rows, columns = [found.names.index(n) for n in names], [found.samples.index(s) for s in samples]
+    groups = tuple(found.groups[i] for i in columns)
+    scores, order = found.scores[np.ix_(rows, columns)], found.order[np.ix_(rows, rows)]
+    return Ladder(tuple(names), tuple(samples), groups, scores, order, found.slack)
 
 
 def _replicates(found: Ladder) -> tuple[Design, Floats | None]:

@@ -21,13 +21,15 @@ _STYLES = {"misleads": "red", "ranks": "green", "chance": "yellow", "undefined":
 
 def show(audit: Audit, console: Console) -> None:
     """The verdicts, taus by evidence, what hiding a place does, the salience questions, and what was left out."""
-    if audit.on:
+    if audit.ranked:
         _verdicts(audit, console)
         _taus(audit, console)
+        for reference in dict.fromkeys(name for r in audit.ranked for name in r.against):
+            _against(audit, reference, console)
         _mechanism(audit, console)
     if audit.salience:
         _salience(audit, console)
-    for metric, reason in audit.left.items():
+    for metric, reason in audit.settings.left:
         console.print(f"left out: {escape(metric)}: {escape(reason)}", style="dim")
 
 
@@ -47,7 +49,7 @@ def _taus(audit: Audit, console: Console) -> None:
     table = _table("Kendall's tau with the truth, times 100", "measure", *plain, *map(_heading(names), sweeps))
     for measure, _ in _primary(audit):
         taus = {r.evidence: r.tau for r in audit.ranked if r.measure == measure}
-        swept = [" ".join(_tau(taus[n]) for n in _swept(names, kind)) for kind in sweeps]
+        swept = [" ".join(_tau(taus.get(n)) for n in _swept(names, kind)) for kind in sweeps]
         table.add_row(_title(audit, measure), *(_tau(taus.get(n)) for n in plain), *swept)
     console.print(table)
     console.print(
@@ -55,6 +57,18 @@ def _taus(audit: Audit, console: Console) -> None:
         "l is the weight of the patch beside evidence that a fill adds to.",
         style="dim",
     )
+
+
+def _against(audit: Audit, reference: str, console: Console) -> None:
+    """Tau less the reference's, where a fill is evidence."""
+    names = [o.name for o in audit.on]
+    sweeps = [k for k in SENSITIVE if any(evidence(n).sensitive == k for n in names)]
+    table = _table(f"tau less that of {reference}, times 100", "measure", *map(_heading(names), sweeps))
+    for measure, _ in _primary(audit):
+        mine = {r.evidence: r.against.get(reference) for r in audit.ranked if r.measure == measure}
+        table.add_row(_title(audit, measure), *(" ".join(_tau(mine.get(n)) for n in _swept(names, k)) for k in sweeps))
+    console.print(table)
+    console.print("Red: the interval of the paired difference lies below 0, green: above.", style="dim")
 
 
 def _primary(audit: Audit) -> list[tuple[Measure, Verdict]]:

@@ -75,6 +75,8 @@ class Found:
     second: float | None
     difference: Difference | None
     reason: str = ""
+    failed: str = ""
+    """What the metric raised on some picture or family, if it did."""
 
     @property
     def right(self) -> bool | None:
@@ -111,18 +113,22 @@ Condition = tuple[Planted, Use]
 
 @dataclass(slots=True)
 class Side:
-    """One condition's values by measure and picture, and the last reason why a score had none."""
+    """One condition's values by measure and picture, and the last reason why a score had none; ``failed``
+    is what the metric raised, if it did."""
 
     values: dict[Measure, dict[str, float]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    failed: str = ""
 
     def take(self, metric: Use, key: str, done: Done[Scores]) -> None:
         """The scores of one picture or family; items of a score are averaged."""
+        if done.value is None:
+            self.failed = describe(done.error) if done.error else "no scores"
         for spec in metric.instance.scores:
             if not spec.primary or spec.better == "none":
                 continue
             if done.value is None:
-                self.reasons[spec.name] = f"fails: {describe(done.error)}" if done.error else "no scores"
+                self.reasons[spec.name] = f"fails: {self.failed}"
                 continue
             mine = [v for v in done.value.values if v.name == spec.name]
             values = [v.value for v in mine if v.value is not None]
@@ -215,7 +221,8 @@ def _families(metric: Use, use: Use, asked: Asked, shared: bool, registry: Regis
     All fakes hold the pattern in six places. The runs of a family read one and the same place, each with a threshold of
     its own, or a place each, by the seeded draw of the family.
     """
-    pictures = AuditPictures(max(4, asked.pairs // 3), tuple(Manipulation("contrast", p) for p in _SMALL))
+    count = max(4, asked.pairs // 3)
+    pictures = AuditPictures(count, tuple(Manipulation("contrast", p) for p in _SMALL), seed=asked.seed)
     side = Side()
     for family in range(asked.pairs):
         draw = Streams.of(asked.seed, 0, "audit families", str(family)).torch("places")
@@ -236,6 +243,8 @@ def _member(pictures: AuditPictures, place: int, number: int) -> Member:
 
 
 def _compared(question: str, explainer: str, metric: Use, first: Side, second: Side) -> Iterator[Found]:
+    """The means of the pictures, or families, that have a score under both conditions, and their difference."""
+    failed = first.failed or second.failed
     for spec in metric.instance.scores:
         if not spec.primary or spec.better == "none":
             continue
@@ -243,8 +252,13 @@ def _compared(question: str, explainer: str, metric: Use, first: Side, second: S
         empty = [side for side in (first, second) if not side.values.get(measure)]
         if empty:
             reason = empty[0].reasons.get(spec.name, "no value")
-            yield Found(question, explainer, measure, None, None, None, reason)
+            yield Found(question, explainer, measure, None, None, None, reason, failed)
             continue
-        a, b = (Values.of(list(v), list(v.values())) for v in (first.values[measure], second.values[measure]))
+        of_first, of_second = first.values[measure], second.values[measure]
+        common = sorted(of_first.keys() & of_second.keys())
+        if not common:
+            yield Found(question, explainer, measure, None, None, None, "no picture has a score of both", failed)
+            continue
+        a, b = (Values.of(common, [v[s] for s in common]) for v in (of_first, of_second))
         paired = paired_difference(a, b, test=False)
-        yield Found(question, explainer, measure, exact_mean(a.values), exact_mean(b.values), paired)
+        yield Found(question, explainer, measure, exact_mean(a.values), exact_mean(b.values), paired, failed=failed)

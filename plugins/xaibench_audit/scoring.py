@@ -44,18 +44,18 @@ class Measure:
     def name(self) -> str:
         """``metric``, ``metric/score`` where they differ, and the item; the metric without its parameters."""
         bare = self.metric.removeprefix("xaibench/").partition(":")[0]
-        whole = bare if self.score == bare else f"{bare}/{self.score}"
+        whole = bare if self.score == bare.rpartition("/")[2] else f"{bare}/{self.score}"
         return f"{whole} [{self.item}]" if self.item else whole
 
 
 @dataclass(slots=True)
 class Measured:
-    """Values by map and sample; a missing one has a reason in ``reasons``. ``failed`` is an exception of the metric."""
+    """Values by map and sample; a missing one has a reason in ``reasons``. ``failed``: what the metric raised."""
 
     measure: Measure
     values: dict[str, dict[str, float]] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
-    failed: bool = False
+    failed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +102,11 @@ def score_maps(use: Use, asked: Sequence[Candidate], planted: Planted, bench: Be
 def _take(found: dict[Measure, Measured], use: Use, name: str, sample: str, done: Done[Scores]) -> None:
     specs = {s.name: s for s in use.instance.scores if s.better != "none"}
     if done.value is None:
+        failure = describe(done.error) if done.error else "no scores"
         for spec in specs.values():
             measured = _of(found, Measure.of(use, spec))
-            measured.reasons[describe(done.error) if done.error else "no scores"] += 1
-            measured.failed = True
+            measured.reasons[failure] += 1
+            measured.failed = failure
         return
     for value in done.value.values:
         spec = specs.get(value.name)
@@ -123,6 +124,7 @@ def _joined(found: Mapping[Measure, Measured]) -> list[Measured]:
     for measure, measured in found.items():
         if measure.item and (bare := replace(measure, item="")) in found:
             measured.reasons.update(found[bare].reasons)
+            measured.failed = measured.failed or found[bare].failed
     return [x for m, x in found.items() if m.item or x.values or (m.metric, m.score) not in of_items]
 
 

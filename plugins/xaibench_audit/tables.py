@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 
+from xaibench import __version__
 from xaibench.errors import StoreError
 from xaibench.statistics import Estimate
-from xaibench.store.writer import commit, stage, write_error
+from xaibench.store.writer import commit, stage
 from xaibench_audit.audit import Audit, Ranked
 from xaibench_audit.evidence import evidence
 from xaibench_audit.ranking import Tau
@@ -64,39 +68,64 @@ def rows(audit: Audit) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def open_folder(folder: Path) -> None:
-    """Make the folder; one that holds an audit already is refused before anything is computed."""
+@contextmanager
+def opened(folder: Path) -> Iterator[Path]:
+    """Make the folder and, within, one to stage tables in, which is given; it is gone afterwards, and so is a folder
+    that was made and stayed empty. What else the folder holds is left alone.
+
+    One that holds an audit already is refused before anything is computed.
+    """
     taken = [f for f in SCHEMAS if (folder / f"{f}.parquet").exists()]
     if taken:
         raise StoreError(f"{folder} holds an audit already ({taken[0]}.parquet)", "choose another --out, or remove it")
+    made = not folder.exists()
     try:
-        (folder / ".staging").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".audit-", dir=folder))
     except OSError as error:
-        raise write_error(folder, error) from error
+        raise StoreError(f"cannot write {folder}: {error.strerror or error}", "choose another --out") from error
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
 
 
-def write(audit: Audit, folder: Path) -> None:
-    """One Parquet file a table: all are staged and synced first, then renamed."""
+def write(audit: Audit, folder: Path, staging: Path) -> None:
+    """One Parquet file a table: all are staged and synced first, then renamed into the folder.
+
+    The settings and the version of xaibench are in each file's metadata (``xaibench.audit``, JSON).
+    """
+    about = json.dumps({"schema": JSON_SCHEMA, "version": __version__, "settings": _settings(audit)})
     staged = []
-    for name, found in rows(audit).items():
-        table = pa.Table.from_pylist(found, schema=pa.schema(list(SCHEMAS[name].items())))
-        staged.append((stage(table, folder / ".staging", name), folder / f"{name}.parquet"))
-    for path, final in staged:
-        commit(path, final)
-    shutil.rmtree(folder / ".staging", ignore_errors=True)
+    try:
+        for name, found in rows(audit).items():
+            schema = pa.schema(list(SCHEMAS[name].items()), metadata={"xaibench.audit": about})
+            table = pa.Table.from_pylist(found, schema=schema)
+            staged.append((stage(table, staging, name), folder / f"{name}.parquet"))
+        for path, final in staged:
+            commit(path, final)
+    except StoreError as error:
+        raise StoreError(error.what, "free some space, or choose another --out, and give the command again") from error
 
 
 def to_json(audit: Audit) -> dict[str, Any]:
     """Settings, verdicts and every table but the single scores, as JSON-able data."""
     found = rows(audit)
-    s = audit.settings
     return {
         "schema": JSON_SCHEMA,
-        "settings": {"evidence": list(s.evidence), "metrics": list(s.metrics), "pairs": s.pairs, "seed": s.seed,
-                     "draws": s.draws, "explainers": list(s.explainers)},
-        "left_out": dict(audit.left),
+        "settings": _settings(audit),
+        "left_out": dict(audit.settings.left),
+        "failed": list(audit.failures),
         "tables": {name: found[name] for name in SCHEMAS if name not in ("scores", "truth")},
-    }  # fmt: skip
+    }
+
+
+def _settings(audit: Audit) -> dict[str, Any]:
+    s = audit.settings
+    return {"evidence": list(s.evidence), "metrics": list(s.metrics), "questions": [list(q) for q in s.questions],
+            "pairs": s.pairs, "seed": s.seed, "draws": s.draws, "explainers": list(s.explainers)}  # fmt: skip
 
 
 # ---- rows -----------------------------------------------------------------------------------------------------------

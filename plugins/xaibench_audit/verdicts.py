@@ -75,18 +75,17 @@ def _text(taus: Mapping[str, Tau], standings: Mapping[str, Standing], begins: Ma
     known = len(standings) - len(by["undefined"])
     if not known:
         return f"undefined: {next(iter(taus.values())).reason}" if taus else "undefined: nothing was asked"
+    lacking = f"; undefined on {_few(by['undefined'])}" if by["undefined"] else ""
     if by["misleads"]:
         plain = [n for n in by["misleads"] if not evidence(n).sensitive]
         parts = [f"on {', '.join(plain)}"] if plain else []
         parts += [f"from l = {weight:g} ({kind})" for kind, weight in begins.items() if weight is not None]
-        return f"misleads {', '.join(parts)}"
+        return f"misleads {', '.join(parts)}{lacking}"
     if len(by["ranks"]) == known:
-        return (
-            "ranks the evidence" if not by["undefined"] else f"ranks the evidence, undefined on {_few(by['undefined'])}"
-        )
+        return f"ranks the evidence{lacking}"
     if not by["ranks"]:
-        return CHANCE
-    return f"ranks {len(by['ranks'])} of {known}; {CHANCE} on {_few(by['chance'])}"
+        return f"{CHANCE}{lacking}"
+    return f"ranks {len(by['ranks'])} of {known}; {CHANCE} on {_few(by['chance'])}{lacking}"
 
 
 def _few(names: Sequence[str]) -> str:
