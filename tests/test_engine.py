@@ -14,7 +14,7 @@ from torch import Tensor
 from region_toys import Scored
 from xaibench.contracts import Passes, Programme
 from xaibench.engine import ProbeEngine
-from xaibench.probes import Done, Forward, Together, Wait, addressed
+from xaibench.probes import Apply, Backward, Done, Forward, LayerBackward, Together, Wait, addressed
 from xaibench.testing.harness import make_bench, value
 from xaibench.testing.planted import LinearDetector
 
@@ -219,6 +219,63 @@ def _ask(image: Tensor) -> Programme[Tensor]:
     return reply
 
 
+def test_what_cannot_be_answered_ends_its_programme_and_frees_what_it_was_making() -> None:
+    def unanswerable() -> Programme[None]:
+        yield from count(1)
+        yield LayerBackward(torch.zeros(0, 3, *SIZE), 0)
+
+    bench = make_bench(Calls(), batch_size=BATCH)
+    builds = {"bad": unanswerable, "good": lambda: climb(0, 2)}
+    done = dict(bench.engine().run((key, partial(bench.once, "it", build)) for key, build in builds.items()))
+    assert isinstance(done["bad"].error, ValueError)
+    assert value(done["good"]) == value(run(lambda: climb(0, 2)))
+
+
+def test_a_row_too_few_is_refused_before_it_shifts_the_rows_of_others() -> None:
+    def ask(targets: Tensor) -> Programme[list[float]]:
+        reply = yield Backward(pictures(3, 0), targets)
+        return reply.values.tolist()
+
+    right = torch.tensor([0, 1, 0])
+    jobs = [("short", partial(ask, torch.tensor([1]))), ("right", partial(ask, right))]
+    done = dict(ProbeEngine(LinearDetector(WEIGHTS, 0.0), BATCH).run(jobs))
+    assert isinstance(done["short"].error, ValueError) and "targets" in str(done["short"].error)
+    assert value(done["right"]) == value(run(partial(ask, right), LinearDetector(WEIGHTS, 0.0)))
+    with pytest.raises(ValueError, match="beside"):
+        Apply(_plus, pictures(3, 0), 0, beside=(torch.ones(2, 1),))
+
+
+def _plus(detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (images.flatten(1).sum(dim=1) + beside[0].sum(dim=1),)
+
+
+def _plus_of_all(detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (images.sum()[None],)
+
+
+def _apply(compute: Any, width: int) -> Programme[list[float]]:
+    reply = yield Apply(compute, pictures(2, 0), 0, beside=(torch.ones(2, width),))
+    return reply[0].tolist()
+
+
+def test_one_compute_takes_what_lies_beside_in_several_shapes() -> None:
+    done = dict(ProbeEngine(Calls(), BATCH).run((w, partial(_apply, _plus, w)) for w in (3, 5)))
+    assert torch.tensor(value(done[5])).sub(torch.tensor(value(done[3]))).tolist() == pytest.approx([2, 2], abs=1e-4)
+
+
+def test_a_computation_that_does_not_answer_row_by_row_fails() -> None:
+    assert "1 rows came back for 8 pictures" in str(run(partial(_apply, _plus_of_all, 1)).error)
+
+
+def test_a_wait_that_raises_ends_its_programme_alone() -> None:
+    def wrong() -> Programme[None]:
+        yield Wait(lambda: 1 / 0 > 0)
+
+    done = dict(ProbeEngine(Calls(), BATCH).run([("bad", wrong), ("good", lambda: count(2))]))
+    assert isinstance(done["bad"].error, ZeroDivisionError)
+    assert value(done["good"]) == value(run(lambda: count(2)))
+
+
 # ---- waiting and memory ---------------------------------------------------------------------------------------------
 
 
@@ -290,6 +347,18 @@ def test_programmes_go_on_only_while_no_batch_is_full() -> None:
 
     done = run(lambda: together(*(many(i) for i in range(40))))
     assert done.passes == Passes(forward=40 * (1 + BATCH))
+    assert alive.most <= 3
+
+
+def test_those_who_waited_for_one_thing_do_not_ask_all_at_once() -> None:
+    alive, bench = Alive(), make_bench(Calls(), batch_size=BATCH)
+
+    def many(seed: int) -> Programme[Any]:
+        yield from bench.once("it", lambda: climb(0, 20))
+        return (yield from alive.watched(count(BATCH, seed)))
+
+    done = bench.engine().run_one(lambda: together(*(many(i) for i in range(40))))
+    assert done.passes == Passes(forward=20 + 40 * BATCH)
     assert alive.most <= 3
 
 

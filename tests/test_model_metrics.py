@@ -80,3 +80,30 @@ def test_raising_the_limit_replaces_the_value(cli, tmp_path):
         assert code == 0
     counts = [r["value"] for r in RunFolder(tmp_path / "run").table("scores").to_pylist() if r["score"] == "count"]
     assert counts == [10]
+
+
+def test_predictions_made_again_make_its_value_again(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("TOY_PREDICTIONS_FAIL", "1")
+    assert channels(cli, tmp_path / "run", model="toy")[0] == 1
+    monkeypatch.delenv("TOY_PREDICTIONS_FAIL")
+    code, out, _ = channels(cli, tmp_path / "run", "--rerun", "failed", model="toy")
+    said = json.loads(out)
+    assert (code, said["done"], said["reused"]) == (0, 2, 0)
+    rows = RunFolder(tmp_path / "run").table("scores").to_pylist()
+    assert [r["value"] for r in rows if r["score"] == "count"] == [10]
+
+
+def test_status_counts_values_of_sets_and_detectors_that_are_not_there_yet(cli, tmp_path):
+    out = tmp_path / "run"
+    channels(cli, out, "-e", "rows", "--no-controls", model="toy", metric=("channels", "spread"))
+    folder = RunFolder(out)
+    assert json.loads(cli("status", out, "--json")[1])["left"] == 0
+    gone = [u["unit"] for u in folder.table("units").to_pylist() if u["kind"] == "set-score"]
+    with folder.writing():
+        folder.supersede(gone)
+    assert len(gone) == 2 and json.loads(cli("status", out, "--json")[1])["left"] == 2
+
+
+def test_where_nothing_can_run_the_metric_is_named(cli, tmp_path):
+    _, _, err = channels(cli, tmp_path / "run", model="blind")
+    assert "no metric can run: local/channels: needs activations" in err

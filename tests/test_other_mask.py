@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from xaibench.contracts import Native, Sample
 from xaibench.errors import UnreadablePicture
@@ -93,8 +95,41 @@ def test_the_control_shows_the_strangers_mask():
         other = picture.stranger()
         assert other is not None and other.sample.id != picture.sample.id
         assert value(done).map.equal(other.mask.float())
+    lost = [replace(fakes[0], mask=None), replace(fakes[1], mask=torch.zeros_like(fakes[1].mask))]
+    reasons = [value(d).reason for d in explain(use, detector, lost, FAKE)]
+    assert reasons == ["the picture has no mask", "the mask is empty"]  # as of mask-oracle
     said = [value(d) for d in explain(use, detector, pictures, REAL)]
     assert {e.status for e in said} == {"undefined"} and all(e.reason for e in said)
+
+
+def test_a_strangers_mask_that_changed_is_refused(cli, tmp_path):
+    """Else both the old and the new map of a sample would stand in the folder."""
+    from PIL import Image
+
+    data, out = tmp_path / "data", tmp_path / "run"
+    data.mkdir()
+    lines = ["id,image,label,identity,mask"]
+    for i in range(9):
+        Image.new("RGB", (24, 24), (20 * i, 99, 50)).save(data / f"{i}.png")
+        Image.fromarray(np.eye(24, k=i, dtype=np.uint8) * 255).save(data / f"m{i}.png")
+        lines.append(f"{i},{i}.png,fake,p{i},m{i}.png")
+    lines.append("real,0.png,real,p0,")
+    (data / "manifest.csv").write_text("\n".join(lines) + "\n")
+
+    def run(*more):
+        return cli("eval", "--model", "demo", "--dataset", data, "--limit", 3, "-e", "edges", "-x", "mask-auc",
+                   "--threads", 1, "-q", "-o", out, *more)  # fmt: skip
+
+    assert run()[0] == 0
+    scored = {r["sample"] for r in RunFolder(out).table("scores").to_pylist()} - {""}
+    for i in {str(i) for i in range(9)} - scored:
+        Image.fromarray(np.ones((24, 24), dtype=np.uint8) * np.uint8(255) * (np.arange(24) > 11)).save(data / f"m{i}.png")
+    code, _, err = run()
+    assert code == 3 and "strangers data 0-3" in err
+    assert run("--replace")[0] == 0
+    rows = [r for r in RunFolder(out).table("scores").to_pylist() if r["explainer"] == "xaibench/other-mask"]
+    keys = [(r["metric"], r["sample"], r["score"], r["item"], r["repeat"]) for r in rows]
+    assert keys and len(keys) == len(set(keys))
 
 
 @pytest.mark.slow

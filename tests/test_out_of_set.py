@@ -84,3 +84,41 @@ def test_one_dataset_is_told_what_is_missing(cli, tmp_path):
     code, _, err = cli("eval", "--model", "demo", "--dataset", "demo:identities=8", "--limit", 4, "-e", "gradcam",
                        "-x", "out-of-set", "--threads", 1, "-q", "-o", tmp_path)  # fmt: skip
     assert code == 4 and "first --dataset" in err
+
+
+def of_two(cli, out, first, second, explainer="edges"):
+    code, _, err = cli(
+        "eval", "--model", "demo", "--dataset", first, "--dataset", second, "--limit", 4, "-e", explainer,
+        "--no-controls", "-x", "out-of-set:nulls=19", "--threads", 1, "-q", "-o", out,
+    )  # fmt: skip
+    return code, err, RunFolder(out).table("scores").to_pylist() if code == 0 else []
+
+
+def test_in_another_order_no_dataset_keeps_both_a_value_and_the_reason_why_there_is_none(cli, tmp_path):
+    one, two = "demo:identities=8", "demo:identities=8,seed=5"
+    of_two(cli, tmp_path, one, two)
+    for first, second in ((two, one), (one, two)):
+        code, _, rows = of_two(cli, tmp_path, first, second)
+        absent = {r["dataset"] for r in rows if r["status"] == "not_applicable"}
+        assert code == 0 and len(absent) == 1
+        assert {r["dataset"] for r in rows if r["status"] != "not_applicable"}.isdisjoint(absent)
+
+
+def test_what_cannot_explain_the_first_dataset_is_said_beforehand(cli, tmp_path):
+    from PIL import Image
+
+    people = tmp_path / "people"
+    people.mkdir()
+    lines = ["id,image,label,identity"]
+    for i in range(4):
+        Image.new("RGB", (24, 24), (10 * i, 99, 50)).save(people / f"{i}.png")
+        lines.append(f"{i},{i}.png,{'fake' if i % 2 else 'real'},p{i}")
+    (people / "manifest.csv").write_text("\n".join(lines) + "\n")
+    code, _, _ = of_two(cli, tmp_path / "run", people, "demo:identities=8", explainer="mask-oracle")
+    assert code == 4
+    code, out, _ = cli(
+        "eval", "--model", "demo", "--dataset", people, "--dataset", "demo:identities=8", "--limit", 4, "-e",
+        "mask-oracle", "--no-controls", "-x", "out-of-set", "--threads", 1, "--dry-run", "--json",
+    )  # fmt: skip
+    reasons = {c["dataset"]: c["reason"] for c in json.loads(out)["cells"] if c["metric"]}
+    assert code == 0 and reasons["xaibench/demo:identities=8"].startswith("no maps of the first dataset: needs masks")

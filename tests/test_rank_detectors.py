@@ -172,6 +172,60 @@ def test_holm_counts_every_measure_and_says_when_nothing_can_be_significant():
     assert only(ranked(many, measures=["acme/m3"])).contests[0].shown
 
 
+def test_families_of_unequal_size_can_be_significant_where_equal_ones_cannot():
+    # no other deal of 5 against 6 is as far apart as two families that do not overlap: 1/462, not 2/462
+    rows = [*family(GUIDED, LOW), *family(PLAIN, (*HIGH, 0.4))]
+    many = [r | {"metric": f"acme/m{k:02d}", "score": "m"} for k in range(12) for r in rows]
+    found = ranked(many, {GUIDED: 5, PLAIN: 6})
+    assert found.classes[0].measures[0].contests[0].shown
+    assert not any("nothing can be significant" in n for n in found.notes)
+
+
+def on_other(rows):
+    return [r | {"dataset": "xaibench/other"} for r in rows]
+
+
+def on_two_datasets(second):
+    """Both families on faces; those of ``second`` on another dataset, which alone has a value of the set."""
+    first = [*family(GUIDED, LOW), *family(PLAIN, HIGH)]
+    rows = [*first, *on_other(r for r in first if r["model"] in second)]
+    rows += on_other(score(m, f"{m}-{r}", 0.5, metric="xaibench/out-of-set", scope="set") for m in second
+                     for r in range(5))  # fmt: skip
+    found = tables(rows, TWO)
+    there = found.predictions.to_pylist()
+    there += on_other(r for r in there if r["model"] in second)
+    return RunTables(scores=found.scores, predictions=pa.Table.from_pylist(there, PREDICTIONS), units=found.units)
+
+
+def test_each_dataset_has_its_own_measures_and_notes():
+    found = rank_detectors(on_two_datasets(TWO), INFO)
+    assert [(c.dataset, [m.measure.metric for m in c.measures]) for c in found.classes] == [
+        ("xaibench/faces", [ENTROPY]), ("xaibench/other", [ENTROPY, "xaibench/out-of-set"]),
+    ]  # fmt: skip
+    says = "equal accuracy (their AUC intervals overlap): guided, plain"
+    assert found.notes[:2] == (f"faces: {says}", f"other: {says}")
+
+
+def test_one_alone_on_a_dataset_is_compared_with_nobody_there():
+    found = rank_detectors(on_two_datasets([GUIDED]), INFO, correct=True)
+    assert [c.dataset for c in found.classes] == ["xaibench/faces"]
+    assert "other: guided is not compared: no other is on this dataset" in found.notes
+
+
+def test_values_of_sets_are_means_over_items_that_every_run_has():
+    def items(model, easy, hard):
+        rest = {"metric": ODC, "explainer": "", "better": "higher"}
+        return [score(model, f"{model}-{r}", v, **rest, item=item)
+                for r in range(5) for item, v in (("easy", easy), ("hard", hard)) if v is not None]  # fmt: skip
+
+    # guided is worse on the one item that both have
+    measure = only(ranked([*items(GUIDED, 0.8, None), *items(PLAIN, 0.9, 0.1)]))
+    assert [(s.model, s.estimate.value) for s in measure.standings] == [(PLAIN, 0.9), (GUIDED, 0.8)]
+    assert "plain: 1 of its items not in every run, left out" in measure.finding
+    none = only(ranked([*items(GUIDED, 0.8, None), *items(PLAIN, None, 0.1)]))
+    assert all(s.why == "the runs share no item of this measure" for s in none.standings)
+
+
 def test_only_equal_accuracy_is_compared_unless_on_pictures_that_all_call_right():
     third = "xaibench/blind"
     wrong = {(third, i): (0.3, 0.7)[i % 3 == 0] for i in range(N)}
@@ -301,8 +355,28 @@ def test_a_missing_figure_is_said_and_costs_no_other():
     found = balances(tables(rows, {GUIDED: 2, PLAIN: 2}), INFO, PLAIN)
     assert found.rows[1].balance.harmonic is None
     assert found.rows[1].balance.reason == "'axis-auc' is there for 0 of 2 runs"
+    assert (found.rows[1].balance.accuracy, found.rows[1].balance.interpretability) == (1, None)
     assert found.rows[0].balance.accuracy == 1
     assert pareto_figure(found) is None
+
+
+def failing(found, member):
+    """The tables with all predictions of one run failed."""
+    lost = {"status": "failed", "p_fake": None, "correct": None, "reason": "out of memory"}
+    rows = [r | (lost if r["member"] == member else {}) for r in found.predictions.to_pylist()]
+    return RunTables(scores=found.scores, predictions=pa.Table.from_pylist(rows, PREDICTIONS), units=found.units)
+
+
+def test_a_run_without_predictions_is_named():
+    held = failing(tables([*family(GUIDED, LOW), *family(PLAIN, HIGH)], TWO), f"{GUIDED}-4")
+    says = f"guided is not compared: 1 run without a prediction ({GUIDED}-4)"
+    assert says in rank_detectors(held, INFO).notes
+    held = failing(tables([*axes(PLAIN, 0.5, 0.5, 0.2), *axes(GUIDED, 0.1, 0.9, 0.6)], {GUIDED: 2, PLAIN: 2}),
+                   f"{GUIDED}-1")  # fmt: skip
+    guided = balances(held, INFO, PLAIN).rows[1].balance
+    assert (guided.accuracy, guided.harmonic) == (None, None)
+    assert guided.reason == f"1 run without a prediction ({GUIDED}-1)"
+    assert guided.interpretability == pytest.approx((0.8 + 0.8 + 0.5) / 3)  # it needs no AUC
 
 
 def test_balance_refuses_in_one_line():

@@ -130,6 +130,11 @@ def test_mean_curves_average_repeats_first_and_use_common_samples():
     assert lines["b"].y[[0, 50, 100]] == pytest.approx([1.0, 1.5, 2.0])
 
 
+def test_a_curve_of_a_whole_set_is_of_no_samples():
+    (lines,) = mean_curves(pa.Table.from_pylist(curve("", "", 0, [0, 1], [1.0, 0.0]), CURVES)).values()
+    assert (lines[""].y.tolist(), lines[""].n) == ([1.0, 0.0], 0)
+
+
 def pixels(png):
     return np.asarray(Image.open(io.BytesIO(png)))
 

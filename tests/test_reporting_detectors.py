@@ -123,6 +123,22 @@ def test_the_report_shows_them(tmp_path):
     assert "restricted mean" in page
 
 
+def test_the_report_counts_what_was_left_out_of_them(tmp_path):
+    rows = [model_score("0", 0.2), model_score("1", None, status="undefined", reason="a constant layer")]
+    page = write_report(tables(rows), SPECS, tmp_path / "r.html").read_text(encoding="utf-8")
+    left_out = page.partition("What was left out")[2].partition("Provenance")[0]
+    assert "values of channel-decorrelation: 1 undefined: a constant layer" in left_out
+    assert "Nothing." not in left_out
+
+
+def test_values_of_a_whole_set_are_not_said_to_be_of_no_samples(tmp_path):
+    where = {"sample": "", "group": "", "cross_group": None, "label": "", "method": None, "scope": "family"}
+    rows = [score("a", 0.7, **where, member=""), score("b", 0.8, **where, member="")]
+    page = write_report(tables(rows), SPECS, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "n=0" not in page
+    assert "n=0" not in printed(build(rows, SPECS))
+
+
 def test_runs_are_compared_on_a_measure_of_the_detector():
     (row,) = compare_runs(tables([model_score("0", 0.2)]), tables([model_score("0", 0.5)]), SPECS).rows
     assert (row.first, row.second, row.explainer) == (0.2, 0.5, "")

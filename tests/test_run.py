@@ -230,6 +230,19 @@ def test_metrics_of_detector_and_family_scope(cli, tmp_path):
     assert len(list((tmp_path / "run" / "superseded" / "scores").iterdir())) == 2
 
 
+def test_maps_that_a_family_metric_draws_again_are_planned(cli, tmp_path):
+    """None is kept, so that every member's maps are drawn a second time, in every repeat."""
+    def run(*more):
+        return cli("eval", "--plugin", TOY, "--model", "toy-family", "--dataset", "demo:identities=8", "-e", "rows",
+                   "-x", "agreement", "--no-controls", "--limit", 4, "--maps", "drop", "--threads", 1, "--json", "-q",
+                   "-o", tmp_path / "run", *more)  # fmt: skip
+
+    cells = json.loads(run("--dry-run")[1])["cells"]
+    assert not next(c for c in cells if c["metric"])["exact"]
+    planned = 3 * 4 + sum(c["forward"] for c in cells)
+    assert json.loads(run()[1])["forward"] == planned
+
+
 def test_cells_that_cannot_run_have_one_row_with_the_reason(cli, tmp_path):
     code, _, _ = cli("eval", "--plugin", TOY, "--model", "blind", "--dataset", "demo:identities=8", "--limit", 4,
                      "-e", "gradcam", "-e", "rows", "-x", "range", "-x", "agreement", "--no-controls", "-q",

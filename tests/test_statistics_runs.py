@@ -6,7 +6,7 @@ from scipy import stats
 
 from xaibench.statistics import Runs, Values, auc_interval, censored_median, runs_difference, runs_interval
 from xaibench.statistics.auc import mean_auc_interval
-from xaibench.statistics.runs import people_variance, permute_runs
+from xaibench.statistics.runs import least_p, people_variance, permute_runs
 
 DRAW = np.random.default_rng(0)
 
@@ -27,6 +27,11 @@ def test_families_that_do_not_overlap(m, n, p, deals):
 def test_by_hand():
     # deals of {1, 2 | 3, 5}: |difference of means| 2.5, 1.5, .5, .5, 1.5, 2.5; the observed one is 1.5
     assert permute_runs(np.array([1.0, 3.0]), np.array([2.0, 5.0])) == (4 / 6, 6)
+
+
+@pytest.mark.parametrize(("m", "n"), [(5, 5), (5, 6), (7, 5), (12, 13)])
+def test_the_smallest_p_is_that_of_families_far_apart(m, n):
+    assert least_p(m, n) == permute_runs(np.arange(m) + 100.0, np.arange(n) * 1.0)[0]
 
 
 def test_equal_families_and_ties():

@@ -26,7 +26,7 @@ def call(detector: Detector, parts: Sequence[Part], batch: int) -> Reply:
     images = _pad(torch.cat([ask.images[a:b].to(detector.device) for ask, a, b in parts]), detector, batch)
     if isinstance(first, Forward):
         out = detector.probabilities(images) if first.output == "probability" else detector.scores(images)
-        return out[:total]
+        return _first(out, total, images)
     asked = cast("Sequence[tuple[Backward | LayerBackward | Apply, int, int]]", parts)
     targets = _pad(torch.cat([_targets(*part) for part in asked]), detector, batch)
     if not isinstance(first, Apply):
@@ -36,7 +36,14 @@ def call(detector: Detector, parts: Sequence[Part], batch: int) -> Reply:
     with torch.enable_grad():
         leaf = images.detach().clone().requires_grad_(True)
         found = first.compute(detector, leaf, targets, beside)
-    return tuple(part[:total].detach() for part in found)
+    return tuple(_first(part, total, images).detach() for part in found)
+
+
+def _first(found: Tensor, total: int, images: Tensor) -> Tensor:
+    """The rows that were asked for. Raises ValueError where there is not one a picture: rows would go to others."""
+    if len(found) != len(images):
+        raise ValueError(f"{len(found)} rows came back for {len(images)} pictures")
+    return found[:total]
 
 
 def empty_reply(request: Ask, detector: Detector) -> Reply:

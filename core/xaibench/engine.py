@@ -141,11 +141,11 @@ class ProbeEngine:
         turn with a reply takes little.
         """
         queue = self._full_queue()
-        if queue is None and (self._go_on() or (len(self._parked) < self.batch_size and self._begin(source))):
-            return True
-        if self._wake():
-            return True
-        queue = queue or self._longest_queue()
+        if queue is None:
+            room = len(self._parked) < self.batch_size
+            if self._go_on() or self._wake() or (room and self._begin(source)):
+                return True
+            queue = self._longest_queue()
         if queue is not None:
             self._answer(queue)
             return True
@@ -224,22 +224,31 @@ class ProbeEngine:
             self._enqueue(job, request)
 
     def _wake(self) -> bool:
-        """Go on with parked programmes whose wait is over; whether there was one."""
-        parked, self._parked = self._parked, []
-        woken = False
-        for job, wait in parked:
-            if job.over:
-                continue
-            if wait.ready():
-                woken = True
-                self._advance(job)
-            else:
-                self._parked.append((job, wait))
-        return woken
+        """Go on with the parked programme that has waited longest of those whose wait is over; whether there was one.
+
+        An exception of its ``ready`` is raised where it waits.
+        """
+        for place, (job, wait) in enumerate(self._parked):
+            problem = None
+            try:
+                ready = wait.ready()
+            except Exception as error:
+                ready, problem = True, error
+            if ready:
+                del self._parked[place]
+                self._advance(job, error=problem)
+                return True
+        return False
 
     def _end(self, job: _Job[Any], value: Any, error: Exception | None) -> None:
-        """A programme has ended: hand out its result, or tell the one that asked for it."""
+        """A programme has ended: hand out its result, or tell the one that asked for it.
+
+        One that asked what cannot be answered, or whose call failed, is still waiting there: it is closed, so that
+        what it holds (the making of an artefact) is free for others.
+        """
         job.over = True
+        with suppress(Exception):  # what a clean-up raises says less than the error that led here
+            job.programme.close()
         family = job.among
         if family is None:
             self._finished.append((job.key, Done(value, error, job.tally.passes())))
@@ -287,9 +296,10 @@ class ProbeEngine:
         job.request, job.parts, job.waiting = request, [], len(request.images)
         detector = request.detector or self.detector
         layer = request.layer if isinstance(request, LayerBackward) else None
+        beside = request.beside if isinstance(request, Apply) else ()
         compute = (request.compute, request.forward, request.backward) if isinstance(request, Apply) else None
-        form = (tuple(request.images.shape[1:]), request.images.dtype)
-        kind = (type(request), id(detector), request.output, layer, compute, *form)
+        forms = tuple((tuple(t.shape[1:]), t.dtype) for t in (request.images, *beside))
+        kind = (type(request), id(detector), request.output, layer, compute, forms)
         if kind not in self._queues:
             self._queues[kind] = _Queue(compute_batch(detector.facts, self.batch_size))
         self._queues[kind].append(job)
@@ -339,8 +349,6 @@ class ProbeEngine:
                 continue
             job.over = True
             self._forget()
-            with suppress(Exception):  # what its clean-up raises says less than the call's own error
-                job.programme.close()
             self._end(job, None, error)
 
 

@@ -112,7 +112,7 @@ def _result(
     """The unit's row and tables. ``more`` holds the columns that its scores have beside those of ``where``."""
     specs: dict[str, ScoreSpec] = {s.name: s for s in metric.instance.scores}
     outcome = checked_or_failed(specs, done)
-    failed = any(s.status == "failed" for s in outcome.values)
+    failed = next((s.reason for s in outcome.values if s.status == "failed"), "")
     keys = {**where, "unit": key, "run": more["run"], "repeat": more["repeat"], **sample_columns(None)}
     rows = [keys | more | {"prediction": None, "target": None} | score_columns(s, specs[s.name])
             for s in outcome.values]  # fmt: skip
@@ -121,7 +121,7 @@ def _result(
     tables |= {"curves": pa.Table.from_pylist(points, schema=CURVES)} if points else {}
     return UnitResult(
         key=key, kind="set-score", **where, start=span[0], stop=span[1],
-        status="failed" if failed else "ok", reason="the metric failed" if failed else "",
+        status="failed" if failed else "ok", reason=failed,
         error=describe(done.error) if done.error else "", trace=trace_of(done.error) if done.error else "",
         seconds=time.perf_counter() - began, passes=maps + done.passes,
         device=str(bench.detector.device), peak_memory=peak_memory(), tables=tables,

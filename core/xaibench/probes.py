@@ -45,6 +45,9 @@ class Backward:
     output: Output = "logit"
     detector: Detector | None = None
 
+    def __post_init__(self) -> None:
+        _check_rows(self.images, self.targets)
+
 
 @dataclass(frozen=True, slots=True)
 class LayerBackward:
@@ -55,6 +58,9 @@ class LayerBackward:
     output: Output = "logit"
     layer: str | None = None
     detector: Detector | None = None
+
+    def __post_init__(self) -> None:
+        _check_rows(self.images, self.targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,9 @@ class Apply:
     backward: int = 1
     output: Output = "logit"
     detector: Detector | None = None
+
+    def __post_init__(self) -> None:
+        _check_rows(self.images, self.targets, *self.beside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +162,16 @@ def addressed(programme: Programme[T], detector: Detector) -> Programme[T]:
         return cast("T", stop.value)
     finally:
         programme.close()
+
+
+def _check_rows(images: Tensor, targets: int | Tensor, *beside: Tensor) -> None:
+    """Raise ValueError unless each picture has its row: others share the batch, and a missing row shifts theirs."""
+    n = len(images)
+    if not isinstance(targets, int) and tuple(targets.shape) != (n,):
+        raise ValueError(f"targets have shape {tuple(targets.shape)} for {n} pictures: give a class index, or one each")
+    short = next((t for t in beside if len(t) != n), None)
+    if short is not None:
+        raise ValueError(f"a tensor in beside has {len(short)} rows for {n} pictures: give one each")
 
 
 def _addressed(request: Request, detector: Detector) -> Request:

@@ -17,7 +17,7 @@ from xaibench.identity import KEY_SCHEME, canonical_json, digest
 from xaibench.plan import Plan
 from xaibench.store.provenance import provenance
 from xaibench.store.schema import COMPONENTS, RUNS
-from xaibench.units import runtime_identity, shard_digest, use_identity
+from xaibench.units import runtime_identity, shard_digest, stranger_digest, use_identity
 
 
 def folder_identity(plan: Plan) -> dict[str, Any]:
@@ -34,6 +34,8 @@ def folder_identity(plan: Plan) -> dict[str, Any]:
     found |= {f"metric {m.name}": digest(use_identity(m.use)) for m in plan.metrics}
     for dataset in plan.datasets:
         found |= {f"data {dataset.name} {a}-{b}": shard_digest(dataset, a, b) for a, b in dataset.shards}
+        if dataset.survey.strangers:
+            found |= {f"strangers {dataset.name} {a}-{b}": stranger_digest(dataset, a, b) for a, b in dataset.shards}
     return found
 
 

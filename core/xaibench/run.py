@@ -128,10 +128,13 @@ def _refuse_empty(plan: Plan) -> None:
     """Refuse a plan of which no metric can run on any map."""
     cells = [c for c in plan.cells if c.metric is not None]
     if cells and all(c.reason for c in cells):
-        raise NothingToEvaluate(
-            f"no metric can run on any map: {cells[0].explainer}: {cells[0].reason}",
-            "eval --dry-run shows every reason",
+        first = cells[0]
+        what = (
+            f"no metric can run on any map: {first.explainer}"
+            if first.explainer
+            else f"no metric can run: {first.metric}"
         )
+        raise NothingToEvaluate(f"{what}: {first.reason}", "eval --dry-run shows every reason")
 
 
 def _settle(prepared: Prepared, units: Units, replace: bool) -> None:
@@ -153,7 +156,7 @@ def _settle(prepared: Prepared, units: Units, replace: bool) -> None:
         if changed:
             folder.supersede(sorted(folder.done()))
             record = {"cuts": record.get("cuts", {})}  # shards stay cut where this plan found them cut
-    folder.write_text("run.toml", run_toml(plan, prepared.identity, record, sorted(units.keys())))
+    folder.write_text("run.toml", run_toml(plan, prepared.identity, record, sorted(units.keys() | units.set_keys)))
 
 
 def keep_maps(plan: Plan) -> bool:
@@ -190,18 +193,17 @@ class _Driver:
     def drive(self, rerun: str) -> RunResult:
         began = datetime.now(UTC)
         done = self._done(rerun)
-        planned = self.units.keys()
-        self.result.reused = len(planned & done)
+        planned = self.units.keys() | self.units.set_keys
         self._commit_absent(done)
         self._stage("predict", lambda: self.units.predict_tasks(done))
         self._stage("artefacts", lambda: self.units.artefact_tasks(done))
         self._stage("explain", lambda: self.units.explain_tasks(done, self.clean, self._stored))
         # a set's value over maps that were drawn again is gone by now
         kept = done & self.folder.done()
+        self.result.reused = len(planned & kept)
         self._stage("sets", lambda: self.units.set_tasks(kept, self.clean, self._stored))
         self._stage("models", lambda: self.units.model_tasks(kept, self.clean))
-        wanted = planned | self.units.set_keys
-        self.result.still_failed = len(wanted & self.folder.failed()) - self.result.failed
+        self.result.still_failed = len(planned & self.folder.failed()) - self.result.failed
         self.result.seconds = (datetime.now(UTC) - began).total_seconds()
         return self.result
 
@@ -311,6 +313,8 @@ class _Driver:
             self._supersede_older(result)
         elif result.kind == "explain" and attempts > 1:
             self._supersede_sets(result)
+        elif result.kind == "predict" and attempts > 1:
+            self._supersede_of_model(result)
         self.folder.add_unit(
             result.key, unit_row(self.units.setup.run, result, attempts), dict(result.tables), dict(result.staged)
         )
@@ -324,9 +328,11 @@ class _Driver:
         self.progress.unit(result)
 
     def _supersede_older(self, result: UnitResult) -> None:
-        """A value of a whole set replaces the one over fewer samples."""
-        same = ("kind", "model", "member", "dataset", "explainer", "metric")
-        old = {key for key, unit in self._units.items() if all(unit[c] == getattr(result, c) for c in same)}
+        """A value of a whole set replaces the one over fewer samples; that there is none now, whatever there was."""
+        kinds = {result.kind, "set-score"}
+        same = ("model", "member", "dataset", "explainer", "metric")
+        old = {key for key, unit in self._units.items()
+               if unit["kind"] in kinds and all(unit[c] == getattr(result, c) for c in same)}  # fmt: skip
         # the other repeats' values are this plan's too
         self._supersede(old - {result.key} - self.units.set_keys)
 
@@ -339,6 +345,17 @@ class _Driver:
             for key, unit in self._units.items()
             if unit["kind"] == "set-score"
             and unit["member"] in ("", result.member)
+            and all(unit[c] == getattr(result, c) for c in same)
+        )
+
+    def _supersede_of_model(self, result: UnitResult) -> None:
+        """Values of a detector itself that hang on predictions which were made again."""
+        same = ("model", "member", "dataset")
+        self._supersede(
+            key
+            for key, unit in self._units.items()
+            if unit["kind"] == "set-score"
+            and not unit["explainer"]
             and all(unit[c] == getattr(result, c) for c in same)
         )
 

@@ -75,7 +75,7 @@ class Units:
 
     @cached_property
     def _strangers(self) -> dict[tuple[str, int, int], str]:
-        return {(d.name, a, b): _stranger_digest(d, a, b) for d in self.plan.datasets for a, b in d.shards}
+        return {(d.name, a, b): stranger_digest(d, a, b) for d in self.plan.datasets for a, b in d.shards}
 
     def predict_key(self, member: PlannedMember, dataset: PlannedDataset, start: int, stop: int) -> str:
         return unit_key({
@@ -345,7 +345,7 @@ def shard_digest(dataset: PlannedDataset, start: int, stop: int) -> str:
     return digest([dataset.name, samples])
 
 
-def _stranger_digest(dataset: PlannedDataset, start: int, stop: int) -> str:
+def stranger_digest(dataset: PlannedDataset, start: int, stop: int) -> str:
     """Digest of the strangers to a slice's samples: of no account but to what asks for them."""
     found = dataset.shard(start, stop).strangers
     return digest([[sample, other, dataset.survey.digests[other]] for sample, other in found])

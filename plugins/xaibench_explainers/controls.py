@@ -253,8 +253,8 @@ class OtherMask:
             return Explanation.none(REAL)
         if request.target == request.detector.facts.real_class:
             return Explanation.none("a mask speaks for fake, and the class explained is real")
-        if not picture.sample.has_mask:
-            return Explanation.none(UNMASKED)
+        if picture.mask is None or not picture.mask.any():
+            return Explanation.none(UNMASKED if picture.mask is None else "the mask is empty")
         other = picture.stranger()
         if other is None:
             return Explanation.none(ALONE)

@@ -94,6 +94,8 @@ class Detector:
         return self.features(images).logits
 
     def probabilities(self, images):
+        if os.environ.get("TOY_PREDICTIONS_FAIL"):
+            raise RuntimeError("told to fail")
         with torch.inference_mode():
             return self.logits(images).softmax(1)
 

@@ -137,7 +137,7 @@ def _board_table(board: Board, columns: range, console: Console) -> Table:
     sizes = [column_size(board, i) for i in columns]
     for i, size in zip(columns, sizes, strict=True):
         header = literal(console, column_title(board.columns[i]))
-        if size is not None:
+        if size:
             header.append(f"\nn={size}", style="dim")
         table.add_column(header, overflow="fold", max_width=_CELL_WIDTH)
     last_ranked = max((i for i, r in enumerate(board.rows) if r.role == "explainer"), default=-1)

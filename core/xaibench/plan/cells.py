@@ -86,16 +86,13 @@ def _member_cells(
     yield Cell(**key, metric=None, reason=reason, passes=cost)
     always = bool(getattr(explainer.use.instance, "always_explains", False))
     for metric in metrics:
-        why = reason or why_not(metric.needs, facts, dataset, datasets)
+        why = reason or _why_no_set(metric, explainer, facts, dataset, datasets)
         if not why and metric.record.scope == "detector":
             why = "" if maps else "no sample has a map"
         query = [] if why else maps
         passes = _cost(metric.use.instance, query, facts, explainer).times(times)
         if metric.record.scope == "detector" and not why:  # its maps are drawn again where they were not kept
-            passes += Passes(cost.forward, cost.backward, exact=False)
-            if "reference" in metric.needs:
-                again = _cost(explainer.use.instance, datasets[0].survey.samples, facts).times(times)
-                passes += Passes(again.forward, again.backward, exact=False)
+            passes += _drawn_again(metric, explainer, facts, dataset, datasets)
         elif passes.forward and not always:  # a map that turns out undefined is not scored
             passes = Passes(passes.forward, passes.backward, exact=False)
         yield Cell(**key, metric=metric.name, reason=why, passes=passes)
@@ -116,12 +113,49 @@ def _family_cell(
     datasets: Sequence[PlannedDataset],
 ) -> Cell:
     samples, facts = dataset.survey.samples, model.members[0].facts
-    reason = why_not(explainer.needs, facts, dataset) or why_not(metric.needs - {"family"}, facts, dataset, datasets)
+    reason = why_not(explainer.needs, facts, dataset) or _why_no_set(metric, explainer, facts, dataset, datasets)
     if not reason and len(model.members) < 2:
         reason = f"needs a family of training runs; {model.name} is one detector"
-    passes = Passes() if reason else _cost(metric.use.instance, samples, facts, explainer).times(len(model.members))
+    passes = Passes()
+    if not reason:
+        passes = _cost(metric.use.instance, samples, facts, explainer).times(explainer.draws * explainer.repeats)
+        passes += _drawn_again(metric, explainer, facts, dataset, datasets)
+        passes = passes.times(len(model.members))
     return Cell(model=model.name, member="", dataset=dataset.name, explainer=explainer.name, metric=metric.name,
                 reason=reason, passes=Passes(passes.forward, passes.backward, not passes.forward))  # fmt: skip
+
+
+def _why_no_set(
+    metric: PlannedMetric,
+    explainer: PlannedExplainer,
+    facts: Facts,
+    dataset: PlannedDataset,
+    datasets: Sequence[PlannedDataset],
+) -> str:
+    """Why a metric cannot run on an explainer's maps, those of the first dataset included where it needs them."""
+    reason = why_not(metric.needs - {"family"}, facts, dataset, datasets)
+    if reason or "reference" not in metric.needs:
+        return reason
+    absent = why_not(explainer.needs, facts, datasets[0])
+    return f"no maps of the first dataset: {absent}" if absent else ""
+
+
+def _drawn_again(
+    metric: PlannedMetric,
+    explainer: PlannedExplainer,
+    facts: Facts,
+    dataset: PlannedDataset,
+    datasets: Sequence[PlannedDataset],
+) -> Passes:
+    """The maps that a metric of a whole set looks at, drawn again where they were not kept: at most.
+
+    Those that the explainer asks for are drawn again with them.
+    """
+    found = Passes(exact=False)
+    for shown in (dataset, *(datasets[:1] if "reference" in metric.needs else ())):
+        maps = [s for s in shown.survey.samples if not _refusal(explainer, s, facts)]
+        found += sum((_cost(u.instance, maps, facts) for u in (explainer.use, *explainer.depend_uses)), Passes())
+    return found.times(explainer.draws * explainer.repeats)
 
 
 def why_not(

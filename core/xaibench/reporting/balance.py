@@ -11,7 +11,7 @@ from xaibench.reporting.detectors import of_detector
 from xaibench.reporting.entrants import Entrant, entrants
 from xaibench.reporting.results import CellKey, CellValues, RunTables, ScoreInfo, cell_values, encode, short
 from xaibench.statistics import SEED
-from xaibench.statistics.balance import AxisFigures, Balance, balance, interpretability
+from xaibench.statistics.balance import AxisFigures, Balance, balance, interpretability, kept_accuracy
 
 FIGURES = ("odc", "axis-auc", "diagonal-share")
 CHANCE = "-random"
@@ -86,7 +86,7 @@ def _row(
 ) -> BalanceRow:
     auc = entrant.auc.value if entrant.auc else None
     base_auc = base.auc.value if base.auc else None
-    found = _balance(auc, base_auc, own, chance)
+    found = _balance(auc, base_auc, own, chance, next((e.why for e in (entrant, base) if e.auc is None), ""))
     i = found.interpretability
     return BalanceRow(
         model=entrant.model, runs=len(entrant.runs), auc=auc, balance=found,
@@ -95,13 +95,15 @@ def _row(
     )  # fmt: skip
 
 
-def _balance(auc: float | None, base_auc: float | None, own: AxisFigures | str, chance: AxisFigures | str) -> Balance:
-    """The balance, or an empty one with the reason."""
-    reason = next((f for f in (own, chance) if isinstance(f, str)), "")
+def _balance(
+    auc: float | None, base_auc: float | None, own: AxisFigures | str, chance: AxisFigures | str, no_auc: str
+) -> Balance:
+    """The balance, or what can be said of it with the reason; ``no_auc``: why an AUC is missing."""
     if auc is None or base_auc is None:
-        reason = "AUC needs both real and fake pictures"
-    if reason or auc is None or base_auc is None or isinstance(own, str) or isinstance(chance, str):
-        return Balance(accuracy=None, interpretability=None, harmonic=None, reason=reason)
+        return Balance(accuracy=None, interpretability=_interpretable(own, chance), harmonic=None, reason=no_auc)
+    if isinstance(own, str) or isinstance(chance, str):
+        reason = own if isinstance(own, str) else str(chance)
+        return Balance(accuracy=kept_accuracy(auc, base_auc), interpretability=None, harmonic=None, reason=reason)
     return balance(auc, base_auc, own, chance)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,9 +54,16 @@ def _entrant(
         auc = mean_auc_interval([v.on(samples) for v, _, _ in runs.values()], fake, seed=seed)
     return Entrant(
         dataset=dataset, model=model, runs=tuple(map(str, runs)), auc=auc,
-        why=auc.note if auc else "AUC needs both real and fake pictures",
+        why=auc.note if auc else _no_auc(runs, samples),
         correct=tuple(sorted(set.intersection(*right))),
     )  # fmt: skip
+
+
+def _no_auc(runs: Mapping[str, tuple[Values, Strings, np.typing.NDArray[np.bool_]]], samples: Strings) -> str:
+    empty = [str(m) for m, (values, _, _) in runs.items() if not len(values)]
+    if empty:
+        return f"{plural(len(empty), 'run')} without a prediction ({', '.join(empty)})"
+    return "AUC needs both real and fake pictures" if len(samples) else "its runs share no picture with a prediction"
 
 
 def equal_classes(found: Sequence[Entrant]) -> tuple[tuple[Entrant, ...], ...]:
@@ -78,7 +85,8 @@ def accuracy_lines(found: Sequence[Entrant], classes: Sequence[Sequence[Entrant]
     compared = {e.model for c in classes for e in c}
     for e in found:
         if e.model not in compared:
-            why = e.why or "no other AUC interval overlaps its own"
+            alone = "no other is on this dataset" if len(found) == 1 else "no other AUC interval overlaps its own"
+            why = e.why or alone
             lines.append(f"{short(e.model)} is not compared: {why}")
     return lines
 

@@ -50,7 +50,8 @@ def family_values(
     if kept is not None:
         why = "a value of the whole set cannot be taken on some of its pictures"
         return {e.model: FamilyValues(runs=None, why=why) for e in compared}, 0
-    return {e.model: _of_whole(measure, e, found[e.model], cells) for e in compared}, 0
+    items = _common_items(found.values())
+    return {e.model: _of_whole(measure, e, found[e.model], cells, items) for e in compared}, 0
 
 
 def _cells_of(
@@ -106,7 +107,15 @@ def _fewer(measured: int, runs: int) -> str:
 # ---- measures of a whole set, or of a whole family ------------------------------------------------------------------
 
 
-def _of_whole(measure: Measure, entrant: Entrant, found: Mapping[str, CellValues], cells: Cells) -> FamilyValues:
+def _common_items(found: Iterable[Mapping[str, CellValues]]) -> frozenset[str]:
+    """The items that every run with a value has: a mean over others would compare nothing."""
+    every = [frozenset(c.whole) for runs in found for c in runs.values() if c.whole]
+    return frozenset.intersection(*every) if every else frozenset()
+
+
+def _of_whole(
+    measure: Measure, entrant: Entrant, found: Mapping[str, CellValues], cells: Cells, items: frozenset[str]
+) -> FamilyValues:
     family = found.get("")
     if family is not None and family.scope == "family" and family.whole:
         value = exact_mean(np.asarray(list(family.whole.values())))
@@ -115,10 +124,16 @@ def _of_whole(measure: Measure, entrant: Entrant, found: Mapping[str, CellValues
             return FamilyValues(runs=Runs.of_pairs(pairs))
         nothing = np.zeros(0)
         return FamilyValues(runs=Runs(value=value, size=len(entrant.runs), own=nothing, without=nothing))
-    values = [exact_mean(np.asarray(list(c.whole.values()))) for _, c in sorted(found.items()) if c.whole]
-    if not values:
+    measured = [c.whole for _, c in sorted(found.items()) if c.whole]
+    if not measured:
         return FamilyValues(runs=None, why=_nothing(found.values(), some=False))
-    return FamilyValues(runs=Runs.of_values(values), why=_fewer(len(values), len(entrant.runs)))
+    if not items:
+        return FamilyValues(runs=None, why="the runs share no item of this measure")
+    values = [exact_mean(np.asarray([whole[i] for i in sorted(items)])) for whole in measured]
+    dropped = len(set().union(*measured) - items)
+    uncommon = f"{dropped} of its items not in every run, left out" if dropped else ""
+    why = "; ".join(w for w in (_fewer(len(values), len(entrant.runs)), uncommon) if w)
+    return FamilyValues(runs=Runs.of_values(values), why=why)
 
 
 def _pairs(measure: Measure, entrant: Entrant, cells: Cells, value: float) -> dict[tuple[str, str], float]:

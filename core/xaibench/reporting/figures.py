@@ -35,7 +35,7 @@ class CurveKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeanCurve:
-    """The mean over ``n`` samples; ``x`` and ``y`` are of equal length."""
+    """The mean over ``n`` samples, 0 for a curve of a whole set; ``x`` and ``y`` are of equal length."""
 
     x: Floats
     y: Floats
@@ -90,7 +90,7 @@ def _common_means(series: Mapping[str, _Series]) -> dict[str, MeanCurve]:
     common = set.intersection(*(set(s.samples.tolist()) for s in series.values()))
     wanted = np.asarray(sorted(common), dtype=np.str_)
     return {
-        e: MeanCurve(s.x, s.y[np.isin(s.samples, wanted)].mean(axis=0), len(wanted))
+        e: MeanCurve(s.x, s.y[np.isin(s.samples, wanted)].mean(axis=0), int((wanted != "").sum()))
         for e, s in sorted(series.items())
         if len(wanted)
     }
@@ -128,7 +128,9 @@ def _draw_panel(axis: Axes, key: CurveKey, lines: Mapping[str, MeanCurve], info:
             axis.plot(line.x, line.y, label=name, color=next(greys), linestyle=next(styles), linewidth=1.1)
     item = f" {key.item}" if key.item else ""
     same = "" if key.curve == short(key.metric) else f" {key.curve}"
-    axis.set_title(f"{short(key.metric)}{same}{item} (mean of {next(iter(lines.values())).n} samples)", fontsize=10)
+    n = next(iter(lines.values())).n
+    size = f" (mean of {n} sample{'' if n == 1 else 's'})" if n else ""
+    axis.set_title(f"{short(key.metric)}{same}{item}{size}", fontsize=10)
     axis.grid(alpha=0.25)
     axis.legend(fontsize=7, frameon=False)
 

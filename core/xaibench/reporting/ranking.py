@@ -24,6 +24,7 @@ from xaibench.reporting.items import without_item
 from xaibench.reporting.leaderboard import ready_cells
 from xaibench.reporting.results import RunTables, ScoreInfo, encode, family_order, score_name, score_order, short
 from xaibench.statistics import SEED, Estimate, Rank, RunsDifference, holm, runs_difference, runs_interval
+from xaibench.statistics.runs import least_p
 from xaibench.statistics.values import Strings
 
 LEVEL: Final = 0.05
@@ -110,9 +111,10 @@ def rank_detectors(
     chosen = _measures(cells, info, _explainers(cells, info, explainer), measures)
     classes, notes = [], []
     for dataset, here in found.items():
-        equal = (here,) if correct else equal_classes(here)
-        kept = _all_correct(here) if correct else None
-        notes += _who(here, equal, kept)
+        kept = _all_correct(here) if correct and len(here) > 1 else None
+        equal = equal_classes(here) if kept is None else (here,)
+        on = f"{short(dataset)}: " if len(found) > 1 else ""
+        notes += [f"{on}{line}" for line in _who(here, equal, kept)]
         classes += [_class(dataset, c, chosen, cells, info, kept, seed) for c in equal]
     adjusted = _adjusted(classes)
     return DetectorRanking(
@@ -186,7 +188,11 @@ def _class(
     seed: int,
 ) -> EqualAccuracy:
     models = tuple(e.model for e in compared)
-    better = {Measure(k.explainer, k.metric, k.score): c.better for k, c in cells.items() if k.where.model in models}
+    better = {
+        Measure(k.explainer, k.metric, k.score): c.better
+        for k, c in cells.items()
+        if k.where.dataset == dataset and k.where.model in models
+    }
     measures = []
     for measure in (m for m in chosen if m in better):
         values, n = family_values(measure, compared, cells, info, kept)
@@ -279,13 +285,16 @@ def _placed(standing: Standing, ranking: MeasureRanking) -> Standing:
 
 def _power(classes: Sequence[EqualAccuracy]) -> list[str]:
     """Said where permutations of so few runs cannot reach the level over so many tests."""
-    tested = [
-        (c, m) for k in classes for m in k.measures for c in m.contests if c.difference.p is not None
-    ]  # fmt: skip
-    permuted = [min(2 / c.difference.deals, 1.0) for c, _ in tested if c.difference.deals]
+    tested = [(c, m) for k in classes for m in k.measures for c in m.contests if c.difference.p is not None]
+    permuted = [_least_p(c, m) for c, m in tested if c.difference.deals]
     if not permuted or len(permuted) < len(tested) or min(permuted) * len(tested) < LEVEL:
         return []
     return [
         f"nothing can be significant here: the smallest p of these runs is {min(permuted):.4f}, and Holm multiplies it "
         f"by {len(tested)} comparisons; name fewer measures (--measure) or train more runs"
     ]
+
+
+def _least_p(contest: Contest, measure: MeasureRanking) -> float:
+    runs = {s.model: s.runs for s in measure.standings}
+    return least_p(runs[contest.first], runs[contest.second])

@@ -105,7 +105,8 @@ def detector_title(where: Where) -> str:
 
 
 def column_size(board: Board, column: int) -> int | None:
-    """The number of samples that every explainer of a column has; None where they differ."""
+    """The number of samples that every explainer of a column has, 0 for values of a whole set; None where they
+    differ."""
     cells = [row.cells[column] for row in board.rows]
     sizes = {c.estimate.n for c in cells if c is not None and c.estimate is not None}
     return sizes.pop() if len(sizes) == 1 else None

@@ -187,6 +187,13 @@ def permute_runs(first: Floats, second: Floats, *, seed: int = SEED) -> tuple[fl
     return (extra + hits) / (extra + len(chosen)), len(chosen)
 
 
+def least_p(m: int, n: int) -> float:
+    """The smallest p that :func:`permute_runs` can give families of m and n runs: that of the one deal observed, and,
+    where ``m = n``, of the two families exchanged, whose absolute difference is the same."""
+    every = comb(m + n, m)
+    return 1 / (1 + DEALS) if every > DEALS else (2 if m == n else 1) / every
+
+
 def runs_interval(family: Runs, *, seed: int = SEED) -> Estimate:
     """A family's value with its 95 % interval over runs, crossed with people where the measure has samples.
 
