@@ -236,6 +236,23 @@ def test_a_folder_of_models_is_a_family(cli, onnx_file, faces, tmp_path):
     assert {d["where"]["member"] for d in json.loads(out)["detections"]} == {"run0", "run1", "run2"}
 
 
+def test_folders_of_one_name_are_told_apart_by_where_they_lie(cli, onnx_file, faces, tmp_path):
+    for where in ("plain", "guided"):
+        (tmp_path / where / "best").mkdir(parents=True)
+        onnx_file(sign=1.0 + len(where), name=f"{where}/best/run.onnx")
+        (tmp_path / where / "best" / "run.toml").write_text("high = 'fake'\nactivation = 'logit'\n")
+
+    def names(*models):
+        code, out, err = cli("eval", *(x for m in models for x in ("-m", m)), "-D", faces, "-e", "center-prior", "-x",
+                             "entropy-spatial", "--no-controls", "--dry-run", "--json", "-o", "out")  # fmt: skip
+        assert code == 0, err
+        return {c["model"] for c in json.loads(out)["cells"]}
+
+    assert names("./plain/best", "./guided/best") == {"plain-best", "guided-best"}
+    assert names("./plain/best") == {"best"}
+    assert cli("eval", "-m", "./plain/best", "-m", "./plain/best", "-D", faces, "--dry-run")[0] == 2
+
+
 # ---- reading a run --------------------------------------------------------------------------------------------------
 
 

@@ -123,7 +123,9 @@ def test_a_strangers_mask_that_changed_is_refused(cli, tmp_path):
     assert run()[0] == 0
     scored = {r["sample"] for r in RunFolder(out).table("scores").to_pylist()} - {""}
     for i in {str(i) for i in range(9)} - scored:
-        Image.fromarray(np.ones((24, 24), dtype=np.uint8) * np.uint8(255) * (np.arange(24) > 11)).save(data / f"m{i}.png")
+        Image.fromarray(np.ones((24, 24), dtype=np.uint8) * np.uint8(255) * (np.arange(24) > 11)).save(
+            data / f"m{i}.png"
+        )
     code, _, err = run()
     assert code == 3 and "strangers data 0-3" in err
     assert run("--replace")[0] == 0

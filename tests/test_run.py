@@ -232,6 +232,7 @@ def test_metrics_of_detector_and_family_scope(cli, tmp_path):
 
 def test_maps_that_a_family_metric_draws_again_are_planned(cli, tmp_path):
     """None is kept, so that every member's maps are drawn a second time, in every repeat."""
+
     def run(*more):
         return cli("eval", "--plugin", TOY, "--model", "toy-family", "--dataset", "demo:identities=8", "-e", "rows",
                    "-x", "agreement", "--no-controls", "--limit", 4, "--maps", "drop", "--threads", 1, "--json", "-q",

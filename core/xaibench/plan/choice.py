@@ -82,9 +82,27 @@ def choose_dataset(
     return PlannedDataset(name=name, use=use, survey=found, shards=shards)
 
 
+def name_models(registry: Registry, texts: Sequence[str]) -> list[str]:
+    """The name in tables of every model file or folder, empty for a component: its own, with that of the folder it
+    lies in before it (``cyborg-best``) where another one is called the same."""
+    paths = [_model_path(registry, text) for text in texts]
+    names = [(p.resolve().name if p.is_dir() else p.stem) if p else "" for p in paths]
+    return [
+        f"{p.resolve().parent.name}-{name}" if p and names.count(name) > 1 else name
+        for p, name in zip(paths, names, strict=True)
+    ]
+
+
+def _model_path(registry: Registry, text: str) -> Path | None:
+    """The file or folder that a model is read from, None where it is named as a component."""
+    path = Path(text if Path(text).exists() else text.partition(":")[0]).expanduser()
+    return path if path.exists() and components.is_path(registry, "model", text) else None
+
+
 def choose_model(
     registry: Registry,
     text: str,
+    name: str,
     overrides: Overrides,
     settings: Settings,
     runtime: Runtime,
@@ -94,9 +112,7 @@ def choose_model(
     more = overrides.get(("model", uses[0][1].registered.record.name), {})
     if more:
         uses = components.models(registry, text, more)
-    path = Path(text if Path(text).exists() else text.partition(":")[0]).expanduser()
-    from_file = path.exists() and components.is_path(registry, "model", text)
-    name = (path.resolve().name if path.is_dir() else path.stem) if from_file else uses[0][1].name
+    name = name or uses[0][1].name
     members = []
     for member, use in uses:
         for inner in use.instance.members():

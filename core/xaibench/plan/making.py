@@ -16,6 +16,7 @@ from xaibench.plan.choice import (
     choose_metrics,
     choose_model,
     make_runtime,
+    name_models,
     read_preset,
 )
 from xaibench.plan.parts import Plan, PlannedDataset, PlannedExplainer, PlannedMetric, PlannedModel
@@ -50,9 +51,10 @@ def make_plan(
         for text in settings.dataset or preset["dataset"]
     )
     detectors: dict[DetectorRef, Detector] = {}
+    named = settings.model or preset["model"]
     models = tuple(
-        choose_model(registry, text, overrides, settings, runtime, detectors)
-        for text in settings.model or preset["model"]
+        choose_model(registry, text, name, overrides, settings, runtime, detectors)
+        for text, name in zip(named, name_models(registry, named), strict=True)
     )
     _check_unique("model", [m.name for m in models])
     _check_unique("dataset", [d.name for d in datasets])

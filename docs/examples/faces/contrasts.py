@@ -16,17 +16,17 @@ from xaibench.statistics import Difference, Values, holm, mean_interval, paired_
 from xaibench.store.folder import RunFolder
 
 METHODS = {
-    "LIME": ("lime:{fill}samples=256", "lime-adv:samples=256"),
-    "SHAP": ("partition-shap:evals=256{fill}", "shap-adv:evals=256"),
-    "SOBOL": ("sobol:designs=4{fill}", "sobol-adv:designs=4"),
-    "RISE": ("rise:{fill}masks=256", "rise-adv:masks=256"),
+    "LIME": ("lime", "lime-adv", "samples=256"),
+    "SHAP": ("partition-shap", "shap-adv", "evals=256"),
+    "SOBOL": ("sobol", "sobol-adv", "designs=4"),
+    "RISE": ("rise", "rise-adv", "masks=256"),
 }
-"""Name of the method with a fill, and with the twin, as the tables write them: parameters in alphabetical order."""
+"""Names with any fill and with the twin, and the budget."""
 
 MEASURES = [
     *((score, f"slic-50 top-{k}") for score in ("margin-drop", "accuracy", "sufficiency") for k in (1, 2, 3)),
     ("margin-drop", "grid-7 top-3"),
-    ("repair", ""),
+    ("repair-auc", ""),
     ("mask-auc", ""),
     ("relevance-mass", ""),
 ]
@@ -36,12 +36,10 @@ Key = tuple[str, str, str]
 
 def named(method: str, fill: str) -> str:
     """The explainer of a method with a fill: ``plain``, ``twin``, ``noise-twin`` or ``counterpart``."""
-    with_fill, with_twin = METHODS[method]
+    name, with_twin, budget = METHODS[method]
     if fill == "twin":
-        return with_twin
-    text = "" if fill == "plain" else f"fill={fill}"
-    leading = with_fill.partition(":")[2].startswith("{fill}")
-    return with_fill.format(fill=(f"{text}," if leading else f",{text}") if text else "")
+        return f"{with_twin}:{budget}"
+    return f"{name}:{budget}" if fill == "plain" else f"{name}:fill={fill},{budget}"
 
 
 def read(run: str) -> dict[Key, Values]:
@@ -73,7 +71,7 @@ def contrasts(values: dict[Key, Values]) -> None:
     """Twin less plain and twin less noise twin, by measure; Holm over the primary four."""
     for score, item in MEASURES:
         for other in ("plain", "noise-twin"):
-            pairs = [(values.get((named(m, f), score, item)) for f in ("twin", other)) for m in METHODS]
+            pairs = [[values.get((named(m, f), score, item)) for f in ("twin", other)] for m in METHODS]
             found = [paired_difference(a, b) if a and b else None for a, b in pairs]
             primary = (score, item) == PRIMARY and other == "plain"
             adjusted = holm([d.p if d else None for d in found]) if primary else [None] * len(found)
