@@ -132,7 +132,7 @@ def test_commands_and_flags_that_are_shown_exist(page):
         for words in (part.split() for line in block.splitlines() for part in line.split("&&")):
             if words and words[0].rpartition("/")[2] == "xaibench":
                 command = COMMANDS[words[1]]
-                command = getattr(command, "commands", {}).get(words[2], command)
+                command = getattr(command, "commands", {}).get("".join(words[2:3]), command)
                 known = {o for p in command.params for o in p.opts}
                 assert {w for w in words[2:] if w.startswith("-")} <= known, " ".join(words)
 
