@@ -2,7 +2,7 @@
 
     python docs/examples/faces/contrasts.py RUN
 
-First every explainer's mean on the detected fakes. Then, for every measure, the twin less the method's own fill, and
+First every explainer's mean on the detected fakes, with intervals (at the end per manipulation method). Then, for every measure, the twin less the method's own fill, and
 less the noise twin, on the fakes that both have, with intervals clustered by people. The four contrasts of the primary
 outcome (margin-drop, top-3, twin less plain) are adjusted by Holm; all others are there to be looked at, not tested.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 
-from xaibench.statistics import Difference, Values, holm, mean_interval, paired_difference
+from xaibench.statistics import Difference, Values, common_samples, holm, mean_interval, paired_difference
 from xaibench.store.folder import RunFolder
 
 METHODS = {
@@ -42,11 +42,11 @@ def named(method: str, fill: str) -> str:
     return f"{name}:{budget}" if fill == "plain" else f"{name}:fill={fill},{budget}"
 
 
-def read(run: str) -> dict[Key, Values]:
-    """Values of the fakes by explainer, score and item; a random explainer's draws are averaged."""
+def read(rows: list[dict], method: str = "") -> dict[Key, Values]:
+    """Values of the fakes (of one method) by explainer, score and item; a random explainer's draws are averaged."""
     found: dict[Key, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
-    for row in RunFolder(run).table("scores").to_pylist():
-        if row["status"] == "ok" and row["label"] == "fake":
+    for row in rows:
+        if row["status"] == "ok" and row["label"] == "fake" and method in ("", row["method"]):
             key = (row["explainer"].removeprefix("xaibench/"), row["score"], row["item"])
             found[key][row["sample"]].append(row)
     return {key: _values(samples) for key, samples in found.items()}
@@ -59,12 +59,25 @@ def _values(samples: dict[str, list[dict]]) -> Values:
 
 
 def table(values: dict[Key, Values]) -> None:
-    """One line an explainer, one column a measure."""
+    """One line an explainer, one column a measure: the mean on the fakes that all have but plain SHAP.
+
+    Its maps are often negative wherever they differ from 0, and such a map has no mass.
+    """
     print("\t".join(["explainer", *(f"{s} {i}".strip() for s, i in MEASURES)]))
     names = [named(m, f) for m in METHODS for f in ("plain", "twin", "noise-twin", "counterpart")]
-    for name in [*names, *sorted({k[0] for k in values} - set(names))]:
-        cells = [values.get((name, *m)) for m in MEASURES]
-        print("\t".join([name, *("-" if v is None else f"{mean_interval(v).value:.3f} ({len(v)})" for v in cells)]))
+    names += sorted({k[0] for k in values} - set(names))
+    shared = {m: common_samples([v for k, v in values.items() if k[1:] == m and k[0] != names[4]]) for m in MEASURES}
+    for name in names:
+        cells = [v.on(shared[m]) if (v := values.get((name, *m))) else None for m in MEASURES]
+        print("\t".join([name, *(mean(v) for v in cells)]))
+
+
+def mean(values: Values | None) -> str:
+    if not values:
+        return "-"
+    found = mean_interval(values)
+    interval = "" if found.low is None else f" [{found.low:.3f}, {found.high:.3f}]"
+    return f"{found.value:.3f}{interval} ({len(values)})"
 
 
 def contrasts(values: dict[Key, Values]) -> None:
@@ -87,6 +100,10 @@ def told(d: Difference | None) -> str:
 
 
 if __name__ == "__main__":
-    known = read(sys.argv[1])
+    scored = RunFolder(sys.argv[1]).table("scores").to_pylist()
+    known = read(scored)
     table(known)
     contrasts(known)
+    for one in sorted({r["method"] for r in scored if r["method"]}):
+        print(f"\n{one}")
+        table(read(scored, one))
