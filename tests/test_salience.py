@@ -182,6 +182,7 @@ def test_null_correction() -> None:
     assert corrected(0.2, 0.2) == 0 and corrected(1.0, 0.2) == 1
     assert corrected("why", 0.0) == "why" and corrected(0.5, "why") == "no null: why"
     assert "the null is 1" in str(corrected(1.0, 1.0))
+    assert "the null is 0.97" in str(corrected(0.5, 0.97)) and corrected(0.5, 0.9) == pytest.approx(-4)
 
 
 def test_published_upscaled_maps_are_enlarged_bytes() -> None:

@@ -32,7 +32,8 @@ Measured = float | str
 
 WINDOW = 7
 CONSTANT = "the map is constant"
-_NO_ROOM = 1e-6
+_NO_ROOM = 0.05
+"""Least ``1 - s0`` by which a similarity is corrected: with less, single pictures whose null is .99 rule every mean."""
 
 
 class ComparisonParameters(Parameters):
@@ -134,13 +135,13 @@ def compare(a: Tensor, b: Tensor, similarity: Similarity, quantised: bool) -> Me
 
 
 def corrected(value: Measured, null: Measured) -> Measured:
-    """``(s - s0) / (1 - s0)``: 0 what the null scores, 1 the same map; no value where the null leaves no room."""
+    """``(s - s0) / (1 - s0)``: 0 what the null scores, 1 the same map; no value where the null s0 is above .95."""
     if isinstance(value, str):
         return value
     if isinstance(null, str):
         return f"no null: {null}"
     if 1 - null < _NO_ROOM:
-        return "the null is 1: such maps are alike whatever happens"
+        return f"the null is {null:.2g}: such maps are alike whatever happens"
     return (value - null) / (1 - null)
 
 

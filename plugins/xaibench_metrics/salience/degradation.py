@@ -86,7 +86,7 @@ SCORES = (
         description="the same after the degradation by an area-matched random map",
     ),
     ScoreSpec(
-        name="similarity-corrected", better="none", high=1, primary=False, why_not=_ALIKE,
+        name="similarity-corrected", better="none", high=1, version=2, primary=False, why_not=_ALIKE,
         description="the similarity over its null: (s - s0) / (1 - s0)",
     ),
 )  # fmt: skip

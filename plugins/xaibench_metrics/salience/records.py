@@ -63,6 +63,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="noise-response",
+        version=2,
         target="xaibench_metrics.salience.noise:NoiseResponse",
         summary="How alike the map stays under salt-and-pepper noise.",
         family="salience",
@@ -71,6 +72,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="noise-response-explain2me",
+        version=2,
         target="xaibench_metrics.salience.noise:NoiseResponse",
         summary="The same as published: 8-bit maps, SSIM, each picture's own likeliest class.",
         family="salience",
@@ -85,6 +87,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="geometric-following",
+        version=2,
         target="xaibench_metrics.salience.geometry:GeometricFollowing",
         summary="How well the map follows flips, shifts and quarter turns of the picture.",
         family="salience",
@@ -93,6 +96,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="geometric-following-explain2me",
+        version=2,
         target="xaibench_metrics.salience.geometry:GeometricFollowing",
         summary="The same as published: upsampled 8-bit maps, SSIM, each picture's own likeliest class.",
         family="salience",
@@ -102,6 +106,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="run-stability",
+        version=2,
         target="xaibench_metrics.salience.stability:RunStability",
         summary="How alike the maps of independent training runs are.",
         family="salience",
@@ -112,6 +117,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="run-stability-explain2me",
+        version=2,
         target="xaibench_metrics.salience.stability:RunStability",
         summary="The same as published: 8-bit maps before upsampling, SSIM.",
         family="salience",
@@ -123,6 +129,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="guided-degradation",
+        version=2,
         target="xaibench_metrics.salience.degradation:GuidedDegradation",
         summary="What blurring the salient part costs beyond blurring the rest, area for area.",
         family="salience",
@@ -131,6 +138,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="guided-degradation-explain2me",
+        version=2,
         target="xaibench_metrics.salience.degradation:GuidedDegradation",
         summary="The same as published: 8-bit maps and pictures, areas as they fall.",
         family="salience",

@@ -54,8 +54,8 @@ def following_specs(name: str, what: str, null: str, why_not: str) -> tuple[Scor
     return (
         ScoreSpec(name=name, better="higher", low=-1, high=1, why_not=why_not, description=f"similarity of {what}"),
         ScoreSpec(
-            name="corrected", better="higher", high=1, why_not=why_not,
-            description="the similarity over its null: (s - s0) / (1 - s0)",
+            name="corrected", better="higher", high=1, version=2, why_not=why_not,
+            description="the similarity over its null: (s - s0) / (1 - s0), where the null is at most .95",
         ),
         ScoreSpec(
             name="null", better="none", low=-1, high=1, primary=False, why_not=beside,

@@ -38,8 +38,10 @@ _BESIDE = "it stands beside the stability and says nothing of where the evidence
 
 
 def _spec(name: str, description: str, better: Better = "none", low: float = -1, *, primary: bool = False) -> ScoreSpec:
+    version = 2 if name.startswith("corrected") else 1  # 2: no value where the null is above .95
     why = _WHY if better == "higher" else _BESIDE
-    return ScoreSpec(name=name, better=better, low=low, high=1, primary=primary, why_not=why, description=description)
+    return ScoreSpec(name=name, better=better, low=low, high=1, version=version, primary=primary, why_not=why,
+                     description=description)  # fmt: skip
 
 
 SCORES = (
