@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from xaibench import components
 from xaibench.contracts import Facts, Features, Passes, PassQuery, Score, Scores, ScoreSpec
+from xaibench.pictures import hull_mask
 from xaibench.plugin import MetricRecord
 from xaibench.registry import Origin, Registered
 from xaibench.statistics.auc import roc_auc
@@ -28,7 +29,7 @@ from xaibench.testing import (
 )
 from xaibench.testing.checks.model_metrics import CHECKS
 from xaibench.testing.checks.subject import scores_bytes
-from xaibench_metrics.interpretability import concentration, decorrelation, patches, purity, regions
+from xaibench_metrics.interpretability import concentration, decorrelation, patches, purity
 from xaibench_metrics.interpretability.layer import random_axes
 from xaibench_metrics.interpretability.records import INTERPRETABILITY
 
@@ -560,13 +561,13 @@ def test_region_share_of_the_first_axes_and_of_a_dark_layer():
 
 
 def test_hull_of_landmarks():
-    found = regions.hull_mask(torch.tensor([[1.0, 1], [3, 1], [1, 3]]), (5, 5))
+    found = hull_mask(torch.tensor([[1.0, 1], [3, 1], [1, 3]]), (5, 5))
     expected = torch.zeros(5, 5, dtype=torch.bool)
     expected[1, 1:4] = expected[2, 1:3] = expected[3, 1] = True
     assert torch.equal(found, expected)
-    assert regions.hull_mask(torch.tensor([[0.0, 0], [1, 1], [2, 2]]), (5, 5)) is None
-    assert regions.hull_mask(torch.tensor([[0.0, 0], [1, 1]]), (5, 5)) is None
-    assert regions.hull_mask(None, (5, 5)) is None
+    assert hull_mask(torch.tensor([[0.0, 0], [1, 1], [2, 2]]), (5, 5)) is None
+    assert hull_mask(torch.tensor([[0.0, 0], [1, 1]]), (5, 5)) is None
+    assert hull_mask(None, (5, 5)) is None
 
 
 # ---- cam-concentration -----------------------------------------------------------------------------------------------

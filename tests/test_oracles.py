@@ -18,13 +18,14 @@ from torch import Tensor
 from xaibench.contracts import Explanation, Facts, Native, Passes, PassQuery, Picture, Sample
 from xaibench.errors import UsageError
 from xaibench.parameters import build_parameters, parameter_class
+from xaibench.pictures import hull_mask
 from xaibench.probes import Done
 from xaibench.store.folder import RunFolder
 from xaibench.testing import planted_samples
 from xaibench.testing.harness import explain, value
 from xaibench.testing.planted import FAKE, PATCH, REAL, ConstantDetector, DifferentiablePatchDetector, LinearDetector
 from xaibench.testing.planted_data import pictures_of
-from xaibench_explainers.controls import FaceHull, hull_mask
+from xaibench_explainers.controls import FaceHull
 from xaibench_explainers.counterfactual import CounterfactualOracle, changed_regions, merged
 from xaibench_perturbation import grid_segments
 

@@ -19,6 +19,8 @@ from torch.nn import functional
 from xaibench.contracts import Dataset, Facts, Native, Picture, Resize, Sample, View
 from xaibench.errors import UnreadablePicture
 
+HULL_SLACK = 1e-4
+"""Pixels by which a pixel's middle may lie outside the hull: float32 landmarks are no more exact."""
 MAX_ASPECT = 64
 """Pictures with sides further apart than this ratio are refused where they would be scaled and cropped."""
 
@@ -96,6 +98,25 @@ def binarise(mask: NDArray[np.generic]) -> NDArray[np.bool_] | None:
     weights = mask.astype(np.float64)
     top = weights.max(initial=0)
     return weights * 2 >= top if top > 0 else None
+
+
+def hull_mask(landmarks: Tensor | None, size: tuple[int, int]) -> Tensor | None:
+    """``(H, W)`` bool: pixels whose middle lies in the convex hull of ``(L, 2)`` points x, y, its border included.
+
+    Pixel (row i, column j) has its middle at x = j, y = i. None where there are no points, or they span no area.
+    """
+    from scipy.spatial import ConvexHull, QhullError
+
+    if landmarks is None or len(landmarks) < 3:
+        return None
+    try:
+        hull = ConvexHull(landmarks.double().cpu().numpy())
+    except QhullError:  # all points on one line
+        return None
+    sides = torch.from_numpy(hull.equations)  # (F, 3): a x + b y + c <= 0 inside, (a, b) of length 1
+    y, x = (torch.arange(n, dtype=torch.float64) for n in size)
+    distances = sides[:, 0, None, None] * x + sides[:, 1, None, None] * y[:, None] + sides[:, 2, None, None]
+    return (distances <= HULL_SLACK).all(dim=0)
 
 
 def check_native(native: Native, sample: Sample) -> None:

@@ -7,11 +7,9 @@ trainer's business and the same for all recipes. A recipe keeps no state outside
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
-
-from xaibench.contracts import Picture
 
 if TYPE_CHECKING:
     import torch
@@ -88,9 +86,3 @@ class Recipe(Protocol):
 
     def loss(self, network: Network, batch: TrainingBatch) -> Loss:
         """What one step minimises, from one forward pass of ``network`` in training mode."""
-
-
-class GuidingRecipe(Recipe, Protocol):
-    """A recipe that tells the network where to look."""
-
-    def guides(self, pictures: Sequence[Picture], generator: torch.Generator) -> Sequence[Tensor | None]: ...

@@ -9,9 +9,7 @@ from torch.nn import functional as F
 
 from xaibench.contracts import ExplainRequest, Explanation, Passes, PassQuery, Programme
 from xaibench.parameters import Parameters
-
-HULL_SLACK = 1e-4
-"""Pixels by which a pixel's middle may lie outside the hull: float32 landmarks are no more exact."""
+from xaibench.pictures import hull_mask
 
 
 class RandomParameters(Parameters):
@@ -60,25 +58,6 @@ def edges(image: Tensor) -> Tensor:
     kernels = torch.stack([across, across.T])[:, None]
     padded = F.pad(grey[None, None], (1, 1, 1, 1), mode="replicate")
     return F.conv2d(padded, kernels)[0].square().sum(dim=0).sqrt()
-
-
-def hull_mask(landmarks: Tensor, size: tuple[int, int]) -> Tensor | None:
-    """``(H, W)`` bool: pixels whose middle lies in the convex hull of ``(L, 2)`` points x, y, its border included.
-
-    Pixel (row i, column j) has its middle at x = j, y = i. None where the points span no area.
-    """
-    from scipy.spatial import ConvexHull, QhullError
-
-    if len(landmarks) < 3:
-        return None
-    try:
-        hull = ConvexHull(landmarks.double().cpu().numpy())
-    except QhullError:  # all points on one line
-        return None
-    sides = torch.from_numpy(hull.equations)  # (F, 3): a x + b y + c <= 0 inside, (a, b) of length 1
-    y, x = (torch.arange(n, dtype=torch.float64) for n in size)
-    distances = sides[:, 0, None, None] * x + sides[:, 1, None, None] * y[:, None] + sides[:, 2, None, None]
-    return (distances <= HULL_SLACK).all(dim=0)
 
 
 class RandomMap:

@@ -83,10 +83,7 @@ class Runs:
     @property
     def variance(self) -> float | None:
         """Jackknife variance over runs; None where no run can be left out."""
-        n = len(self.without)
-        if n < 2:
-            return None
-        return float((n - 1) / n * np.sum((self.without - self.without.mean()) ** 2))
+        return jackknife_variance(self.without) if len(self.without) > 1 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +104,12 @@ class RunsDifference:
     test: str = ""
     deals: int = 0
     note: str = ""
+
+
+def jackknife_variance(without: Floats) -> float:
+    """``(n - 1)/n sum (v_r - mean)^2`` of a statistic of n runs from its ``(n,)`` values without each run."""
+    n = len(without)
+    return float((n - 1) / n * np.sum((without - without.mean()) ** 2))
 
 
 def runs_difference(first: Runs, second: Runs, *, seed: int = SEED) -> RunsDifference:

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from pydantic import Field
-from scipy.spatial import ConvexHull, QhullError
 from torch import Tensor
 from torch.nn import functional
 
 from xaibench.contracts import Curve, ModelCase, Passes, PassQuery, Picture, Programme, Scores
+from xaibench.pictures import hull_mask
 from xaibench.probes import Apply
 from xaibench_metrics.interpretability.layer import (
     Figures,
@@ -40,26 +40,11 @@ SCORES = tuple(
     )
 )
 
-_SLACK = 1e-4
-"""Pixels by which a pixel's middle may lie outside of a hull: landmarks are float32."""
-
 
 class RegionParameters(LayerParameters):
     """Parameters of ``region-share``."""
 
     axes: int = Field(0, ge=0, description="the first so many channels, those of the concepts; 0: all")
-
-
-def hull_mask(landmarks: Tensor | None, size: tuple[int, int]) -> Tensor | None:
-    """``(H, W)`` bool: pixels whose middle lies in the convex hull of ``(L, 2)`` points x, y; None without an area."""
-    if landmarks is None or len(landmarks) < 3:
-        return None
-    try:
-        sides = torch.from_numpy(ConvexHull(landmarks.double().cpu().numpy()).equations)
-    except QhullError:
-        return None
-    y, x = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in size), indexing="ij")
-    return torch.stack([a * x + b * y + c <= _SLACK for a, b, c in sides]).all(dim=0)
 
 
 def regions_of(picture: Picture) -> Tensor:

@@ -15,6 +15,7 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from xaibench.contracts import Better, MapCase, Passes, PassQuery, Score, Scores, ScoreSpec, SetCase
+from xaibench.statistics.runs import jackknife_variance
 from xaibench.targets import verdict
 from xaibench_metrics.salience.compare import (
     ComparisonParameters,
@@ -177,9 +178,8 @@ def jackknife(leave_one_out: Sequence[Measured], whole: Measured) -> tuple[Measu
     reason = next((v for v in leave_one_out if isinstance(v, str)), "")
     if reason:
         return reason, reason
-    values = [v for v in leave_one_out if not isinstance(v, str)]
-    centre = fmean(values)
-    half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1)) * sqrt((n - 1) / n * sum((v - centre) ** 2 for v in values))
+    values = np.array([v for v in leave_one_out if not isinstance(v, str)])
+    half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1)) * sqrt(jackknife_variance(values))
     return whole - half, whole + half
 
 
