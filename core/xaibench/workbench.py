@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from xaibench import stored_artefacts, stored_maps
+from xaibench.allocation import reuse_freed_memory
 from xaibench.artefacts import Artefact, ArtefactQuery, Product
 from xaibench.components import Ref, Use, resolve, use
 from xaibench.contracts import (
@@ -120,9 +121,13 @@ class _Unchanged:
 
 
 def prepare_torch(threads: int) -> None:
-    """Fix what would let two runs of the same thing differ: thread count and nondeterministic kernels."""
+    """Fix what would let two runs of the same thing differ: thread count and nondeterministic kernels.
+
+    Freed memory is kept for reuse from here on, which changes no number (:mod:`xaibench.allocation`).
+    """
     import torch
 
+    reuse_freed_memory()
     torch.set_num_threads(threads)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
