@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ import torch
 from torch import Tensor
 
 from region_toys import Scored
-from xaibench.contracts import Passes, Programme
+from xaibench.contracts import Batch, Passes, Programme
 from xaibench.engine import ProbeEngine
-from xaibench.probes import Apply, Backward, Done, Forward, LayerBackward, Together, Wait, addressed
+from xaibench.probes import Apply, Backward, Done, Forward, LayerBackward, Together, Wait, addressed, compute_batch
 from xaibench.testing.harness import make_bench, value
 from xaibench.testing.planted import LinearDetector
 
@@ -69,6 +70,56 @@ def run(build: Callable[[], Any], detector: Any = None) -> Done[Any]:
 
 
 # ---- results and passes ---------------------------------------------------------------------------------------------
+
+
+class Shown:
+    """A detector as the choice of a batch sees it."""
+
+    def __init__(self, side: int, device: str = "cpu", **batch: int) -> None:
+        self.facts = SimpleNamespace(input_size=(side, side), batch=Batch(**batch))
+        self.device = torch.device(device)
+
+
+@pytest.mark.parametrize(
+    ("detector", "wanted", "batch"),
+    [
+        (Shown(64), None, 64),
+        (Shown(128), None, 64),
+        (Shown(224), None, 16),
+        (Shown(299), None, 8),
+        (Shown(1024), None, 8),
+        (Shown(2048), None, 8),
+        (Shown(224, "cuda"), None, 64),
+        (Shown(224), 50, 50),
+        (Shown(64, maximum=10), None, 10),
+        (Shown(64, maximum=10), 4, 4),
+        (Shown(64, fixed=3), 4, 3),
+    ],
+)
+def test_the_compute_batch_is_what_was_asked_for_or_suits_the_device_as_far_as_the_model_takes_it(
+    detector: Any, wanted: int | None, batch: int
+) -> None:
+    assert compute_batch(detector, wanted) == batch
+
+
+@pytest.mark.parametrize("asked", [2 * BATCH, BATCH + 1])
+def test_a_detector_that_changes_its_input_changes_a_copy(asked: int) -> None:
+    class Changes(Calls):
+        def scores(self, images: Tensor) -> Tensor:
+            found = super().scores(images)
+            images.zero_()
+            return found
+
+    images, detector = pictures(asked, 0), Changes()
+    kept = images.clone()
+
+    def programme() -> Programme[Tensor]:
+        return (yield Forward(images, output="logit"))
+
+    done = run(programme, detector)
+    assert torch.equal(images, kept)
+    assert torch.equal(value(done), Calls().scores(kept))
+    assert detector.calls == 2
 
 
 def test_results_are_those_of_one_after_another_in_order_and_take_fewer_calls() -> None:

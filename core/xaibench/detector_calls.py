@@ -23,16 +23,16 @@ def call(detector: Detector, parts: Sequence[Part], batch: int) -> Reply:
     import torch
 
     first, total = parts[0][0], sum(stop - start for _, start, stop in parts)
-    images = _pad(torch.cat([ask.images[a:b].to(detector.device) for ask, a, b in parts]), detector, batch)
+    images = _filled([ask.images[a:b] for ask, a, b in parts], total, detector, batch)
     if isinstance(first, Forward):
         out = detector.probabilities(images) if first.output == "probability" else detector.scores(images)
         return _first(out, total, images)
     asked = cast("Sequence[tuple[Backward | LayerBackward | Apply, int, int]]", parts)
-    targets = _pad(torch.cat([_targets(*part) for part in asked]), detector, batch)
+    targets = _filled([_targets(*part) for part in asked], total, detector, batch)
     if not isinstance(first, Apply):
         return rows(_differentiate(cast("DifferentiableDetector", detector), images, targets, first), 0, total)
     besides = zip(*([t[a:b] for t in cast("Apply", ask).beside] for ask, a, b in parts), strict=True)
-    beside = tuple(_pad(torch.cat(column), detector, batch) for column in besides)
+    beside = tuple(_filled(column, total, detector, batch) for column in besides)
     with torch.enable_grad():
         leaf = images.detach().clone().requires_grad_(True)
         found = first.compute(detector, leaf, targets, beside)
@@ -41,9 +41,9 @@ def call(detector: Detector, parts: Sequence[Part], batch: int) -> Reply:
 
 def _first(found: Tensor, total: int, images: Tensor) -> Tensor:
     """The rows that were asked for. Raises ValueError where there is not one a picture: rows would go to others."""
-    if len(found) != len(images):
+    if found.shape[0] != images.shape[0]:
         raise ValueError(f"{len(found)} rows came back for {len(images)} pictures")
-    return found[:total]
+    return found if total == found.shape[0] else found[:total]
 
 
 def empty_reply(request: Ask, detector: Detector) -> Reply:
@@ -56,14 +56,17 @@ def empty_reply(request: Ask, detector: Detector) -> Reply:
     raise ValueError(f"{type(request).__name__} needs at least one picture")
 
 
-def _pad(values: Tensor, detector: Detector, batch: int) -> Tensor:
-    values = values.to(detector.device)
-    missing = batch - len(values)
-    if missing <= 0:
-        return values.contiguous()
+def _filled(parts: Sequence[Tensor], total: int, detector: Detector, batch: int) -> Tensor:
+    """``total`` rows in ``parts`` and the last one again up to ``batch``, in memory of their own.
+
+    Programmes keep what they ask with: a detector that changes its input changes a copy.
+    """
     import torch
 
-    return torch.cat([values, values[-1:].expand(missing, *values.shape[1:])]).contiguous()
+    found = [part.to(detector.device) for part in parts]
+    if total < batch:
+        found.append(found[-1][-1:].expand(batch - total, *found[-1].shape[1:]))
+    return torch.cat(found).contiguous()
 
 
 def cost(request: Ask) -> tuple[int, int]:

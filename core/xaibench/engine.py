@@ -293,7 +293,7 @@ class ProbeEngine:
     # ---- queues ----
 
     def _enqueue(self, job: _Job[Any], request: Ask) -> None:
-        job.request, job.parts, job.waiting = request, [], len(request.images)
+        job.request, job.parts, job.waiting = request, [], request.images.shape[0]
         detector = request.detector or self.detector
         layer = request.layer if isinstance(request, LayerBackward) else None
         beside = request.beside if isinstance(request, Apply) else ()
@@ -301,7 +301,7 @@ class ProbeEngine:
         forms = tuple((tuple(t.shape[1:]), t.dtype) for t in (request.images, *beside))
         kind = (type(request), id(detector), request.output, layer, compute, forms)
         if kind not in self._queues:
-            self._queues[kind] = _Queue(compute_batch(detector.facts, self.batch_size))
+            self._queues[kind] = _Queue(compute_batch(detector, self.batch_size))
         self._queues[kind].append(job)
 
     def _full_queue(self) -> _Queue | None:

@@ -113,8 +113,8 @@ def execute(
     with folder.writing():
         setup = Setup(
             run=run, plugins=plan.settings.plugin, without=plan.settings.no_plugin, runtime=plan.runtime,
-            batch_size=plan.settings.batch_size, seed=plan.settings.seed, target=plan.settings.target,
-            staging=str(folder.staging),
+            batch_size=plan.models[0].members[0].batch_size,  # a task takes its own detector's
+            seed=plan.settings.seed, target=plan.settings.target, staging=str(folder.staging),
         )  # fmt: skip
         units = Units(plan, setup, keep_maps(plan))
         _settle(prepared, units, replace)

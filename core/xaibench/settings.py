@@ -30,7 +30,9 @@ class Settings(Parameters):
     limit: int | None = Field(None, ge=1, description="evaluate the first N samples of the seeded order")
     split: str | None = Field(None, description="only samples of this split")
     method: tuple[str, ...] = Field((), description="only fakes of these manipulation methods, and the real pictures")
-    batch_size: int = Field(64, ge=1, description="pictures in every detector call")
+    batch_size: int | None = Field(
+        None, ge=1, description="pictures in every detector call; default: 64; less of large pictures on a CPU"
+    )
     shard_size: int = Field(32, ge=1, description="samples in one unit of work")
     executor: str = Field("local", description="where tasks run")
     jobs: int = Field(1, ge=1, description="worker processes")

@@ -157,7 +157,7 @@ def _predict(detector: Detector, dataset: Any, samples: Sequence[Sample]) -> lis
         reply = yield Forward(show_picture(dataset, sample, detector.facts, counterpart=lambda: None).image[None])
         return targets.p_fake(reply[0].tolist(), detector.facts)
 
-    engine = ProbeEngine(detector, compute_batch(detector.facts, 64))
+    engine = ProbeEngine(detector, compute_batch(detector))
     done = dict(engine.run((s.id, partial(programme, s)) for s in samples))
     for result in done.values():
         if result.error is not None:

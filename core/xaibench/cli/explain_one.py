@@ -69,7 +69,7 @@ def explain_one(
     _, used = components.models(registry, model, {})[0]
     detector: Detector = used.instance.open(used.instance.members()[0], runtime)
     targets.check_rule(target, detector.facts)
-    session = _Session(OnePicture(image), detector, registry, seed, compute_batch(detector.facts, 64))
+    session = _Session(OnePicture(image), detector, registry, seed, compute_batch(detector))
     picture = session.picture()
     engine = ProbeEngine(detector, session.batch)
     reply = engine.run_one(lambda: _ask(Forward(picture.image[None])))

@@ -107,7 +107,9 @@ def eval_(
     limit: Annotated[int | None, typer.Option(help="Only the first N samples of the seeded order.")] = None,
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="Only fakes of this method.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures in every detector call (default 64).")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Pictures in every detector call (default 64; less of large ones on a CPU).")
+    ] = None,  # fmt: skip
     shard_size: Annotated[int | None, typer.Option(help="Samples in a unit of work (default 32).")] = None,
     executor: Annotated[str | None, typer.Option(help="Where tasks run (default local).")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Worker processes (default 1).")] = None,

@@ -121,7 +121,7 @@ def choose_model(
             targets.check_rule(settings.target, facts)
             ref = DetectorRef(model=name, member=member or inner, ref=use.ref, inner=inner, digest=facts.digest)
             opened[ref] = detector
-            batch = compute_batch(facts, settings.batch_size)
+            batch = compute_batch(detector, settings.batch_size)
             component = component_identity(use.registered)
             members.append(PlannedMember(ref=ref, facts=facts, batch_size=batch, component=component))
     return PlannedModel(name=name, members=tuple(members), scored=len(members) if settings.members == "all" else 1)

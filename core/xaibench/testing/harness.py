@@ -80,7 +80,7 @@ def make_bench(detector: Detector, *, seed: int = 0, batch_size: int = 8, regist
     """
     prepare_torch(1)
     nothing = planted_samples(0)  # pictures are handed over, not read
-    batch = compute_batch(detector.facts, batch_size)
+    batch = compute_batch(detector, batch_size)
     return Bench(detector, nothing, (), registry or Registry(), seed=seed, batch_size=batch)
 
 
