@@ -20,7 +20,7 @@ from xaibench.probes import Forward
 from xaibench.targets import verdict
 from xaibench_metrics.robustness.sensitivity import STILL
 from xaibench_metrics.robustness.similarity import rank_correlation, ranks
-from xaibench_metrics.robustness.views import clean_map, map_of, shown
+from xaibench_metrics.robustness.views import clean_map, maps_of, shown
 from xaibench_perturbation import CHUNK, is_constant
 
 MAP = ScoreSpec(
@@ -139,8 +139,7 @@ class CompressionResponse:
     def score(self, case: MapCase) -> Programme[Scores]:
         views = compressions(self.parameters.qualities)
         values = list((yield from self._verdicts(case, views)))
-        for item, view in views.items():
-            other = yield from map_of(case, view=view)
+        for item, other in zip(views, (yield from maps_of(case, list(views.values()))), strict=True):
             values += self._map_scores(case, item, other)
         return Scores(tuple(values))
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from xaibench.contracts import MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec, View
 from xaibench.parameters import Parameters
 from xaibench_metrics.robustness.sensitivity import STILL, ZERO
-from xaibench_metrics.robustness.views import clean_map, distance, map_of, shown
+from xaibench_metrics.robustness.views import clean_map, distance, maps_of, shown
 
 CONTINUITY = ScoreSpec(
     name="continuity",
@@ -94,12 +94,10 @@ class Continuity:
         clean, image, found = clean_map(case), case.picture.image, []
         if not clean.any():
             return Scores.undefined(self.scores, ZERO)
-        for offset in self._offsets(image.shape[-1]):
-            view = shift_view(offset)
-            moved = shown(case, view)
-            if torch.equal(moved, image):
-                continue
-            other = yield from map_of(case, view=view)
+        views = [shift_view(offset) for offset in self._offsets(image.shape[-1])]
+        changed = [(view, moved) for view in views if not torch.equal(moved := shown(case, view), image)]
+        maps = yield from maps_of(case, [view for view, _ in changed])
+        for (_, moved), other in zip(changed, maps, strict=True):
             if isinstance(other, str):
                 return Scores.undefined(self.scores, f"no map of the shifted picture: {other}")
             if not other.any():

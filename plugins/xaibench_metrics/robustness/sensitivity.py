@@ -16,7 +16,7 @@ from torch import Tensor
 
 from xaibench.contracts import MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench.parameters import Parameters
-from xaibench_metrics.robustness.views import clean_map, distance, map_of, noisy_views, shown
+from xaibench_metrics.robustness.views import clean_map, distance, maps_of, noisy_views, shown
 
 ZERO = "the map is zero everywhere: there is nothing to measure its change by"
 STILL = "a map that never changes scores best, whatever it shows"
@@ -92,8 +92,8 @@ class MaxSensitivity:
         p, clean, changes = self.parameters, clean_map(case), []
         if not clean.any():
             return Scores.undefined(self.scores, ZERO)
-        for view in noisy_views(case, f"uniform {p.radius!r}", p.samples, lambda s, g: uniform(s, p.radius, g)):
-            other = yield from map_of(case, view=view)
+        noise = noisy_views(case, f"uniform {p.radius!r}", p.samples, lambda s, g: uniform(s, p.radius, g))
+        for other in (yield from maps_of(case, list(noise))):
             if isinstance(other, str):
                 return Scores.undefined(self.scores, f"no map of a noisy copy: {other}")
             changes.append(relative_change(clean, other))
@@ -129,8 +129,8 @@ class LocalLipschitz:
         if not unit:
             return Scores.undefined(self.scores, ZERO)
         noise = noisy_views(case, f"normal {p.sigma!r}", p.samples, lambda s, g: p.sigma * torch.randn(s, generator=g))
-        for view in noise:
-            other = yield from map_of(case, view=view)
+        views = list(noise)
+        for view, other in zip(views, (yield from maps_of(case, views)), strict=True):
             if isinstance(other, str):
                 return Scores.undefined(self.scores, f"no map of a noisy copy: {other}")
             moved = shown(case, view)

@@ -15,7 +15,7 @@ from xaibench.parameters import Parameters
 from xaibench.probes import Forward
 from xaibench.targets import verdict
 from xaibench_metrics.robustness.sensitivity import STILL, ZERO
-from xaibench_metrics.robustness.views import clean_map, distance, map_of, noisy_views, shown
+from xaibench_metrics.robustness.views import clean_map, distance, maps_of, noisy_views, shown
 from xaibench_perturbation import CHUNK
 
 Signs = Literal["both", "positive"]
@@ -110,8 +110,8 @@ class RelativeStability:
         if not alike:
             return Scores.undefined(self.scores, "the verdict on every noisy copy is another")
         inputs, outputs = [], []
-        for near in alike:
-            other = yield from map_of(case, view=near.view)
+        maps = yield from maps_of(case, [near.view for near in alike])
+        for near, other in zip(alike, maps, strict=True):
             if isinstance(other, str):
                 return Scores.undefined(self.scores, f"no map of a noisy copy: {other}")
             a, b = clean / unit, other / unit

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from xaibench.contracts import Detector, Explanation, MapCase, Programme, View
+from xaibench.probes import Together
 
 Draw = Callable[[tuple[int, ...], torch.Generator], Tensor]
 
@@ -24,6 +25,12 @@ def map_of(
     """Another map by the same explainer, ``(H, W)`` float64 on the CPU, or the reason why there is none."""
     found: Explanation = yield from case.explain(view=view, target=target, detector=detector)
     return found.reason or found.status if found.map is None else found.map.cpu().double()
+
+
+def maps_of(case: MapCase, views: Sequence[View]) -> Programme[list[Tensor | str]]:
+    """:func:`map_of` of each view, drawn side by side."""
+    found: list[Tensor | str] = yield Together([map_of(case, view=view) for view in views])
+    return found
 
 
 def noise_view(name: str, noise: Tensor) -> View:

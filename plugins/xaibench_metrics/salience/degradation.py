@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from xaibench.contracts import Explanation, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec, View
+from xaibench.probes import Together
 from xaibench_metrics.salience.blur import (
     MODES,
     Array,
@@ -203,9 +204,9 @@ class GuidedDegradation:
         views = dict(zip(plan.levels, degraded_views(case.picture.image, fields, p.quantised), strict=True))
         rows = yield from forwarded(shown_under(case, list(views.values())))
         probabilities = dict(zip(views, rows, strict=True))
-        alike: dict[tuple[str, Mode], Measured] = {}
-        for key in [(c, m) for c in ("", "random-0") for m in MODES]:
-            alike[key] = yield from self._alike(case, clean, views[key], probabilities[key])
+        keys = [(c, m) for c in ("", "random-0") for m in MODES]
+        found = yield Together([self._alike(case, clean, views[key], probabilities[key]) for key in keys])
+        alike: dict[tuple[str, Mode], Measured] = dict(zip(keys, found, strict=True))
         return Scores((*self._contrasts(case, plan, probabilities), *self._by_mode(case, plan, probabilities, alike)))
 
     def _alike(self, case: MapCase, clean: Explanation, view: View, row: Tensor) -> Programme[Measured]:

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from xaibench.contracts import Explanation, Facts, MapCase, Passes, PassQuery, Programme, Score, ScoreSpec, View
-from xaibench.probes import Forward
+from xaibench.probes import Forward, Together
 from xaibench.targets import verdict
 from xaibench_metrics.salience.compare import CONSTANT, ComparisonParameters, Measured, as_score, corrected
 from xaibench_perturbation import CHUNK, is_constant
@@ -123,13 +123,11 @@ def forwarded(images: Tensor) -> Programme[Tensor]:
 
 def responses(case: MapCase, views: Sequence[View], rule: ClassRule) -> Programme[list[Response]]:
     """Probabilities and map of the picture under each view: a pass and a map each."""
-    probabilities = yield from forwarded(shown_under(case, views))
-    found = []
-    for view, row in zip(views, probabilities, strict=True):
-        target = case.target if rule == "clean" else int(row.argmax())
-        explanation: Explanation = yield from case.explain(view=view, target=target)
-        found.append(Response(row, explanation))
-    return found
+    rows = yield from forwarded(shown_under(case, views))
+    targets = [case.target if rule == "clean" else int(row.argmax()) for row in rows]
+    maps = [case.explain(view=view, target=target) for view, target in zip(views, targets, strict=True)]
+    drawn: list[Explanation] = yield Together(maps)
+    return [Response(row, explanation) for row, explanation in zip(rows, drawn, strict=True)]
 
 
 def response_passes(query: PassQuery, pictures: int, maps: int, rule: ClassRule) -> Passes:
