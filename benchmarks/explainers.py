@@ -2,9 +2,13 @@
 
 Two networks: the demo detector (64 px, a fraction of a millisecond a picture) and a ResNet-18 at 224 px. For every
 explainer ``ratio`` is its time for some pictures over the time of as many bare passes at the same batch size, in
-whichever memory format is faster; both are measured in turn, and the median of the rounds counts. For the libraries
-``overhead`` is the time beyond those bare passes, theirs over ours, and ``time`` the whole, theirs over ours, at the
-same number of samples. ``--memory`` runs 4,000 masks at 224 px in a process of its own and prints its peak.
+whichever memory format is faster. ``outside`` is what a pass costs outside of the detector calls, in microseconds; the
+padding of ragged batches counts as outside, segmentation too. The clock runs inside the very calls, so that a busy
+machine, whose speed changes by more than the difference of two long times, falsifies it less.
+
+Below each stand the libraries that make the same map of the same number of samples: ``time`` is the whole of a picture,
+``overhead`` what is outside, both theirs over ours. Ours, bare passes and theirs take turns; the median of the rounds
+counts. ``--memory`` runs 4,000 masks at 224 px in a process of its own and prints its peak.
 
     python benchmarks/explainers.py [--network demo|resnet] [--samples N] [--only NAME] [--pictures N] [--rounds N]
     python benchmarks/explainers.py --memory
@@ -22,16 +26,20 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from overhead import Watched
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from xaibench import components
 from xaibench.contracts import Detector, Native, Picture, Runtime, Sample
+from xaibench.probes import compute_batch
 from xaibench.registry import load_registry
 from xaibench.testing.harness import make_bench, value
+from xaibench.workbench import prepare_torch
 from xaibench_models.torch_loading import Loaded
 from xaibench_models.torch_model import TorchKeys, build
 
@@ -48,10 +56,6 @@ SPECS = {
     "scorecam": "scorecam",
     "ablationcam": "ablationcam",
 }
-
-
-FEW_PASSES = ("occlusion", "scorecam", "ablationcam")
-"""Fewer passes a picture than a compute batch holds: timed on eight times the pictures, a shard's worth by default."""
 
 
 # ---- networks -------------------------------------------------------------------------------------------------------
@@ -83,6 +87,11 @@ def resnet18() -> nn.Module:
         nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1), *blocks,
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 2),
     ).eval()  # fmt: skip
+
+
+FEW_BATCHES = 16
+SHARD = 8
+"""What fills fewer compute batches is timed on this many times the pictures, a shard's worth by default."""
 
 
 def detector_of(network: str) -> Detector:
@@ -127,20 +136,45 @@ def bare(detector: Detector, passes: int, batch: int) -> float:
     return min(run(images), run(images.contiguous(memory_format=torch.channels_last)))
 
 
-def explain(detector: Detector, pictures: int, spec: str, batch: int, threads: int) -> tuple[float, int]:
-    """Seconds and forward passes of explaining some pictures, the segmentation and everything else included."""
+class Inside(Watched):
+    """A detector whose calls are timed; ``inside`` and ``pictures`` start anew with every ``clocked``."""
+
+    def full_precision(self) -> Inside:
+        return self
+
+    def clocked(self, call: Callable[[], object]) -> Cost:
+        self.inside, self.pictures = 0.0, 0
+        return Cost(seconds=seconds(call), inside=self.inside, shown=self.pictures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """``inside``: of ``seconds``, those in detector calls, to which ``shown`` pictures went, padding included."""
+
+    seconds: float
+    inside: float
+    shown: int
+
+    def outside(self, passes: int) -> float:
+        """Seconds beyond the calls' for this many passes: the rest of what was shown is padding."""
+        return self.seconds - self.inside * passes / self.shown
+
+
+def explain(detector: Detector, pictures: int, spec: str, batch: int, threads: int) -> tuple[Cost, int]:
+    """Cost and forward passes of explaining some pictures, the segmentation and everything else included."""
     use = components.use(load_registry(), "explainer", spec)
     assert use.instance
-    bench = make_bench(detector, batch_size=batch)
+    watched = Inside(detector)
+    bench = make_bench(watched, batch_size=batch)
     torch.set_num_threads(threads)
     shown = [picture_of(detector, seed) for seed in range(pictures)]
-    began = time.perf_counter()
-    found = list(bench.engine().run((p.sample.id, partial(bench.explanation, use, p, FAKE, 0)) for p in shown))
-    took = time.perf_counter() - began
+    programmes = [(p.sample.id, partial(bench.explanation, use, p, FAKE, 0)) for p in shown]
+    found: list[Any] = []
+    cost = watched.clocked(lambda: found.extend(bench.engine().run(programmes)))
     for _, done in found:
         if value(done).status != "ok":
             raise RuntimeError(f"{spec}: {value(done).reason}")
-    return took, sum(done.passes.forward for _, done in found)
+    return cost, sum(done.passes.forward for _, done in found)
 
 
 # ---- other libraries ------------------------------------------------------------------------------------------------
@@ -155,34 +189,52 @@ class Theirs:
     run: Callable[[], object]
 
 
-def theirs(detector: Detector, picture: Picture, samples: int, batch: int) -> Iterator[Theirs]:
-    image = picture.image
+def theirs(detector: Any, picture: Picture, samples: int, batch: int) -> Iterator[Theirs]:
+    """The segments of those that need some are made anew in each run, as ours are."""
     from xaibench_perturbation import slic_segments
 
-    labels = slic_segments(image, 50)
+    image = picture.image
+    labels = partial(slic_segments, image, 50)
 
     def in_batches(images: Tensor) -> Tensor:
         return torch.cat([detector.probabilities(part) for part in images.split(batch)])
 
-    yield Theirs("loop RISE", "rise", lambda: loop_rise(in_batches, image, samples, batch))
-    yield Theirs("lime", "lime", lambda: lime(in_batches, image, labels, samples, batch))
-    yield Theirs("captum Lime", "lime", lambda: captum("Lime", in_batches, image, labels, samples, batch))
-    yield Theirs(
-        "captum KernelShap", "kernel-shap", lambda: captum("KernelShap", in_batches, image, labels, samples, batch)
-    )
-    yield Theirs("shap Kernel", "kernel-shap", lambda: shap_kernel(in_batches, image, labels, samples))
+    for name, enlarged in (("loop RISE", by_skimage), ("loop RISE (torch)", by_torch)):
+        run = partial(loop_rise, in_batches, image, enlarged=enlarged, samples=samples, batch=batch)
+        yield Theirs(name, "rise", run)
+    yield Theirs("lime", "lime", lambda: lime(in_batches, image, labels(), samples, batch))
+    for name, ours in (("Lime", "lime"), ("KernelShap", "kernel-shap")):
+        run = partial(captum, name, in_batches, image, samples=samples, batch=batch)
+        yield Theirs(f"captum {name}", ours, lambda run=run: run(labels()))
+    for name, masked in (("shap Kernel", as_documented), ("shap Kernel (our masks)", as_ours)):
+        run = partial(shap_kernel, in_batches, image, masked=masked, samples=samples)
+        yield Theirs(name, "kernel-shap", lambda run=run: run(labels()))
     yield Theirs("shap Partition", "partition-shap", lambda: shap_partition(in_batches, image, samples, batch))
 
 
-def loop_rise(score: Callable[[Tensor], Tensor], image: Tensor, samples: int, batch: int) -> Tensor:
-    """RISE as its paper's code does it: every mask upsampled and cropped by itself, all kept."""
+def by_skimage(grid: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """As the paper's code enlarges a grid."""
+    from skimage.transform import resize
+
+    return torch.from_numpy(resize(grid, size, order=1, mode="reflect", anti_aliasing=False))
+
+
+def by_torch(grid: np.ndarray, size: tuple[int, int]) -> Tensor:
+    large = F.interpolate(torch.from_numpy(grid)[None, None], size=size, mode="bilinear", align_corners=False)
+    return large[0, 0]
+
+
+def loop_rise(
+    score: Callable[[Tensor], Tensor], image: Tensor, *,
+    enlarged: Callable[[np.ndarray, tuple[int, int]], Tensor], samples: int, batch: int,
+) -> Tensor:  # fmt: skip
+    """RISE as its paper's code does it: every mask enlarged and cropped by itself, all kept."""
     rng = np.random.default_rng(0)
     height, width = image.shape[1:]
     step = (-(-height // 7), -(-width // 7))
     masks = torch.empty(samples, height, width)
     for i in range(samples):
-        grid = torch.from_numpy((rng.random((1, 1, 7, 7)) < 0.5).astype(np.float32))
-        large = F.interpolate(grid, size=(8 * step[0], 8 * step[1]), mode="bilinear", align_corners=False)[0, 0]
+        large = enlarged((rng.random((7, 7)) < 0.5).astype(np.float32), (8 * step[0], 8 * step[1]))
         y, x = rng.integers(0, step[0]), rng.integers(0, step[1])
         masks[i] = large[y : y + height, x : x + width]
     scores = torch.cat([score(image * part[:, None])[:, FAKE] for part in masks.split(batch)])
@@ -212,12 +264,32 @@ def captum(
     )
 
 
-def shap_kernel(score: Callable[[Tensor], Tensor], image: Tensor, labels: Tensor, samples: int) -> object:
+def as_documented(image: Tensor, labels: Tensor, members: np.ndarray) -> Tensor:
+    """Pictures with segments switched off, as the documentation of shap's KernelExplainer does it on pictures."""
+    pixels, segments = image.permute(1, 2, 0).numpy(), labels.numpy()
+    background = pixels.mean(axis=(0, 1))
+    out = np.empty((len(members), *pixels.shape), np.float32)
+    for i, on in enumerate(members):
+        out[i] = pixels
+        for j in np.flatnonzero(on == 0):
+            out[i][segments == j] = background
+    return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
+
+
+def as_ours(image: Tensor, labels: Tensor, members: np.ndarray) -> Tensor:
+    """The same by tensors: what is left is shap's own."""
+    return image * torch.from_numpy(members).float()[:, labels][:, None]
+
+
+def shap_kernel(
+    score: Callable[[Tensor], Tensor], image: Tensor, labels: Tensor, *,
+    masked: Callable[[Tensor, Tensor, np.ndarray], Tensor], samples: int,
+) -> object:  # fmt: skip
     import shap
 
     def classify(members: np.ndarray) -> np.ndarray:
-        on = torch.from_numpy(members).float()
-        return torch.cat([score(image * part[:, labels][:, None]) for part in on.split(64)])[:, FAKE].numpy()
+        parts = [members[i : i + 64] for i in range(0, len(members), 64)]
+        return torch.cat([score(masked(image, labels, part)) for part in parts])[:, FAKE].numpy()
 
     count = int(labels.max()) + 1
     explainer = shap.KernelExplainer(classify, np.zeros((1, count)))
@@ -241,44 +313,55 @@ def shap_partition(score: Callable[[Tensor], Tensor], image: Tensor, samples: in
 
 
 def compare(
-    network: str, *, samples: int, pictures: int, rounds: int, batch: int, threads: int, only: list[str]
+    network: str, *, samples: int, pictures: int, rounds: int, batch: int | None, threads: int, only: list[str]
 ) -> None:
     detector = detector_of(network)
-    picture = picture_of(detector)
+    batch = compute_batch(detector, batch)
+    watched, picture = Inside(detector), picture_of(detector)
     sobol = max(1, 2 ** int(np.log2(samples / 38)))
     print(f"\n{network}: {detector.facts.input_size}, {samples} samples, batch {batch}, {threads} threads")
-    print(f"{'explainer':22}{'passes':>8}{'seconds':>9}{'bare':>9}{'ratio':>7}")
-    ours: dict[str, tuple[float, float]] = {}
+    print(
+        f"{'explainer':26}{'passes':>8}{'seconds':>9}{'bare':>9}{'ratio':>7}{'outside':>9}{'time':>7}{'overhead':>10}"
+    )
     for name, pattern in SPECS.items():
         if only and name not in only:
             continue
         spec = pattern.format(n=samples, sobol=sobol)
-        pairs = []
-        beside = pictures * 8 if name in FEW_PASSES else pictures
-        for _ in range(rounds + 1):  # the first round warms up
-            took, passes = explain(detector, beside, spec, batch, threads)
-            pairs.append((took, bare(detector, passes, batch)))
-        took, plain = (statistics.median(column) for column in zip(*pairs[1:], strict=True))
-        ratio = statistics.median(a / b for a, b in pairs[1:])
-        ours[name] = (took / beside, plain / beside)
-        print(f"{name:22}{passes:8,}{took:9.3f}{plain:9.3f}{ratio:7.2f}", flush=True)
-    print(f"{'library':22}{'seconds':>9}{'time':>7}{'overhead':>10}   (theirs over ours)")
-    for other in theirs(detector, picture, samples, batch):
-        if other.ours not in ours:
-            continue
-        other.run()
-        took = statistics.median(seconds(other.run) for _ in range(rounds))
-        mine, plain = ours[other.ours]
-        overhead = max(took - plain, 0.0) / max(mine - plain, 1e-9)
-        shown = f"{overhead:10.1f}" if overhead < 1000 else "    > 1000"  # ours was not measurable
-        print(f"{other.name:22}{took:9.3f}{took / mine:7.2f}{shown}", flush=True)
+        others = [o for o in theirs(watched, picture, samples, batch) if o.ours == name]
+        found, beside = [], pictures
+        for number in range(rounds + 1):  # the first, with a single picture, warms up
+            cost, passes = explain(detector, beside if number else 1, spec, batch, threads)
+            if not number:
+                beside = pictures * (SHARD if passes * pictures < FEW_BATCHES * batch else 1)
+            plain = bare(detector, passes, batch) if number else 0.0
+            found.append((cost, plain, [watched.clocked(other.run) for other in others]))
+        show(name, passes, beside, found[1:], others)
+
+
+def show(
+    name: str, passes: int, pictures: int, rounds: list[tuple[Cost, float, list[Cost]]], others: list[Theirs]
+) -> None:
+    """A line of ours and one of each library's."""
+    median = statistics.median
+    print(f"{name:26}{passes:8,}{median(c.seconds for c, _, _ in rounds):9.3f}", end="")
+    print(f"{median(plain for _, plain, _ in rounds):9.3f}", end="")
+    print(f"{median(c.seconds / plain for c, plain, _ in rounds):7.2f}", end="")
+    print(f"{median(c.outside(passes) for c, _, _ in rounds) / passes * 1e6:9.1f}", flush=True)
+    for i, other in enumerate(others):
+        found = [(c, more[i]) for c, _, more in rounds]
+        shown = found[0][1].shown
+        outside = median(them.outside(shown) / shown for _, them in found)
+        times = median(them.seconds / (us.seconds / pictures) for us, them in found)
+        overhead = median(them.outside(shown) / shown / (us.outside(passes) / passes) for us, them in found)
+        print(f"  {other.name:24}{shown:8,}{median(them.seconds for _, them in found):9.3f}", end="")
+        print(f"{outside * 1e6:25.1f}{times:7.2f}{overhead:10.1f}", flush=True)
 
 
 def peak(spec: str) -> None:
     """Peak resident memory of this process after one explanation at 224 px, in MiB, and before it."""
     detector = detector_of("resnet")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    explain(detector, 1, spec, 64, torch.get_num_threads())
+    explain(detector, 1, spec, compute_batch(detector), torch.get_num_threads())
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{spec:36}{before:10,.0f}{after:10,.0f}", flush=True)
 
@@ -290,11 +373,12 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=4, help="side by side, as in a shard of a run")
     parser.add_argument("--only", choices=SPECS, action="append", help="these explainers alone")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, help="default: that of a run")
     parser.add_argument("--memory", action="store_true", help="print peak memory at 4,000 masks instead")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # other libraries' deprecations
+    prepare_torch(torch.get_num_threads())
     if args.peak:
         peak(args.peak)
     elif args.memory:

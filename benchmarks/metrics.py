@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from explainers import FAKE, bare, detector_of, resnet18, seconds
+from explainers import FAKE, FEW_BATCHES, SHARD, Inside, bare, detector_of, resnet18, seconds
 from overhead import Watched
 from torch import Tensor, nn
 from torch.nn import functional
@@ -50,7 +50,7 @@ from xaibench.contracts import (
     Sample,
     Scores,
 )
-from xaibench.probes import Done
+from xaibench.probes import Done, compute_batch
 from xaibench.registry import Registered, Registry, load_registry
 from xaibench.testing.harness import drawn_by, value
 from xaibench.workbench import Bench, prepare_torch
@@ -66,10 +66,6 @@ SMALLER: Mapping[str, Mapping[str, object]] = {
 }  # fmt: skip
 """Judging attacks by default ask for up to a million pictures, and noise of the default strength turns the demo's
 verdict, which leaves nothing to compare; all others are timed as they are by default."""
-
-FEW_BATCHES = 4
-SHARD = 8
-"""A metric that fills fewer compute batches is timed on this many times the pictures: a shard's worth by default."""
 
 QUANTUS_PICTURES = 32
 
@@ -94,13 +90,6 @@ class Kept:
         if sample.id not in self.known:
             self.known[sample.id] = self.inner.read(sample)
         return self.known[sample.id]
-
-
-class Inside(Watched):
-    """A detector whose calls are timed, those that are asked of it in full precision too (it computes in it here)."""
-
-    def full_precision(self) -> Inside:
-        return self
 
 
 def accusing(network: str) -> Detector:
@@ -142,9 +131,10 @@ class Stage:
         return Bench(detector, self.faces, samples, self.registry, seed=0, batch_size=self.batch)
 
 
-def set_stage(network: str, registry: Registry, wanted: int, batch: int) -> Stage:
+def set_stage(network: str, registry: Registry, wanted: int, batch: int | None) -> Stage:
     faces = Kept(components.use(registry, "dataset", "demo:identities=40,split=all").instance, {})
     detector = accusing(network)
+    batch = compute_batch(detector, batch)
     every = tuple(s for s in faces.samples() if s.label == "fake")
     bench = Bench(detector, faces, faces.samples(), registry, seed=0, batch_size=batch)
     called = (s for s in every if detector.probabilities(bench.picture(s.id).image[None])[0, FAKE] >= 0.5)
@@ -246,10 +236,10 @@ def no_value(done: Sequence[Done[Scores]]) -> str:
 
 def costs(stage: Stage, metric: Use, pictures: int, rounds: int) -> tuple[int, list[Cost]] | str:
     """How many pictures were scored, and what each round cost; in words why not where there is no value."""
-    cost, done = scored(stage, metric, pictures)  # warms up
+    cost, done = scored(stage, metric, 1)  # warms up
     if reason := no_value(done):
         return reason
-    if cost.forward < FEW_BATCHES * stage.batch:
+    if cost.forward * pictures < FEW_BATCHES * stage.batch:
         pictures = min(pictures * SHARD, len(stage.fakes))
     found = []
     for _ in range(rounds):
@@ -397,14 +387,14 @@ def main() -> None:
     parser.add_argument("--only", choices=names, metavar="NAME", action="append", help="these metrics alone")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pictures", type=int, default=4, help="side by side, as in a shard of a run")
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, help="default: that of a run")
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # the other library's deprecations
     threads = torch.get_num_threads()
     prepare_torch(threads)
     for network in args.network or ("demo", "resnet"):
         stage = set_stage(network, registry, max(args.pictures * SHARD, QUANTUS_PICTURES), args.batch)
-        print(f"\n{network}: {stage.detector.facts.input_size}, batch {args.batch}, {threads} threads")
+        print(f"\n{network}: {stage.detector.facts.input_size}, batch {stage.batch}, {threads} threads")
         show_metrics(stage, pictures=args.pictures, rounds=args.rounds, only=args.only or ())
         if network == "demo":
             print()

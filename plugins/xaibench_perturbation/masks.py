@@ -1,6 +1,6 @@
 """Designs of masks that switch parts of a picture off: kept small, rendered in chunks where they are needed.
 
-A mask is ``row_weights.T @ grid @ column_weights``: interpolation is separable, so one batched product renders a
+A mask is ``row_weights.T @ (grid @ column_weights)``: interpolation is separable, so one batched product renders a
 whole chunk, each mask at its own shift, without making the oversized masks that the shift crops.
 """
 
@@ -47,7 +47,7 @@ class MaskDesign:
         """Masks ``start`` to ``stop`` as ``(n, H, W)`` float32 in [0, 1]."""
         rows = self.row_weights[self.row_shift[start:stop]]
         columns = self.column_weights[self.column_shift[start:stop]]
-        return (rows.transpose(1, 2) @ self.grids[start:stop] @ columns).clamp_(0, 1)
+        return (rows.transpose(1, 2) @ (self.grids[start:stop] @ columns)).clamp_(0, 1)
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
         """``sum_i w_i m_i``: ``(N,)`` to ``(H, W)`` float64.
