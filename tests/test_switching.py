@@ -22,6 +22,7 @@ from xaibench_perturbation import (
     extra_needs,
     fill,
     inpaint,
+    inpaint_each,
     refusal,
     stored_artefacts,
     switch_off,
@@ -284,6 +285,20 @@ def test_noise_stays_in_the_hole() -> None:
     assert float((noisy - inpaint(image, hole))[:, hole].std()) == pytest.approx(0.01, rel=0.05)
     with pytest.raises(ValueError, match="needs a generator"):
         inpaint(image, hole, noise=0.01)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_several_holes_are_filled_as_each_alone_under_one_noise(threads: int) -> None:
+    image, holes = image_of(0, (20, 30)), torch.stack([random_hole(share, (20, 30)) for share in (0.2, 0.5, 0.7, 0.9)])
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found, noisy = inpaint_each(image, holes), inpaint_each(image, holes, noise=0.01, seed=5)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found, torch.stack([inpaint(image, hole) for hole in holes]))
+    alone = [inpaint(image, hole, noise=0.01, generator=generator(5)) for hole in holes]
+    assert torch.equal(noisy, torch.stack(alone))
 
 
 @pytest.mark.parity

@@ -13,7 +13,7 @@ from xaibench_perturbation.coalitions import (
     random_members,
 )
 from xaibench_perturbation.fills import FILL_KINDS, SIGMA, Background, FillKind, fill, gaussian_blur
-from xaibench_perturbation.inpainting import inpaint
+from xaibench_perturbation.inpainting import inpaint, inpaint_each
 from xaibench_perturbation.masks import (
     CHUNK,
     MaskDesign,
@@ -80,6 +80,7 @@ __all__ = [
     "gaussian_blur",
     "grid_segments",
     "inpaint",
+    "inpaint_each",
     "is_constant",
     "jpeg",
     "per_pixel",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -39,6 +40,19 @@ def inpaint(image: Tensor, hole: Tensor, *, noise: float = 0.0, generator: torch
             raise ValueError("noise needs a generator")
         filled += at * noise * torch.randn(image.shape, generator=generator).to(image)
     return filled
+
+
+def inpaint_each(image: Tensor, holes: Tensor, *, noise: float = 0.0, seed: int = 0) -> Tensor:
+    """:func:`inpaint` for each of ``(n, H, W)`` holes: ``(n, 3, H, W)``, all under the noise that ``seed`` draws.
+
+    As many at a time as torch may use threads: the solver uses one, and lets others run meanwhile.
+    """
+
+    def filled(hole: Tensor) -> Tensor:
+        return inpaint(image, hole, noise=noise, generator=torch.Generator().manual_seed(seed))
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return torch.stack(list(pool.map(filled, holes)))
 
 
 def _values(image: Tensor, hole: Tensor) -> Tensor:

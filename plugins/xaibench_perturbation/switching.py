@@ -16,7 +16,7 @@ from xaibench.parameters import Parameters
 from xaibench_perturbation.attacks import AttackMode
 from xaibench_perturbation.coalitions import per_segment_mean
 from xaibench_perturbation.fills import SIGMA, FillKind, fill
-from xaibench_perturbation.inpainting import inpaint
+from xaibench_perturbation.inpainting import inpaint_each
 from xaibench_perturbation.masks import blend
 from xaibench_perturbation.twins import Twin
 
@@ -61,7 +61,7 @@ class Switch:
         """``(n, H, W)`` masks, 1 keeps and 0 replaces, to ``(n, 3, H, W)`` pictures."""
         if self.background is not None:
             return blend(self.image, self.background, masks)
-        filled = torch.stack([inpaint(self.image, mask < 0.5) for mask in masks])
+        filled = inpaint_each(self.image, masks < 0.5)
         return filled + masks[:, None] * (self.image - filled)
 
 

@@ -14,7 +14,7 @@ from xaibench.contracts import Curve, MapCase, Passes, PassQuery, Programme, Sco
 from xaibench.parameters import Parameters
 from xaibench.probes import Forward
 from xaibench_metrics.faithfulness.curves import CONSTANT, saliency_of, shown_image, still_called
-from xaibench_perturbation import CHUNK, inpaint, is_constant, pixel_ranks
+from xaibench_perturbation import CHUNK, inpaint_each, is_constant, pixel_ranks
 
 _P = "of the target's probability over the shares removed"
 
@@ -84,11 +84,10 @@ def removed_counts(pixels: int, percentages: Sequence[float]) -> list[int]:
     return [math.floor(pixels * percent / 100 + 1e-9) for percent in percentages]
 
 
-def imputed(image: Tensor, ranks: Tensor, counts: Sequence[int], noise: float, seed: int) -> Iterator[Tensor]:
-    """``(3, H, W)`` in [0, 1] for each of ``counts``: the first pixels of ``ranks`` imputed, under one noise."""
-    for count in counts:
-        generator = torch.Generator().manual_seed(seed)
-        yield inpaint(image, ranks < count, noise=noise, generator=generator).clamp(0, 1)
+def imputed(image: Tensor, ranks: Tensor, counts: Sequence[int], noise: float, seed: int) -> Tensor:
+    """``(counts, 3, H, W)`` in [0, 1]: the first pixels of ``ranks`` imputed, under one noise."""
+    holes = torch.stack([ranks < count for count in counts])
+    return inpaint_each(image, holes, noise=noise, seed=seed).clamp(0, 1)
 
 
 class Road:
@@ -140,8 +139,7 @@ class Road:
         counts = removed_counts(ranks.numel(), p.percentages)
         for start in range(0, len(counts), CHUNK):
             some = counts[start : start + CHUNK]
-            pictures = imputed(shown_image(case), ranks, some, p.noise, case.streams.seed("noise"))
-            reply: Tensor = yield Forward(torch.stack(list(pictures)))
+            reply: Tensor = yield Forward(imputed(shown_image(case), ranks, some, p.noise, case.streams.seed("noise")))
             found.append(reply.double().cpu())
         return torch.cat(found)
 
