@@ -295,6 +295,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     debug = "--debug" in argv or os.environ.get("XAIBENCH_DEBUG", "").lower() not in ("", "0", "false", "no", "off")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name must not end a run
+    # Read when NumPy is loaded, by workers too: threads of its BLAS would wait for cores that torch's threads hold.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.exit(guarded(lambda: _run(argv), debug))
 
 

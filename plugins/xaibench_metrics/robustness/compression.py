@@ -139,8 +139,10 @@ class CompressionResponse:
     def score(self, case: MapCase) -> Programme[Scores]:
         views = compressions(self.parameters.qualities)
         values = list((yield from self._verdicts(case, views)))
+        clean = clean_map(case)
+        before = None if is_constant(clean) else ranks(clean)
         for item, other in zip(views, (yield from maps_of(case, list(views.values()))), strict=True):
-            values += self._map_scores(case, item, other)
+            values += self._map_scores(case, item, before, other)
         return Scores(tuple(values))
 
     def _verdicts(self, case: MapCase, views: dict[str, View]) -> Programme[list[Score]]:
@@ -156,13 +158,13 @@ class CompressionResponse:
             values += [Score(name=FLIP.name, item=item, value=float(flipped))]
         return values
 
-    def _map_scores(self, case: MapCase, item: str, other: Tensor | str) -> list[Score]:
-        clean = clean_map(case)
+    def _map_scores(self, case: MapCase, item: str, before: Tensor | None, other: Tensor | str) -> list[Score]:
+        """``before``: the ranks of the clean map; None where it is constant."""
         if isinstance(other, str):
             return _no_change(item, f"no map after {item}: {other}")
-        if is_constant(clean) or is_constant(other):
+        if before is None or is_constant(other):
             return _no_change(item, CONSTANT)
-        before, after = ranks(clean), ranks(other)
+        after = ranks(other)
         chance = chance_change(before, after, self.parameters.draws, case.streams.torch(f"null {item}"))
         change = 1 - rank_correlation(before, after)
         return [Score(name=MAP.name, item=item, value=change), Score(name=NULL.name, item=item, value=chance)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
@@ -76,17 +77,22 @@ def degraded_area(levels: Array) -> float:
 def degrade(image: Tensor, fields: Sequence[Array], in_bytes: bool) -> Tensor:
     """``(n, 3, H, W)`` in [0, 1], each pixel from the picture blurred by that pixel's sigma in the n ``fields``.
 
-    scipy's Gaussian (reflected borders, cut at 4 sigma), each sigma once for all fields. ``in_bytes``: the picture is
+    scipy's Gaussian (reflected borders, cut at 4 sigma), each sigma once for all fields, as many at a time as torch may
+    use threads. ``in_bytes``: the picture is
     blurred in 8 bits, as in the original; else in float64.
     """
     pixels = image.detach().cpu().double().numpy()
     before = np.round(pixels * 255).astype(np.uint8) if in_bytes else pixels
     after = np.repeat(before[None], len(fields), axis=0)
     sigma = np.stack(fields)
-    for value in np.unique(sigma):
-        if int(4 * value + 0.5) > 0:  # else the kernel is a single tap
-            blurred = gaussian_filter(before, (0, value, value))
-            here = (sigma == value)[:, None]
-            np.copyto(after, blurred[None], where=here)
+
+    def blur(value: float) -> None:
+        """Writes where no other sigma does."""
+        blurred = gaussian_filter(before, (0, value, value))
+        np.copyto(after, blurred[None], where=(sigma == value)[:, None])
+
+    several = [value for value in np.unique(sigma) if int(4 * value + 0.5) > 0]  # else the kernel is a single tap
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(blur, several))
     scaled = after / 255 if in_bytes else after.clip(0, 1)
     return torch.from_numpy(scaled.astype(np.float32)).to(image.device)

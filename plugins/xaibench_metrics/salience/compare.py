@@ -6,6 +6,7 @@ NaN, a 0, or a value left out of a mean in silence.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Literal
@@ -87,7 +88,7 @@ def ssim(a: Array, b: Array, data_range: float) -> float:
 def pearson(a: Array, b: Array, _: float = 1.0) -> float:
     """Correlation of the values at the same places."""
     one, two = a.ravel() - a.mean(), b.ravel() - b.mean()
-    return float(one @ two / np.sqrt((one @ one) * (two @ two)))
+    return _cosine(one, two)
 
 
 def spearman(a: Array, b: Array, _: float = 1.0) -> float:
@@ -102,8 +103,13 @@ def soft_iou(a: Array, b: Array, _: float = 1.0) -> float:
 
 def cosine(a: Array, b: Array, _: float = 1.0) -> float:
     """Cosine of the angle between the maps as vectors, in [0, 1] for maps without negative values."""
-    one, two = a.ravel(), b.ravel()
-    return float(one @ two / np.sqrt((one @ one) * (two @ two)))
+    return _cosine(a.ravel(), b.ravel())
+
+
+def _cosine(one: Array, two: Array) -> float:
+    """Not by ``@``: NumPy's BLAS has threads of its own, which wait for a core that torch's hold (4 ms a map)."""
+    dot, first, second = (float(np.einsum("i,i", x, y)) for x, y in ((one, two), (one, one), (two, two)))
+    return dot / math.sqrt(first * second)
 
 
 _SIMILARITIES: Mapping[Similarity, Callable[[Array, Array, float], float]] = {
