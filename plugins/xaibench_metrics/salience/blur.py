@@ -55,7 +55,7 @@ def smooth_random(size: tuple[int, int], generator: torch.Generator) -> Tensor:
 def rearranged(levels: Array, order: Tensor) -> Array:
     """The same levels, as often each, lowest where ``order`` ``(H, W)`` is lowest: a random map of equal area."""
     found = np.empty(levels.size)
-    found[np.argsort(order.numpy().ravel(), kind="stable")] = np.sort(levels.ravel(), kind="stable")
+    found[np.argsort(order.numpy().ravel(), kind="stable")] = np.sort(levels.ravel())
     return found.reshape(levels.shape)
 
 
