@@ -1,13 +1,13 @@
 """What metrics cost beyond their detector passes, and beside Quantus, measured in one run.
 
-The networks are those of ``explainers.py``; pictures are demo fakes with their masks and counterparts, maps are random
-and smooth, drawn at no detector pass, so that a metric that asks for further maps pays for its own work alone. Per
-metric: the ``maps`` that it asked for; the ``passes`` that it took itself (``back``: those that were differentiated
-too; ``padding``: pictures that only filled the tails of batches); its ``seconds``, with segments and backgrounds made
-anew in every round, pictures and first maps beforehand; those of as many ``bare`` passes at the same batch in whichever
-memory format is faster; the ``ratio`` of the two; and ``inside``, its seconds over those that it spent inside detector
-calls, padding included, which a busy machine slows alike. Bare passes and the metric take turns; the median of the
-rounds counts. Metrics without a pass of their own show seconds alone.
+The networks are those of ``explainers.py``; pictures are demo fakes with their masks and counterparts. Maps are random
+and smooth, drawn at no detector pass; for a metric that asks for further maps, whose passes are its own, they are
+gradients, one pass there and back each. Per metric: the ``maps`` that it asked for; its ``passes`` (``back``: those
+that were differentiated too; ``padding``: pictures that only filled the tails of batches); its ``seconds``, with
+segments and backgrounds made anew in every round, pictures and first maps beforehand; those of as many ``bare`` passes
+at the same batch in whichever memory format is faster; the ``ratio`` of the two; and ``inside``, its seconds over those
+that it spent inside detector calls, padding included, which a busy machine slows alike. Bare passes and the metric take
+turns; the median of the rounds counts. Metrics without a pass of their own show seconds alone.
 
 Quantus: pixel flipping and region perturbation of 32 pictures on the demo detector, of three channels, at the same
 number of steps and fill. ``time`` is theirs over ours, ``overhead`` the same beyond the bare passes, ``apart`` the
@@ -44,15 +44,18 @@ from xaibench.contracts import (
     Explanation,
     Native,
     Passes,
+    PassQuery,
     Picture,
     Problem,
+    Programme,
     Runtime,
     Sample,
     Scores,
 )
+from xaibench.plugin import ExplainerRecord
 from xaibench.probes import Done, compute_batch
 from xaibench.registry import Registered, Registry, load_registry
-from xaibench.testing.harness import drawn_by, value
+from xaibench.testing.harness import drawn_by, held, value
 from xaibench.workbench import Bench, prepare_torch
 from xaibench_models.torch_loading import Loaded
 from xaibench_models.torch_model import TorchKeys, build
@@ -115,6 +118,34 @@ class Maps:
         return functional.interpolate(grid, size=tuple(request.picture.image.shape[1:]), mode="bilinear")[0, 0]
 
 
+class GradientMaps:
+    """The cheapest maps that cost a pass, and how many of them were asked for."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.drawn = 0
+        self._inner = components.use(registry, "explainer", "saliency").instance
+        self.use = held(
+            ExplainerRecord(name="gradient", target="metrics:GradientMaps", summary="gradients", signed=False), self
+        )
+
+    def explain(self, request: ExplainRequest) -> Programme[Explanation]:
+        self.drawn += 1
+        found: Programme[Explanation] = self._inner.explain(request)
+        return found
+
+    def passes(self, _: PassQuery) -> Passes:
+        return Passes(forward=1, backward=1)
+
+
+def asks_for_maps(metric: Use, detector: Detector) -> bool:
+    """Whether a further map costs the metric passes."""
+    sample = Sample(id="a", label="fake", group="a", pair="b")
+    costs = [
+        metric.instance.passes(PassQuery(sample=sample, facts=detector.facts, map=m)) for m in (Passes(), Passes(1, 1))
+    ]
+    return bool(costs[1].backward > costs[0].backward)
+
+
 @dataclass(frozen=True)
 class Stage:
     """A detector in front of demo fakes that it calls fake."""
@@ -161,7 +192,9 @@ class Cost:
     plain: float = 0.0
 
 
-def explained(bench: Bench, maps: Maps, fakes: Sequence[Sample]) -> tuple[list[Picture], list[Explanation]]:
+def explained(
+    bench: Bench, maps: Maps | GradientMaps, fakes: Sequence[Sample]
+) -> tuple[list[Picture], list[Explanation]]:
     """The pictures, their counterparts decoded with them, and a map of each."""
     shown = [bench.picture(s.id) for s in fakes]
     for picture in shown:
@@ -172,7 +205,8 @@ def explained(bench: Bench, maps: Maps, fakes: Sequence[Sample]) -> tuple[list[P
 
 def scored(stage: Stage, metric: Use, pictures: int) -> tuple[Cost, list[Done[Scores]]]:
     """Score one map of each picture, side by side, as in a shard of a run; in the order of the pictures."""
-    watched, maps = Inside(stage.detector), Maps()
+    watched = Inside(stage.detector)
+    maps = GradientMaps(stage.registry) if asks_for_maps(metric, stage.detector) else Maps()
     bench = stage.bench(watched)
     shown, explanations = explained(bench, maps, stage.fakes[:pictures])
     clean = stage.detector.probabilities(torch.stack([p.image for p in shown]))
