@@ -17,7 +17,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 from torch import Tensor
 
 from test_robustness import SIZE, case_of, make, quantus, rand, reason_of, run, scores_of, values_of
@@ -40,7 +40,7 @@ from xaibench_metrics.robustness.randomisation import (
     independent_steps,
     stops,
 )
-from xaibench_metrics.robustness.similarity import similarity, spearman, ssim
+from xaibench_metrics.robustness.similarity import ranks, similarity, spearman, ssim
 from xaibench_models.onnx_model import OnnxModel, OnnxParameters
 
 __all__ = ["quantus"]  # a fixture
@@ -96,6 +96,22 @@ def test_spearman_is_scipys_and_shares_ranks_among_equals() -> None:
     assert spearman(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.0, 3.0], [2.0, 4.0]])) == pytest.approx(
         0.8
     )
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        rand(40, 50, seed=3) - 0.5,
+        (rand(40, 50, seed=3) - 0.5).half(),
+        torch.cat([(rand(20, 50, seed=3) * 4 - 2).round(), -torch.zeros(20, 50)]).half(),
+        rand(40, 50, seed=3).double() * 1e6,
+        torch.zeros(3, 4),
+    ],
+    ids=["float32", "float16", "ties-and-both-zeros", "beyond-float16", "constant"],
+)
+def test_ranks_are_scipys_less_their_mean(values: Tensor) -> None:
+    expected = rankdata(values.double().numpy()).reshape(values.shape)
+    np.testing.assert_array_equal(ranks(values).numpy(), expected - expected.mean())
 
 
 def test_ssim_of_one_window_by_hand() -> None:
