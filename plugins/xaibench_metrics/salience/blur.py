@@ -78,8 +78,7 @@ def degrade(image: Tensor, fields: Sequence[Array], in_bytes: bool) -> Tensor:
     """``(n, 3, H, W)`` in [0, 1], each pixel from the picture blurred by that pixel's sigma in the n ``fields``.
 
     scipy's Gaussian (reflected borders, cut at 4 sigma), each sigma once for all fields, as many at a time as torch may
-    use threads. ``in_bytes``: the picture is
-    blurred in 8 bits, as in the original; else in float64.
+    use threads. ``in_bytes``: the picture is blurred in 8 bits, as in the original; else in float64.
     """
     pixels = image.detach().cpu().double().numpy()
     before = np.round(pixels * 255).astype(np.uint8) if in_bytes else pixels
