@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
@@ -21,26 +20,13 @@ WINDOW = 7
 def ranks(saliency: Tensor) -> Tensor:
     """``(H, W)`` float64 ranks on the CPU, less their mean; equal values share their mean rank."""
     values = saliency.detach().cpu().double().flatten().numpy()
-    order = _ascending(values)
+    order = np.argsort(values)  # equal values may lie in any order; twice as fast as torch
     ordered = values[order]
     begins = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     counts = np.diff(begins, append=values.size)
     found = np.empty(values.size)
     found[order] = np.repeat(begins + (counts - values.size) / 2, counts)
     return torch.from_numpy(found).view(saliency.shape)
-
-
-def _ascending(values: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Indices of ``(n,)`` finite values from the least to the greatest, equal ones in any order.
-
-    Stored maps are float16, whose bits, turned about, are integers of the same order: ten times as fast to sort.
-    """
-    with np.errstate(over="ignore"):  # what is beyond float16 is not equal to it
-        short = values.astype(np.float16)
-    if not np.array_equal(short, values):
-        return np.argsort(values)
-    bits = short.view(np.uint16)
-    return np.argsort(np.where(bits >> 15, ~bits, bits | 0x8000), kind="stable")
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> float:
