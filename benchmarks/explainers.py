@@ -57,6 +57,10 @@ SPECS = {
     "ablationcam": "ablationcam",
 }
 
+FEW_BATCHES = 16
+SHARD = 8
+"""What fills fewer compute batches is timed on this many times the pictures, a shard's worth by default."""
+
 
 # ---- networks -------------------------------------------------------------------------------------------------------
 
@@ -87,11 +91,6 @@ def resnet18() -> nn.Module:
         nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1), *blocks,
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 2),
     ).eval()  # fmt: skip
-
-
-FEW_BATCHES = 16
-SHARD = 8
-"""What fills fewer compute batches is timed on this many times the pictures, a shard's worth by default."""
 
 
 def detector_of(network: str) -> Detector:

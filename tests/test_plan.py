@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from conftest import TOY
+from xaibench.contracts import Batch
 from xaibench.parameters import parse_spec
-from xaibench.plan import make_plan
+from xaibench.plan import make_plan, making
+from xaibench.probes import compute_batch
 from xaibench.registry import load_registry
 from xaibench.settings import make_settings
 from xaibench.store.folder import RunFolder
@@ -170,3 +174,23 @@ def test_a_list_in_a_spec_needs_no_quotes():
     assert metric.name == "xaibench/segment-attack:top=[1, 3],segmentations=['grid-7']"
     again = plan_of(metric=[metric.name])
     assert again.metrics[0].name == metric.name
+
+
+@pytest.mark.parametrize(
+    ("limits", "asked", "told"),
+    [
+        (Batch(fixed=1), None, True),
+        (Batch(fixed=1), 1, False),
+        (Batch(maximum=4), 16, True),
+        (Batch(maximum=4), 2, False),
+        (Batch(), None, False),
+    ],
+)
+def test_a_batch_that_the_model_sets_is_said(limits, asked, told):
+    detector = SimpleNamespace(
+        facts=SimpleNamespace(batch=limits, notes=(), input_size=(224, 224)), device=torch.device("cpu")
+    )
+    member = SimpleNamespace(facts=detector.facts, batch_size=compute_batch(detector, asked))
+    model = SimpleNamespace(name="m", members=(member,), scored=1)
+    notes = list(making._notes(SimpleNamespace(batch_size=asked), {}, [model], []))
+    assert notes == ([f"m: compute batch {member.batch_size}, as the model allows"] if told else [])

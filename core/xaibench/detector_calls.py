@@ -34,7 +34,7 @@ def call(detector: Detector, parts: Sequence[Part], batch: int) -> Reply:
     besides = zip(*([t[a:b] for t in cast("Apply", ask).beside] for ask, a, b in parts), strict=True)
     beside = tuple(_filled(column, total, detector, batch) for column in besides)
     with torch.enable_grad():
-        leaf = images.detach().clone().requires_grad_(True)
+        leaf = images.detach().requires_grad_(True)
         found = first.compute(detector, leaf, targets, beside)
     return tuple(_first(part, total, images).detach() for part in found)
 
@@ -43,7 +43,7 @@ def _first(found: Tensor, total: int, images: Tensor) -> Tensor:
     """The rows that were asked for. Raises ValueError where there is not one a picture: rows would go to others."""
     if found.shape[0] != images.shape[0]:
         raise ValueError(f"{len(found)} rows came back for {len(images)} pictures")
-    return found if total == found.shape[0] else found[:total]
+    return found[:total]
 
 
 def empty_reply(request: Ask, detector: Detector) -> Reply:
@@ -91,7 +91,7 @@ def _differentiate(
 
     layered = isinstance(request, LayerBackward)
     with torch.enable_grad():
-        leaf = images.detach().clone().requires_grad_(True)
+        leaf = images.detach().requires_grad_(True)
         if isinstance(request, LayerBackward):
             features = detector.features(leaf, request.layer)
             logits, at = features.logits, features.activation

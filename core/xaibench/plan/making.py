@@ -119,7 +119,8 @@ def _notes(
         yield from (f"{model.name}: {note}" for note in facts.notes)
         if len(model.members) > 1 and model.scored == 1:
             yield f"{model.name}: sample metrics run on member {model.members[0].ref.member} (--members all for all)"
-        if settings.batch_size not in (None, model.members[0].batch_size):
+        limit = facts.batch.fixed or facts.batch.maximum
+        if limit == model.members[0].batch_size != settings.batch_size:
             yield f"{model.name}: compute batch {model.members[0].batch_size}, as the model allows"
     for dataset in datasets:
         found = dataset.survey

@@ -2,9 +2,10 @@
 
     python docs/examples/faces/contrasts.py RUN
 
-First every explainer's mean on the detected fakes, with intervals (at the end per manipulation method). Then, for every measure, the twin less the method's own fill, and
-less the noise twin, on the fakes that both have, with intervals clustered by people. The four contrasts of the primary
-outcome (margin-drop, top-3, twin less plain) are adjusted by Holm; all others are there to be looked at, not tested.
+First every explainer's mean on the detected fakes, with intervals (at the end per manipulation method). Then, for every
+measure, the twin less the method's own fill, and less the noise twin, on the fakes that both have, with intervals
+clustered by people. The four contrasts of the primary outcome (margin-drop, top-3, twin less plain) are adjusted by
+Holm; all others are there to be looked at, not tested.
 """
 
 from __future__ import annotations
