@@ -107,7 +107,7 @@ def cosine(a: Array, b: Array, _: float = 1.0) -> float:
 
 
 def _cosine(one: Array, two: Array) -> float:
-    """Not by ``@``, whose BLAS has threads of its own that wait for torch's cores where the command does not forbid it."""
+    """Not by ``@``: where the command does not forbid it, its BLAS has threads that wait for the cores of torch."""
     dot, first, second = (float(np.einsum("i,i", x, y)) for x, y in ((one, two), (one, one), (two, two)))
     return dot / math.sqrt(first * second)
 
