@@ -236,6 +236,27 @@ def test_a_folder_of_models_is_a_family(cli, onnx_file, faces, tmp_path):
     assert {d["where"]["member"] for d in json.loads(out)["detections"]} == {"run0", "run1", "run2"}
 
 
+@pytest.mark.parametrize(("record", "folder", "told"), [
+    ('runs = 3\n', "runs", True),
+    ('runs = 3\n', "runs/best", True),
+    ('runs = 2\n', "runs", False),
+    ('runs = "3"\n', "runs", False),
+    (None, "runs", False),
+])  # fmt: skip
+def test_a_family_of_which_runs_are_missing_is_said(cli, onnx_file, faces, tmp_path, record, folder, told):
+    (tmp_path / folder).mkdir(parents=True)
+    for i in range(2):
+        onnx_file(sign=1.0 + i, name=f"{folder}/run-{i}.onnx")
+        (tmp_path / folder / f"run-{i}.toml").write_text("high = 'fake'\nactivation = 'logit'\n")
+    if record:
+        (tmp_path / "runs" / "family.toml").write_text(f"[family]\n{record}")
+    code, out, err = cli("eval", "-m", f"./{folder}", "-D", faces, "-e", "rise:masks=4", "-x", "deletion", "--dry-run",
+                         "--json")  # fmt: skip
+    assert code == 0, err
+    said = [n for n in json.loads(out)["notes"] if "2 of the 3 runs that its family.toml tells of" in n]
+    assert len(said) == told
+
+
 def test_folders_of_one_name_are_told_apart_by_where_they_lie(cli, onnx_file, faces, tmp_path):
     for where in ("plain", "guided"):
         (tmp_path / where / "best").mkdir(parents=True)

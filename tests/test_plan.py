@@ -191,6 +191,6 @@ def test_a_batch_that_the_model_sets_is_said(limits, asked, told):
         facts=SimpleNamespace(batch=limits, notes=(), input_size=(224, 224)), device=torch.device("cpu")
     )
     member = SimpleNamespace(facts=detector.facts, batch_size=compute_batch(detector, asked))
-    model = SimpleNamespace(name="m", members=(member,), scored=1)
+    model = SimpleNamespace(name="m", members=(member,), scored=1, trained=0)
     notes = list(making._notes(SimpleNamespace(batch_size=asked), {}, [model], []))
     assert notes == ([f"m: compute batch {member.batch_size}, as the model allows"] if told else [])

@@ -14,6 +14,9 @@ from xaibench.parameters import Parameters, build_parameters, format_spec, param
 from xaibench.plugin import DatasetRecord, Kind, ModelRecord
 from xaibench.registry import Registered, Registry
 
+FAMILY_RECORD = "family.toml"
+"""File in a family's folder in which its training says what it makes; ``[family] runs`` is read here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ref:
@@ -130,6 +133,21 @@ def _model_files(folder: Path, suffixes: Mapping[str, Registered]) -> list[Path]
     files = sorted(f for f in folder.iterdir() if f.is_file() and f.suffix in suffixes)
     stems = {f.stem for f in files if f.suffix != ".toml"}
     return [f for f in files if f.suffix != ".toml" or (f.stem not in stems and _names_a_model(f))]
+
+
+def runs_recorded(folder: Path) -> int:
+    """How many training runs the record of a family, ``family.toml`` in the folder or in the one around it, tells of.
+
+    0 where there is none that can be read: a folder of models needs no record.
+    """
+    for place in (folder, folder.resolve().parent):
+        try:
+            runs = tomllib.loads((place / FAMILY_RECORD).read_text(encoding="utf-8"))["family"]["runs"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if isinstance(runs, int):
+            return runs
+    return 0
 
 
 def _names_a_model(file: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import tomli_w
 import torch
 
+from xaibench.components import FAMILY_RECORD
 from xaibench.errors import StoreError
 from xaibench.recipes import Network
 from xaibench.store.provenance import provenance
@@ -26,7 +27,6 @@ from xaibench_training.table import FILE, read_rows, write_rows
 from xaibench_training.writing import staged_name, write_bytes
 
 STATE = ".state"
-FAMILY = "family.toml"
 BEST, ONNX = "best", "onnx"
 _EXPORT_PROBES = 8
 
@@ -58,7 +58,8 @@ def train_family(plan: TrainingPlan, out: Path, runs: int, *, export: bool, disp
     refuse_foreign(out, known)  # before anything is put there, and again when nobody else can
     with held(out):
         refuse_foreign(out, known)
-        write_bytes(out / FAMILY, tomli_w.dumps(family_toml(plan, known, first, max(runs, _runs_before(out)))).encode())
+        record = family_toml(plan, known, first, max(runs, _runs_before(out)))
+        write_bytes(out / FAMILY_RECORD, tomli_w.dumps(record).encode())
         (out / STATE).mkdir(exist_ok=True)
         for leftover in (out / STATE).glob(f"{FILE}.*"):
             leftover.unlink()
@@ -164,11 +165,11 @@ def family_toml(plan: TrainingPlan, known: Mapping[str, Any], guides: Guides, ru
 def _record(out: Path) -> dict[str, Any] | None:
     """The folder's ``family.toml``; None where it has none."""
     try:
-        return tomllib.loads((out / FAMILY).read_text(encoding="utf-8"))
+        return tomllib.loads((out / FAMILY_RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StoreError(f"{out / FAMILY} is broken: {error}", "restore it, or use another --out") from None
+        raise StoreError(f"{out / FAMILY_RECORD} is broken: {error}", "restore it, or use another --out") from None
 
 
 def _runs_before(out: Path) -> int:
@@ -179,7 +180,7 @@ def refuse_foreign(out: Path, known: Mapping[str, Any]) -> None:
     """Raises :class:`StoreError` where ``out`` holds another training than the identity ``known``, or anything else."""
     record = _record(out)
     if record is None and out.is_dir():
-        ours = (".lock", staged_name(out / FAMILY).name)  # all that a kill leaves before there is a record
+        ours = (".lock", staged_name(out / FAMILY_RECORD).name)  # all that a kill leaves before there is a record
         entry = next((e.name for e in sorted(out.iterdir()) if e.name not in ours), None)
         if entry is not None:
             raise StoreError(f"{out} is no family and holds {entry}", "give a new or empty folder with --out")

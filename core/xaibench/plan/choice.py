@@ -124,7 +124,11 @@ def choose_model(
             batch = compute_batch(detector, settings.batch_size)
             component = component_identity(use.registered)
             members.append(PlannedMember(ref=ref, facts=facts, batch_size=batch, component=component))
-    return PlannedModel(name=name, members=tuple(members), scored=len(members) if settings.members == "all" else 1)
+    path = _model_path(registry, text)
+    return PlannedModel(
+        name=name, members=tuple(members), scored=len(members) if settings.members == "all" else 1,
+        trained=components.runs_recorded(path) if path and path.is_dir() else 0,
+    )  # fmt: skip
 
 
 def choose_explainers(

@@ -119,6 +119,11 @@ def _notes(
         yield from (f"{model.name}: {note}" for note in facts.notes)
         if len(model.members) > 1 and model.scored == 1:
             yield f"{model.name}: sample metrics run on member {model.members[0].ref.member} (--members all for all)"
+        if len(model.members) < model.trained:
+            yield (
+                f"{model.name}: {len(model.members)} of the {model.trained} runs that its {components.FAMILY_RECORD}"
+                " tells of; the same xaibench train goes on with the others"
+            )
         limit = facts.batch.fixed or facts.batch.maximum
         if limit == model.members[0].batch_size != settings.batch_size:
             yield f"{model.name}: compute batch {model.members[0].batch_size}, as the model allows"

@@ -27,11 +27,13 @@ class PlannedMember:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedModel:
-    """A detector or a family. ``scored`` counts the first members that sample metrics run on."""
+    """A detector or a family. ``scored`` counts the first members that sample metrics run on, ``trained`` the runs that
+    the record of a family's training tells of (0: there is none)."""
 
     name: str
     members: tuple[PlannedMember, ...]
     scored: int
+    trained: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
