@@ -9,17 +9,21 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from scipy import ndimage
+from scipy.stats import rankdata
 from torch.nn import functional as F
 
 from xaibench_perturbation import (
     FILL_KINDS,
     FillKind,
+    ascending,
     blend,
     every_mask,
     fill,
     gaussian_blur,
     is_constant,
+    mean_ranks,
     pixel_ranks,
     rise_masks,
     step_counts,
@@ -164,6 +168,32 @@ def test_ranks_are_a_stable_sort(values: list[int]) -> None:
     ranks = pixel_ranks(torch.tensor([values], dtype=torch.float32))[0].tolist()
     order = sorted(range(len(values)), key=lambda i: -values[i])
     assert [ranks[i] for i in order] == list(range(len(values)))
+
+
+VALUES = st.sampled_from(["float16", "float32", "float64"]).flatmap(
+    lambda kind: arrays.arrays(
+        kind,
+        st.integers(0, 30),
+        elements=st.floats(allow_nan=False, allow_infinity=False, width={"float16": 16, "float32": 32}.get(kind, 64))
+        | st.sampled_from([-1.0, -0.0, 0.0, 1.0]),
+    )
+)
+
+
+@given(VALUES)
+def test_ascending_is_the_stable_sort_of_numpy(values: np.ndarray) -> None:
+    before = values.copy()
+    assert ascending(values).tolist() == np.argsort(values, kind="stable").tolist()
+    assert np.array_equal(values, before)
+
+
+@given(VALUES)
+def test_mean_ranks_are_those_of_scipy(values: np.ndarray) -> None:
+    assert mean_ranks(values).tolist() == rankdata(values).tolist()
+
+
+def test_mean_ranks_keep_the_shape() -> None:
+    assert mean_ranks(np.array([[3.0, -1.0], [3.0, 9.0]])).tolist() == [[2.5, 1.0], [2.5, 4.0]]
 
 
 @given(st.integers(1, 400), st.integers(1, 50))

@@ -507,15 +507,17 @@ def test_blur_is_taken_pixel_by_pixel() -> None:
     from scipy.ndimage import gaussian_filter
 
     image = noise(0, 3, 12, 15).float()
-    sigma = np.zeros((12, 15))
-    sigma[:, :5], sigma[:, 5:9] = 2.0, 0.5
-    out = degrade(image, [sigma], in_bytes=False)[0]
+    levels = np.full((12, 15), 10.0)
+    levels[:, :5], levels[:, 5:9] = 0.0, 3.0
+    sigma = {0.0: 2.0, 3.0: 2.0 * 0.7**4}
+    mirrored, out = degrade(image, [levels[:, ::-1], levels], 2.0, in_bytes=False)
+    assert torch.equal(mirrored.flip(2), degrade(image.flip(2), [levels], 2.0, in_bytes=False)[0])
     assert torch.equal(out[:, :, 9:], image[:, :, 9:])
     for channel in range(3):
-        blurred = {s: gaussian_filter(image[channel].double().numpy(), s) for s in (2.0, 0.5)}
-        assert np.allclose(out[channel, :, :5].numpy(), blurred[2.0][:, :5], atol=1e-6)
-        assert np.allclose(out[channel, :, 5:9].numpy(), blurred[0.5][:, 5:9], atol=1e-6)
-    flat = degrade(torch.full((3, 9, 9), 77 / 255), [np.full((9, 9), 3.0)], in_bytes=True)[0]
+        blurred = {level: gaussian_filter(image[channel].double().numpy(), s) for level, s in sigma.items()}
+        assert np.allclose(out[channel, :, :5].numpy(), blurred[0.0][:, :5], atol=1e-6)
+        assert np.allclose(out[channel, :, 5:9].numpy(), blurred[3.0][:, 5:9], atol=1e-6)
+    flat = degrade(torch.full((3, 9, 9), 77 / 255), [np.zeros((9, 9))], 3.0, in_bytes=True)[0]
     assert torch.equal(flat, torch.full((3, 9, 9), 77 / 255))
 
 

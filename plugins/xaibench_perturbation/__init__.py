@@ -24,7 +24,7 @@ from xaibench_perturbation.masks import (
     sliding_windows,
     window_count,
 )
-from xaibench_perturbation.ordering import is_constant, pixel_ranks, step_counts
+from xaibench_perturbation.ordering import ascending, is_constant, mean_ranks, pixel_ranks, step_counts
 from xaibench_perturbation.regions import RegionAttack, region_digest
 from xaibench_perturbation.scoring import ScoreKind, target_scores
 from xaibench_perturbation.segments import (
@@ -71,6 +71,7 @@ __all__ = [
     "SwitchParameters",
     "Twin",
     "Windows",
+    "ascending",
     "balanced_members",
     "blend",
     "cell_labels",
@@ -83,6 +84,7 @@ __all__ = [
     "inpaint_each",
     "is_constant",
     "jpeg",
+    "mean_ranks",
     "per_pixel",
     "per_segment_mean",
     "pixel_ranks",

@@ -6,11 +6,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from xaibench_perturbation import is_constant
+from xaibench_perturbation import is_constant, mean_ranks
 
 SimilarityKind = Literal["spearman", "ssim"]
 
@@ -20,7 +19,7 @@ WINDOW = 7
 
 def ranks(saliency: Tensor) -> Tensor:
     """``(H, W)`` float64 ranks on the CPU, less their mean; equal values share their mean rank."""
-    found = rankdata(saliency.detach().cpu().double().numpy(), axis=None).reshape(saliency.shape)
+    found = mean_ranks(saliency.detach().cpu().numpy())
     return torch.from_numpy(found - (found.size + 1) / 2)
 
 

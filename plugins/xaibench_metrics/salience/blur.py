@@ -13,6 +13,8 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional
 
+from xaibench_perturbation import ascending
+
 Array = NDArray[np.float64]
 Mode = Literal["object", "background"]
 MODES: tuple[Mode, ...] = ("object", "background")
@@ -39,7 +41,8 @@ def rank_levels(saliency: Tensor, mode: Mode, sigma: float, ties: Tensor) -> Arr
     Every level is as frequent in both modes and for every map. Equal values rank by ``ties`` ``(H, W)``.
     """
     smooth = gaussian_filter(saliency.numpy().astype(np.float64), sigma)
-    order = np.lexsort((ties.numpy().ravel(), smooth.ravel()))
+    order = ascending(ties.numpy())
+    order = order[ascending(smooth.ravel()[order])]
     ranks = np.empty(smooth.size)
     ranks[order] = np.arange(smooth.size)
     tenths = np.round(10 * TOP * ranks / max(1, smooth.size - 1)).reshape(smooth.shape)
@@ -55,7 +58,7 @@ def smooth_random(size: tuple[int, int], generator: torch.Generator) -> Tensor:
 def rearranged(levels: Array, order: Tensor) -> Array:
     """The same levels, as often each, lowest where ``order`` ``(H, W)`` is lowest: a random map of equal area."""
     found = np.empty(levels.size)
-    found[np.argsort(order.numpy().ravel(), kind="stable")] = np.sort(levels.ravel())
+    found[ascending(order.numpy())] = np.sort(tenths(levels), axis=None) / 10
     return found.reshape(levels.shape)
 
 
@@ -69,29 +72,40 @@ def sigmas(levels: Array, largest: float) -> Array:
     return np.asarray(largest * ((TOP - levels) / TOP) ** 4)
 
 
+def tenths(levels: Array) -> NDArray[np.uint8]:
+    """Levels as whole numbers from 0 to 100."""
+    return np.rint(levels * 10).astype(np.uint8)
+
+
 def degraded_area(levels: Array) -> float:
     """Mean of sigma over the largest sigma, in [0, 1]: how much is blurred, counted by strength."""
     return float((((TOP - levels) / TOP) ** 4).mean())
 
 
-def degrade(image: Tensor, fields: Sequence[Array], in_bytes: bool) -> Tensor:
-    """``(n, 3, H, W)`` in [0, 1], each pixel from the picture blurred by that pixel's sigma in the n ``fields``.
+def degrade(image: Tensor, fields: Sequence[Array], largest: float, in_bytes: bool) -> Tensor:
+    """``(n, 3, H, W)`` in [0, 1], each pixel from the picture blurred by the sigma of that pixel's level in the n
+    ``fields``, up to ``largest`` pixels.
 
-    scipy's Gaussian (reflected borders, cut at 4 sigma), each sigma once for all fields, as many at a time as torch may
+    scipy's Gaussian (reflected borders, cut at 4 sigma), each level once for all fields, as many at a time as torch may
     use threads. ``in_bytes``: the picture is blurred in 8 bits, as in the original; else in float64.
     """
     pixels = image.detach().cpu().double().numpy()
     before = np.round(pixels * 255).astype(np.uint8) if in_bytes else pixels
-    after = np.repeat(before[None], len(fields), axis=0)
-    sigma = np.stack(fields)
+    after = np.repeat(before.reshape(1, 3, -1), len(fields), axis=0)
+    codes = tenths(np.stack(fields)).ravel()
+    places = np.argsort(codes, kind="stable")
+    strengths = sigmas(np.arange(10 * TOP + 1) / 10, largest)
+    ends = np.cumsum(np.bincount(codes, minlength=len(strengths)))
 
-    def blur(value: float) -> None:
-        """Writes where no other sigma does."""
-        blurred = gaussian_filter(before, (0, value, value))
-        np.copyto(after, blurred[None], where=(sigma == value)[:, None])
+    def blur(code: int) -> None:
+        """Writes where no other level does."""
+        here = places[ends[code - 1] if code else 0 : ends[code]]
+        sigma = strengths[code]
+        if len(here) and int(4 * sigma + 0.5) > 0:  # else the kernel is a single tap
+            field, pixel = np.divmod(here, after.shape[2])
+            after[field, :, pixel] = gaussian_filter(before, (0, sigma, sigma)).reshape(3, -1).T[pixel]
 
-    several = [value for value in np.unique(sigma) if int(4 * value + 0.5) > 0]  # else the kernel is a single tap
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(blur, several))
-    scaled = after / 255 if in_bytes else after.clip(0, 1)
+        list(pool.map(blur, range(len(ends))))
+    scaled = (after / 255 if in_bytes else after.clip(0, 1)).reshape(len(fields), *before.shape)
     return torch.from_numpy(scaled.astype(np.float32)).to(image.device)

@@ -16,14 +16,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
-from scipy.stats import rankdata
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from xaibench.contracts import Explanation, Score
 from xaibench.parameters import Parameters
 from xaibench_metrics.salience.entropy import quantise, stretch
-from xaibench_perturbation import is_constant
+from xaibench_perturbation import is_constant, mean_ranks
 
 Similarity = Literal["ssim", "pearson", "spearman", "soft-iou", "cosine"]
 MapSize = Literal["native", "upscaled"]
@@ -93,7 +92,7 @@ def pearson(a: Array, b: Array, _: float = 1.0) -> float:
 
 def spearman(a: Array, b: Array, _: float = 1.0) -> float:
     """Correlation of the ranks, ties sharing their mean rank."""
-    return pearson(rankdata(a), rankdata(b))
+    return pearson(mean_ranks(a), mean_ranks(b))
 
 
 def soft_iou(a: Array, b: Array, _: float = 1.0) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -24,8 +25,8 @@ from xaibench_metrics.salience.blur import (
     rank_levels,
     rearranged,
     shifted,
-    sigmas,
     smooth_random,
+    tenths,
 )
 from xaibench_metrics.salience.compare import CONSTANT, Measured, as_score, compare, corrected, shown_map
 from xaibench_metrics.salience.responses import (
@@ -114,20 +115,21 @@ class Plan:
         return [c for c in dict.fromkeys(name for name, _ in self.levels) if c]
 
 
-def degraded_views(image: Tensor, fields: Sequence[Array], in_bytes: bool) -> list[View]:
-    """Blur by each field of sigmas as a view, named after what it does; ``image`` is the picture to show it on."""
-    made = degrade(image, fields, in_bytes)
-    return [_view(image, one, sigma, in_bytes) for one, sigma in zip(made, fields, strict=True)]
+def degraded_views(image: Tensor, fields: Sequence[Array], largest: float, in_bytes: bool) -> list[View]:
+    """Blur by each field of levels as a view, named after what it does; ``image`` is the picture to show it on."""
+    made = degrade(image, fields, largest, in_bytes)
+    return [_view(image, one, levels, largest, in_bytes) for one, levels in zip(made, fields, strict=True)]
 
 
-def _view(image: Tensor, made: Tensor, sigma: Array, in_bytes: bool) -> View:
-    code = hashlib.sha256(sigma.tobytes() + bytes([in_bytes])).hexdigest()[:16]
+def _view(image: Tensor, made: Tensor, levels: Array, largest: float, in_bytes: bool) -> View:
+    described = tenths(levels).tobytes() + struct.pack("<d?", largest, in_bytes)
+    code = hashlib.sha256(described).hexdigest()[:16]
 
     def apply(
         shown: Tensor, mask: Tensor | None, landmarks: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         same = torch.equal(shown, image)  # else it is the real counterpart that is shown under the same view
-        return (made.clone() if same else degrade(shown, [sigma], in_bytes)[0]), mask, landmarks
+        return (made.clone() if same else degrade(shown, [levels], largest, in_bytes)[0]), mask, landmarks
 
     return View(f"salience-degraded-{code}", apply)
 
@@ -200,8 +202,8 @@ class GuidedDegradation:
         if isinstance(plan, str):
             return Scores.undefined(self.scores, plan)
         largest = self._pixels(p.blur, case.picture.image[0])
-        fields = [sigmas(s, largest) for s in plan.levels.values()]
-        views = dict(zip(plan.levels, degraded_views(case.picture.image, fields, p.quantised), strict=True))
+        fields = list(plan.levels.values())
+        views = dict(zip(plan.levels, degraded_views(case.picture.image, fields, largest, p.quantised), strict=True))
         rows = yield from forwarded(shown_under(case, list(views.values())))
         probabilities = dict(zip(views, rows, strict=True))
         keys = [(c, m) for c in ("", "random-0") for m in MODES]
