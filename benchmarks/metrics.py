@@ -6,8 +6,9 @@ gradients, one pass there and back each. Per metric: the ``maps`` that it asked 
 that were differentiated too; ``padding``: pictures that only filled the tails of batches); its ``seconds``, with
 segments and backgrounds made anew in every round, pictures and first maps beforehand; those of as many ``bare`` passes
 at the same batch in whichever memory format is faster; the ``ratio`` of the two; and ``inside``, its seconds over those
-that it spent inside detector calls, padding included, which a busy machine slows alike. Bare passes and the metric take
-turns; the median of the rounds counts. Metrics without a pass of their own show seconds alone.
+that it spent inside detector calls, padding included, which a busy machine slows alike (neither is known of detectors
+that the metric makes itself). Bare passes and the metric take turns; the median of the rounds counts. Metrics without a
+pass of their own show seconds alone.
 
 Quantus: pixel flipping and region perturbation of 32 pictures on the demo detector, of three channels, at the same
 number of steps and fill. ``time`` is theirs over ours, ``overhead`` the same beyond the bare passes, ``apart`` the
@@ -318,12 +319,14 @@ def show_metrics(stage: Stage, *, pictures: int, rounds: int, only: Sequence[str
 
 def line(name: str, pictures: int, rounds: Sequence[Cost]) -> str:
     cost, median = rounds[0], statistics.median
-    shown = f"{name:31}{pictures:8,}{cost.maps:6,}{cost.forward:8,}{cost.backward:7,}{cost.padding:8,}"
+    watched = cost.padding >= 0  # else passes went to detectors that the metric made
+    padding = f"{cost.padding:,}" if watched else ""
+    shown = f"{name:31}{pictures:8,}{cost.maps:6,}{cost.forward:8,}{cost.backward:7,}{padding:>8}"
     shown += f"{median(c.seconds for c in rounds):10.4f}"
     if not cost.forward:
         return shown
     shown += f"{median(c.plain for c in rounds):9.4f}{median(c.seconds / c.plain for c in rounds):7.2f}"
-    return shown + f"{median(c.seconds / c.inside for c in rounds):8.2f}"
+    return shown + (f"{median(c.seconds / c.inside for c in rounds):8.2f}" if watched else "")
 
 
 # ---- Quantus --------------------------------------------------------------------------------------------------------
