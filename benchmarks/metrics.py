@@ -65,7 +65,7 @@ SMALLER: Mapping[str, Mapping[str, object]] = {
     "segment-attack": {
         "attack": "pgd", "steps": 10, "draws": 20, "segmentations": ["slic-50"], "ceiling": False,
     },
-    "counterpart-attack": {"attack": "pgd", "steps": 10, "draws": 20},
+    "counterpart-attack": {"attack": "pgd", "steps": 10, "draws": 20, "ceiling": False},
     "relative-stability": {"least": 0.001, "most": 0.01},
 }  # fmt: skip
 """Judging attacks by default ask for up to a million pictures, and noise of the default strength turns the demo's

@@ -15,6 +15,9 @@ from xaibench.store.schema import PREDICTIONS, SCORES, UNITS
 ROOM = Room(ceiling="ceiling", random="random", ceiling_flip="ceiling-flip", random_flip="random-flip")
 SPECS = {
     ("attack", "drop"): ScoreSpec(name="drop", better="higher", ranks_evidence=True, per_item=True, room=ROOM),
+    ("attack", "published"): ScoreSpec(
+        name="published", better="higher", per_item=True, ranked=False, why_not="saturates"
+    ),
     **{
         ("attack", name): ScoreSpec(name=name, better="none", why_not="a control", primary=False, per_item=True)
         for name in ("ceiling", "random", "ceiling-flip", "random-flip")
@@ -33,7 +36,7 @@ def rows(item: str, explainer: str, *, drop: float, **beside: float) -> list[dic
                 "run": "r", "unit": "u", "model": "m", "member": "", "dataset": "d", "sample": f"s{i}", "group": f"g{i}",
                 "cross_group": None, "label": "fake", "method": "x", "prediction": "fake", "explainer": explainer,
                 "target": "fake", "metric": "attack", "score": name.replace("_", "-"), "item": item, "scope": "sample",
-                "definition": 1, "value": value + wobble, "better": "higher" if name == "drop" else "none",
+                "definition": 1, "value": value + wobble, "better": "higher" if name in ("drop", "published") else "none",
                 "status": "ok", "reason": None, "seed": 0, "repeat": 0,
             })  # fmt: skip
     return found
@@ -77,3 +80,26 @@ def test_a_cell_without_room_is_undefined_and_not_ranked(beside: dict[str, float
 def test_without_a_ceiling_the_cell_stands() -> None:
     board = boards(rows("top-1", "a", drop=1.2))
     assert board.rows[0].cells[0].estimate is not None
+
+
+def test_a_score_that_does_not_rank_is_shown_without_rank_or_test() -> None:
+    board = boards([*rows("top-1", "a", drop=1.2, published=0.9), *rows("top-1", "b", drop=0.7, published=0.2)])
+    assert [c.score for c in board.columns] == ["drop top-1", "published top-1"]
+    for row in board.rows:
+        drop, published = row.cells
+        assert drop is not None and drop.rank is not None
+        assert published is not None and published.estimate is not None
+        assert published.rank is None and published.versus_best is None
+    (said,) = (v.sentence for v in board.verdicts if v.score.startswith("published"))
+    assert "saturates" in said
+
+
+@pytest.mark.parametrize(("ceiling", "word"), [(1.0, "saturated"), (2.0, "")])
+def test_with_few_groups_the_room_is_the_plain_difference(ceiling: float, word: str) -> None:
+    beside = {"ceiling": ceiling, "random": 1.2, "ceiling_flip": 0.5, "random_flip": 0.5}
+    table = [r for e, d in (("a", 1.2), ("b", 0.7)) for r in rows("top-1", e, drop=d, **beside)]
+    board = boards([r for r in table if int(r["group"][1:]) < 6])
+    for row in board.rows:
+        (cell,) = row.cells
+        assert cell is not None
+        assert (word in cell.why and cell.rank is None) if word else cell.rank is not None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from xaibench_metrics.attack.choice import area_bin, random_regions, ranked_segm
 from xaibench_metrics.attack.counterpart_attack import CounterpartAttack
 from xaibench_metrics.attack.judging import percentile, smallest_bound
 from xaibench_metrics.attack.segment_attack import SegmentAttack, grid_advantages
+from xaibench_metrics.attack.subjects import why_no_attack
 from xaibench_perturbation import slic_segments
 
 SIZE = (32, 48)
@@ -83,7 +86,7 @@ def test_pgd_on_a_linear_margin_gives_the_closed_forms(z: float, steps: int) -> 
         stopped = z - math.ceil(z / (STEP * weight)) * STEP * weight
         assert found["sufficiency"] == pytest.approx(_sigmoid(z) - _sigmoid(stopped), abs=1e-5)
     else:
-        assert found["smallest-bound"] == BOUND
+        assert found["smallest-bound"] == pytest.approx(min(steps * STEP, BOUND)), "the largest that was tried"
         assert found["queries"] == steps
         assert found["sufficiency"] == pytest.approx(_sigmoid(z) - _sigmoid(z - fall), abs=1e-5)
     assert found["drop-over-area"] == pytest.approx(found["sufficiency"] / found["area"])
@@ -246,6 +249,26 @@ def test_nes_as_published_counts_its_queries() -> None:
     ))["slic-50 top-1"]  # fmt: skip
     assert found["queries"] == 2 * 9
     assert found["accuracy"] == 1
+    assert found["smallest-bound"].reason == "mode=t24-code moves normalised values without a bound"
+
+
+@pytest.mark.parametrize(("mode", "left_out"), [("strict", ""), ("t24-code", "a fake that is called real already")])
+def test_the_published_verdict_is_the_likeliest_of_several_classes(mode: Any, left_out: str) -> None:
+    facts = replace(linear(1.0, noise()).facts, classes=("real", "swap", "paint"))
+    case = SimpleNamespace(
+        detector=SimpleNamespace(facts=facts), picture=picture(noise()), target=1, clean=torch.tensor([0.4, 0.3, 0.3])
+    )
+    assert why_no_attack(case, mode) == left_out  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("level", [0.0, 0.3])
+def test_a_map_without_a_first_segment_is_undefined(level: float) -> None:
+    image, chosen = noise(), {"attack": "pgd", "steps": 2, "draws": 0, "ceiling": False}
+    shown = picture(image, real=picture(noise(7), id="r", label="real"))
+    for metric in (SegmentAttack, CounterpartAttack):
+        scores = attack(metric, linear(1.0, image), shown, torch.full(SIZE, level), **chosen)
+        told = {s.reason for s in scores.values if s.name != "grid-advantage"}
+        assert told == {"the map gives every segment the same: it puts none first"}, metric
 
 
 @pytest.mark.parametrize("mode", ["strict", "t24-code"])
@@ -288,6 +311,36 @@ def test_the_counterpart_names_the_region() -> None:
     assert found["area"] == pytest.approx(float(region.double().mean()))
     alone = attack(CounterpartAttack, detector, picture(image), image.mean(dim=0))
     assert {s.reason for s in alone.values} == {"the picture has no real counterpart"}
+
+
+def test_the_counterpart_has_a_ceiling_of_its_own() -> None:
+    image, real = noise(), picture(noise(7), id="r", label="real")
+    detector = linear(0.5, image)
+    found = by_item(attack(
+        CounterpartAttack, detector, picture(image, real=real), lambda seen: seen.mean(dim=0),
+        attack="pgd", steps=3, draws=2,
+    ))["slic-100 top-1"]  # fmt: skip
+    labels = slic_segments(real.image, 100)
+    sizes = detector.weights.abs().sum(dim=0)
+    best = max(float(sizes[labels == s].sum()) for s in range(int(labels.max()) + 1))
+    assert found["ceiling-drop"] == pytest.approx(3 * STEP * best, rel=1e-4)
+    assert found["ceiling-drop"] >= found["margin-drop"]
+    assert found["ceiling-flip"] == float(3 * STEP * best > 0.5)
+
+
+def test_the_queries_of_an_attack_without_effect_are_those_that_were_asked() -> None:
+    image = noise()
+    detector = linear(0.5, image)
+    labels = slic_segments(image, 50)
+    first = region_of(labels, ranked_segments(image.mean(dim=0), labels)[:1])
+    detector.weights[:, first] = 0
+    blind = LinearDetector(detector.weights, 0.5 - float((detector.weights * image.double()).sum()))
+    found = by_item(attack(
+        SegmentAttack, blind, picture(image), image.mean(dim=0),
+        steps=2, pairs=4, draws=0, top=(1,), segmentations=("slic-50",), ceiling=False,
+    ))["slic-50 top-1"]  # fmt: skip
+    assert found["margin-drop"] == 0
+    assert found["queries"] > 0
 
 
 def test_two_maps_that_choose_the_same_share_the_attacks() -> None:

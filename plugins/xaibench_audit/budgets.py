@@ -38,7 +38,7 @@ BUDGETS: Final[Mapping[str, Budget]] = {
         {**_NES, "top": (3,), "segmentations": ("slic-50",), "ceiling": False},
         f"{_ATTACK}; the audit's maps use no superpixels, so one segmentation is enough",
     ),
-    "counterpart-attack": (dict(_NES), _ATTACK),
+    "counterpart-attack": ({**_NES, "ceiling": False}, _ATTACK),
     "guided-degradation": ({"controls": 1}, "the controls are not ranked"),
     "guided-degradation-explain2me": ({"controls": 1}, "the controls are not ranked"),
     "geometric-following": ({}, "its own defaults"),

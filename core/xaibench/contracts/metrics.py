@@ -34,7 +34,8 @@ class ScoreSpec:
 
     ``version`` is stored with every number; raise it when the definition changes. ``ranks_evidence``: the map of the
     planted evidence must beat a random one; where it need not, ``why_not`` says why in words. ``primary`` scores
-    stand in the leaderboard. ``per_item``: its items are columns of their own there, and are never averaged. ``room``:
+    stand in the leaderboard; one that is not ``ranked`` is shown there, and explainers are neither ranked nor tested by
+    it. ``per_item``: its items are columns of their own there, and are never averaged. ``room``:
     see :class:`Room`. ``event``: for right-censored values, the name of the score of the same metric and item that is 1
     where the event came and 0 where the value is the largest tried; median and restricted mean are then shown.
     """
@@ -47,6 +48,7 @@ class ScoreSpec:
     ranks_evidence: bool = False
     why_not: str = ""
     primary: bool = True
+    ranked: bool = True
     per_item: bool = False
     room: Room | None = None
     event: str = ""

@@ -47,7 +47,8 @@ def without_room(
 ) -> CellValues:
     """The cell, or an undefined one with the reason where the measure has no room between random and its own ceiling.
 
-    *Saturated*: random regions turn more than nine verdicts in ten, or the interval of ceiling minus random covers 0.
+    *Saturated*: random regions turn more than nine verdicts in ten, or the interval of ceiling minus random covers 0
+    (with too few groups for an interval: the ceiling does not exceed random).
     *Floored*: even the ceiling turns less than one in ten.
     """
     spec = info.spec(key.metric, key.score)
@@ -84,7 +85,8 @@ def _no_room(beside: _Beside, seed: int) -> str:
     if beside.ceiling is None or beside.random is None:
         return ""
     difference = paired_difference(beside.ceiling, beside.random, seed=seed, test=False)
-    if difference.low is not None and difference.low <= 0:
+    least = difference.value if difference.low is None else difference.low
+    if least is not None and least <= 0:
         return "saturated: the measure's own ceiling is not shown to exceed random regions of the same area"
     return ""
 

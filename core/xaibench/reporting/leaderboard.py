@@ -159,7 +159,7 @@ def _board(
     all_cells = [c for cells in columns.values() for c in cells.values()]
     methods = board_methods(all_cells, found, detection) if by_method else ()
     ranked = {key: {e: found.keeps(c) for e, c in cells.items()} for key, cells in columns.items()}
-    rankings = {key: _ranking(cells, info, seed) for key, cells in ranked.items()}
+    rankings = {key: _ranking(cells, info, seed) if _is_ranked(key, info) else None for key, cells in ranked.items()}
     filled = {
         key: _cells(cells, ranked[key], rankings[key], seed, by_method=by_method) for key, cells in columns.items()
     }
@@ -198,6 +198,11 @@ def _board(
         ),
         methods=methods,
     )
+
+
+def _is_ranked(key: ScoreKey, info: ScoreInfo) -> bool:
+    spec = info.spec(*key)
+    return spec is None or spec.ranked
 
 
 def _common(ranking: Ranking | None) -> int:

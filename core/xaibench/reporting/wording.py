@@ -115,7 +115,7 @@ def column_size(board: Board, column: int) -> int | None:
 def row_title(row: Row) -> str:
     """The explainer's short name; a reference says that it is one."""
     name = short(row.explainer) or "(detector)"
-    return f"{name} (ceiling)" if row.role == "reference" else name
+    return f"{name} (reference)" if row.role == "reference" else name
 
 
 def method_title(method: BoardMethod) -> tuple[str, list[str]]:

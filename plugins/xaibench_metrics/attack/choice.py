@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -11,9 +12,12 @@ from torch import Tensor
 from xaibench.artefacts import Product
 from xaibench.contracts import Artefacts, Picture, Programme
 from xaibench.streams import Streams
-from xaibench_perturbation import Segments, per_segment_mean
+from xaibench_perturbation import Segments, is_constant, per_segment_mean
 
 Segmentation = Literal["slic-50", "slic-80", "slic-100", "grid-7"]
+CELLS: Mapping[Segmentation, int] = {"slic-50": 75, "slic-80": 120, "slic-100": 150, "grid-7": 64}
+"""Most segments of each segmentation: SLIC gives about as many as it is asked for, a shifted grid one more a side."""
+EVEN = "the map gives every segment the same: it puts none first"
 AREA_BIN = 1.05
 """Areas within 5 % share their random regions, so that these are attacked once for all explainers."""
 
@@ -48,6 +52,25 @@ def shifted_grid(height: int, width: int, cells: int, streams: Streams) -> Tenso
 def ranked_segments(saliency: Tensor, labels: Tensor) -> Tensor:
     """Segments by mean saliency, highest first, ``(S,)`` int64; equal ones by number (Tsigos et al. 2024)."""
     return torch.argsort(per_segment_mean(saliency.cpu(), labels), descending=True, stable=True)
+
+
+def first_segments(saliency: Tensor, labels: Tensor, k: int) -> Tensor | str:
+    """The k segments that a map puts first, ``(k,)`` int64, or why it puts none first."""
+    order = ranked_segments(saliency, labels)
+    if k >= len(order):
+        return too_few(len(order), k)
+    return EVEN if is_constant(saliency) else order[:k]
+
+
+def too_many(labels: Tensor, segmentation: Segmentation) -> str:
+    """Why every segment cannot be attacked by itself; empty where it can."""
+    pieces = int(labels.max()) + 1
+    return f"{segmentation} cut the picture into {pieces} pieces, too many to attack" * (pieces > CELLS[segmentation])
+
+
+def too_few(segments: int, wanted: int) -> str:
+    """Why there is no choice of segments."""
+    return f"the picture is cut into {segments}, so {wanted} of them are no choice"
 
 
 def region_of(labels: Tensor, segments: Tensor) -> Tensor:

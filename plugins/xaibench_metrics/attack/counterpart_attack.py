@@ -5,14 +5,13 @@ from __future__ import annotations
 from pydantic import Field
 
 from xaibench.contracts import Explanation, MapCase, Passes, PassQuery, Picture, Programme, Scores, View
-from xaibench_metrics.attack.choice import Segmentation, ranked_segments, region_of, segmentation_of
-from xaibench_metrics.attack.judging import AttackParameters, judged, published, random_outcomes
+from xaibench.probes import Together
+from xaibench_metrics.attack.choice import CELLS, Segmentation, first_segments, region_of, segmentation_of, too_many
+from xaibench_metrics.attack.judging import AttackParameters, ceiling, judged, published, random_outcomes, singles
 from xaibench_metrics.attack.scores import SCORES, ranked_values, undefined
-from xaibench_metrics.attack.subjects import too_few, why_no_attack
+from xaibench_metrics.attack.subjects import why_no_attack
 
 UNPAIRED = "the picture has no real counterpart"
-NO_RANDOM = "no random regions were asked for (draws=0)"
-_OWN = tuple(s for s in SCORES if not s.name.startswith("ceiling"))
 
 
 class CounterpartAttackParameters(AttackParameters):
@@ -28,19 +27,20 @@ class CounterpartAttack:
 
     It never hides anything, so no artefact of a fill is scored; but it needs an aligned pair, and it assumes that what
     speaks for *real* on one picture matters for *fake* on the other. The published score is ``accuracy`` (lower is
-    better); the others are those of ``segment-attack``, random regions of the same area included. ``item`` is the
-    segmentation and k. Fakes that are called real are left out.
+    better); the others are those of ``segment-attack``, random regions of the same area and the ceiling included.
+    ``item`` is the segmentation and k. Fakes that are called real are left out, and maps that give all segments the
+    same.
     """
 
     Parameters = CounterpartAttackParameters
-    scores = _OWN
+    scores = SCORES
 
     def __init__(self, parameters: CounterpartAttackParameters) -> None:
         self.parameters = parameters
         self.needs = frozenset({"gradients"}) if parameters.attack == "pgd" else frozenset[str]()
 
     def score(self, case: MapCase) -> Programme[Scores] | Scores:
-        reason = why_no_attack(case)
+        reason = why_no_attack(case, self.parameters.mode)
         real = None if reason else case.picture.counterpart()
         if real is None:
             return Scores.undefined(self.scores, reason or UNPAIRED)
@@ -54,18 +54,20 @@ class CounterpartAttack:
         if explanation.map is None:
             return Scores(tuple(undefined(self.scores, item, f"no map of the counterpart: {explanation.reason}")))
         labels = yield from segmentation_of(real, p.segmentation, case.artefacts, case.streams)
-        order = ranked_segments(explanation.map, labels)
-        if p.top >= len(order):
-            return Scores(tuple(undefined(self.scores, item, too_few(len(order), p.top))))
-        region = region_of(labels, order[: p.top])
+        first = too_many(labels, p.segmentation) or first_segments(explanation.map, labels, p.top)
+        if isinstance(first, str):
+            return Scores(tuple(undefined(self.scores, item, first)))
+        region = region_of(labels, first)
         own = yield from judged(case, region, p)
         if isinstance(own, str):
             return Scores(tuple(undefined(self.scores, item, own)))
-        random = yield from random_outcomes(case, labels, region, p)
+        random, alone = yield Together([random_outcomes(case, labels, region, p), singles(case, labels, p)])
         beside = yield from published(case, item, region, own)
-        return Scores((*ranked_values(item, own.outcome, random, NO_RANDOM), *beside))
+        best = yield from ceiling(case, item, p.top, labels, alone, p)
+        return Scores((*ranked_values(item, own.outcome, random, p.draws), *beside, *best))
 
     def passes(self, query: PassQuery) -> Passes:
-        """At most: the attack and its random regions, one map, one reading."""
+        """At most: the attack, its random regions and its ceiling, one map, one reading."""
         p = self.parameters
-        return p.most_passes().times(1 + p.draws) + query.map + Passes(forward=1, exact=False)
+        regions = 1 + p.draws + p.ceiling * (1 + CELLS[p.segmentation])
+        return p.most_passes().times(regions) + query.map + Passes(forward=1, exact=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -13,10 +15,11 @@ from xaibench.artefacts import Product
 from xaibench.contracts import MapCase, Passes, Programme, Score
 from xaibench.parameters import Parameters
 from xaibench.probes import Forward, Together
-from xaibench_metrics.attack.choice import area_bin, random_regions
+from xaibench_metrics.attack.choice import area_bin, random_regions, region_of
 from xaibench_perturbation import AttackMode, AttackSettings, GradientSettings, RegionAttack
 
 Attack = Literal["nes", "pgd"]
+NO_CEILING = "the ceiling was not asked for (ceiling=false)"
 
 
 class AttackParameters(Parameters):
@@ -30,12 +33,19 @@ class AttackParameters(Parameters):
     pairs: int = Field(40, ge=1, description="NES: pairs of probes a step")
     bound: float = Field(16 / 255, gt=0, le=1, description="largest change of a pixel that is tried")
     draws: int = Field(20, ge=0, description="random regions of the same area to stand beside; 0: none")
+    ceiling: bool = Field(True, description="attack every segment by itself, to know the best that a ranking could do")
 
     def settings(self) -> AttackSettings | GradientSettings:
         """A fixed number of steps: what early stopping would have shown is read off the way."""
         if self.attack == "pgd":
             return GradientSettings(steps=self.steps, bound=self.bound, stop=False)
         return AttackSettings(mode=self.mode, steps=self.steps, pairs=self.pairs, bound=self.bound, stop=False)
+
+    def largest(self) -> float | None:
+        """The largest change of a pixel that is tried, in units of [0, 1]; None where the mode bounds none."""
+        settings = self.settings()
+        unbounded = isinstance(settings, AttackSettings) and settings.mode == "t24-code"
+        return None if unbounded else min(self.bound, self.steps * settings.step)
 
     def most_passes(self) -> Passes:
         """Of one attack."""
@@ -52,12 +62,12 @@ class Outcome:
 
     ``drop``: fall of the margin ``ln(P(fake)/P(real))`` after all steps. ``flipped``: the verdict was *real* at some
     point of the way. ``bound``: the smallest L-infinity change that turned it (:func:`smallest_bound`), the largest
-    tried where it did not. ``queries``: pictures asked until it turned, or in all.
+    tried where it did not, None where the mode bounds none. ``queries``: pictures asked until it turned, or in all.
     """
 
     drop: float
     flipped: bool
-    bound: float
+    bound: float | None
     queries: float
 
 
@@ -88,6 +98,31 @@ def random_outcomes(
     return [one.outcome for one in found if not isinstance(one, str)]
 
 
+def singles(case: MapCase, labels: Tensor, parameters: AttackParameters) -> Programme[list[Outcome | None]]:
+    """Every segment attacked by itself, None where there was no signal; nothing where no ceiling is asked for."""
+    if not parameters.ceiling:
+        return []
+    segments = range(int(labels.max()) + 1)
+    found: list[Judged | str] = yield Together([judged(case, labels == s, parameters) for s in segments])
+    return [None if isinstance(one, str) else one.outcome for one in found]
+
+
+def ceiling(
+    case: MapCase, item: str, k: int, labels: Tensor, alone: Sequence[Outcome | None], parameters: AttackParameters
+) -> Programme[list[Score]]:
+    """What the k segments give that drop most by themselves; ``alone`` as of :func:`singles`."""
+    names = ("ceiling-drop", "ceiling-flip")
+    if not alone:
+        return [Score(name=n, item=item, status="undefined", reason=NO_CEILING) for n in names]
+    drops = torch.tensor([o.drop if o else float("-inf") for o in alone], dtype=torch.float64)
+    best = torch.argsort(drops, descending=True, stable=True)[:k]
+    own = yield from judged(case, region_of(labels, best), parameters)
+    if isinstance(own, str):
+        return [Score(name=n, item=item, status="undefined", reason=own) for n in names]
+    values = (own.outcome.drop, float(own.outcome.flipped))
+    return [Score(name=n, item=item, value=v) for n, v in zip(names, values, strict=True)]
+
+
 def published(case: MapCase, item: str, region: Tensor, own: Judged) -> Programme[list[Score]]:
     """The scores of the published study, of the picture at which the attack would have stopped."""
     facts = case.detector.facts
@@ -115,26 +150,27 @@ def outcome(product: Product, parameters: AttackParameters) -> Outcome:
     settings = parameters.settings()
     turned_at = int(product.numbers["turned_at"])
     each = 2 * settings.pairs + 1 if isinstance(settings, AttackSettings) else 1
+    largest = parameters.largest()
     return Outcome(
         drop=trace[0] - trace[-1],
         flipped=turned_at >= 0,
-        bound=smallest_bound(trace, turned_at, settings.step, parameters.bound),
-        queries=float(each * turned_at + 1 if turned_at >= 0 else each * (len(trace) - 1)),
+        bound=None if largest is None else smallest_bound(trace, turned_at, settings.step, largest),
+        queries=float(each * turned_at + 1) if turned_at >= 0 else product.numbers["queries"],
     )
 
 
-def smallest_bound(trace: list[float], turned_at: int, step: float, bound: float) -> float:
-    """The L-infinity change at which the margin crosses zero, read between two steps; ``bound`` if it never does.
+def smallest_bound(trace: list[float], turned_at: int, step: float, largest: float) -> float:
+    """The L-infinity change at which the margin crosses zero, read between two steps; ``largest`` if it never does.
 
     After t steps no pixel has changed by more than ``t * step``, so a crossing between steps t - 1 and t at the share
     ``m_{t-1} / (m_{t-1} - m_t)`` of the step gives ``step (t - 1 + share)``. On a linear margin z that is
     ``z / |w_M|_1``. A threshold other than .5 turns the verdict away from zero; the step's end is taken then.
     """
     if turned_at < 0:
-        return bound
+        return largest
     before, after = trace[turned_at - 1], trace[turned_at]
     share = before / (before - after) if before > 0 > after else 1.0
-    return min(bound, step * (turned_at - 1 + share))
+    return min(largest, step * (turned_at - 1 + share))
 
 
 def percentile(value: float, others: list[float]) -> float:

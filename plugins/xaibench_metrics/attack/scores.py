@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 from xaibench.contracts import Room, Score, ScoreSpec
 from xaibench_metrics.attack.judging import Outcome, percentile
 
+NO_RANDOM = "no random regions were asked for (draws=0)"
+BLIND = "the attack found no signal in any random region"
+UNBOUNDED = "mode=t24-code moves normalised values without a bound"
 _NOT_RANKED = "saturates: where every region flips, it cannot tell one from another"
 ROOM = Room(ceiling="ceiling-drop", random="random-drop", ceiling_flip="ceiling-flip", random_flip="random-flip")
 MARGIN_DROP = ScoreSpec(
@@ -32,12 +35,13 @@ SMALLEST_BOUND = ScoreSpec(
     better="lower",
     low=0,
     high=1,
+    version=2,
     ranks_evidence=True,
     per_item=True,
     room=ROOM,
     event="flip",
     description="smallest L-infinity change in the region that turns the verdict; the largest tried where none does, "
-    "so that its mean is the restricted mean",
+    "so that its mean is the restricted mean; not of mode=t24-code, which bounds no change",
 )
 FLIP = ScoreSpec(
     name="flip",
@@ -55,6 +59,7 @@ ACCURACY = ScoreSpec(
     low=0,
     high=1,
     per_item=True,
+    ranked=False,
     why_not=_NOT_RANKED,
     description="1 if the attacked fake is still called fake, the attack stopping where the verdict turns (published)",
 )
@@ -74,6 +79,7 @@ SUFFICIENCY = ScoreSpec(
     low=-1,
     high=1,
     per_item=True,
+    ranked=False,
     why_not="bounded by P - 0.5 as the attack stops at the flip",
     description="fall of the predicted class's probability, the attack stopping where the verdict turns (published)",
 )
@@ -168,15 +174,18 @@ BESIDE = (FLIP, QUERIES, AREA, RANDOM_DROP, RANDOM_FLIP, CEILING_DROP, CEILING_F
 SCORES: tuple[ScoreSpec, ...] = (*RANKED, *PUBLISHED, *BESIDE)
 
 
-def ranked_values(item: str, own: Outcome, random: Sequence[Outcome], without: str) -> Iterator[Score]:
-    """Values of the ranked scores and of the random control; ``without`` says why there are no random regions."""
+def ranked_values(item: str, own: Outcome, random: Sequence[Outcome], draws: int) -> Iterator[Score]:
+    """Values of the ranked scores and of the random control; ``draws`` random regions were asked for."""
     yield Score(name="margin-drop", item=item, value=own.drop)
-    yield Score(name="smallest-bound", item=item, value=own.bound)
+    if own.bound is None:
+        yield Score(name="smallest-bound", item=item, status="undefined", reason=UNBOUNDED)
+    else:
+        yield Score(name="smallest-bound", item=item, value=own.bound)
     yield Score(name="flip", item=item, value=float(own.flipped))
     yield Score(name="queries", item=item, value=own.queries)
     if not random:
         for name in ("drop-percentile", "random-drop", "random-flip"):
-            yield Score(name=name, item=item, status="undefined", reason=without)
+            yield Score(name=name, item=item, status="undefined", reason=BLIND if draws else NO_RANDOM)
         return
     yield Score(name="drop-percentile", item=item, value=percentile(own.drop, [o.drop for o in random]))
     yield Score(name="random-drop", item=item, value=sum(o.drop for o in random) / len(random))

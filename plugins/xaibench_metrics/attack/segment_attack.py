@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +12,17 @@ from torch import Tensor
 from xaibench.contracts import Curve, Explanation, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec, View
 from xaibench.identity import digest
 from xaibench.probes import Together
-from xaibench_metrics.attack.choice import Segmentation, ranked_segments, region_of, segmentation_of
-from xaibench_metrics.attack.judging import AttackParameters, Judged, Outcome, judged, published, random_outcomes
+from xaibench_metrics.attack.choice import CELLS, Segmentation, first_segments, region_of, segmentation_of, too_many
+from xaibench_metrics.attack.judging import (
+    AttackParameters,
+    Judged,
+    Outcome,
+    ceiling,
+    judged,
+    published,
+    random_outcomes,
+    singles,
+)
 from xaibench_metrics.attack.scores import (
     GRID_ADVANTAGE,
     PERCENTILE,
@@ -22,16 +31,12 @@ from xaibench_metrics.attack.scores import (
     ranked_values,
     undefined,
 )
-from xaibench_metrics.attack.subjects import CALLED_REAL, too_few, why_no_attack
+from xaibench_metrics.attack.subjects import CALLED_REAL, why_no_attack
 from xaibench_perturbation import region_digest
 
-CELLS: Mapping[Segmentation, int] = {"slic-50": 75, "slic-80": 120, "slic-100": 150, "grid-7": 64}
-"""Most segments of each segmentation: SLIC gives about as many as it is asked for, a shifted grid one more a side."""
 OWN_GRID: Segmentation = "slic-50"
 """The superpixels that LIME and the other segment explainers work on by default."""
 CURVE_POINTS = 32
-NO_RANDOM = "no random regions were asked for (draws=0)"
-NO_CEILING = "the ceiling was not asked for (ceiling=false)"
 
 
 class SegmentAttackParameters(AttackParameters):
@@ -41,7 +46,6 @@ class SegmentAttackParameters(AttackParameters):
     segmentations: tuple[Segmentation, ...] = Field(
         ("slic-50", "grid-7"), description="superpixels as published, and a grid that no explainer used"
     )
-    ceiling: bool = Field(True, description="attack every segment by itself, to know the best that a ranking could do")
     stability: bool = Field(False, description="also explain the picture after a little of the largest attack")
 
     @field_validator("top", "segmentations")
@@ -79,7 +83,15 @@ class SegmentAttack:
     ``ceiling-drop`` (the segments that drop most by themselves) say what the measure can show at all: where they are
     equal, or random regions flip too, it cannot rank, and the leaderboard leaves the cell undefined.
 
+    A map that gives all segments the same is ``undefined``; otherwise equal segments go by number. An explainer without
+    a map has no value here, and what is left out is counted beside the leaderboard; ranks are over common pictures.
+
     Curves: ``flipped``, 1 from the smallest bound on at which the verdict turned, over the bound.
+
+    ``mode=t24-code`` is the published NES: its units, its stop and its likeliest-class verdict. It bounds no change, so
+    that ``smallest-bound`` and the curve are missing there. Departures in both modes: the superpixels are those of the
+    picture, not of the normalised tensor, and every method is attacked on the same ones; of LIME's segments negative
+    ones count too.
     """
 
     Parameters = SegmentAttackParameters
@@ -91,7 +103,7 @@ class SegmentAttack:
         self.needs = frozenset({"gradients"}) if parameters.attack == "pgd" else frozenset[str]()
 
     def score(self, case: MapCase) -> Programme[Scores] | Scores:
-        reason = why_no_attack(case)
+        reason = why_no_attack(case, self.parameters.mode)
         if reason == CALLED_REAL and self.parameters.mode == "t24-code":
             return Scores((
                 *(v for item in self._items() for v in as_published(self._of_a_region, item)),
@@ -121,24 +133,22 @@ class SegmentAttack:
         """All numbers of segments of one segmentation. Every attack that waits for no other runs beside the others."""
         p = self.parameters
         labels = yield from segmentation_of(case.picture, segmentation, case.artefacts, case.streams)
-        pieces = int(labels.max()) + 1
-        if pieces > CELLS[segmentation]:
-            reason = f"{segmentation} cut the picture into {pieces} pieces, too many to attack"
+        if reason := too_many(labels, segmentation):
             return Scores(
                 tuple(v for k in p.top for v in undefined(self._of_a_region, item_of(segmentation, k), reason))
             )
         regions = [self._region(case, item_of(segmentation, k), labels, k) for k in p.top]
-        singles, *found = yield Together([self._singles(case, labels), *regions])
-        scores = yield Together([self._region_scores(case, region, labels, singles) for region in found])
+        alone, *found = yield Together([singles(case, labels, p), *regions])
+        scores = yield Together([self._region_scores(case, region, labels, alone) for region in found])
         return Scores(tuple(v for s in scores for v in s.values), tuple(c for s in scores for c in s.curves))
 
     def _region(self, case: MapCase, item: str, labels: Tensor, k: int) -> Programme[_Region | Scores]:
         """The k segments that the map puts first, attacked; all scores undefined where that says nothing."""
         assert case.explanation.map is not None
-        order = ranked_segments(case.explanation.map, labels)
-        if k >= len(order):
-            return Scores(tuple(undefined(self._of_a_region, item, too_few(len(order), k))))
-        region = region_of(labels, order[:k])
+        first = first_segments(case.explanation.map, labels, k)
+        if isinstance(first, str):
+            return Scores(tuple(undefined(self._of_a_region, item, first)))
+        region = region_of(labels, first)
         own = yield from judged(case, region, self.parameters)
         if isinstance(own, str):
             return Scores(tuple(undefined(self._of_a_region, item, own)))
@@ -147,38 +157,17 @@ class SegmentAttack:
         return _Region(item, k, own, random, beside)
 
     def _region_scores(
-        self, case: MapCase, found: _Region | Scores, labels: Tensor, singles: Sequence[Outcome | None]
+        self, case: MapCase, found: _Region | Scores, labels: Tensor, alone: Sequence[Outcome | None]
     ) -> Programme[Scores]:
         if isinstance(found, Scores):
             return found
-        values = [*ranked_values(found.item, found.own.outcome, found.random, NO_RANDOM), *found.published]
-        values += yield from self._ceiling(case, found, labels, singles)
-        if self.parameters.stability:
-            last = found.k == max(self.parameters.top)
+        p = self.parameters
+        values = [*ranked_values(found.item, found.own.outcome, found.random, p.draws), *found.published]
+        values += yield from ceiling(case, found.item, found.k, labels, alone, p)
+        if p.stability:
+            last = found.k == max(p.top)
             values += yield from self._stability(case, found.item, found.own, last=last)
-        return Scores(tuple(values), (flipped_curve(found.item, found.own.outcome, self.parameters.bound),))
-
-    def _singles(self, case: MapCase, labels: Tensor) -> Programme[list[Outcome | None]]:
-        """Every segment attacked by itself, None where there was no signal; nothing where no ceiling is asked for."""
-        if not self.parameters.ceiling:
-            return []
-        segments = range(int(labels.max()) + 1)
-        found: list[Judged | str] = yield Together([judged(case, labels == s, self.parameters) for s in segments])
-        return [None if isinstance(one, str) else one.outcome for one in found]
-
-    def _ceiling(
-        self, case: MapCase, found: _Region, labels: Tensor, singles: Sequence[Outcome | None]
-    ) -> Programme[list[Score]]:
-        names, item = ("ceiling-drop", "ceiling-flip"), found.item
-        if not singles:
-            return [Score(name=n, item=item, status="undefined", reason=NO_CEILING) for n in names]
-        drops = torch.tensor([o.drop if o else float("-inf") for o in singles], dtype=torch.float64)
-        best = torch.argsort(drops, descending=True, stable=True)[: found.k]
-        own = yield from judged(case, region_of(labels, best), self.parameters)
-        if isinstance(own, str):
-            return [Score(name=n, item=item, status="undefined", reason=own) for n in names]
-        values = (own.outcome.drop, float(own.outcome.flipped))
-        return [Score(name=n, item=item, value=v) for n, v in zip(names, values, strict=True)]
+        return Scores(tuple(values), tuple(flipped_curves(found.item, found.own.outcome, p.largest())))
 
     def _settings_digest(self) -> str:
         return digest(self.parameters.model_dump(mode="json"))[:16]
@@ -227,10 +216,12 @@ def grid_advantages(values: Sequence[Score], foreign: Sequence[Segmentation], to
                 yield Score(name=GRID_ADVANTAGE.name, item=other.item, status="undefined", reason=why)
 
 
-def flipped_curve(item: str, own: Outcome, bound: float) -> Curve:
-    """Whether the verdict had turned, over the bound: a step at :attr:`Outcome.bound`."""
-    x = [bound * i / CURVE_POINTS for i in range(CURVE_POINTS + 1)]
-    return Curve(name="flipped", item=item, x=x, y=[float(own.flipped and own.bound <= b) for b in x])
+def flipped_curves(item: str, own: Outcome, largest: float | None) -> Iterator[Curve]:
+    """Whether the verdict had turned, over the bound: a step at :attr:`Outcome.bound`. None where none is tried."""
+    bound = own.bound
+    if largest is not None and bound is not None:
+        x = [largest * i / CURVE_POINTS for i in range(CURVE_POINTS + 1)]
+        yield Curve(name="flipped", item=item, x=x, y=[float(own.flipped and bound <= b) for b in x])
 
 
 def _correlation(item: str, first: Tensor | None, second: Explanation) -> Score:
