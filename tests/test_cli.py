@@ -372,6 +372,19 @@ def test_a_limit_that_leaves_no_fake_has_nothing_to_evaluate(cli):
     refused(cli("eval", "--limit", 1, "-q", "-o", "run"), 4, "no fake", "--limit")
 
 
+def test_every_table_is_exported_as_csv_and_what_csv_cannot_hold_is_said(toy_eval, cli, tmp_path):
+    from xaibench.store.schema import TABLES
+
+    toy_eval("-o", "out")
+    for table in TABLES:
+        code, out, err = cli("export", "out", "--table", table, "--out", f"{table}.csv")
+        assert code == 0, err
+        assert (tmp_path / f"{table}.csv").stat().st_size > 0
+        lacking = {"predictions": "probabilities, classes", "maps": "segment_weights"}.get(table, "")
+        assert lacking in out and ("without" in out) >= bool(lacking)
+    assert not list(tmp_path.glob(".*.part"))
+
+
 def test_export_among_the_runs_own_tables_is_refused(toy_eval, cli):
     toy_eval("-o", "one")
     refused(cli("export", "one", "-o", "one/scores/x.parquet"), 2, "own tables")

@@ -4,6 +4,7 @@ import datetime
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +13,11 @@ from PIL import Image
 from rich.console import Console
 
 from xaibench.cli.render import comparison_to_json, print_comparison
+from xaibench.contracts import ScoreSpec
 from xaibench.errors import PlanError, UnreadablePicture
 from xaibench.reporting.compare import compare_runs
 from xaibench.reporting.figures import mean_curves, overlay
+from xaibench.reporting.leaderboard import build_leaderboards
 from xaibench.reporting.report import write_report
 from xaibench.reporting.results import RunTables, ScoreInfo
 from xaibench.store.schema import COMPONENTS, CURVES, MAPS, PREDICTIONS, RUNS, SCORES, UNITS
@@ -101,6 +104,31 @@ def test_the_report_does_without_maps_curves_and_pictures(tmp_path):
     html = write_report(bare, INFO, tmp_path / "bare.html").read_text(encoding="utf-8")
     assert "<img" not in html
     assert "No run is recorded" in html
+
+
+def test_the_report_says_why_it_has_no_pictures(tmp_path):
+    html = write_report(run_tables(), INFO, tmp_path / "r.html", no_pictures="faces is no folder").read_text("utf-8")
+    assert "No maps are shown: faces is no folder" in html
+    assert "No maps are shown" not in write_report(run_tables(), INFO, tmp_path / "s.html", picture).read_text("utf-8")
+
+
+def test_what_is_not_primary_stands_beside_the_board(tmp_path):
+    tables = run_tables()
+    null = [r | {"score": "null", "value": 0.25, "better": "none"} for r in tables.scores.to_pylist()]
+    tables = replace(tables, scores=pa.concat_tables([tables.scores, pa.Table.from_pylist(null, schema=SCORES)]))
+    spec = ScoreSpec(name="null", better="none", primary=False, why_not="a control", description="what chance gives")
+    info = replace(INFO, specs={(METRIC, "null"): spec})
+    html = write_report(tables, info, tmp_path / "r.html").read_text("utf-8")
+    board, _, rest = html.partition("<summary>beside them")
+    assert "deletion null" not in board and "what chance gives" not in board
+    row = rest[rest.index("what chance gives") :].partition("</tr>")[0]
+    assert (
+        re.findall(r"<td>(.*?)</td>", row.replace("\n", ""))
+        == ["0.250<small>[0.250, 0.250]</small><small>n=12</small>"] * 2
+    )
+    (found,) = build_leaderboards(tables, info).boards
+    assert [c.column.score for c in found.beside] == ["null"]
+    assert all(cell.rank is None for cell in found.beside[0].cells.values())
 
 
 def test_the_report_of_equal_tables_is_equal(tmp_path):

@@ -128,6 +128,9 @@ def _print_board(board: Board, console: Console, several: bool) -> None:
         say(console, verdict.sentence)
     for note in board.notes:
         say(console, f"  note: {note}", style="dim")
+    if board.beside:
+        names = dict.fromkeys(score_name(c.column.metric, c.column.score.partition(" ")[0]) for c in board.beside)
+        say(console, f"  beside them, in the report: {', '.join(names)}", style="dim")
     _print_left_out(board.left_out, console)
 
 

@@ -81,7 +81,7 @@ def make_report(path: Path, out: Path | None, as_json: bool, baseline: str | Non
         print(why, file=sys.stderr)
     target = out or path / "report.html"
     try:
-        write_report(tables, info, target, read, leaderboards=boards, balanced=balanced)
+        write_report(tables, info, target, read, leaderboards=boards, balanced=balanced, no_pictures=why)
     except OSError as error:
         raise StoreError(f"cannot write {target}: {error.strerror}", "choose another --out") from None
     if as_json:
@@ -123,16 +123,19 @@ def export_table(path: Path, out: Path, table: str) -> None:
     if any(out.resolve().is_relative_to((path / t).resolve()) for t in TABLES):
         raise UsageError(f"{out} lies among the run's own tables", "choose another --out")
     rows = folder.table(table)
+    beyond = [f.name for f in rows.schema if pyarrow.types.is_nested(f.type) or pyarrow.types.is_binary(f.type)]
+    beyond = beyond if out.suffix == ".csv" else []
     aside = out.with_name(f".{out.name}.part")
     try:
         if out.suffix == ".csv":
-            flat = [f.name for f in rows.schema if not str(f.type).startswith(("list", "binary"))]
-            pyarrow.csv.write_csv(rows.select(flat), aside)
+            pyarrow.csv.write_csv(rows.drop_columns(beyond), aside)
         else:
             pyarrow.parquet.write_table(rows.replace_schema_metadata(TABLES[table].metadata), aside, compression="zstd")
         aside.replace(out)
     except OSError as error:
+        raise StoreError(f"cannot write {out}: {error.strerror or error}", "choose another --out") from None
+    finally:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {out}: {error.strerror or error}", "choose another --out") from None
-    print(f"wrote {len(rows):,} rows to {out}")
+    lacking = f", without {', '.join(beyond)} (a .parquet file holds all columns)" if beyond else ""
+    print(f"wrote {len(rows):,} rows to {out}{lacking}")

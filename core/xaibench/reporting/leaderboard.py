@@ -9,7 +9,7 @@ every manipulation method weighs alike (:mod:`~xaibench.reporting.methods`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -71,10 +71,20 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Companion:
+    """A score that stands beside those of a board and ranks nothing: a control, a null, a share of flips, a cost.
+    ``cells`` by explainer."""
+
+    column: Column
+    cells: Mapping[str, Cell]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
     """One metric family on one detector and dataset: explainers first, controls after them.
 
-    ``methods``: the manipulation methods behind a board of localisation; empty on others.
+    ``methods``: the manipulation methods behind a board of localisation; empty on others. ``beside``: the scores that
+    are not primary, in the order in which they are declared.
     """
 
     family: str
@@ -85,6 +95,7 @@ class Board:
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
     methods: tuple[BoardMethod, ...] = ()
+    beside: tuple[Companion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,13 +143,13 @@ def ready_cells(tables: RunTables, info: ScoreInfo, seed: int) -> dict[CellKey, 
 
 
 def _columns(
-    cells: Mapping[CellKey, CellValues], where: Where, family: str, info: ScoreInfo
+    cells: Mapping[CellKey, CellValues], where: Where, family: str, info: ScoreInfo, *, primary: bool = True
 ) -> dict[ScoreKey, dict[str, CellValues]]:
     """The cells of one board: score -> explainer -> cell, in the order in which the scores are declared."""
     found: dict[ScoreKey, dict[str, CellValues]] = {}
     for key, cell in cells.items():
-        primary = key.score and info.primary(key.metric, key.score)
-        if key.where == where and info.family(key.metric) == family and primary:
+        wanted = key.score and info.primary(key.metric, key.score) == primary
+        if key.where == where and info.family(key.metric) == family and wanted:
             found.setdefault((key.metric, key.score), {})[key.explainer] = cell
     order = sorted(found.keys() - without_item(found, info), key=score_order(info))
     return {key: found[key] for key in order}
@@ -197,7 +208,18 @@ def _board(
             ),
         ),
         methods=methods,
+        beside=tuple(_beside(_columns(every, where, family, info, primary=False), names - absent.keys(), info, seed)),
     )
+
+
+def _beside(
+    columns: Mapping[ScoreKey, Mapping[str, CellValues]], explainers: Set[str], info: ScoreInfo, seed: int
+) -> Iterator[Companion]:
+    """Those of which something is known of a row of the board."""
+    for key, cells in columns.items():
+        found = {e: make_cell(c, seed) for e, c in cells.items() if e in explainers}
+        if any(c.estimate for c in found.values()):
+            yield Companion(column=make_column(key, cells, 0, info), cells=found)
 
 
 def _is_ranked(key: ScoreKey, info: ScoreInfo) -> bool:

@@ -69,7 +69,7 @@ def pictures(tables: RunTables, registry: Registry) -> tuple[Callable[[str], Pix
     try:
         return _reader(registry, next(iter(datasets.values())), models[0]), ""
     except XaibenchError as error:
-        return None, f"no pictures: {error.what}"
+        return None, f"no pictures: {error.what} (relative paths hold in the folder in which the run was started)"
 
 
 def _reader(registry: Registry, row: dict[str, Any], model: dict[str, Any]) -> Callable[[str], Pixels]:

@@ -50,6 +50,7 @@ def write_report(
     title: str = "xaibench report",
     leaderboards: Leaderboards | None = None,
     balanced: Balances | None = None,
+    no_pictures: str = "",
 ) -> Path:
     """Write the report of a run to ``out_path`` and return that path.
 
@@ -59,6 +60,7 @@ def write_report(
         report has no pictures; one that raises :class:`UnreadablePicture` is left out.
     leaderboards: those of the same tables, if they have been built already.
     balanced: accuracy and interpretability of the detectors beside a baseline, if they are to be shown.
+    no_pictures: why there are none, for the reader of the page.
     """
     boards = leaderboards or build_leaderboards(tables, info)
     html = _template().render(
@@ -66,6 +68,7 @@ def write_report(
         detections=boards.detections,
         boards=boards.boards,
         board_rows=_board_rows,
+        beside_rows=_beside_rows,
         detectors=boards.detectors,
         detector_rows=_detector_rows,
         method_rows=_method_rows,
@@ -73,6 +76,7 @@ def write_report(
         pareto=_pareto(balanced),
         curves=_curve_images(tables, info),
         galleries=_galleries(tables, info, pictures),
+        no_pictures=no_pictures,
         cost=_cost(tables.units),
         runs=_runs(tables.runs),
         components=_components(tables.components),
@@ -107,6 +111,18 @@ def _board_rows(board: Board) -> list[dict[str, Any]]:
         cells = [_shown(cell, with_size=size is None) for cell, size in zip(row.cells, sizes, strict=True)]
         rows.append({"name": wording.row_title(row), "role": row.role, "cells": cells})
     return rows
+
+
+def _beside_rows(board: Board) -> list[dict[str, Any]]:
+    """The scores beside a board as the template shows them, a column for each of the board's rows."""
+    return [
+        {
+            "name": score_name(c.column.metric, c.column.score),
+            "description": c.column.description,
+            "cells": [_shown(c.cells.get(row.explainer), with_size=True) for row in board.rows],
+        }
+        for c in board.beside
+    ]
 
 
 def _detector_rows(table: DetectorTable) -> list[dict[str, Any]]:

@@ -118,7 +118,7 @@ ARTEFACTS: Final = _schema("artefacts", [
 
 UNITS: Final = _schema("units", [
     _text("run"), _text("unit"),
-    _field("kind", pa.string(), "predict, artefact, explain, score or set-score"),
+    _field("kind", pa.string(), "predict, artefact, explain, score, set-score or not-applicable"),
     _text("model"), _text("member"), _text("dataset"),
     _field("explainer", pa.string(), "explainer; null for predictions", nullable=True),
     _field("metric", pa.string(), "metric; null for predictions and explanations", nullable=True),
