@@ -75,7 +75,8 @@ class AverageDrop:
     ``max(p' - p, 0) / (1 - p)``, of one picture; their means over pictures are the published numbers, here as shares.
 
     Formulas and ``1e-8`` as in xplique, which stretches ``|a|``; for maps without negative values ``values`` makes
-    no difference. Soft masks make pictures that no detector has seen: read it beside ``deletion``.
+    no difference. xplique adds ``1e-8`` to the range of the map, too, so that tiny maps score otherwise there; here a
+    map's scale changes nothing. Soft masks make pictures that no detector has seen: read it beside ``deletion``.
     """
 
     Parameters = AverageDropParameters
