@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -306,3 +307,15 @@ def test_empty_tables_give_empty_leaderboards():
     found = build_leaderboards(tables(), INFO)
     assert (found.detections, found.boards) == ((), ())
     print_leaderboards(found, Console(file=io.StringIO()))
+
+
+def test_maps_that_no_detector_enters_are_marked_and_not_ranked():
+    info = replace(INFO, independent=frozenset(("acme/edges", "xaibench/random")))
+    board = only_board(column({"acme/edges": 0.1, "acme/good": 0.2, "acme/bad": 0.4, "xaibench/random": 0.5}), info)
+    roles = {row.explainer: row.role for row in board.rows}
+    assert roles["acme/edges"] == "reference" and roles["xaibench/random"] == "control"
+    assert cell(board, "acme/edges").rank is None
+    assert cell(board, "acme/good").rank.rank == 1
+    assert "model-independent, never ranked: acme/edges, random: no detector enters these maps" in board.notes
+    (verdict,) = board.verdicts
+    assert {a.control for v in verdict.verdicts for a in v.against} == {"xaibench/random"}

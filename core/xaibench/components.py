@@ -43,7 +43,8 @@ class Use:
         return Ref(self.registered.record.kind, self.registered.name, self.parameters.model_dump_json())
 
     def trait(self, name: str) -> bool:
-        """``stochastic`` or ``signed`` of an explainer: what these parameters make of it, else the record's word."""
+        """``stochastic``, ``signed`` or ``model_independent`` of an explainer: what these parameters make of it, else
+        the record's word."""
         return bool(getattr(self.instance, name, getattr(self.registered.record, name, False)))
 
     @cached_property

@@ -108,7 +108,9 @@ class ExplainerRecord(Component):
     values mean evidence against the target. ``class_specific``: the map depends on the class explained.
     ``control``: a map no detector is needed for, run beside every explainer and never ranked.
     ``reference``: knows what no detector shows (the mask, the counterpart); shown beside explainers, neither ranked nor
-    to be beaten, and in no preset unless named. ``stochastic``: two seeds give two maps, so ``--repeats`` repeats it.
+    to be beaten, and in no preset unless named. ``model_independent``: no detector enters the map; it is marked and
+    never ranked, since measures of steadiness score such a map best. ``stochastic``: two seeds give two maps, so
+    ``--repeats`` repeats it.
     """
 
     needs: frozenset[str] = frozenset()
@@ -116,6 +118,7 @@ class ExplainerRecord(Component):
     class_specific: bool = True
     control: bool = False
     reference: bool = False
+    model_independent: bool = False
     stochastic: bool = False
     kind: ClassVar[Kind] = "explainer"
 

@@ -132,7 +132,7 @@ def _component_rows(plan: Plan) -> Iterator[dict[str, Any]]:
         r = explainer.record
         details = {
             "control": r.control, "reference": r.reference, "signed": explainer.use.trait("signed"),
-            "class_specific": r.class_specific,
+            "class_specific": r.class_specific, "model_independent": explainer.use.trait("model_independent"),
         }  # fmt: skip
         yield _component_row("explainer", explainer.name, explainer.use, details)
     for metric in plan.metrics:

@@ -27,6 +27,7 @@ class MapsParameters(Parameters):
     """Parameters of ``maps``."""
 
     path: Path = Field(description="the folder of the maps")
+    independent: bool = Field(False, description="no detector entered these maps: mark them, and rank them never")
 
 
 class MapProblem(Exception):
@@ -106,6 +107,7 @@ class Maps:
     def __init__(self, parameters: MapsParameters) -> None:
         self.parameters = parameters
         self.folder = _checked(parameters.path)
+        self.model_independent = parameters.independent
 
     def explain(self, request: ExplainRequest) -> Explanation:
         if request.picture.view:

@@ -45,6 +45,7 @@ def _controls() -> list[ExplainerRecord]:
             summary="Control: random values on a coarse grid, smoothed to the picture.",
             class_specific=False,
             control=True,
+            model_independent=True,
             stochastic=True,
             presets=_STANDARD,
         ),
@@ -54,6 +55,7 @@ def _controls() -> list[ExplainerRecord]:
             summary="Control: a Gaussian in the middle of the picture.",
             class_specific=False,
             control=True,
+            model_independent=True,
             presets=_STANDARD,
         ),
         ExplainerRecord(
@@ -63,6 +65,7 @@ def _controls() -> list[ExplainerRecord]:
             needs=frozenset({"landmarks"}),
             class_specific=False,
             control=True,
+            model_independent=True,
         ),
         ExplainerRecord(
             name="other-mask",
@@ -70,6 +73,7 @@ def _controls() -> list[ExplainerRecord]:
             summary="Control: the manipulation mask of somebody else's picture.",
             needs=frozenset({"mask", "stranger"}),
             control=True,
+            model_independent=True,
         ),
         ExplainerRecord(
             name="edges",
@@ -77,6 +81,7 @@ def _controls() -> list[ExplainerRecord]:
             summary="Control: the picture's own edges.",
             class_specific=False,
             control=True,
+            model_independent=True,
             presets=_STANDARD,
             source="Adebayo et al.: Sanity checks for saliency maps, NeurIPS 2018, arXiv:1810.03292",
         ),
@@ -93,6 +98,7 @@ def _controls() -> list[ExplainerRecord]:
             summary="Control: the manipulation mask itself as the map.",
             needs=frozenset({"mask"}),
             control=True,
+            model_independent=True,
             reference=True,
             presets=_STANDARD,
         ),

@@ -13,8 +13,8 @@ from xaibench.errors import UnknownComponent, UsageError
 from xaibench.plugin import DETECTOR_NEEDS, KINDS, NEEDS, ExplainerRecord, Kind, MetricRecord
 from xaibench.registry import PluginFailure, Registered, Registry, load_registry
 
-_EXTRAS = ("needs", "gives", "suffixes", "markers", "signed", "class_specific", "control", "stochastic", "family",
-           "scope", "better")  # fmt: skip
+_EXTRAS = ("needs", "gives", "suffixes", "markers", "signed", "class_specific", "control", "model_independent",
+           "stochastic", "family", "scope", "better")  # fmt: skip
 
 
 def list_components(
@@ -128,6 +128,7 @@ def _notes(c: Registered) -> str:
     notes = sorted(r.presets)
     if isinstance(r, ExplainerRecord):
         notes += ["control"] * r.control + ["reference"] * r.reference + ["signed"] * r.signed
+        notes += ["model-independent"] * r.model_independent
     if isinstance(r, MetricRecord):
         notes += [r.family, f"{r.better} is better"] + [r.scope] * (r.scope != "sample")
     return ", ".join(notes)

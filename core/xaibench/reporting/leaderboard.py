@@ -31,7 +31,7 @@ from xaibench.reporting.methods import (
     gate_notes,
     method_cells,
 )
-from xaibench.reporting.notes import absent_notes, interval_notes, not_applicable, score_notes
+from xaibench.reporting.notes import absent_notes, independent_notes, interval_notes, not_applicable, score_notes
 from xaibench.reporting.results import (
     CellKey,
     CellValues,
@@ -196,6 +196,7 @@ def _board(
         left_out=_left_out(where, family, every, info),
         notes=(
             *absent_notes(absent, info),
+            *independent_notes(names - absent.keys(), info),
             *gate_notes(found, methods),
             *(
                 n

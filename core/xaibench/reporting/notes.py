@@ -29,6 +29,12 @@ def absent_notes(absent: Mapping[str, str], info: ScoreInfo) -> list[str]:
     return [f"not applicable: {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
 
 
+def independent_notes(explainers: Iterable[str], info: ScoreInfo) -> list[str]:
+    """Which rows no detector enters."""
+    found = sorted(short(e) for e in explainers if e in info.independent)
+    return [f"model-independent, never ranked: {', '.join(found)}: no detector enters these maps"] if found else []
+
+
 def score_notes(
     key: tuple[str, str], cells: Mapping[str, CellValues], ranking: Ranking | None, info: ScoreInfo
 ) -> list[str]:

@@ -35,6 +35,7 @@ def score_info(components: list[dict[str, Any]]) -> ScoreInfo:
     """What explainers and metrics declared when they ran, from the rows of ``components``; the latest word counts."""
     controls: dict[str, bool] = {}
     references: dict[str, bool] = {}
+    independent: dict[str, bool] = {}
     families: dict[str, str] = {}
     specs: dict[tuple[str, str], ScoreSpec] = {}
     for row in sorted(components, key=lambda r: str(r["run"])):
@@ -42,12 +43,14 @@ def score_info(components: list[dict[str, Any]]) -> ScoreInfo:
         if row["kind"] == "explainer":
             controls[row["name"]] = details["control"]
             references[row["name"]] = details.get("reference", False)
+            independent[row["name"]] = details.get("model_independent", False)
         elif row["kind"] == "metric":
             families[row["name"]] = details["family"]
             specs |= {(row["name"], s["name"]): _spec(s) for s in details["scores"]}
     return ScoreInfo(
         controls=frozenset(n for n, c in controls.items() if c),
         references=frozenset(n for n, r in references.items() if r),
+        independent=frozenset(n for n, i in independent.items() if i),
         families=families,
         specs=specs,
     )

@@ -48,7 +48,7 @@ class ScoreInfo:
     """What the tables do not say about components.
 
     ``controls``: names of explainers that are controls (``distribution/name[:…]``, as in the tables); ``references``:
-    of those that know what no detector shows.
+    of those that know what no detector shows; ``independent``: of those whose maps no detector enters.
     ``families``: metric name -> family of the leaderboard it stands in (``other`` where it is missing).
     ``specs``: (metric name, score name) -> its declaration; a score without one counts as primary. Their
     order is the order of columns.
@@ -56,6 +56,7 @@ class ScoreInfo:
 
     controls: frozenset[str] = frozenset()
     references: frozenset[str] = frozenset()
+    independent: frozenset[str] = frozenset()
     families: Mapping[str, str] = field(default_factory=dict)
     specs: Mapping[tuple[str, str], ScoreSpec] = field(default_factory=dict)
 
@@ -73,11 +74,12 @@ class ScoreInfo:
         return spec is None or spec.primary
 
     def role(self, explainer: str) -> Role:
-        """A reference is not to be beaten; ``inverse:of=X`` is a control of X alone."""
+        """A reference is not to be beaten, nor is a map that no detector enters and that is no control;
+        ``inverse:of=X`` is a control of X alone."""
         if explainer in self.references:
             return "reference"
         if explainer not in self.controls:
-            return "explainer"
+            return "reference" if explainer in self.independent else "explainer"
         return "inverse" if short(explainer).partition(":")[0] == "inverse" else "control"
 
 

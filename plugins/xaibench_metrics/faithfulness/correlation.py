@@ -259,8 +259,8 @@ class MuFidelity:
     Departures: Bhatt et al. take Pearson and an exact number of features (``correlation=pearson``, or
     ``faithfulness-correlation``). xplique shares its sets among the pictures of a batch and counts a correlation that
     does not exist as 0; here sets are each picture's own and it is ``undefined``. Where ``cells`` does not divide the
-    side, xplique rounds the borders of cells at the pixels' centres, here they are rounded down. pnpxai only darkens, by clipping its
-    noise to [x - 1, x].
+    side, xplique rounds the borders of cells at the pixels' centres, here they are rounded down. pnpxai only darkens,
+    by clipping its noise to [x - 1, x].
     """
 
     Parameters = MuFidelityParameters

@@ -103,8 +103,9 @@ class Deletion:
     ``undefined``.
 
     Departures: xplique truncates to ``max_percentage``, takes 10 steps, averages the curves of a data set before
-    integrating and takes all steps for equal where they do not divide the pixels; torchcam removes ``ceil(P / steps)`` pixels a step, so that its last is shorter (the same where steps
-    divides the pixels); Quantus's pixel flipping leaves the untouched picture out and does not divide by the length.
+    integrating, and takes all steps for equal where they do not divide the pixels; torchcam removes ``ceil(P / steps)``
+    pixels a step, so that its last is shorter (the same where steps divides the pixels); Quantus's pixel flipping
+    leaves the untouched picture out and does not divide by the length.
     """
 
     Parameters = DeletionParameters
