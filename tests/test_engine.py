@@ -15,6 +15,7 @@ from torch import Tensor
 from region_toys import Scored
 from xaibench.contracts import Batch, Passes, Programme
 from xaibench.engine import ProbeEngine
+from xaibench.errors import PluginError
 from xaibench.probes import Apply, Backward, Done, Forward, LayerBackward, Together, Wait, addressed, compute_batch
 from xaibench.testing.harness import make_bench, value
 from xaibench.testing.planted import LinearDetector
@@ -325,6 +326,44 @@ def test_a_wait_that_raises_ends_its_programme_alone() -> None:
     done = dict(ProbeEngine(Calls(), BATCH).run([("bad", wrong), ("good", lambda: count(2))]))
     assert isinstance(done["bad"].error, ZeroDivisionError)
     assert value(done["good"]) == value(run(lambda: count(2)))
+
+
+def _exits() -> Any:
+    raise SystemExit(0)
+
+
+def _exits_later() -> Programme[Any]:
+    yield from count(1)
+    _exits()
+
+
+@pytest.mark.parametrize("start", [
+    _exits, _exits_later, lambda: together(climb(1, 50), _exits_later()), lambda: waiting(_exits),
+])  # fmt: skip
+def test_a_programme_that_exits_ends_alone(start: Any) -> None:
+    done = dict(ProbeEngine(Calls(), BATCH).run([("bad", start), ("good", lambda: climb(3, 4))]))
+    assert isinstance(done["bad"].error, PluginError) and "sys.exit(0)" in str(done["bad"].error)
+    assert isinstance(done["bad"].error.__cause__, SystemExit)
+    assert value(done["good"]) == value(run(lambda: climb(3, 4)))
+
+
+def waiting(ready: Any) -> Programme[Any]:
+    yield Wait(ready)
+
+
+def test_a_detector_that_exits_fails_those_who_asked() -> None:
+    def score(images: Tensor) -> Tensor:
+        raise SystemExit(1)
+
+    assert "sys.exit(1)" in str(run(lambda: _ask(pictures(1, 0)), Scored(score, SIZE)).error)
+
+
+def test_an_interrupt_is_no_error_of_a_programme() -> None:
+    def interrupted() -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupted)
 
 
 # ---- waiting and memory ---------------------------------------------------------------------------------------------

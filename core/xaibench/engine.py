@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from xaibench.contracts import Detector, Passes, Programme
 from xaibench.detector_calls import call, cost, empty_reply, joined, rows
+from xaibench.errors import PluginError
 from xaibench.probes import Apply, Ask, Done, LayerBackward, Request, Together, Wait, compute_batch
 
 K = TypeVar("K")
@@ -123,7 +124,8 @@ class ProbeEngine:
         """Start each programme when there is room, answer requests in full batches, yield results as they finish.
 
         Each ``Callable`` starts a programme, or returns a plain result that needed none. An exception inside a
-        programme ends that programme alone and comes back in its :class:`Done`.
+        programme ends that programme alone and comes back in its :class:`Done`; so does ``sys.exit``, as
+        :func:`as_exception` makes it.
         """
         source = iter(programmes)
         while self._step(source):
@@ -187,8 +189,8 @@ class ProbeEngine:
     def _start(self, key: Any, start: Callable[[], Any]) -> None:
         try:
             programme = start()
-        except Exception as error:
-            self._finished.append((key, Done(None, error, Passes())))
+        except (Exception, SystemExit) as error:
+            self._finished.append((key, Done(None, as_exception(error), Passes())))
             return
         if inspect.isgenerator(programme):
             self._advance(_Job(key, cast("Programme[Any]", programme), _Tally()))
@@ -206,8 +208,8 @@ class ProbeEngine:
             return
         except StopIteration as stop:
             value = stop.value
-        except Exception as raised:
-            problem = raised
+        except (Exception, SystemExit) as raised:
+            problem = as_exception(raised)
         self._end(job, value, problem)
 
     def _at_once(self, request: Request) -> Any:
@@ -232,8 +234,8 @@ class ProbeEngine:
             problem = None
             try:
                 ready = wait.ready()
-            except Exception as error:
-                ready, problem = True, error
+            except (Exception, SystemExit) as error:
+                ready, problem = True, as_exception(error)
             if ready:
                 del self._parked[place]
                 self._advance(job, error=problem)
@@ -247,7 +249,7 @@ class ProbeEngine:
         what it holds (the making of an artefact) is free for others.
         """
         job.over = True
-        with suppress(Exception):  # what a clean-up raises says less than the error that led here
+        with suppress(Exception, SystemExit):  # what a clean-up raises says less than the error that led here
             job.programme.close()
         family = job.among
         if family is None:
@@ -277,7 +279,7 @@ class ProbeEngine:
             job.over = True
             if job.children:
                 self._give_up(job.children)
-            with suppress(Exception):  # what a clean-up raises says less than the error that led here
+            with suppress(Exception, SystemExit):  # what a clean-up raises says less than the error that led here
                 job.programme.close()
         for _, programme in family.unstarted:
             programme.close()
@@ -319,8 +321,8 @@ class ProbeEngine:
         asked = [(cast("Ask", job.request), start, stop) for job, start, stop in slices]
         try:
             reply = call(asked[0][0].detector or self.detector, asked, queue.batch)
-        except Exception as error:
-            self._fail([job for job, _, _ in slices], error)
+        except (Exception, SystemExit) as error:
+            self._fail([job for job, _, _ in slices], as_exception(error))
             return
         forward, _ = cost(asked[0][0])
         if self.on_passes:
@@ -350,6 +352,16 @@ class ProbeEngine:
             job.over = True
             self._forget()
             self._end(job, None, error)
+
+
+def as_exception(raised: Exception | SystemExit) -> Exception:
+    """What a component raised; ``sys.exit`` becomes a :class:`PluginError`, which costs what any other error costs."""
+    if isinstance(raised, Exception):
+        return raised
+    code = "" if raised.code is None else repr(raised.code)
+    error = PluginError(f"a component called sys.exit({code})", "it should raise an exception: tell its author")
+    error.__cause__ = raised
+    return error
 
 
 def _asks_nothing(request: Request) -> bool:

@@ -27,7 +27,8 @@ class LocalExecutor:
     """Runs tasks on this machine.
 
     With one job tasks run here. With more, each worker is a spawned process of its own (torch and OpenMP do not
-    survive a fork) that holds one task at a time, so that a worker that dies takes only its own task with it.
+    survive a fork) that holds one task at a time, so that a worker that dies takes only its own task with it. Workers
+    end with the driver, however it ends.
     """
 
     Parameters = LocalParameters
@@ -80,7 +81,7 @@ class LocalExecutor:
                 yield task, result
 
     def _worker(self) -> ProcessPoolExecutor:
-        worker = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
+        worker = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker)
         self._workers.append(worker)
         return worker
 
@@ -92,9 +93,24 @@ class LocalExecutor:
         self._workers.clear()
 
 
-def _ignore_interrupt() -> None:
+def _begin_worker() -> None:
     """Ctrl-C reaches every process of the terminal; the driver alone answers it, by ending the workers."""
     import signal
+    import threading
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    threading.Thread(target=_end_with_driver, name="end-with-driver", daemon=True).start()
+
+
+def _end_with_driver() -> None:
+    """End this process once the driver is gone, however it went: a resumed run would share the machine with it.
+
+    It leaves no half-written result: a worker writes to the staging area alone, which the next run empties.
+    """
+    from multiprocessing.connection import wait
+
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        wait([driver.sentinel])
+        os._exit(1)

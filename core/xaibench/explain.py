@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,8 +14,9 @@ import pyarrow as pa
 from xaibench import stored_maps, targets
 from xaibench.components import Use
 from xaibench.contracts import Explanation, Passes, Programme, Sample
-from xaibench.measure import Drawn, MapOf, measure
+from xaibench.measure import Drawn, MapOf, commonest, measure
 from xaibench.rows import describe, trace_of
+from xaibench.store.folder import broken
 from xaibench.store.schema import MAPS
 from xaibench.tasks import ExplainTask, ExplainUnit, UnitResult
 from xaibench.usage import peak_memory
@@ -48,7 +50,7 @@ def draw(bench: Bench, task: ExplainTask, unit: ExplainUnit, use: Use) -> Drawn:
     """The maps of a unit: from the store if they were kept, else drawn."""
     began = time.perf_counter()
     if unit.stored is not None:
-        maps = tuple(_stored(bench, task, unit))
+        maps = tuple(_stored(bench, task, unit.stored))
         for m in maps:
             bench.remember(use.name, m.sample.id, m.target, m.draw, m.explanation)
         return Drawn(unit, use, maps, Passes(), 0.0, None)
@@ -98,26 +100,30 @@ def _unpredicted() -> Explanation:
     return Explanation(map=None, status="failed", reason="the clean prediction failed")
 
 
-def _stored(bench: Bench, task: ExplainTask, unit: ExplainUnit) -> Iterator[MapOf]:
+def _stored(bench: Bench, task: ExplainTask, stored: str) -> Iterator[MapOf]:
     import pyarrow.parquet as pq
 
+    try:
+        rows = pq.read_table(stored).to_pylist()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise broken(Path(stored), error) from error
     samples = {s.id: s for s in task.shard.samples}
     classes = bench.detector.facts.classes
-    for row in pq.read_table(unit.stored).to_pylist():
+    for row in rows:
         target = -1 if row["target"] is None else classes.index(row["target"])
         passes = Passes(row["forward"], row["backward"])
         yield MapOf(samples[row["sample"]], target, row["repeat"], stored_maps.from_row(row), passes)
 
 
 def _unit_result(bench: Bench, task: ExplainTask, drawn: Drawn) -> UnitResult:
-    failed = [m for m in drawn.maps if m.explanation.status == "failed"]
+    failed = [m.explanation.reason for m in drawn.maps if m.explanation.status == "failed"]
     error = drawn.error
     staged = {"maps": _stage_maps(bench, task, drawn)} if drawn.unit.keep else {}
     return UnitResult(
         key=drawn.unit.key, kind="explain", model=task.detector.model, member=task.detector.member,
         dataset=task.shard.dataset, explainer=drawn.unit.name, metric=None, start=task.shard.start,
         stop=task.shard.stop, status="failed" if failed else "ok",
-        reason=f"{len(failed)} of {len(drawn.maps)} maps failed" if failed else "",
+        reason=f"{len(failed)} of {len(drawn.maps)} maps failed: {commonest(failed)}" if failed else "",
         error=describe(error) if error else "", trace=trace_of(error) if error else "",
         seconds=drawn.seconds, passes=drawn.passes, device=str(bench.detector.device),
         peak_memory=peak_memory(), staged=staged,

@@ -29,6 +29,13 @@ def unit_row(run: str, result: UnitResult, attempts: int) -> pa.Table:
     return pa.Table.from_pylist([row], schema=UNITS)
 
 
+def reason_of(result: UnitResult) -> str:
+    """Why a unit failed, in one line: how much of it, where that was counted, and the commonest reason."""
+    counted = result.kind in ("predict", "artefact") and result.reason != result.error
+    told = f"{result.reason}: {result.error}" if counted else result.reason or result.error
+    return " ".join(told.split())
+
+
 def absent_result(plan: Plan, setup: Setup, key: str, cells: Sequence[Cell]) -> UnitResult:
     """One row a cell that is not applicable, under the metric's first score."""
     planned = {m.name: m for m in plan.metrics}

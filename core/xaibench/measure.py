@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -70,30 +71,46 @@ def measure(bench: Bench, task: ExplainTask, drawn: Drawn, score: ScoreUnit, met
     }
     found: dict[int, Done[Scores]] = dict(bench.engine().run(cases.items()))
     specs = {s.name: s for s in metric.instance.scores}
-    outcomes = [_outcome(specs, m, found.get(i)) for i, m in enumerate(maps)]
+    judged = {i: checked_done(specs, done) for i, done in found.items()}
+    outcomes = [_outcome(specs, m, judged.get(i)) for i, m in enumerate(maps)]
     keys = {"run": task.setup.run, "unit": score.key, "model": task.detector.model, "member": task.detector.member,
             "dataset": task.shard.dataset, "explainer": unit.name, "metric": score.name}  # fmt: skip
-    errors = [f.error for f in found.values() if f.error]
+    errors = [d.error for d in judged.values() if d.error]
     tables = _tables(keys, bench.detector.facts, task, maps, outcomes, specs)
-    failed = sum(any(s.status == "failed" for s in o.values) for o in outcomes)
+    failed = [why for o in outcomes if (why := next((s.reason for s in o.values if s.status == "failed"), None))]
     return UnitResult(
         key=score.key, kind="score", model=task.detector.model, member=task.detector.member,
         dataset=task.shard.dataset, explainer=unit.name, metric=score.name, start=task.shard.start,
         stop=task.shard.stop, status="failed" if failed else "ok",
-        reason=f"{failed} of {len(maps)} cases failed" if failed else "",
+        reason=f"{len(failed)} of {len(maps)} cases failed: {commonest(failed)}" if failed else "",
         error=describe(errors[0]) if errors else "", trace=trace_of(errors[0]) if errors else "",
         seconds=time.perf_counter() - began, passes=sum((f.passes for f in found.values()), Passes()),
         device=str(bench.detector.device), peak_memory=peak_memory(), tables=tables,
     )  # fmt: skip
 
 
-def checked_or_failed(specs: dict[str, ScoreSpec], done: Done[Scores]) -> Scores:
+def commonest(reasons: Iterable[str]) -> str:
+    """The reason that is given most often; of several, the first."""
+    return Counter(reasons).most_common(1)[0][0]
+
+
+def checked_done(specs: dict[str, ScoreSpec], done: Done[Scores]) -> Done[Scores]:
+    """What a metric came to; scores that break the contract are its error."""
     try:
-        if done.error is not None:
-            raise done.error
-        return checked(done.value, specs)
+        return done if done.error is not None else replace(done, value=checked(done.value, specs))
     except Exception as error:
-        return Scores(blank_scores(specs.values(), "failed", describe(error)))
+        return Done(None, error, done.passes)
+
+
+def checked_or_failed(specs: dict[str, ScoreSpec], done: Done[Scores]) -> Scores:
+    return _or_failed(specs, checked_done(specs, done))
+
+
+def _or_failed(specs: dict[str, ScoreSpec], done: Done[Scores]) -> Scores:
+    if done.error is None and done.value is not None:
+        return done.value
+    why = describe(done.error) if done.error else "no scores came back"
+    return Scores(blank_scores(specs.values(), "failed", why))
 
 
 def _score_one(bench: Bench, task: ExplainTask, explainer: Use, m: MapOf, metric: Use) -> Any:
@@ -113,7 +130,7 @@ def _outcome(specs: dict[str, ScoreSpec], m: MapOf, done: Done[Scores] | None) -
     if done is None:
         why = m.explanation.reason or "no map"
         return Scores(blank_scores(specs.values(), m.explanation.status, why))
-    return checked_or_failed(specs, done)
+    return _or_failed(specs, done)
 
 
 def checked(scores: Any, specs: dict[str, ScoreSpec]) -> Scores:

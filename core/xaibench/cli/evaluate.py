@@ -6,7 +6,6 @@ import json as jsonlib
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +29,9 @@ def evaluate(
     as_json: bool,
 ) -> int:
     """Run a plan and show what came of it; the exit code."""
+    from xaibench.cli.progress import progress_display
     from xaibench.registry import load_registry
-    from xaibench.run import Silent, execute, prepare
+    from xaibench.run import execute, prepare
     from xaibench.settings import make_settings
     from xaibench.workbench import prepare_torch
 
@@ -52,9 +52,8 @@ def evaluate(
         return 0
     if not quiet:
         _announce(prepared)
-    display: Any = nullcontext(Silent()) if quiet else _display()
     try:
-        with display as progress:
+        with progress_display(quiet) as progress:
             result = execute(prepared, registry, rerun=rerun, replace=replace, fail_fast=fail_fast, progress=progress)
     except KeyboardInterrupt:
         print("xaibench: interrupted; finished units are kept, the same command goes on from there", file=sys.stderr)
@@ -63,13 +62,9 @@ def evaluate(
         print(jsonlib.dumps(_result_json(result)))
     elif not quiet:
         _show_result(prepared, result)
+    if result.still_failed and (quiet or as_json):
+        print(_failed_before(result), file=sys.stderr)
     return result.exit_code
-
-
-def _display() -> Any:
-    from xaibench.cli.progress import progress_display
-
-    return progress_display()
 
 
 def _announce(prepared: Prepared) -> None:
@@ -159,20 +154,30 @@ def _short(name: str) -> str:
 
 def _result_json(result: RunResult) -> dict[str, Any]:
     return {"schema": "xaibench.eval/1", "run": result.run, "out": str(result.out), "done": result.done,
-            "reused": result.reused, "failed": result.failed, "forward": result.passes.forward,
-            "backward": result.passes.backward, "seconds": result.seconds, "exit": result.exit_code}  # fmt: skip
+            "reused": result.reused, "failed": result.failed, "failed_before": result.still_failed,
+            "forward": result.passes.forward, "backward": result.passes.backward, "seconds": result.seconds,
+            "exit": result.exit_code}  # fmt: skip
 
 
 def _show_result(prepared: Prepared, result: RunResult) -> None:
     from xaibench.cli.results import print_leaderboards
 
     print_leaderboards(prepared.folder.path)
+    before = f", {result.still_failed} failed before" if result.still_failed else ""
     print(
-        f"{result.done} units done, {result.reused} reused, {result.failed} failed; {result.passes.forward:,} forward "
-        f"and {result.passes.backward:,} backward passes in {result.seconds:.0f} s"
+        f"{result.done} units done, {result.reused} reused, {result.failed} failed{before}; "
+        f"{result.passes.forward:,} forward and {result.passes.backward:,} backward passes in {result.seconds:.0f} s"
     )
     for line in result.failures[:5]:
         print(f"failed: {line}")
+    if before:
+        print(_failed_before(result))
     print(
         f"tables: {result.out}/{{scores,predictions,curves,units}}/*.parquet; xaibench report {result.out} for a page"
     )
+
+
+def _failed_before(result: RunResult) -> str:
+    """What to do about units that an earlier run left failed: this one took them as they are, and fails by them."""
+    units = "1 unit" if result.still_failed == 1 else f"{result.still_failed} units"
+    return f"failed before: {units}; xaibench status {result.out} says why, --rerun failed tries again"

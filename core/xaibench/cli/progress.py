@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from xaibench.failures import reason_of
+
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
@@ -62,9 +64,7 @@ class Bars(AbstractContextManager["Bars"]):
 
     def unit(self, result: UnitResult) -> None:
         if result.status == "failed":
-            self._progress.console.print(
-                f"failed: {result.explainer or result.kind} {result.metric or ''}: {result.error}", markup=False
-            )
+            self._progress.console.print(_failed(result), markup=False, highlight=False, soft_wrap=True)
 
     def _finish(self) -> None:
         if self._bar is not None:
@@ -72,17 +72,32 @@ class Bars(AbstractContextManager["Bars"]):
             self._progress.update(self._bar, total=total, completed=total)
 
 
-class Lines(AbstractContextManager["Lines"]):
-    """A line when a stage begins, and at most one every ten seconds while it goes on."""
-
-    def __init__(self) -> None:
-        self._done, self._total, self._name = 0, 0, ""
-        self._began = self._said = time.monotonic()
+class Failures(AbstractContextManager["Failures"]):
+    """A line for each unit that fails, and no progress."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
+
+    def stage(self, name: str, tasks: int, passes: int) -> None: ...
+
+    def advance(self, passes: int) -> None: ...
+
+    def unit(self, result: UnitResult) -> None:
+        if result.status == "failed":
+            self._say(_failed(result))
+
+    def _say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class Lines(Failures):
+    """A line when a stage begins, and at most one every ten seconds while it goes on."""
+
+    def __init__(self) -> None:
+        self._done, self._total, self._name = 0, 0, ""
+        self._began = self._said = time.monotonic()
 
     def stage(self, name: str, tasks: int, passes: int) -> None:
         self._name, self._done, self._total = _STAGES.get(name, name), 0, passes
@@ -99,14 +114,14 @@ class Lines(AbstractContextManager["Lines"]):
         left = f", {max(self._total - self._done, 0) / rate:,.0f} s left" if self._total else ""
         self._say(f"{self._name}: {self._done:,} of {self._total:,} passes, {rate:,.0f} passes/s{left}")
 
-    def unit(self, result: UnitResult) -> None:
-        if result.status == "failed":
-            self._say(f"failed: {result.explainer or result.kind} {result.metric or ''}: {result.error}")
 
-    def _say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+def _failed(result: UnitResult) -> str:
+    what = " ".join(x for x in (result.explainer, result.metric) if x) or result.kind
+    return f"failed: {what}: {reason_of(result)}"
 
 
-def progress_display() -> Bars | Lines:
-    """Bars where stderr is a terminal, lines where it is not."""
+def progress_display(quiet: bool) -> Bars | Failures:
+    """Bars where stderr is a terminal, lines where it is not; if quiet, what failed alone."""
+    if quiet:
+        return Failures()
     return Bars() if sys.stderr.isatty() else Lines()

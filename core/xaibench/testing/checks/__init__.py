@@ -27,14 +27,14 @@ class Case:
     run: Callable[[], None]
 
     def result(self) -> CheckResult:
-        """Run it. An exception that is neither comes from the component and fails the check."""
+        """Run it. An exception that is neither, or SystemExit, comes from the component and fails the check."""
         try:
             self.run()
         except NotApplicable as reason:
             return CheckResult(self.name, "skip", str(reason))
         except ContractViolation as violation:
             return CheckResult(self.name, "fail", str(violation))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             said = str(error).splitlines() or [""]
             return CheckResult(self.name, "fail", f"{type(error).__name__}: {said[0]}")
         return CheckResult(self.name, "pass")
@@ -107,7 +107,7 @@ def _model_cases(use: Use, runtime: Runtime) -> Iterator[Case]:
     yield Case("members", lambda: models.check_members(use.instance))
     try:
         names = list(use.instance.members())
-    except Exception:
+    except (Exception, SystemExit):
         return  # the case above says so
     for name in names:
         place = f"[{name}]" if len(names) > 1 else ""
@@ -124,7 +124,7 @@ def _opens(opened: Callable[[], Detector]) -> None:
 def _on_detector(check: Callable[[Detector], None], opened: Callable[[], Detector]) -> None:
     try:
         detector = opened()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise NotApplicable(f"cannot be opened: {type(error).__name__}") from None
     check(detector)
 
