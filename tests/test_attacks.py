@@ -352,8 +352,16 @@ def test_scores_that_are_no_numbers_end_the_attack_aloud() -> None:
         def _z(self, images: Tensor) -> Tensor:
             return super()._z(images) * float("nan")
 
-    with pytest.raises(ValueError, match="gives NaN"):
+    with pytest.raises(ValueError, match=r"gives \[.*nan.*\] for a picture of the attack"):
         nes(Broken(weights()), image)
+
+    class Overflowing(LinearDetector):
+        def _z(self, images: Tensor) -> Tensor:
+            z = super()._z(images)
+            return torch.where((images != image).flatten(1).any(dim=1), float("inf"), z)
+
+    with pytest.raises(ValueError, match=r"gives \[.*inf.*\] for a picture of the attack"):
+        pgd(Overflowing(weights()), image)
 
     class Torn(LinearDetector):
         def _z(self, images: Tensor) -> Tensor:

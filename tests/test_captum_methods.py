@@ -27,9 +27,10 @@ DRAWS = {"GradientShap", "KernelShap", "Lime", "NoiseTunnel", "ShapleyValueSampl
 
 
 def small() -> nn.Module:
-    torch.manual_seed(0)
-    body = (nn.Conv2d(3, 4, 3), nn.Softplus(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
-    net = nn.Sequential(*body, nn.Linear(16, 2)).eval().requires_grad_(False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        body = (nn.Conv2d(3, 4, 3), nn.Softplus(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        net = nn.Sequential(*body, nn.Linear(16, 2)).eval().requires_grad_(False)
     net[-1].weight.mul_(20)  # captum's Lime takes off what is small
     return net
 
@@ -40,6 +41,8 @@ def detector() -> Net:
 
 
 def captum(name: str, **more: Any) -> Any:
+    if WRAPPED.get(name, WRAPPED["Saliency"]).fits:
+        pytest.importorskip("sklearn")
     return make(Captum, method=name, cells=6, options=OPTIONS.get(name, {}), **more)
 
 
@@ -126,6 +129,18 @@ def test_a_wrong_class_or_option_lists_what_there_is() -> None:
         make(Captum, method="Saliency", options="[3]")
     with pytest.raises(UsageError, match="no option 'target'"):
         make(Captum, method="Saliency", options={"target": 3})
+
+
+@pytest.mark.parametrize("name", ["KernelShap", "Lime"])
+def test_classes_that_fit_a_model_are_refused_without_scikit_learn(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xaibench_explainers.gradient.captum_methods.find_spec", lambda package: None)
+    with pytest.raises(UsageError, match=f"captum:{name} needs scikit-learn") as refusal:
+        make(Captum, method=name)
+    assert "install scikit-learn, or use lime or kernel-shap" in refusal.value.mend
+    with pytest.raises(UsageError) as refusal:
+        make(Captum, method="Salience")
+    assert refusal.value.mend == f"there are {', '.join(n for n in WRAPPED if n not in ('KernelShap', 'Lime'))}"
+    assert make(Captum, method="Saliency").needs == {"gradients"}
 
 
 def test_a_name_can_be_read_back() -> None:

@@ -558,6 +558,15 @@ def test_widening_reaches_every_half(tmp_path: Path) -> None:
     assert is_half(onnx.load(path))  # the model itself is left as it was
 
 
+def test_a_graph_that_halves_what_comes_in_alone_is_half() -> None:
+    """Its weights and casts are float32; the gradient of its input is a half all the same."""
+    nodes = [helper.make_node("Cast", ["x"], ["wide"], to=TensorProto.FLOAT), helper.make_node("Neg", ["wide"], ["z"])]
+    for kind, half in ((TensorProto.FLOAT16, True), (TensorProto.FLOAT, False)):
+        x = helper.make_tensor_value_info("x", kind, [1, 3, 4, 4])
+        z = helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, 3, 4, 4])
+        assert is_half(helper.make_model(helper.make_graph(nodes, "g", [x], [z]))) is half
+
+
 # ---- scale and quantum ------------------------------------------------------------------------------------------
 
 

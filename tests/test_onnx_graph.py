@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from xaibench_models.onnx_graph import CLAIMS, GraphModule, Problem, UnsupportedGraph, claims_table, load_graph
+from xaibench_models.onnx_graph.claims import claimed_definition
 
 MICROSOFT = "com.microsoft"
 RNG = np.random.default_rng(7)
@@ -422,6 +423,37 @@ def test_gradients_equal_finite_differences(name: str) -> None:
     graph = load_graph(model, Path(), double=True)
     x = torch.from_numpy(inputs[0]).double().requires_grad_()
     assert torch.autograd.gradcheck(graph, (x,), fast_mode=True)
+
+
+def with_mean(node: onnx.NodeProto, weights: Mapping[str, np.ndarray]) -> onnx.ModelProto:
+    """A graph of one node whose input ``m`` is the mean of the graph's input ``x0``."""
+    mean = helper.make_node("ReduceMean", ["x0"], ["m"], keepdims=0)
+    used = {name: weight for name, weight in weights.items() if name in node.input}
+    return model_of([mean, node], {"x0": X}, weights=used, opset=18)
+
+
+@pytest.mark.parametrize("node", [
+    helper.make_node("Clip", ["x0", "m"], ["y"]),
+    helper.make_node("Clip", ["x0", "", "m"], ["y"]),
+    helper.make_node("Clip", ["x0", "low", "m"], ["y"]),
+    helper.make_node("Clip", ["x0", "m", "high"], ["y"]),
+    helper.make_node("Range", ["m", "end", "one"], ["y"]),
+])  # fmt: skip
+def test_gradients_flow_through_numbers_that_the_picture_decides(node: onnx.NodeProto) -> None:
+    model = with_mean(node, {"low": scalar(-0.5), "high": scalar(0.9), "end": scalar(3), "one": scalar(1)})
+    graph = load_graph(model, Path(), double=True)
+    assert torch.autograd.gradcheck(graph, (torch.from_numpy(X).double().requires_grad_(),), fast_mode=True)
+
+
+def test_a_number_that_the_picture_decides_and_no_gradient_follows_is_refused() -> None:
+    model = with_mean(helper.make_node("Pad", ["x0", "pads", "m"], ["y"]), {"pads": whole(0, 0, 1, 1, 0, 0, 1, 1)})
+    with pytest.raises(UnsupportedGraph, match="the picture decides its input 'm'"):
+        load_graph(model, Path())
+
+
+@pytest.mark.parametrize("opset", [18, 20])
+def test_group_normalisation_by_group_is_in_force_although_deprecated(opset: int) -> None:
+    assert claimed_definition("GroupNormalization", opset) is None
 
 
 class SmallNet(nn.Module):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -23,11 +26,11 @@ from region_toys import (
     reason_of,
     said,
 )
-from xaibench.contracts import Passes
+from xaibench.contracts import Passes, PassQuery
 from xaibench.errors import UsageError
 from xaibench.streams import Streams
 from xaibench_explainers.perturbation.records import PERTURBATION
-from xaibench_explainers.perturbation.sobol import Order, Sobol, jansen, sobol_design
+from xaibench_explainers.perturbation.sobol import MOST_REGIONS, Order, Sobol, jansen, sobol_design
 from xaibench_perturbation import cell_labels
 
 STREAMS = Streams.of(0, 0, "c", "s")
@@ -149,6 +152,38 @@ def test_passes_on_segments() -> None:
 def test_designs_are_a_power_of_two(designs: int) -> None:
     with pytest.raises(UsageError, match="power of 2"):
         make(Sobol, designs=designs)
+
+
+@pytest.mark.parametrize(
+    ("most", "more", "named"),
+    [
+        ({"cells": 102}, {"cells": 103}, "cells=103 makes 10,609 regions"),
+        ({"on": "segments", "count": 5300}, {"on": "segments", "count": 5301}, "count=5301 may give 10,602"),
+        (
+            {"on": "segments", "segments": "grid", "count": 10600},
+            {"on": "segments", "segments": "grid", "count": 10601},
+            "count=10601 may give 10,601",
+        ),
+    ],
+)
+def test_more_regions_than_the_sequence_has_dimensions_are_refused(
+    most: dict[str, Any], more: dict[str, Any], named: str
+) -> None:
+    assert make(Sobol, **most).parameters
+    with pytest.raises(UsageError, match=f"{named}.* 10,600 at most"):
+        make(Sobol, **more)
+    assert make(Sobol, on="segments", cells=103).parameters  # no grid, no limit
+    assert sobol_design(2, MOST_REGIONS, None)[0].shape == (MOST_REGIONS,)
+    with pytest.raises(ValueError, match="Maximum supported dimensionality"):
+        sobol_design(2, MOST_REGIONS + 1, None)
+
+
+def test_a_grid_of_segments_that_has_more_than_count_is_refused() -> None:
+    component = make(Sobol, on="segments", segments="grid", count=10600)
+    sample = picture_of(WHITE).sample
+    for size, reason in (((224, 224), "count=10600 gives 10,609 regions"), ((100, 106), "")):
+        facts = replace(additive(LABELS, WEIGHTS).facts, input_size=size)
+        assert component.refuses(PassQuery(sample=sample, facts=facts)).startswith(reason)
 
 
 def test_a_constant_score_gives_no_map() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -180,8 +181,39 @@ class Vgg(nn.Module):
         return self.head(x.view(len(x), -1))  # refuses channels last
 
 
+class Flipped(nn.Module):
+    """Test-time augmentation: the mean verdict on the picture and its mirror image."""
+
+    def __init__(self, inner: str) -> None:
+        super().__init__()
+        self.net = seeded(inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.net(x) + self.net(x.flip(3))) / 2
+
+
+class Twice(Flipped):
+    """Both verdicts, neither of which depends on the other."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+        return {"first": self.net(x), "second": self.net(x.flip(3))}
+
+
+class Shared(nn.Module):
+    """One activation function after both convolutions, whose widths differ."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.act = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 6, 3, 2, 1), nn.ReLU()
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.act(self.two(self.act(self.one(x)))).mean((2, 3)))
+
+
 BUILDERS: dict[str, type[nn.Module]] = {
-    c.__name__: c for c in (Conv, Dict, Pair, InPlaceInput, NoGradient, Means, ViT, Swin, SequenceFirst, Vgg)
+    c.__name__: c
+    for c in (Conv, Dict, Pair, InPlaceInput, NoGradient, Means, ViT, Swin, SequenceFirst, Vgg, Flipped, Twice, Shared)
 }
 
 
@@ -339,6 +371,34 @@ def test_dict_in_dict_out(factory: str) -> None:
     torch.testing.assert_close(probability.scores(PICTURES).softmax(1), logits.softmax(1), rtol=1e-4, atol=1e-6)
     assert probability.facts.logit_source == "log-odds"
     assert probability.facts.digest != detector.facts.digest
+
+
+@pytest.mark.parametrize(
+    ("card", "what", "mend"),
+    [
+        ({}, "fake_index = 1 says which of two outputs means fake, but the model has 1", 'add high = "fake"'),
+        ({"high": "fake"}, "the model has 1", 'take fake_index off; high = "fake" says it all'),
+        ({"output_key": "cls", "high": "fake"}, "fake_index stands beside high", "take high off"),
+        ({"output_key": "cls", "classes": ["a", "b"]}, "fake_index stands beside classes", "take classes off"),
+    ],
+)
+def test_fake_index_is_for_two_outputs(factory: str, card: dict[str, Any], what: str, mend: str) -> None:
+    with pytest.raises(ModelError, match=what) as error:
+        eager(factory, "Dict", card={"input_key": "image", "output_key": "prob", "fake_index": 1, **card})
+    assert mend in error.value.mend
+
+
+def test_fake_index_of_three_outputs_asks_for_their_names(factory: str) -> None:
+    with pytest.raises(ModelError, match="of two outputs means fake, but the model has 3") as error:
+        eager(factory, "Conv", outputs=3, card={"fake_index": 1})
+    assert "classes = [3 names]" in error.value.mend
+
+
+def test_the_guides_cards_for_deepfakebench_open_and_agree(factory: str) -> None:
+    page = (Path(__file__).parents[1] / "docs/how-to/pytorch.md").read_text(encoding="utf-8")
+    blocks = [tomllib.loads(part.partition("```")[0]) for part in page.split("```toml\n")[1:]]
+    cls, prob = (eager(factory, "Dict", card=card) for card in blocks if "input_key" in card)
+    torch.testing.assert_close(prob.probabilities(PICTURES), cls.probabilities(PICTURES))
 
 
 def test_wrong_keys_name_what_the_model_returns(factory: str) -> None:
@@ -723,12 +783,61 @@ def test_tokens_go_to_their_cells() -> None:
 
 def test_attention_weights_are_no_candidates() -> None:
     network = seeded("ViT")
-    names = [name for name, _ in candidates(watch(network, network, PICTURES), 4, (SIZE, SIZE))]
+    names = [*candidates(watch(network, network, PICTURES), 4, (SIZE, SIZE))]
     assert "blocks.1.attn.drop" not in names
     assert {"patch", "blocks.0", "blocks.1.norm1", "norm"} <= set(names)
-    chosen, grids = choose(network, network, PICTURES, (SIZE, SIZE))
-    assert chosen == ("blocks.1.norm1", Grid("NLC", 4, 4, 1))
-    assert (4, 4) in grids
+    chosen = choose(network, network, PICTURES, (SIZE, SIZE))
+    assert (chosen.layer, chosen.grid) == ("blocks.1.norm1", Grid("NLC", 4, 4, 1))
+    assert (4, 4) in chosen.known
+
+
+# ---- layers that run several times ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("inner", "layer"), [("Conv", "net.block"), ("ViT", "net.blocks.1.norm1")])
+def test_a_network_that_sees_the_mirror_image_too_has_no_one_activation(factory: str, inner: str, layer: str) -> None:
+    detector = eager(factory, "Flipped", inner=inner)
+    torch.testing.assert_close(detector.scores(PICTURES), detector.scores(PICTURES.flip(3)))
+    assert detector.facts.gives == {"gradients", "operations"}
+    assert "side by side" in detector.facts.limits["activations"]
+    reason = "do not feed one another" if inner == "ViT" else "no attention"
+    assert reason in detector.facts.limits["attention"]
+    with pytest.raises(ModelError, match="inner layers cannot be seen: the layers run several times"):
+        detector.features(PICTURES)
+    with pytest.raises(ModelError, match=f"layer '{layer}' runs 2 times") as error:
+        eager(factory, "Flipped", inner=inner, card={"target_layer": layer})
+    assert "without the augmentation" in error.value.mend
+
+
+@pytest.mark.parametrize("key", ["first", "second"])
+@pytest.mark.parametrize("inner", ["Conv", "ViT"])
+def test_of_two_runs_the_one_that_the_verdict_comes_from_is_looked_at(factory: str, inner: str, key: str) -> None:
+    once = eager(factory, inner)
+    detector = eager(factory, "Twice", inner=inner, card={"output_key": key})
+    assert detector.facts.target_layer == f"net.{once.facts.target_layer}"
+    pictures = PICTURES if key == "first" else PICTURES.flip(3)
+    found, expected = detector.features(PICTURES), once.features(pictures)
+    torch.testing.assert_close(found.activation, expected.activation)
+    for features in (found, expected):
+        (gradient,) = torch.autograd.grad(features.logits[:, 1].sum(), features.activation)
+        assert gradient.abs().sum() > 0
+    edited = detector.features(PICTURES, edit=lambda activation, axis: 0 * activation)
+    alike = once.features(pictures, edit=lambda activation, axis: 0 * activation)
+    torch.testing.assert_close(edited.logits, alike.logits)
+    assert ("attention" in once.facts.gives) == (inner == "ViT")
+    assert "attention" not in detector.facts.gives
+
+
+def test_of_runs_that_feed_one_another_the_last_is_looked_at_and_edited(factory: str) -> None:
+    detector = eager(factory, "Shared", card={"target_layer": "act"})
+    runs: list[Tensor] = []
+    handle = detector.network.module.act.register_forward_hook(lambda *call: runs.append(call[2].clone()))  # type: ignore[union-attr]
+    found = detector.features(PICTURES)
+    handle.remove()
+    torch.testing.assert_close(found.activation, runs[-1])
+    edited = detector.features(PICTURES, edit=lambda activation, axis: activation * torch.arange(6.0).view(-1, 1, 1))
+    torch.testing.assert_close(edited.activation, runs[-1])  # wider than the first run
+    assert not torch.allclose(edited.logits, found.logits)
 
 
 # ---- randomised copies ------------------------------------------------------------------------------------------

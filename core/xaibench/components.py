@@ -55,7 +55,7 @@ class Use:
             return target(self.parameters)
         except XaibenchError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PlanError(
                 f"{self.registered.record.kind} '{self.name}' cannot be made: {type(error).__name__}: {error}",
                 f"this is a fault of {self.registered.origin.distribution} {self.registered.origin.version}",

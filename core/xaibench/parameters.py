@@ -94,10 +94,12 @@ def build_parameters(model: type[P], values: Mapping[str, object], of: str) -> P
         return model.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else "?"
-        raise UsageError(
-            f"{of}: {key}={given.get(key, '')!s} is wrong: {first['msg']}", _describe_one(model, key)
-        ) from None
+        reason = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        if not first["loc"]:  # a rule between parameters, which names them itself
+            raise UsageError(f"{of}: {reason}") from None
+        key = str(first["loc"][0])
+        what = f"{key}={given[key]!s} is wrong: {reason}" if key in given else f"{key} is missing"
+        raise UsageError(f"{of}: {what}", _describe_one(model, key)) from None
 
 
 def _accepted(model: type[Parameters], wrong: str) -> str:

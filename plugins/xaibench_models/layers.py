@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
+from itertools import islice, pairwise
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from xaibench.errors import ModelError
+from xaibench_models.runs import acting, gradients_at
 
 LayerLayout: TypeAlias = Literal["NCHW", "NHWC", "NLC", "LNC"]
 Forward: TypeAlias = Callable[[Tensor], Tensor]
+Place: TypeAlias = Callable[[Sequence[int]], "Grid | None"]
 
 _MOST_EXTRA_TOKENS = 8
 _FEWEST_TOKENS = 4
@@ -128,8 +131,12 @@ def with_parameters(module: nn.Module) -> tuple[str, ...]:
 
 
 @contextmanager
-def caught(module: nn.Module, layer: str, edit: Callable[[Tensor], Tensor] | None = None) -> Iterator[list[Tensor]]:
-    """Catch what ``layer`` gives while the context lasts, one tensor a call of it; ``edit`` changes what goes on.
+def caught(
+    module: nn.Module, layer: str, edit: Callable[[Tensor], Tensor] | None = None, run: int = 0
+) -> Iterator[list[Tensor]]:
+    """Catch what ``layer`` gives while the context lasts, one tensor a run of it.
+
+    ``edit`` changes what goes on of the run with the number ``run``.
 
     What goes on through the network is a copy of the tensor caught, so that gradients reach it, and a ReLU in place
     after the layer does not change it.
@@ -144,7 +151,7 @@ def caught(module: nn.Module, layer: str, edit: Callable[[Tensor], Tensor] | Non
             )
         kept = first.clone() if first.requires_grad else first.detach().clone().requires_grad_(torch.is_grad_enabled())
         found.append(kept)
-        on = edit(kept) if edit else kept.clone()
+        on = edit(kept) if edit and len(found) == run + 1 else kept.clone()
         return (on, *output[1:]) if isinstance(output, tuple) else on
 
     handle = named_layer(module, layer).register_forward_hook(hook)
@@ -163,6 +170,26 @@ def named_layer(module: nn.Module, layer: str) -> nn.Module:
         hint = f"near matches: {', '.join(near)}" if near else "it has no layers that can be named"
         raise ModelError(f"the model has no layer '{layer}'", hint)
     return layers[layer]
+
+
+def run_of(module: nn.Module, forward: Forward, images: Tensor, layer: str) -> int:
+    """The number, from 0, of the run of ``layer`` whose activation to look at: the last that the verdict depends on.
+
+    Raises :class:`ModelError` where the verdict depends on several that do not feed one another (a network that sees
+    the picture and its mirror image): the activation of each is that of a part of the verdict, or lies elsewhere.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), caught(module, layer) as runs:
+        logits = forward(images.clone().requires_grad_(True))
+        if len(runs) < 2:  # one that never runs is refused where it is asked for
+            return 0
+        last, beside = acting(runs, gradients_at(logits[:, -1].sum(), runs))
+    if beside:
+        raise ModelError(
+            f"layer '{layer}' runs {len(runs)} times in a forward pass, and the verdict depends on several of them "
+            "side by side (as in test-time augmentation): no single one shows it",
+            "name another layer, or give the model without the augmentation",
+        )
+    return len(runs) - 1 if last is None else last
 
 
 # ---- choosing ---------------------------------------------------------------------------------------------------
@@ -217,22 +244,26 @@ def known_grids(seen: Sequence[Seen], pictures: int) -> tuple[tuple[int, int], .
     return tuple((shape[2], shape[3]) for shape in shown)
 
 
-def candidates(seen: Sequence[Seen], pictures: int, size: tuple[int, int]) -> list[tuple[str, Grid]]:
+def candidates(seen: Sequence[Seen], pictures: int, size: tuple[int, int]) -> dict[str, Grid]:
     """Layers whose activation lies on the picture, the last one first; of several that give one tensor, the outermost.
 
-    Left out are pooled tensors, single cells, what does not have the picture's proportions, and the inside of an
-    attention: its weights (tokens by tokens) and its projections to queries, keys and values.
+    A layer that runs several times stands at its last tensor that lies on the picture. Left out are pooled tensors,
+    single cells, what does not have the picture's proportions, and the inside of an attention: its weights (tokens by
+    tokens) and its projections to queries, keys and values.
     """
     tokens = {s.shape[1] if s.shape[0] == pictures else s.shape[0] for s in seen if len(s.shape) == 3}
     known = known_grids(seen, pictures)
-    found: dict[int, tuple[str, Grid]] = {}
+    found: dict[str, Grid] = {}
+    taken: set[int] = set()
     for s in reversed(seen):
         grid = grid_of(s.shape, pictures, size, known)
         if grid is None or s.pooled or s.hidden or grid.height * grid.width < 2 or _inside_attention(s, tokens):
             continue
-        if len(s.shape) == 3 or _proportional(grid.height, grid.width, size):
-            found.setdefault(s.identity, (s.layer, grid))
-    return list(found.values())
+        proportional = len(s.shape) == 3 or _proportional(grid.height, grid.width, size)
+        if proportional and s.identity not in taken:
+            taken.add(s.identity)
+            found.setdefault(s.layer, grid)
+    return found
 
 
 def _inside_attention(seen: Seen, tokens: set[int]) -> bool:
@@ -241,40 +272,62 @@ def _inside_attention(seen: Seen, tokens: set[int]) -> bool:
     return seen.shape[2] == seen.shape[3] and seen.shape[2] in tokens
 
 
-def choose(
-    module: nn.Module, forward: Forward, images: Tensor, size: tuple[int, int]
-) -> tuple[tuple[str, Grid] | None, tuple[tuple[int, int], ...]]:
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The layer to look at and its grid, or ``limit``: why there is none. ``known`` are grids seen on the way."""
+
+    layer: str | None
+    grid: Grid | None
+    known: tuple[tuple[int, int], ...]
+    limit: str = ""
+
+
+def choose(module: nn.Module, forward: Forward, images: Tensor, size: tuple[int, int]) -> Chosen:
     """The last layer that lies on the picture and through whose cells the verdict depends on it.
 
     For a convolutional network that is the last convolutional block before pooling. For a transformer that reads its
     verdict off the class token it is the normalisation at the entry of the last block: behind it the other tokens
-    have no influence, and their gradient is zero. None where no layer will do; the second value are grids seen.
+    have no influence, and their gradient is zero. Layers that :func:`run_of` refuses are passed over.
 
     Parameters
     ----------
     forward: pictures to ``(N, C)`` logits, inside autograd.
     """
     seen = watch(module, forward, images)
-    options = candidates(seen, len(images), size)
+    options = [*candidates(seen, len(images), size).items()]
     known = known_grids(seen, len(images))
+    limit = "no layer lies on the picture and passes gradients; set target_layer=NAME"
+    place = partial(grid_of, pictures=len(images), size=size, known=known)
     for some in (options[i:j] for i, j in pairwise((0, _FIRST, *range(_AT_ONCE, len(options) + _AT_ONCE, _AT_ONCE)))):
-        matter = _which_matter(module, forward, images, some)
-        if matter:
-            return next(option for option in some if option[0] in matter), known
-    return None, known
+        layer, beside = _first_that_matters(module, forward, images, dict(some), place)
+        if layer is not None:
+            return Chosen(layer, dict(some)[layer], known)
+        if beside:
+            limit = (
+                "the layers run several times side by side in a forward pass (as in test-time augmentation), so that "
+                "no single activation shows the verdict; give the model without it"
+            )
+    return Chosen(None, None, known, limit)
 
 
-def _which_matter(
-    module: nn.Module, forward: Forward, images: Tensor, options: Sequence[tuple[str, Grid]]
-) -> frozenset[str]:
-    """Those layers at whose cells the last class's logit has a gradient."""
+def _first_that_matters(
+    module: nn.Module, forward: Forward, images: Tensor, options: Mapping[str, Grid], place: Place
+) -> tuple[str | None, bool]:
+    """The first layer at whose cells the last class's logit has a gradient; whether one runs side by side."""
+    beside = False
     with torch.enable_grad(), ExitStack() as stack:
-        found = {layer: stack.enter_context(caught(module, layer)) for layer, _ in options}
+        found = {layer: stack.enter_context(caught(module, layer)) for layer in options}
         try:
-            logits = forward(images.clone().requires_grad_(True))
-            at = [tensors[-1] for tensors in found.values()]
-            gradients = torch.autograd.grad(logits[:, -1].sum(), at, allow_unused=True)
+            value = forward(images.clone().requires_grad_(True))[:, -1].sum()
+            every = iter(gradients_at(value, [run for runs in found.values() for run in runs]))
         except RuntimeError:  # no gradient passes here, for one reason or another
-            return frozenset()
-    pairs = zip(options, gradients, strict=True)
-    return frozenset(layer for (layer, grid), g in pairs if g is not None and bool(grid(g).abs().sum() > 0))
+            return None, False
+        for layer, runs in found.items():
+            gradients = [*islice(every, len(runs))]
+            last = next((g for g in reversed(gradients) if g is not None), None)
+            if last is None or place(last.shape) != options[layer] or not bool(options[layer](last).abs().sum() > 0):
+                continue
+            if not acting(runs, gradients)[1]:
+                return layer, beside
+            beside = True
+    return None, beside

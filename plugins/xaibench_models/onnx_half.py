@@ -14,7 +14,10 @@ _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "stash_type", "softmax_precis
 
 
 def is_half(model: onnx.ModelProto) -> bool:
-    """Whether any number of the graph is a float16 or bfloat16."""
+    """Whether any number of the graph is a float16 or bfloat16: a weight, what comes in or out, what is cast to."""
+    g = model.graph
+    if any(v.type.tensor_type.elem_type in _HALVES for v in (*g.input, *g.output, *g.value_info)):
+        return True
     return any(t.data_type in _HALVES for g in _graphs(model) for t in _tensors(g)) or any(
         a.i in _HALVES for g in _graphs(model) for n in g.node for a in n.attribute if a.name in _TYPE_ATTRIBUTES
     )

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from xaibench.contracts import Facts, Features
 from xaibench.errors import ModelError
 from xaibench_models.batches import in_batches
-from xaibench_models.interface import ModelInput
-from xaibench_models.layers import caught, grid_of, named_layer
+from xaibench_models.interface import ModelInput, check_pictures
+from xaibench_models.layers import caught, grid_of, named_layer, run_of
 from xaibench_models.outputs import Outputs, as_columns
 from xaibench_models.torch_loading import frozen
 
@@ -103,6 +103,7 @@ class TorchDetector:
     grids: tuple[tuple[int, int], ...] = ()
     copy: Callable[[nn.Module], nn.Module]
     _made: dict[str, TorchDetector] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _runs: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def device(self) -> torch.device:
@@ -126,17 +127,25 @@ class TorchDetector:
         if "activations" not in self.facts.gives or name is None:
             reason = self.facts.limits.get("activations", "no layer lies on the picture")
             raise ModelError(f"{self.facts.name}: inner layers cannot be seen: {reason}", "set target_layer to one")
-        with caught(self.network.module, name, self._on_channels(edit)) as found:
+        run = self._run_of(name)
+        with caught(self.network.module, name, self._on_channels(edit), run) as found:
             logits = self.differentiable_logits(images.to(self.device))
-        if not found:
+        if len(found) <= run:
             raise ModelError(f"layer '{name}' takes no part in a forward pass", "set target_layer to another")
-        grid = grid_of(found[-1].shape, len(images), self.facts.input_size, self.grids)
+        activation = found[run]
+        grid = grid_of(activation.shape, len(images), self.facts.input_size, self.grids)
         if grid is None:
             raise ModelError(
-                f"layer '{name}' gives shape {tuple(found[-1].shape)}, which does not lie on the picture",
+                f"layer '{name}' gives shape {tuple(activation.shape)}, which does not lie on the picture",
                 "set target_layer to a layer of feature maps or picture tokens",
             )
-        return Features(activation=found[-1], logits=logits, to_grid=grid)
+        return Features(activation=activation, logits=logits, to_grid=grid)
+
+    def _run_of(self, layer: str) -> int:
+        if layer not in self._runs:
+            pictures = check_pictures(self.network.source, self.device)
+            self._runs[layer] = run_of(self.network.module, self.differentiable_logits, pictures, layer)
+        return self._runs[layer]
 
     def _on_channels(self, edit: Callable[[Tensor, int], Tensor] | None) -> Callable[[Tensor], Tensor] | None:
         """``edit`` with the axis of the channels filled in."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from xaibench.contracts import Facts, Runtime
 from xaibench.errors import ModelError
-from xaibench.operations import attention_limit
 from xaibench.parameters import Parameters
 from xaibench_models.card import CardKeys, given, read_toml, validate
 from xaibench_models.interface import (
@@ -26,7 +24,8 @@ from xaibench_models.interface import (
     settle_input,
     settle_outputs,
 )
-from xaibench_models.layers import Seen, choose, grid_of, known_grids, named_layer, watch, with_parameters
+from xaibench_models.layers import choose, grid_of, known_grids, named_layer, run_of, watch, with_parameters
+from xaibench_models.runs import attention_limit
 from xaibench_models.torch_detector import ROUNDED_DIGITS, Network, TorchDetector
 from xaibench_models.torch_loading import Loaded, load_factory, load_file
 
@@ -49,7 +48,7 @@ class TorchKeys(CardKeys):
     input_key: str | None = Field(None, description="give the model a dict with the pictures under this key")
     output_key: str | int | None = Field(None, description="take the scores from the dict or tuple that it returns")
     fake_index: int | None = Field(
-        None, ge=0, le=1, description="which of two outputs means fake (in place of classes)"
+        None, ge=0, le=1, description="which of two outputs means fake (in place of classes; of one output, see high)"
     )
     target_layer: str | None = Field(None, description="layer for activation maps (default: chosen and said aloud)")
 
@@ -151,7 +150,8 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
     )
     pictures = check_pictures(source, device)
     network = in_memory(network, pictures)
-    outputs = settle_outputs(_with_fake_index(keys), _try(network, pictures), None, notes)
+    values = _try(network, pictures)
+    outputs = settle_outputs(_with_fake_index(keys, values.shape[1]), values, None, notes)
     threshold = notes.default("threshold", keys.threshold, DEFAULT_THRESHOLD, f"{DEFAULT_THRESHOLD}")
     call = {"input_key": keys.input_key, "output_key": keys.output_key}
     facts = Facts(
@@ -217,13 +217,27 @@ def _try(network: Network, pictures: Tensor) -> Tensor:
         ) from error
 
 
-def _with_fake_index(keys: TorchKeys) -> TorchKeys:
+def _with_fake_index(keys: TorchKeys, columns: int) -> TorchKeys:
     if keys.fake_index is None:
         return keys
+    if columns != 2:
+        raise ModelError(
+            f"fake_index = {keys.fake_index} says which of two outputs means fake, but the model has {columns}",
+            _in_its_place(keys, columns),
+        )
     if keys.classes is not None or keys.high is not None:
-        raise ModelError("fake_index stands beside classes or high", "give one of them")
+        beside = "classes" if keys.classes is not None else "high"
+        raise ModelError(f"fake_index stands beside {beside}", f"take {beside} off, or fake_index")
     classes = ("real", "fake") if keys.fake_index == 1 else ("fake", "real")
     return keys.model_copy(update={"classes": classes})
+
+
+def _in_its_place(keys: TorchKeys, columns: int) -> str:
+    if columns > 2:
+        return f'take fake_index off and add classes = [{columns} names] and real = "NAME"'
+    if keys.high is not None:
+        return f'take fake_index off; high = "{keys.high}" says it all'
+    return 'take fake_index off and add high = "fake" (or high = "real"): what a high value means'
 
 
 # ---- capabilities -----------------------------------------------------------------------------------------------
@@ -294,7 +308,7 @@ def _no_gradient(detector: TorchDetector, pictures: Tensor) -> str | None:
 def _layer(
     detector: TorchDetector, *, wanted: str | None, hooks: bool, no_gradient: str | None, pictures: Tensor, notes: Notes
 ) -> _Layer:
-    module, size, n = detector.network.module, detector.facts.input_size, len(pictures)
+    module, size = detector.network.module, detector.facts.input_size
     if wanted is not None:
         named_layer(module, wanted)
     if not hooks:
@@ -303,20 +317,23 @@ def _layer(
         return _Layer(None, limit=no_gradient)
     forward = detector.differentiable_logits
     if wanted is None:
-        chosen, grids = choose(module, forward, pictures, size)
-        if chosen is None:
-            return _Layer(None, grids, "no layer lies on the picture and passes gradients; set target_layer=NAME")
-        notes.add(f"target layer: {chosen[0]} ({chosen[1]}; chosen automatically; set target_layer=NAME)")
-        return _Layer(chosen[0], grids)
-    return _named(wanted, watch(module, forward, pictures), n, size)
+        chosen = choose(module, forward, pictures, size)
+        if chosen.layer is not None:
+            how = f"{chosen.grid}; chosen automatically; set target_layer=NAME"
+            notes.add(f"target layer: {chosen.layer} ({how})")
+        return _Layer(chosen.layer, chosen.known, chosen.limit)
+    return _named(wanted, detector, pictures)
 
 
-def _named(wanted: str, seen: Sequence[Seen], n: int, size: tuple[int, int]) -> _Layer:
-    grids = known_grids(seen, n)
-    found = next((s for s in reversed(seen) if s.layer == wanted), None)
-    if found is not None and grid_of(found.shape, n, size, grids) is None:
+def _named(wanted: str, detector: TorchDetector, pictures: Tensor) -> _Layer:
+    module, forward = detector.network.module, detector.differentiable_logits
+    seen = watch(module, forward, pictures)
+    grids = known_grids(seen, len(pictures))
+    shapes = [s.shape for s in seen if s.layer == wanted]
+    shape = shapes[run_of(module, forward, pictures, wanted)] if shapes else None
+    if shape is not None and grid_of(shape, len(pictures), detector.facts.input_size, grids) is None:
         raise ModelError(
-            f"target layer '{wanted}' gives shape {found.shape}, which does not lie on the picture",
+            f"target layer '{wanted}' gives shape {shape}, which does not lie on the picture",
             "set target_layer to a layer of feature maps or picture tokens",
         )
     return _Layer(wanted, grids)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class Wrapped:
     """One class of captum: the pictures that it asks for, given its options, the size and the cells of the grid.
 
     ``at_once`` is its option for the pictures of one call; ``masked``: it gives one number to all channels;
-    ``draws``: at random.
+    ``draws``: at random; ``fits``: it needs scikit-learn, which captum does not install.
     """
 
     pictures: Callable[[Options, Size, int], int]
@@ -42,6 +43,7 @@ class Wrapped:
     grid: bool = False
     masked: bool = False
     draws: bool = False
+    fits: bool = False
 
 
 def _counted(option: str, default: int) -> Callable[[Options, Size, int], int]:
@@ -62,8 +64,8 @@ WRAPPED: Mapping[str, Wrapped] = {
     "GradientShap": Wrapped(_counted("n_samples", 5), gradients=True, draws=True),
     "InputXGradient": Wrapped(lambda o, size, cells: 1, gradients=True, baselines=False),
     "IntegratedGradients": Wrapped(_counted("n_steps", 50), "internal_batch_size", gradients=True),
-    "KernelShap": Wrapped(_counted("n_samples", 25), draws=True, **_ON_GRID),
-    "Lime": Wrapped(_counted("n_samples", 25), draws=True, **_ON_GRID),
+    "KernelShap": Wrapped(_counted("n_samples", 25), draws=True, fits=True, **_ON_GRID),
+    "Lime": Wrapped(_counted("n_samples", 25), draws=True, fits=True, **_ON_GRID),
     "NoiseTunnel": Wrapped(
         _counted("nt_samples", 5), "nt_samples_batch_size", gradients=True, baselines=False, draws=True
     ),
@@ -248,7 +250,7 @@ class Captum:
     an error.
 
     Raises :class:`UsageError` for a name that captum does not have, classes that need modules (and says what to use
-    instead), and options that the class does not take.
+    instead), classes that need scikit-learn where it is missing, and options that the class does not take.
     """
 
     Parameters = CaptumParameters
@@ -283,8 +285,14 @@ def _check(parameters: CaptumParameters) -> None:
     method = parameters.method
     if method in REFUSED:
         raise UsageError(f"captum:{method} cannot be used: {REFUSED[method].partition(': ')[0]}", _mend(method))
+    usable = [name for name, wrapped in WRAPPED.items() if not wrapped.fits or find_spec("sklearn")]
     if method not in WRAPPED:
-        raise UsageError(f"captum: no class '{method}' that can be used", f"there are {', '.join(WRAPPED)}")
+        raise UsageError(f"captum: no class '{method}' that can be used", f"there are {', '.join(usable)}")
+    if method not in usable:
+        raise UsageError(
+            f"captum:{method} needs scikit-learn, which is not installed",
+            "install scikit-learn, or use lime or kernel-shap, which are built in",
+        )
     from captum import attr as captum
 
     taken = sorted(set(inspect.signature(getattr(captum, method).attribute).parameters) - _OURS)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from xaibench.contracts import ExplainRequest, Explanation, Facts, Passes, PassQuery, Programme
@@ -21,6 +21,10 @@ from xaibench_perturbation import (
 
 Order = Literal["total", "first"]
 Sequence = Literal["scrambled", "plain"]
+
+MOST_REGIONS = 21201 // 2
+"""SciPy's Sobol sequence (Joe, Kuo 2008) has 21,201 dimensions, and each region takes two."""
+_HIGHEST = f"there is a Sobol sequence for {MOST_REGIONS:,} at most"
 
 
 class SobolParameters(RegionParameters):
@@ -38,6 +42,14 @@ class SobolParameters(RegionParameters):
         if designs & (designs - 1):
             raise ValueError("a Sobol sequence is balanced only over a power of 2 rows: 16, 32, 64, ...")
         return designs
+
+    @model_validator(mode="after")
+    def _sampled(self) -> Self:
+        if self.on == "grid" and self.cells**2 > MOST_REGIONS:
+            raise ValueError(f"cells={self.cells} makes {self.cells**2:,} regions; {_HIGHEST}")
+        if self.on == "segments" and (most := self.count * (2 if self.segments == "slic" else 1)) > MOST_REGIONS:
+            raise ValueError(f"count={self.count} may give {most:,} regions; {_HIGHEST}")
+        return self
 
 
 def sobol_design(rows: int, regions: int, streams: Streams | None) -> Tensor:
@@ -121,4 +133,6 @@ class Sobol:
         return Passes(forward=self.parameters.designs * (regions + 2), exact=exact)
 
     def refuses(self, query: PassQuery) -> str:
+        if (regions := self._most(query.facts)[0]) > MOST_REGIONS:  # a grid of segments may have more than count
+            return f"count={self.parameters.count} gives {regions:,} regions; {_HIGHEST}"
         return refusal(self.parameters, query)

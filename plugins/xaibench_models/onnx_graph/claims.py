@@ -49,8 +49,9 @@ class Claim:
 class Operator:
     """An operator: its claim, its function, and what the loader must know about it.
 
-    ``host`` are the inputs read as plain numbers (shapes, axes, bounds): they stay on the CPU. ``pools`` marks
-    pooling; ``projects`` is the input that makes the node a projection where it is constant.
+    ``host`` are the inputs read as plain numbers (shapes, axes, bounds): they stay on the CPU, and no gradient reaches
+    them. ``followed`` are those among them through which gradients flow where the picture decides them. ``pools``
+    marks pooling; ``projects`` is the input that makes the node a projection where it is constant.
     """
 
     claim: Claim
@@ -59,6 +60,7 @@ class Operator:
     check: Check | None = None
     pools: bool = False
     projects: int | None = None
+    followed: tuple[int, ...] = ()
 
 
 _OPERATORS: dict[str, Operator] = {}
@@ -73,13 +75,14 @@ def operator(
     check: Check | None = None,
     pools: bool = False,
     projects: int | None = None,
+    followed: tuple[int, ...] = (),
 ) -> Callable[[Run], Run]:
     """Register ``run`` for ``names``; an operator of another domain is written ``domain::Name``."""
 
     def register(run: Run) -> Run:
         for name in names:
             claim = Claim(name, _since(name), dtypes, limits, inference)
-            _OPERATORS[name] = Operator(claim, run, host, check, pools, projects)
+            _OPERATORS[name] = Operator(claim, run, host, check, pools, projects, followed)
         return run
 
     return register
@@ -113,6 +116,10 @@ def definition(name: str, opset: int) -> int | None:
     return max((version for version in _versions().get(name, ()) if version <= opset), default=None)
 
 
+_STILL_RUN = frozenset({"GroupNormalization"})
+"""Operators with a deprecated definition that is in force all the same: opsets 18 to 20 scale by group."""
+
+
 def claimed_definition(name: str, opset: int) -> str | None:
     """Why the definition of ``name`` at ``opset`` is outside the claims, or None.
 
@@ -120,7 +127,8 @@ def claimed_definition(name: str, opset: int) -> str | None:
     opset where they are defined as in the newest claimed one.
     """
     version = definition(name, opset)
-    if version is None or onnx.defs.get_schema(name, opset, "").deprecated:
+    replaced = version is not None and onnx.defs.get_schema(name, opset, "").deprecated
+    if version is None or (replaced and name not in _STILL_RUN):
         return f"the operator does not exist in opset {opset}"
     first, last = _OPERATORS[name].claim.since
     oldest = definition(name, first)

@@ -23,6 +23,7 @@ from xaibench_models.onnx_graph.problems import Problem, UnsupportedGraph
 from xaibench_models.onnx_graph.types import TORCH, to_torch, type_name
 
 _SMALL = 1024  # bytes of a weight up to which type inference may look at it
+_FLOATING = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
 _INDICES = frozenset({"int32", "int64", "bool"})
 _QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
@@ -89,6 +90,9 @@ class _Loader:
         self.weights = {weight.name: weight for weight in model.graph.initializer}
         self.constants: dict[str, Tensor] = {}
         self.host: set[str] = set()
+        given = [v for v in model.graph.input if v.name not in self.weights][:1]
+        # what the picture, the first input, decides in floating point
+        self.pictured = {v.name for v in given if v.type.tensor_type.elem_type in _FLOATING}
         self.names: set[str] = {value.name for value in model.graph.input} | set(self.weights)
         self.nodes: list[tuple[Step, Node]] = []
         self.problems: list[Problem] = []
@@ -192,7 +196,7 @@ class _Loader:
         on_host = bool(dynamic) and self._counts(proto) and all(name in self.host for name in dynamic)
         node.bind(sources, on_host)
         node.projects = spec.projects is not None and isinstance(sources[spec.projects], Tensor)
-        reason = spec.check(node) if spec.check else None
+        reason = (spec.check(node) if spec.check else None) or self._unfollowed(spec, sources)
         if reason is not None:
             return reason
         results = self._results(proto.output, scope)
@@ -201,7 +205,17 @@ class _Loader:
             return None
         if on_host or proto.op_type in ("Shape", "Size"):
             self.host.update(results)
+        elif not self._counts(proto) and any(name in self.pictured for name in dynamic):
+            self.pictured.update(results)
         self.nodes.append((Step(f"{proto.op_type}_{self.count - 1}", dynamic, results), node))
+        return None
+
+    def _unfollowed(self, spec: Operator, sources: list[Tensor | str | None]) -> str | None:
+        """The first input that is read as a plain number and that the picture decides: its gradient would be lost."""
+        for position, source in enumerate(sources):
+            followed = position not in spec.host or position in spec.followed
+            if isinstance(source, str) and not followed and source in self.pictured:
+                return f"the picture decides its input '{source}', through which no gradient flows"
         return None
 
     def _counts(self, proto: onnx.NodeProto) -> bool:

@@ -50,10 +50,11 @@ class Judge:
         return [self.reading(row) for row in logits.double().cpu()]
 
     def reading(self, logits: Tensor, gradient: Tensor | None = None) -> Reading:
-        """``(C,)`` float64 logits as a reading. Raises ValueError where they are not numbers."""
-        if logits.isnan().any():
-            raise ValueError(f"{self.facts.name} gives NaN for a picture of the attack")
-        probabilities = logits.softmax(dim=0).float().tolist()
+        """``(C,)`` float64 logits as a reading. Raises ValueError where they make no probabilities (NaN, infinity)."""
+        found = logits.softmax(dim=0).float()
+        if found.isnan().any():
+            raise ValueError(f"{self.facts.name} gives {logits.tolist()} for a picture of the attack")
+        probabilities = found.tolist()
         real_class = self.facts.real_class
         real = verdict(probabilities, self.facts) == "real"
         if self.mode == "t24-code":

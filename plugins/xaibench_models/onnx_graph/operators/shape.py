@@ -144,14 +144,14 @@ def constant_of_shape(node: Node, shape: Tensor) -> Tensor:
     return torch.full(numbers(shape), value.item(), dtype=value.dtype)
 
 
-@operator("Range", dtypes=NUMBERS, host=(0, 1, 2))
+@operator("Range", dtypes=NUMBERS, host=(0, 1, 2), followed=(0, 1, 2))
 def range_(node: Node, start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
-    """``start + i delta``, each reckoned on its own."""
+    """``start + i delta``, each reckoned on its own; gradients flow through both."""
     first, step = start.item(), delta.item()
     count = max(math.ceil((limit.item() - first) / step), 0)
     if not start.is_floating_point():
         return torch.tensor(first, dtype=start.dtype) + torch.arange(count, dtype=start.dtype) * delta
-    return (first + torch.arange(count, dtype=torch.float64) * step).to(start.dtype)
+    return (start.double() + torch.arange(count, dtype=torch.float64) * delta.double()).to(start.dtype)
 
 
 def _dropout_training(node: Node) -> str | None:

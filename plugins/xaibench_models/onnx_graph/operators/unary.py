@@ -120,9 +120,13 @@ def prelu(node: Node, x: Tensor, slope: Tensor) -> Tensor:
     return torch.where(x < 0, slope * x, x)
 
 
-@operator("Clip", dtypes=NUMBERS, host=(1, 2))
+@operator("Clip", dtypes=NUMBERS, host=(1, 2), followed=(1, 2))
 def clip(node: Node, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
-    """Bounds are read as numbers: no gradient reaches them."""
+    """Constant bounds are read as numbers; through those that the graph computes gradients flow."""
+    if any(bound is not None and node.constant(i) is None for i, bound in ((1, low), (2, high))):
+        if low is not None:
+            x = torch.maximum(x, low.to(x))
+        return torch.clone(x) if high is None else torch.minimum(x, high.to(x))
     below = None if low is None else low.item()
     above = None if high is None else high.item()
     if below is None and above is None:

@@ -1,0 +1,45 @@
+"""Layers that run several times in one forward pass: which run to look at, and where none stands for the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from xaibench import operations
+
+
+def gradients_at(value: Tensor, tensors: Sequence[Tensor]) -> list[Tensor | None]:
+    """The gradient of ``value`` at each, None where it does not depend on it; the graph is kept."""
+    inside = [t for t in tensors if t.requires_grad]
+    found = iter(torch.autograd.grad(value, inside, retain_graph=True, allow_unused=True) if inside else ())
+    return [next(found) if t.requires_grad else None for t in tensors]
+
+
+def acting(runs: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> tuple[int | None, bool]:
+    """The number of the last run with a gradient, and whether there are others that do not feed it."""
+    used = [i for i, gradient in enumerate(gradients) if gradient is not None]
+    if len(used) < 2:
+        return (used[0] if used else None), False
+    *earlier, last = used
+    fed = gradients_at(runs[last].sum(), [runs[i] for i in earlier])
+    return last, any(gradient is None for gradient in fed)
+
+
+def attention_limit(forward: Callable[[Tensor], Tensor], images: Tensor) -> str:
+    """As :func:`xaibench.operations.attention_limit`, and why where one attention does not feed the next.
+
+    Rollout multiplies the matrices, which means nothing for those of two runs side by side.
+    """
+    if limit := operations.attention_limit(forward, images):
+        return limit
+    watching = operations.Attention(len(images), (images.shape[-2], images.shape[-1]))
+    with torch.enable_grad():
+        with watching:
+            forward(images.clone().requires_grad_(True))
+        inside = [m for m in watching.matrices if m.requires_grad]
+        if any(gradients_at(later.sum(), [earlier]) == [None] for earlier, later in pairwise(inside)):
+            return "the network's attentions do not feed one another, as where it runs several times in a forward pass"
+    return ""
