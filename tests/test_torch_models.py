@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from xaibench.contracts import Batch, Runtime
 from xaibench.errors import ModelError
 from xaibench.parameters import build_parameters, describe
+from xaibench_models.interface import provenance
 from xaibench_models.layers import Grid, candidates, caught, choose, grid_of, watch
 from xaibench_models.torch_detector import TorchDetector
-from xaibench_models.torch_model import TorchModel, TorchParameters
+from xaibench_models.torch_model import TorchKeys, TorchModel, TorchParameters
 
 CPU = Runtime()
 SIZE = 32
@@ -290,6 +291,18 @@ def test_every_form_gives_the_same_numbers_and_gradients(tmp_path: Path, factory
         assert "without hooks" in detector.facts.limits["activations"]
         with pytest.raises(ModelError, match="TorchScript"):
             detector.features(PICTURES)
+
+
+@pytest.mark.parametrize(("card", "key"), [
+    ({"classes": ("fake", "real")}, "classes"),
+    ({"classes": ("a", "b"), "real": "b"}, "real"),
+    ({"classes": ("fake", "real"), "real": "real"}, "classes"),
+    ({"fake_index": 1}, "fake_index"),
+    ({"high": "fake"}, "high"),
+    ({}, "real"),
+])  # fmt: skip
+def test_the_key_to_mend_where_labels_are_swapped(card: dict[str, Any], key: str) -> None:
+    assert provenance(TorchKeys(**card))["label_key"] == key
 
 
 def test_a_fixed_batch_in_an_exported_file(tmp_path: Path) -> None:

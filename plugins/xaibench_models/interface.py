@@ -276,5 +276,14 @@ def provenance(keys: CardKeys, **more: str | None) -> dict[str, str]:
     ``label_key`` is the key to mend where real and fake turn out to be swapped.
     """
     rows = {**more, "licence": keys.licence, "training_data": keys.training_data}
-    rows["label_key"] = "high" if keys.high else "real"
+    rows["label_key"] = _label_key(keys)
     return {name: text for name, text in rows.items() if text}
+
+
+def _label_key(keys: CardKeys) -> str:
+    """Names in the wrong order are mended by their order, lest every name come out wrong with ``real`` turned."""
+    if keys.high:
+        return "high"
+    if getattr(keys, "fake_index", None) is not None:
+        return "fake_index"
+    return "classes" if keys.classes and (keys.real or "real") == "real" else "real"
