@@ -78,6 +78,13 @@ keeps the evidence, and switching regions off changes next to nothing."""
 
 TRIALS: dict[str, Trial] = {
     "rise": Trial({"masks": 300}),
+    "rise-t24": Trial({"masks": 500}),
+    "lime-t24": Trial({"samples": 300}),
+    "lime-adv-t24": Trial({"samples": 300, "twin_steps": 40}, threshold=NEAR, costly=True),
+    "shap-t24": Trial({"evals": 200}, parts=True),
+    "shap-adv-t24": Trial({"evals": 200, "twin_steps": 40}, threshold=NEAR, costly=True, parts=True),
+    "sobol-t24": Trial(),
+    "sobol-adv-t24": Trial({"twin_steps": 40}, threshold=NEAR, costly=True),
     # by the expected share, its default as published, soft masks that covered a pixel less often count against it: at
     # 4,000 masks it finds 16 of 20 at one of the six places, 19 or 20 at the others
     "rise-adv": Trial({"masks": 500, "twin_steps": 40, "normaliser": "coverage"}, threshold=NEAR, costly=True),
@@ -102,14 +109,17 @@ TRIALS: dict[str, Trial] = {
 USUAL = Trial()
 
 
+MISSES = "rise-adv-t24"
+
+
 def left_out(record: ExplainerRecord) -> str:
     """Why an explainer is not tried; empty where it is."""
     if record.control:
         return "a control looks at no detector"
     if not record.class_specific:
         return "says itself that its map does not depend on the class"
-    if record.name.endswith("-t24") and record.name != "gradcam++-t24":
-        return "other parameters of an explainer that is tried"
+    if record.name == MISSES:
+        return "misses one place: see test_soft_masks_by_the_expected_share_miss_a_place"
     missing = record.needs - TRIALS.get(record.name, USUAL).on().facts.gives
     return f"no detector of its trial gives {', '.join(sorted(missing))}" if missing else ""
 
@@ -220,11 +230,17 @@ def test_the_detector_is_not_affine_and_calls_the_fakes_fake() -> None:
 
 def test_explainers_that_are_left_out_have_their_reasons() -> None:
     assert {n for n in TRIALS if n not in TRIED} == set()
-    for record in RECORDS.values():
-        if record.name.endswith("-t24") and record.name not in TRIED:
-            twins = [RECORDS[n] for n in TRIED if RECORDS[n].target == record.target]
-            assert twins, f"{record.name} is left out, but no explainer of {record.target} is tried"
-            assert all(t.class_specific == record.class_specific and t.needs == record.needs for t in twins)
+    assert [r.name for r in RECORDS.values() if r.name.endswith("-t24") and r.name not in TRIED] == [MISSES]
+
+
+def test_soft_masks_by_the_expected_share_miss_a_place() -> None:
+    """The published RISE divides by the share that a mask is expected to keep: near the border, where fewer masks reach,
+    noise outweighs what a twin takes away. By coverage, as ``rise-adv`` is tried above, it finds the place."""
+    trial, hit = Trial({"masks": 500, "twin_steps": 40}, threshold=NEAR), {}
+    for normaliser in ("expected", "coverage"):
+        use = components.use(REGISTRY, "explainer", MISSES, {**trial.values, "normaliser": normaliser})
+        hit[normaliser] = sum(hits(e, PLACES[0]) for e in maps_at(use, PLACES[0], trial, PICTURES))
+    assert hit["expected"] < 18 <= hit["coverage"]
 
 
 def test_the_layer_of_the_loud_detector_is_as_loud_as_its_brightness() -> None:
