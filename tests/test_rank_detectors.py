@@ -32,7 +32,7 @@ INFO = ScoreInfo(
         PURITY: "interpretability",
         "xaibench/mask-auc": "localisation",
     },
-    specs={(STABILITY, "pair"): ScoreSpec(name="pair", better="none", primary=False)},
+    specs={(STABILITY, name): ScoreSpec(name=name, better="none", primary=False) for name in ("pair", "picture")},
 )
 GUIDED, PLAIN = "xaibench/guided", "xaibench/plain"
 N = 24
@@ -271,6 +271,30 @@ def test_a_measure_of_pairs_of_runs_is_jackknifed_and_never_permuted():
     assert contest.difference.low == pytest.approx(0.24 - 2.776445 * 0.0002**0.5, abs=1e-6)
     assert not contest.difference.people
     assert contest.shown
+
+
+def test_a_measure_of_pairs_of_runs_is_crossed_with_people_where_it_says_what_each_picture_gives():
+    def stable(model, effect, wiggle):
+        rest = {"metric": STABILITY, "scope": "family", "better": "higher"}
+        rows = [score(model, "", effect, **rest)]
+        rows += [
+            score(model, "", effect, **rest, item=f"{model}-{a} | {model}-{b}") | {"score": "pair", "better": "none"}
+            for a, b in combinations(range(5), 2)
+        ]
+        return rows + [
+            score(model, "", effect + wiggle * (-1) ** (i // 2), **rest, item=f"s{i:02d}")
+            | {"score": "picture", "better": "none"}
+            for i in range(N)
+        ]
+
+    (contest,) = only(ranked([*stable(GUIDED, 0.5, 0.06), *stable(PLAIN, 0.3, 0.0)])).contests
+    assert contest.difference.people
+    assert contest.difference.value == pytest.approx(0.2)
+    # runs do not differ; 12 people of two pictures, differences +-.06: .06^2 / 11 under a bootstrap of infinite length
+    half = 2.200985 * (0.06**2 / 11) ** 0.5
+    assert contest.difference.high - 0.2 == pytest.approx(half, rel=0.05)
+    (still,) = only(ranked([*stable(GUIDED, 0.5, 0.06), *stable(PLAIN, 0.3, 0.06)])).contests
+    assert still.difference.low == pytest.approx(0.2) == still.difference.high, "what people share says nothing"
 
 
 def test_a_measure_of_detectors_needs_no_explainer():

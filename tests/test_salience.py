@@ -593,10 +593,29 @@ def test_stability_by_hand() -> None:
     assert values(scores, "left-out")[""] == 0 and values(scores, "flip")[""] == 0
 
 
+def test_stability_is_crossed_with_people_where_there_are_ten() -> None:
+    maps = {"r1": [A, C] * 6, "r2": [A, A] * 6, "r3": [B, C] * 6}
+    scores = stability_of(runs_of(maps))
+    pictures = values(scores, "picture")
+    assert pictures == pytest.approx({f"p{i}": (1 - 1 / 3 - 1 / 3) / 3 if i % 2 == 0 else (R + 1 + R) / 3
+                                      for i in range(12)}, abs=1e-6)  # fmt: skip
+    pairs = values(scores, "pair")
+    without = [pairs["r2 | r3"], pairs["r1 | r3"], pairs["r1 | r2"]]
+    alone = jackknife(without, values(scores, "run-stability")[""])
+    apart = (pictures["p1"] - pictures["p0"]) / 2
+    crossed = jackknife(without, values(scores, "run-stability")[""], (apart**2 / 11, 11))
+    assert isinstance(alone[0], float) and isinstance(crossed[0], float)
+    assert values(scores, "low")[""] == pytest.approx(max(-1, crossed[0]), rel=0.02)
+    assert crossed[0] != pytest.approx(alone[0], rel=0.02)
+
+
 def test_jackknife_by_hand() -> None:
     # centre .4, squares .08: t(.975, 2) sqrt(2/3 * .08) = 4.302653 * .2309401
     assert jackknife([0.2, 0.4, 0.6], 0.4) == pytest.approx((0.4 - 0.993655, 0.4 + 0.993655), abs=1e-6)
     assert jackknife([0.4, 0.4, 0.4], 0.4) == pytest.approx((0.4, 0.4))
+    # .0533 over runs with 2 degrees of freedom, .02 over people with 9: 3.667 together, t = 2.879
+    crossed = jackknife([0.2, 0.4, 0.6], 0.4, (0.02, 9))
+    assert crossed == pytest.approx((0.4 - 0.779604, 0.4 + 0.779604), abs=1e-6)
     assert "three" in str(jackknife([0.5, 0.5], 0.5)[0]) and jackknife([0.1, 0.2, 0.3], "why") == ("why", "why")
 
 

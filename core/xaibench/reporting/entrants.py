@@ -42,6 +42,14 @@ def entrants(tables: RunTables, dataset: str, seed: int) -> tuple[Entrant, ...]:
     return tuple(found)
 
 
+def pictures_of(tables: RunTables, dataset: str) -> Values:
+    """Every picture of a dataset with its groups; the values say nothing."""
+    table = tables.predictions.filter(texts(tables.predictions, "dataset") == dataset)
+    samples, first = np.unique(texts(table, "sample"), return_index=True)
+    rows = table.take(first)
+    return Values.of(samples, np.zeros(len(samples)), texts(rows, "group"), texts(rows, "cross_group"))
+
+
 def _entrant(
     dataset: str, model: str, runs: dict[str, tuple[Values, Strings, np.typing.NDArray[np.bool_]]], seed: int
 ) -> Entrant:

@@ -16,7 +16,7 @@ from xaibench.reporting.results import CellKey, CellValues, ScoreInfo, Where
 from xaibench.statistics import Runs, common_samples
 from xaibench.statistics.bootstrap import exact_mean
 from xaibench.statistics.ranking import COVERAGE
-from xaibench.statistics.values import Strings
+from xaibench.statistics.values import Strings, Values
 
 Cells = Mapping[CellKey, CellValues]
 
@@ -38,11 +38,16 @@ class FamilyValues:
 
 
 def family_values(
-    measure: Measure, compared: Sequence[Entrant], cells: Cells, info: ScoreInfo, kept: Strings | None
+    measure: Measure,
+    compared: Sequence[Entrant],
+    cells: Cells,
+    info: ScoreInfo,
+    kept: Strings | None,
+    pictures: Values,
 ) -> tuple[dict[str, FamilyValues], int]:
     """The values of every compared model, and how many samples they rest on (0 for measures without samples).
 
-    ``kept``: only these samples, None for all.
+    ``kept``: only these samples, None for all. ``pictures``: those of the dataset, with their groups.
     """
     found = {e.model: _cells_of(measure, e, cells, info, kept) for e in compared}
     if any(len(c.values) for runs in found.values() for c in runs.values()):
@@ -51,7 +56,7 @@ def family_values(
         why = "a value of the whole set cannot be taken on some of its pictures"
         return {e.model: FamilyValues(runs=None, why=why) for e in compared}, 0
     items = _common_items(found.values())
-    return {e.model: _of_whole(measure, e, found[e.model], cells, items) for e in compared}, 0
+    return {e.model: _of_whole(measure, e, found[e.model], cells, items, pictures) for e in compared}, 0
 
 
 def _cells_of(
@@ -114,14 +119,19 @@ def _common_items(found: Iterable[Mapping[str, CellValues]]) -> frozenset[str]:
 
 
 def _of_whole(
-    measure: Measure, entrant: Entrant, found: Mapping[str, CellValues], cells: Cells, items: frozenset[str]
+    measure: Measure,
+    entrant: Entrant,
+    found: Mapping[str, CellValues],
+    cells: Cells,
+    items: frozenset[str],
+    pictures: Values,
 ) -> FamilyValues:
     family = found.get("")
     if family is not None and family.scope == "family" and family.whole:
         value = exact_mean(np.asarray(list(family.whole.values())))
         pairs = _pairs(measure, entrant, cells, value)
         if pairs:
-            return FamilyValues(runs=Runs.of_pairs(pairs))
+            return FamilyValues(runs=Runs.of_pairs(pairs, _on_pictures(measure, entrant, cells, pictures)))
         nothing = np.zeros(0)
         return FamilyValues(runs=Runs(value=value, size=len(entrant.runs), own=nothing, without=nothing))
     measured = [c.whole for _, c in sorted(found.items()) if c.whole]
@@ -148,3 +158,16 @@ def _pairs(measure: Measure, entrant: Entrant, cells: Cells, value: float) -> di
         if isclose(exact_mean(np.asarray(list(cell.whole.values()))), value, rel_tol=1e-9, abs_tol=1e-12):
             return {wanted[item]: v for item, v in cell.whole.items()}
     return {}
+
+
+def _on_pictures(measure: Measure, entrant: Entrant, cells: Cells, pictures: Values) -> Values | None:
+    """What a measure of pairs of runs comes to on every picture, where a score of the same metric has an item for each;
+    None where none has."""
+    where, known = Where(entrant.dataset, entrant.model, ""), set(pictures.samples.tolist())
+    for key, cell in cells.items():
+        same = (key.where, key.metric, key.explainer) == (where, measure.metric, measure.explainer)
+        if not same or not cell.whole or not set(cell.whole) <= known:
+            continue
+        some = pictures.on(np.asarray(sorted(cell.whole), dtype=np.str_))
+        return some.with_values(np.asarray([cell.whole[s] for s in some.samples.tolist()]))
+    return None

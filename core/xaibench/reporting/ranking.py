@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from xaibench.errors import PlanError, UsageError
-from xaibench.reporting.entrants import Entrant, accuracy_lines, entrants, equal_classes
+from xaibench.reporting.entrants import Entrant, accuracy_lines, entrants, equal_classes, pictures_of
 from xaibench.reporting.family_values import Cells, FamilyValues, Measure, family_values
 from xaibench.reporting.findings import finding
 from xaibench.reporting.items import without_item
@@ -25,7 +25,7 @@ from xaibench.reporting.leaderboard import ready_cells
 from xaibench.reporting.results import RunTables, ScoreInfo, encode, family_order, score_name, score_order, short
 from xaibench.statistics import SEED, Estimate, Rank, RunsDifference, holm, runs_difference, runs_interval
 from xaibench.statistics.runs import least_p
-from xaibench.statistics.values import Strings
+from xaibench.statistics.values import Strings, Values
 
 LEVEL: Final = 0.05
 
@@ -115,7 +115,8 @@ def rank_detectors(
         equal = equal_classes(here) if kept is None else (here,)
         on = f"{short(dataset)}: " if len(found) > 1 else ""
         notes += [f"{on}{line}" for line in _who(here, equal, kept)]
-        classes += [_class(dataset, c, chosen, cells, info, kept, seed) for c in equal]
+        pictures = pictures_of(tables, dataset)
+        classes += [_class(dataset, c, chosen, cells, info, kept, pictures, seed) for c in equal]
     adjusted = _adjusted(classes)
     return DetectorRanking(
         entrants=tuple(e for here in found.values() for e in here),
@@ -185,6 +186,7 @@ def _class(
     cells: Cells,
     info: ScoreInfo,
     kept: Strings | None,
+    pictures: Values,
     seed: int,
 ) -> EqualAccuracy:
     models = tuple(e.model for e in compared)
@@ -195,7 +197,7 @@ def _class(
     }
     measures = []
     for measure in (m for m in chosen if m in better):
-        values, n = family_values(measure, compared, cells, info, kept)
+        values, n = family_values(measure, compared, cells, info, kept, pictures)
         measures.append(_ranked(measure, better[measure], n, values, _limits(measure, info), seed))
     return EqualAccuracy(dataset=dataset, models=models, measures=tuple(measures))
 

@@ -26,7 +26,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from xaibench.statistics.bootstrap import LEVEL, RESAMPLES, SEED, Design, Estimate, exact_mean, mean_replicates
-from xaibench.statistics.values import Floats, Values
+from xaibench.statistics.values import Floats, Values, common_samples
 
 DEALS: Final = 200_000
 LEAST_RUNS: Final = 5
@@ -67,8 +67,9 @@ class Runs:
         return replace(Runs.of_values([exact_mean(r.values) for r in runs]), mean=over)
 
     @staticmethod
-    def of_pairs(pairs: Mapping[tuple[str, str], float]) -> Runs:
-        """One value for each pair of runs; the family's is their mean. Raises ValueError where a pair is missing."""
+    def of_pairs(pairs: Mapping[tuple[str, str], float], mean: Values | None = None) -> Runs:
+        """One value for each pair of runs; the family's is their mean, and ``mean`` that over pairs for every sample.
+        Raises ValueError where a pair is missing."""
         names = sorted({n for pair in pairs for n in pair})
         if not pairs or {frozenset(p) for p in pairs} != {frozenset(p) for p in combinations(names, 2)}:
             raise ValueError("not all pairs of runs are there")
@@ -78,6 +79,7 @@ class Runs:
             size=len(names),
             own=np.zeros(0),
             without=np.asarray([exact_mean(np.asarray(w)) for w in without]) if len(names) > 2 else np.zeros(0),
+            mean=mean,
         )
 
     @property
@@ -138,7 +140,9 @@ def _people(first: Runs, second: Runs, seed: int) -> tuple[float, int] | None:
     """Variance of the difference over people and its degrees of freedom; None with too few of them."""
     if first.mean is None or second.mean is None:
         return None
-    return people_variance(first.mean.with_values(first.mean.values - second.mean.values), seed)
+    samples = common_samples([first.mean, second.mean])
+    one, two = first.mean.on(samples), second.mean.on(samples)
+    return people_variance(one.with_values(one.values - two.values), seed) if len(samples) else None
 
 
 def people_variance(values: Values, seed: int = SEED) -> tuple[float, int] | None:

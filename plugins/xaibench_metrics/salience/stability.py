@@ -6,16 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import sqrt
 from statistics import fmean
 
 import numpy as np
 from pydantic import Field
-from scipy.stats import t as student
 from torch import Tensor
 
 from xaibench.contracts import Better, MapCase, Passes, PassQuery, Score, Scores, ScoreSpec, SetCase
-from xaibench.statistics.runs import jackknife_variance
+from xaibench.statistics import Values
+from xaibench.statistics.runs import jackknife_variance, people_variance, t_interval
 from xaibench.targets import verdict
 from xaibench_metrics.salience.compare import (
     ComparisonParameters,
@@ -29,7 +28,6 @@ from xaibench_metrics.salience.compare import (
 from xaibench_perturbation import is_constant
 
 NAME = "run-stability"
-CONFIDENCE = 0.95
 Pair = tuple[str, str]
 Key = tuple[str, int]
 """A sample and the number of the draw, for explainers that draw several maps of each."""
@@ -38,8 +36,12 @@ _WHY = "a map that ignores the detector is the same in every run: the centre pri
 _BESIDE = "it stands beside the stability and says nothing of where the evidence is"
 
 
+# corrected 2: no value where the null is above .95; intervals 2 and 3: crossed with people
+_VERSIONS = {"corrected": 2, "low": 2, "high": 2, "corrected-low": 3, "corrected-high": 3}
+
+
 def _spec(name: str, description: str, better: Better = "none", low: float = -1, *, primary: bool = False) -> ScoreSpec:
-    version = 2 if name.startswith("corrected") else 1  # 2: no value where the null is above .95
+    version = _VERSIONS.get(name, 1)
     why = _WHY if better == "higher" else _BESIDE
     return ScoreSpec(name=name, better=better, low=low, high=1, version=version, primary=primary, why_not=why,
                      description=description)  # fmt: skip
@@ -51,7 +53,8 @@ SCORES = (
     _spec("corrected", "the stability over its null: (s - s0) / (1 - s0)", "higher", float("-inf"), primary=True),
     _spec("null", "similarity by chance: two runs' maps of two pictures of different groups and the same class"),
     _spec("pair", "the stability of one pair of runs, mean over pictures"),
-    _spec("low", "lower end of the 95 % interval of the stability, by jackknife over runs"),
+    _spec("picture", "the stability on one picture, mean over pairs of runs"),
+    _spec("low", "lower end of the 95 % interval of the stability, by jackknife over runs, crossed with people"),
     _spec("high", "upper end of that interval"),
     _spec("corrected-low", "lower end of the 95 % interval of the corrected stability", low=float("-inf")),
     _spec("corrected-high", "upper end of that interval"),
@@ -73,19 +76,22 @@ class StabilityParameters(ComparisonParameters):
 
 @dataclass(frozen=True, slots=True)
 class RunMap:
-    """One run's map of one picture in the form of comparison, its class, verdict and the picture's group."""
+    """One run's map of one picture in the form of comparison, its class, verdict and the picture's groups."""
 
     shown: Tensor
     target: int
     verdict: str
     group: str
+    cross_group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PairOfRuns:
-    """What two runs came to: likeness on the same pictures and by chance, and what went into it."""
+    """What two runs came to: likeness on the same pictures and by chance, and what went into it. ``pictures``: the
+    likeness on each sample and draw that has one."""
 
     similarity: Measured
+    pictures: Mapping[Key, float]
     null: Measured
     compared: int
     flips: int
@@ -139,12 +145,14 @@ def compared(
     a: Mapping[Key, RunMap], b: Mapping[Key, RunMap], parameters: StabilityParameters, generator: np.random.Generator
 ) -> PairOfRuns:
     """Everything about two runs."""
-    both = [(a[s], b[s]) for s in sorted(a) if s in b]
+    shared = [s for s in sorted(a) if s in b]
+    both = [(a[s], b[s]) for s in shared]
     found = [alike(x, y, parameters) for x, y in both]
-    values = [v for v in found if not isinstance(v, str)]
+    values = {s: v for s, v in zip(shared, found, strict=True) if not isinstance(v, str)}
     why = next((v for v in found if isinstance(v, str)), "no picture has a map of both runs")
     return PairOfRuns(
-        similarity=fmean(values) if values else why,
+        similarity=fmean(values.values()) if values else why,
+        pictures=values,
         null=by_chance(a, b, strangers(a, b, parameters.nulls, generator), parameters),
         compared=len(values),
         flips=sum(x.verdict != y.verdict for x, y in both),
@@ -163,11 +171,24 @@ def stability(pairs: Mapping[Pair, PairOfRuns], without: str = "") -> tuple[Meas
     return value, corrected(value, mean_of([p.null for p in kept]))
 
 
-def jackknife(leave_one_out: Sequence[Measured], whole: Measured) -> tuple[Measured, Measured]:
+def on_pictures(pairs: Mapping[Pair, PairOfRuns], people: Mapping[str, tuple[str, str | None]]) -> Values:
+    """The mean over pairs of runs, and draws, for every picture that has one."""
+    found: dict[str, list[float]] = {}
+    for pair in pairs.values():
+        for (sample, _), value in pair.pictures.items():
+            found.setdefault(sample, []).append(value)
+    groups, cross = [people[s][0] for s in found], [people[s][1] for s in found]
+    return Values.of(list(found), [fmean(v) for v in found.values()], groups, cross)
+
+
+def jackknife(
+    leave_one_out: Sequence[Measured], whole: Measured, people: tuple[float, int] | None = None
+) -> tuple[Measured, Measured]:
     """95 % interval of a statistic of n runs from its values without each run.
 
-    ``whole -+ t(n - 1) sqrt((n - 1) / n sum (v_r - mean)^2)``: the run is the unit of replication, since pairs that
-    share a run are not independent.
+    ``whole -+ t sqrt((n - 1) / n sum (v_r - mean)^2 + V)``: the run is the unit of replication, since pairs that share
+    a run are not independent. ``people`` is V, the variance over people, with its degrees of freedom; without it t has
+    n - 1 of them.
     """
     if isinstance(whole, str):
         return whole, whole
@@ -179,8 +200,7 @@ def jackknife(leave_one_out: Sequence[Measured], whole: Measured) -> tuple[Measu
     if reason:
         return reason, reason
     values = np.array([v for v in leave_one_out if not isinstance(v, str)])
-    half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1)) * sqrt(jackknife_variance(values))
-    return whole - half, whole + half
+    return t_interval(whole, [(jackknife_variance(values), n - 1), *([people] if people else [])])
 
 
 class RunStability:
@@ -191,8 +211,10 @@ class RunStability:
     2023, 45 pairs of 10 runs). ``pair`` has an item a pair of runs. ``null``: other pictures *and* other runs, the
     mean over drawn pairs of pictures of different groups whose maps speak for one class (Arun et al., Radiology: AI
     2021, take 50 random pairs); ``corrected`` ``(s - s0) / (1 - s0)``. The run is the unit of replication, so
-    intervals are jackknifed over runs; three are needed. Pictures without a map in one of the runs, with a constant
-    one, or explained for different classes are left out of their pair and counted in ``left-out``.
+    intervals are jackknifed over runs, three of which are needed, and crossed with people: the variance of the mean
+    over pictures (``picture``, an item a picture), by the clustered bootstrap, is added, with ten groups or more; the
+    null is taken as known. Pictures without a map in one of the runs, with a constant one, or explained for different
+    classes are left out of their pair and counted in ``left-out``.
 
     Parameters default to the robust form: float maps before upsampling, Pearson's correlation.
     ``run-stability-explain2me`` is the original: 8-bit maps, scikit-image's SSIM (one window on 7x7 maps), whatever
@@ -215,7 +237,8 @@ class RunStability:
             for a, b in combinations(names, 2)
         }
         pictures = max(len(case.members[n]) + case.missing.get(n, 0) for n in names)
-        return Scores((*_stabilities(names, pairs), *_shares(pairs, pictures)))
+        people = {s: (m.group, m.cross_group) for run in runs.values() for (s, _), m in run.items()}
+        return Scores((*_stabilities(names, pairs, on_pictures(pairs, people)), *_shares(pairs, pictures)))
 
     def _run_maps(self, cases: Sequence[MapCase]) -> dict[Key, RunMap]:
         found: dict[Key, RunMap] = {}
@@ -233,6 +256,7 @@ class RunStability:
             target=case.target,
             verdict=verdict(case.clean.tolist(), case.detector.facts),
             group=case.picture.sample.group,
+            cross_group=case.picture.sample.cross_group,
         )
 
     def passes(self, query: PassQuery) -> Passes:
@@ -240,16 +264,25 @@ class RunStability:
         return Passes()
 
 
-def _stabilities(names: Sequence[str], pairs: Mapping[Pair, PairOfRuns]) -> tuple[Score, ...]:
+def _stabilities(names: Sequence[str], pairs: Mapping[Pair, PairOfRuns], pictures: Values) -> tuple[Score, ...]:
     whole, over_null = stability(pairs)
+    null = mean_of([p.null for p in pairs.values()])
+    people = people_variance(pictures) if len(pictures) else None
     without = [stability(pairs, n) for n in names] if len(names) > 2 else [(whole, over_null)] * len(names)
-    low, high = jackknife([w[0] for w in without], whole)
-    corrected_low, corrected_high = jackknife([w[1] for w in without], over_null)
+    low, high = jackknife([w[0] for w in without], whole, people)
+    over = None
+    if people is not None and not isinstance(null, str) and null < 1:
+        over = people[0] / (1 - null) ** 2, people[1]
+    corrected_low, corrected_high = jackknife([w[1] for w in without], over_null, over)
     return (
         as_score(NAME, whole),
         as_score("corrected", over_null),
-        as_score("null", mean_of([p.null for p in pairs.values()])),
+        as_score("null", null),
         *(as_score("pair", p.similarity, f"{a} | {b}") for (a, b), p in pairs.items()),
+        *(
+            Score(name="picture", item=str(s), value=float(v))
+            for s, v in zip(pictures.samples, pictures.values, strict=True)
+        ),
         as_score("low", _within(low)),
         as_score("high", _within(high)),
         as_score("corrected-low", corrected_low),
