@@ -279,15 +279,18 @@ def _stabilities(names: Sequence[str], pairs: Mapping[Pair, PairOfRuns], picture
         as_score("corrected", over_null),
         as_score("null", null),
         *(as_score("pair", p.similarity, f"{a} | {b}") for (a, b), p in pairs.items()),
-        *(
-            Score(name="picture", item=str(s), value=float(v))
-            for s, v in zip(pictures.samples, pictures.values, strict=True)
-        ),
+        *_on_each(pictures),
         as_score("low", _within(low)),
         as_score("high", _within(high)),
         as_score("corrected-low", corrected_low),
         as_score("corrected-high", corrected_high if isinstance(corrected_high, str) else min(1.0, corrected_high)),
     )
+
+
+def _on_each(pictures: Values) -> Sequence[Score]:
+    found = zip(pictures.samples.tolist(), pictures.values.tolist(), strict=True)
+    rows = [Score(name="picture", item=sample, value=value) for sample, value in found]
+    return rows or [as_score("picture", "no picture has a likeness of two runs")]
 
 
 def _within(value: Measured) -> Measured:
