@@ -268,7 +268,7 @@ def test_a_map_without_a_first_segment_is_undefined(level: float) -> None:
     for metric in (SegmentAttack, CounterpartAttack):
         scores = attack(metric, linear(1.0, image), shown, torch.full(SIZE, level), **chosen)
         told = {s.reason for s in scores.values if s.name != "grid-advantage"}
-        assert told == {"the map gives every segment the same: it puts none first"}, metric
+        assert told == {"the map is constant: it puts no segment first"}, metric
 
 
 @pytest.mark.parametrize("mode", ["strict", "t24-code"])

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from xaibench.errors import DatasetError, ModelError, PlanError, UsageError, XaibenchError
+from xaibench.contracts import Detector, Runtime
+from xaibench.errors import DatasetError, ModelError, PlanError, UsageError, XaibenchError, as_exception
 from xaibench.parameters import Parameters, build_parameters, format_spec, parameter_class, parse_spec
 from xaibench.plugin import DatasetRecord, Kind, ModelRecord
 from xaibench.registry import Registered, Registry
@@ -46,6 +47,14 @@ class Use:
         """``stochastic``, ``signed`` or ``model_independent`` of an explainer: what these parameters make of it, else
         the record's word."""
         return bool(getattr(self.instance, name, getattr(self.registered.record, name, False)))
+
+    def open(self, member: str, runtime: Runtime) -> Detector:
+        """A member of a model. One that calls ``sys.exit`` is a :class:`PluginError`, not the end of the command."""
+        try:
+            opened: Detector = self.instance.open(member, runtime)
+        except SystemExit as error:
+            raise as_exception(error) from error
+        return opened
 
     @cached_property
     def instance(self) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from xaibench.contracts import Detector, Passes, Programme
 from xaibench.detector_calls import call, cost, empty_reply, joined, rows
-from xaibench.errors import PluginError
+from xaibench.errors import as_exception
 from xaibench.probes import Apply, Ask, Done, LayerBackward, Request, Together, Wait, compute_batch
 
 K = TypeVar("K")
@@ -125,7 +125,7 @@ class ProbeEngine:
 
         Each ``Callable`` starts a programme, or returns a plain result that needed none. An exception inside a
         programme ends that programme alone and comes back in its :class:`Done`; so does ``sys.exit``, as
-        :func:`as_exception` makes it.
+        :func:`~xaibench.errors.as_exception` makes it.
         """
         source = iter(programmes)
         while self._step(source):
@@ -352,16 +352,6 @@ class ProbeEngine:
             job.over = True
             self._forget()
             self._end(job, None, error)
-
-
-def as_exception(raised: Exception | SystemExit) -> Exception:
-    """What a component raised; ``sys.exit`` becomes a :class:`PluginError`, which costs what any other error costs."""
-    if isinstance(raised, Exception):
-        return raised
-    code = "" if raised.code is None else repr(raised.code)
-    error = PluginError(f"a component called sys.exit({code})", "it should raise an exception: tell its author")
-    error.__cause__ = raised
-    return error
 
 
 def _asks_nothing(request: Request) -> bool:

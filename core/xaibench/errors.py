@@ -77,3 +77,13 @@ class NothingToEvaluate(XaibenchError):
 
 class UnreadablePicture(XaibenchError):
     """One file is broken, truncated, too large or no picture; it is counted and left out."""
+
+
+def as_exception(raised: Exception | SystemExit) -> Exception:
+    """What a component raised; ``sys.exit`` becomes a :class:`PluginError`, which costs what any other error costs."""
+    if isinstance(raised, Exception):
+        return raised
+    code = "" if raised.code is None else repr(raised.code)
+    error = PluginError(f"a component called sys.exit({code})", "it should raise an exception: tell its author")
+    error.__cause__ = raised
+    return error

@@ -102,11 +102,8 @@ def checked_done(specs: dict[str, ScoreSpec], done: Done[Scores]) -> Done[Scores
         return Done(None, error, done.passes)
 
 
-def checked_or_failed(specs: dict[str, ScoreSpec], done: Done[Scores]) -> Scores:
-    return _or_failed(specs, checked_done(specs, done))
-
-
-def _or_failed(specs: dict[str, ScoreSpec], done: Done[Scores]) -> Scores:
+def or_failed(specs: dict[str, ScoreSpec], done: Done[Scores]) -> Scores:
+    """The scores of :func:`checked_done`, or every score failed with the reason."""
     if done.error is None and done.value is not None:
         return done.value
     why = describe(done.error) if done.error else "no scores came back"
@@ -130,7 +127,7 @@ def _outcome(specs: dict[str, ScoreSpec], m: MapOf, done: Done[Scores] | None) -
     if done is None:
         why = m.explanation.reason or "no map"
         return Scores(blank_scores(specs.values(), m.explanation.status, why))
-    return _or_failed(specs, done)
+    return or_failed(specs, done)
 
 
 def checked(scores: Any, specs: dict[str, ScoreSpec]) -> Scores:

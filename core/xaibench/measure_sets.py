@@ -11,7 +11,7 @@ import pyarrow as pa
 from xaibench.components import Use
 from xaibench.contracts import MapCase, ModelCase, Passes, Picture, Scores, ScoreSpec, SetCase
 from xaibench.errors import UnreadablePicture
-from xaibench.measure import Drawn, case_of, checked_done, checked_or_failed, curve_columns, score_columns
+from xaibench.measure import Drawn, case_of, checked_done, curve_columns, or_failed, score_columns
 from xaibench.probes import Done
 from xaibench.rows import describe, sample_columns, trace_of
 from xaibench.store.schema import CURVES, SCORES
@@ -112,7 +112,7 @@ def _result(
     """The unit's row and tables. ``more`` holds the columns that its scores have beside those of ``where``."""
     specs: dict[str, ScoreSpec] = {s.name: s for s in metric.instance.scores}
     done = checked_done(specs, done)
-    outcome = checked_or_failed(specs, done)
+    outcome = or_failed(specs, done)
     failed = next((s.reason for s in outcome.values if s.status == "failed"), "")
     keys = {**where, "unit": key, "run": more["run"], "repeat": more["repeat"], **sample_columns(None)}
     rows = [keys | more | {"prediction": None, "target": None} | score_columns(s, specs[s.name])

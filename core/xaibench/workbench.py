@@ -71,7 +71,7 @@ class Workbench:
 
     def detector(self, ref: DetectorRef) -> Detector:
         if ref not in self._detectors:
-            detector = self.use(ref.ref).instance.open(ref.inner, self.setup.runtime)
+            detector = self.use(ref.ref).open(ref.inner, self.setup.runtime)
             if detector.facts.digest != ref.digest:
                 raise ModelError(
                     f"detector {ref.model} {ref.member} is not the one that was planned: its digest is "

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from xaibench import components
 from xaibench.contracts import Detector, Sample
-from xaibench.engine import as_exception
 from xaibench.errors import PluginError, UsageError
 from xaibench.registry import Registry, load_registry
 
@@ -102,10 +101,7 @@ def _check_model(
     more = overrides.get(("model", use.registered.record.name), {})
     if more:
         _, use = components.models(registry, what, more)[0]
-    try:
-        detector: Detector = use.instance.open(use.instance.members()[0], runtime)
-    except SystemExit as error:
-        raise as_exception(error) from error
+    detector = use.open(use.instance.members()[0], runtime)
     name = detector.facts.name
     found = [_row(name, "note", "skip", note) for note in detector.facts.notes]
     found += [_row(name, k, "skip", f"not available: {v}") for k, v in detector.facts.limits.items()]

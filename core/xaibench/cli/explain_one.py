@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xaibench.contracts import Detector, Explanation, Native, Problem, Sample
-from xaibench.engine import ProbeEngine, as_exception
+from xaibench.engine import ProbeEngine
 from xaibench.errors import PlanError, UsageError
 from xaibench.plan.cells import lacking
 from xaibench.plugin import SAMPLE_NEEDS
@@ -67,10 +67,7 @@ def explain_one(
     prepare_torch(runtime.threads)
     overrides = components.parse_overrides(settings.parameter)
     _, used = components.models(registry, model, {})[0]
-    try:
-        detector: Detector = used.instance.open(used.instance.members()[0], runtime)
-    except SystemExit as error:
-        raise as_exception(error) from error
+    detector = used.open(used.instance.members()[0], runtime)
     targets.check_rule(target, detector.facts)
     session = _Session(OnePicture(image), detector, registry, seed, compute_batch(detector))
     picture = session.picture()

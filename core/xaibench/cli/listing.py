@@ -53,13 +53,9 @@ def _usability(registry: Registry, model: str, chosen: Sequence[Registered]) -> 
     """Why a component cannot be used with the detector; empty when it can."""
     from xaibench import components
     from xaibench.contracts import Runtime
-    from xaibench.engine import as_exception
 
     _, use = components.models(registry, model, {})[0]
-    try:
-        detector = use.instance.open(use.instance.members()[0], Runtime())
-    except SystemExit as error:
-        raise as_exception(error) from error
+    detector = use.open(use.instance.members()[0], Runtime())
     facts = detector.facts
     found: dict[tuple[str, str], str] = {}
     for c in chosen:

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 from xaibench import components, stored_artefacts, targets
 from xaibench.components import Use
 from xaibench.contracts import Detector, Runtime
-from xaibench.engine import as_exception
 from xaibench.errors import PlanError, UsageError
 from xaibench.identity import component_identity
 from xaibench.parameters import parameter_class, parse_spec
@@ -117,10 +116,7 @@ def choose_model(
     members = []
     for member, use in uses:
         for inner in use.instance.members():
-            try:
-                detector = use.instance.open(inner, runtime)
-            except SystemExit as error:
-                raise as_exception(error) from error
+            detector = use.open(inner, runtime)
             facts = detector.facts
             targets.check_rule(settings.target, facts)
             ref = DetectorRef(model=name, member=member or inner, ref=use.ref, inner=inner, digest=facts.digest)

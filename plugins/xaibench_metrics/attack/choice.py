@@ -17,7 +17,7 @@ from xaibench_perturbation import Segments, is_constant, per_segment_mean
 Segmentation = Literal["slic-50", "slic-80", "slic-100", "grid-7"]
 CELLS: Mapping[Segmentation, int] = {"slic-50": 75, "slic-80": 120, "slic-100": 150, "grid-7": 64}
 """Most segments of each segmentation: SLIC gives about as many as it is asked for, a shifted grid one more a side."""
-EVEN = "the map gives every segment the same: it puts none first"
+EVEN = "the map is constant: it puts no segment first"
 AREA_BIN = 1.05
 """Areas within 5 % share their random regions, so that these are attacked once for all explainers."""
 

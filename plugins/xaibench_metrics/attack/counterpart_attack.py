@@ -28,8 +28,7 @@ class CounterpartAttack:
     It never hides anything, so no artefact of a fill is scored; but it needs an aligned pair, and it assumes that what
     speaks for *real* on one picture matters for *fake* on the other. The published score is ``accuracy`` (lower is
     better); the others are those of ``segment-attack``, random regions of the same area and the ceiling included.
-    ``item`` is the segmentation and k. Fakes that are called real are left out, and maps that give all segments the
-    same.
+    ``item`` is the segmentation and k. Fakes that are called real are left out, and constant maps.
     """
 
     Parameters = CounterpartAttackParameters

@@ -83,7 +83,7 @@ class SegmentAttack:
     ``ceiling-drop`` (the segments that drop most by themselves) say what the measure can show at all: where they are
     equal, or random regions flip too, it cannot rank, and the leaderboard leaves the cell undefined.
 
-    A map that gives all segments the same is ``undefined``; otherwise equal segments go by number. An explainer without
+    A constant map is ``undefined``; otherwise equal segments go by number. An explainer without
     a map has no value here, and what is left out is counted beside the leaderboard; ranks are over common pictures.
 
     Curves: ``flipped``, 1 from the smallest bound on at which the verdict turned, over the bound.

@@ -50,7 +50,7 @@ def map_guides(pictures: Sequence[Picture], model: str, explainer: str, rule: st
     registry = load_registry()
     use = components.use(registry, "explainer", explainer)
     _, source = components.models(registry, model, {})[0]
-    detector = source.instance.open(source.instance.members()[0], Runtime())
+    detector = source.open(source.instance.members()[0], Runtime())
     targets.check_rule(rule, detector.facts)
     for start in range(0, len(pictures), _CHUNK):
         chunk = [pictures[i] for i in range(start, min(start + _CHUNK, len(pictures)))]
