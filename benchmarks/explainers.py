@@ -34,14 +34,14 @@ from overhead import Watched
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from xaibench import components
-from xaibench.contracts import Detector, Native, Picture, Runtime, Sample
-from xaibench.probes import compute_batch
-from xaibench.registry import load_registry
-from xaibench.testing.harness import make_bench, value
-from xaibench.workbench import prepare_torch
+from xaibench.api import Detector, Native, Picture, Runtime, Sample
+from xaibench.detector.batch_size import compute_batch
+from xaibench.detector.torch_settings import prepare_torch
+from xaibench.discovery.components import open_component
+from xaibench.discovery.registry import load_registry
 from xaibench_models.torch_loading import Loaded
 from xaibench_models.torch_model import TorchKeys, build
+from xaibench_testing.harness import make_bench, value
 
 FAKE = 1
 SPECS = {
@@ -95,7 +95,7 @@ def resnet18() -> nn.Module:
 
 def detector_of(network: str) -> Detector:
     if network == "demo":
-        model = components.use(load_registry(), "model", "demo").instance
+        model = open_component("model", "demo", registry=load_registry()).instance
         return model.open(model.members()[0], Runtime(threads=torch.get_num_threads()))
     module = resnet18().requires_grad_(False)
     loaded = Loaded(module=module, digest="resnet", form="module", hooks=True, copy=lambda m: m)
@@ -104,7 +104,7 @@ def detector_of(network: str) -> Detector:
 
 def picture_of(detector: Detector, seed: int = 0) -> Picture:
     """A fake of the demo faces at the detector's size."""
-    faces = components.use(load_registry(), "dataset", "demo:identities=40,split=all").instance
+    faces = open_component("dataset", "demo:identities=40,split=all", registry=load_registry()).instance
     fake = [s for s in faces.samples() if s.label == "fake"][seed]
     pixels = torch.from_numpy(faces.read(fake).pixels).permute(2, 0, 1)[None].float() / 255
     image = F.interpolate(pixels, detector.facts.input_size, mode="bicubic")
@@ -161,7 +161,7 @@ class Cost:
 
 def explain(detector: Detector, pictures: int, spec: str, batch: int, threads: int) -> tuple[Cost, int]:
     """Cost and forward passes of explaining some pictures, the segmentation and everything else included."""
-    use = components.use(load_registry(), "explainer", spec)
+    use = open_component("explainer", spec, registry=load_registry())
     assert use.instance
     watched = Inside(detector)
     bench = make_bench(watched, batch_size=batch)

@@ -36,11 +36,11 @@ from overhead import Watched
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xaibench import components
-from xaibench.components import Use
-from xaibench.contracts import (
+from xaibench.api import (
     Dataset,
     Detector,
+    Done,
+    ExplainerRecord,
     ExplainRequest,
     Explanation,
     Native,
@@ -53,13 +53,15 @@ from xaibench.contracts import (
     Sample,
     Scores,
 )
-from xaibench.plugin import ExplainerRecord
-from xaibench.probes import Done, compute_batch
-from xaibench.registry import Registered, Registry, load_registry
-from xaibench.testing.harness import drawn_by, held, value
-from xaibench.workbench import Bench, prepare_torch
+from xaibench.detector.batch_size import compute_batch
+from xaibench.detector.torch_settings import prepare_torch
+from xaibench.discovery import components
+from xaibench.discovery.components import Use, open_component
+from xaibench.discovery.registry import Registered, Registry, load_registry
+from xaibench.run.workbench import Bench
 from xaibench_models.torch_loading import Loaded
 from xaibench_models.torch_model import TorchKeys, build
+from xaibench_testing.harness import drawn_by, held, value
 
 SMALLER: Mapping[str, Mapping[str, object]] = {
     "segment-attack": {
@@ -127,7 +129,7 @@ class GradientMaps:
 
     def __init__(self, registry: Registry) -> None:
         self.drawn = 0
-        self._inner = components.use(registry, "explainer", "saliency").instance
+        self._inner = open_component("explainer", "saliency", registry=registry).instance
         self.use = held(
             ExplainerRecord(name="gradient", target="metrics:GradientMaps", summary="gradients", signed=False), self
         )
@@ -167,7 +169,7 @@ class Stage:
 
 
 def set_stage(network: str, registry: Registry, wanted: int, batch: int | None) -> Stage:
-    faces = Kept(components.use(registry, "dataset", "demo:identities=40,split=all").instance, {})
+    faces = Kept(open_component("dataset", "demo:identities=40,split=all", registry=registry).instance, {})
     detector = accusing(network)
     batch = compute_batch(detector, batch)
     every = tuple(s for s in faces.samples() if s.label == "fake")
@@ -404,7 +406,7 @@ def show_quantus(stage: Stage, *, rounds: int, only: Sequence[str]) -> None:
     print(f"{'beside Quantus':34}{'pictures':>8}{'passes':>8}{'ours':>9}{'theirs':>9}", end="")
     print(f"{'bare':>9}{'time':>7}{'overhead':>10}{'apart':>10}")
     for beside in BESIDE:
-        metric = components.use(stage.registry, "metric", beside.spec)
+        metric = open_component("metric", beside.spec, registry=stage.registry)
         if only and metric.registered.record.name not in only:
             continue
         rows = []

@@ -18,13 +18,13 @@ from typing import Any
 
 import torch
 
+from xaibench.discovery.registry import load_registry
 from xaibench.plan import make_plan
-from xaibench.registry import load_registry
-from xaibench.settings import make_settings
-from xaibench.tasks import Setup, UnitResult
-from xaibench.units import Units
-from xaibench.workbench import Workbench
-from xaibench.worker import carry_out
+from xaibench.plan.settings import make_settings
+from xaibench.plan.tasks import Setup, UnitResult
+from xaibench.plan.units import Units
+from xaibench.run.workbench import Workbench
+from xaibench.run.worker import carry_out
 
 
 @dataclass

@@ -11,9 +11,9 @@ from typing import Any
 
 from docstrings import markdown
 
-from xaibench.components import make
-from xaibench.parameters import describe, parameter_class
-from xaibench.registry import Registered, load_registry
+from xaibench.api import describe_parameters, parameter_class
+from xaibench.discovery.components import make
+from xaibench.discovery.registry import Registered, load_registry
 
 NOTE = "<!-- written by docs/hooks.py from the code -->\n"
 
@@ -145,11 +145,11 @@ def onnx_operators() -> str:
 
 def run_file() -> str:
     """Every key of the run file."""
-    from xaibench.settings import Settings
+    from xaibench.plan.settings import Settings
 
     rows = [
         (f"`{r['name'].replace('_', '-')}`", _value(r["default"]), r["type"], r["description"])
-        for r in describe(Settings)
+        for r in describe_parameters(Settings)
     ]
     return "\n".join([
         NOTE,
@@ -193,7 +193,8 @@ def tables() -> str:
 
 _TITLES = {
     "model": "Detectors", "explainer": "Explainers and controls", "dataset": "Datasets", "metric": "Metrics",
-    "executor": "Executors", "recipe": "Training recipes",
+    "executor": "Executors", "recipe": "Training recipes", "listener": "Listeners", "section": "Sections of the report",
+    "view": "Views",
 }  # fmt: skip
 
 
@@ -229,7 +230,7 @@ def _component(component: Registered) -> str:
     if facts:
         parts.append(f"{'; '.join(facts)}.\n")
     parts.append(f"{text_of(target)}\n")
-    if rows := describe(parameter_class(target)):
+    if rows := describe_parameters(parameter_class(target)):
         ready = record.parameters
         parts.append(_table(("parameter", "type", "default", "meaning"), (
             (f"`{r['name']}`", r["type"], _value(ready.get(r["name"], r["default"])), r["description"])
@@ -289,13 +290,13 @@ def _keys(model: Any, leave_out: Iterable[str] = ()) -> str:
 
 def hooks() -> str:
     """Every hook from its docstring, and the records that hooks return."""
-    from xaibench import hookspecs
+    from xaibench.api import hookspecs
 
     parts = [
         NOTE,
         "# Hooks and records\n",
         "A plugin is a module named by an entry point of the group `xaibench`. It implements any of these hooks, "
-        "marked with `xaibench.plugin.hookimpl`. `XAIBENCH_API = 1` on the module says which version of the hooks it was "
+        "marked with `xaibench.api.hookimpl`. `XAIBENCH_API = '1'` on the module says which version of the hooks it was "
         "written for.\n",
         f"{text_of(hookspecs)}\n",
         "## Hooks\n",
@@ -305,7 +306,7 @@ def hooks() -> str:
             parts += [f"### {name}\n", f"```python\ndef {name}{_signature(function)}\n```\n", f"{text_of(function)}\n"]
     parts += [
         "## Records\n",
-        "::: xaibench.plugin\n    options:\n      show_root_heading: false\n      show_root_toc_entry: false\n"
+        "::: xaibench.api.records\n    options:\n      show_root_heading: false\n      show_root_toc_entry: false\n"
         "      heading_level: 3\n      filters: ['!^_', '!^(KINDS|NEEDS|PROJECT|hookimpl)$']\n",
     ]
     return "\n".join(parts)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-TOY = Path(__file__).parent / "plugins" / "toy.py"
+TOY = Path(__file__).parent / "support" / "plugins" / "toy.py"
 
 
 @pytest.fixture

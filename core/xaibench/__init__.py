@@ -1,7 +1,94 @@
 """xaibench: which explanation of a deepfake detector can be trusted?
 
-Plugin authors import from :mod:`xaibench.plugin`, :mod:`xaibench.contracts`, :mod:`xaibench.parameters`,
-:mod:`xaibench.probes` and, in tests, :mod:`xaibench.testing`. Importing this package loads none of them.
+The upper door: what people in a notebook call, and what commands of plugins build on. Plugin authors import
+:mod:`xaibench.api` instead, and this package inside functions. Importing it loads nothing else; a name is loaded when
+it is first asked for.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xaibench.data.order import order_samples, select_samples
+    from xaibench.data.pictures import apply_view, show_picture
+    from xaibench.data.survey import Survey, survey
+    from xaibench.detector.batch_size import compute_batch
+    from xaibench.detector.engine import run_programmes
+    from xaibench.detector.torch_settings import prepare_torch
+    from xaibench.discovery.code_identity import use_identity
+    from xaibench.discovery.components import Use, hold_component, open_component
+    from xaibench.discovery.paths import open_dataset, open_models
+    from xaibench.discovery.registry import Registered, Registry, load_registry
+    from xaibench.plan.runtime import make_runtime
+    from xaibench.run.workbench import Bench
+    from xaibench.store.open_run import Run, open_run
+    from xaibench.store.provenance import provenance, runtime_identity
+
 __version__ = "0.1.0"
+
+_MODULE_OF = {
+    "Bench": "run.workbench",
+    "Registered": "discovery.registry",
+    "Registry": "discovery.registry",
+    "Run": "store.open_run",
+    "Survey": "data.survey",
+    "Use": "discovery.components",
+    "apply_view": "data.pictures",
+    "compute_batch": "detector.batch_size",
+    "hold_component": "discovery.components",
+    "load_registry": "discovery.registry",
+    "make_runtime": "plan.runtime",
+    "open_component": "discovery.components",
+    "open_dataset": "discovery.paths",
+    "open_models": "discovery.paths",
+    "open_run": "store.open_run",
+    "order_samples": "data.order",
+    "prepare_torch": "detector.torch_settings",
+    "provenance": "store.provenance",
+    "run_programmes": "detector.engine",
+    "runtime_identity": "store.provenance",
+    "select_samples": "data.order",
+    "show_picture": "data.pictures",
+    "survey": "data.survey",
+    "use_identity": "discovery.code_identity",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
+__all__ = [
+    "Bench",
+    "Registered",
+    "Registry",
+    "Run",
+    "Survey",
+    "Use",
+    "apply_view",
+    "compute_batch",
+    "hold_component",
+    "load_registry",
+    "make_runtime",
+    "open_component",
+    "open_dataset",
+    "open_models",
+    "open_run",
+    "order_samples",
+    "prepare_torch",
+    "provenance",
+    "run_programmes",
+    "runtime_identity",
+    "select_samples",
+    "show_picture",
+    "survey",
+    "use_identity",
+]

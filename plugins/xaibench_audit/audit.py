@@ -7,15 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from xaibench import components
-from xaibench.components import Use
-from xaibench.contracts import Lost
-from xaibench.errors import NothingToEvaluate, PlanError
-from xaibench.executors import LocalExecutor, LocalParameters
-from xaibench.plugin import MetricRecord
-from xaibench.registry import Registered, Registry, load_registry
-from xaibench.statistics import Estimate
-from xaibench.testing import make_bench
+from xaibench.api import Lost, MetricRecord, NothingToEvaluate, PlanError
+from xaibench.discovery.components import Use, open_component
+from xaibench.discovery.registry import Registered, Registry, load_registry
+from xaibench.run.local_executor import LocalExecutor, LocalParameters
 from xaibench_audit.budgets import budget
 from xaibench_audit.evidence import SENSITIVE, evidence, plant
 from xaibench_audit.maps import TRUTH, candidates
@@ -24,6 +19,8 @@ from xaibench_audit.ranking import Ladder, Tau, above, difference, ladder, tau
 from xaibench_audit.salience import QUESTIONS, Asked, Found, answer
 from xaibench_audit.scoring import Cost, Measure, Measured, correlations, score_maps, why_not
 from xaibench_audit.verdicts import Verdict, verdict
+from xaibench_statistics import Estimate
+from xaibench_testing import make_bench
 
 FAMILIES = frozenset(("faithfulness", "localisation", "attack"))
 REFERENCES = (("repair", "repair-auc"), ("counterpart-attack", "margin-drop"))
@@ -150,7 +147,8 @@ def _ranks(registry: Registry, component: Registered) -> bool:
 def metric_use(registry: Registry, spec: str) -> Use:
     """A metric with the audit's budget under the values given."""
     registered = registry.find("metric", spec.partition(":")[0])
-    return components.use(registry, "metric", spec, budget(registered.origin.distribution, registered.record.name))
+    own = budget(registered.origin.distribution, registered.record.name)
+    return open_component("metric", spec, own, registry=registry)
 
 
 def chosen_questions(registry: Registry, names: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xaibench.contracts import Facts, Features
-from xaibench.errors import PlanError
-from xaibench.identity import digest
+from xaibench.api import Facts, Features, PlanError, digest
 from xaibench_audit.pictures import AuditPictures
 from xaibench_audit.responses import Response, Weights
 

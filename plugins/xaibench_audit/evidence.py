@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench.contracts import Picture
-from xaibench.errors import PlanError, UsageError
-from xaibench.testing import Patch, pictures_of
+from xaibench.api import Picture, PlanError, UsageError
 from xaibench_audit.detectors import EvidenceDetector, Part, calibrated
 from xaibench_audit.pictures import AuditPictures, Change, Manipulation
 from xaibench_audit.responses import Contrast, Frequency, MissingTexture, Response, Seam
+from xaibench_testing import Patch, pictures_of
 
 CENTRE = Patch(18, 24, 12, 16)
 CORNER = Patch(3, 45, 12, 16)

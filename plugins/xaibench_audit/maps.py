@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xaibench import components
-from xaibench.components import Use
-from xaibench.registry import Registry
-from xaibench.streams import Streams
-from xaibench.testing import drawn_by
+from xaibench.api import Streams
+from xaibench.discovery.components import Use, open_component
+from xaibench.discovery.registry import Registry
 from xaibench_audit.evidence import Planted
 from xaibench_perturbation import gaussian_blur
+from xaibench_testing import drawn_by
 
 Role = Literal["truth", "rival", "rung", "explainer"]
 
@@ -59,7 +58,7 @@ def candidates(
         mixed = {s: mixture(t, c, _streams(seed, s, -1)) for s, t in planted.truth.items()}
         shown.append((f"rung-{100 * c:.0f}", f"rung-{100 * c:.0f}", "rung", mixed))
     own = [Candidate(name, kind, role, _held(name, maps)) for name, kind, role, maps in shown]
-    named = [(spec, components.use(registry, "explainer", spec)) for spec in explainers]
+    named = [(spec, open_component("explainer", spec, registry=registry)) for spec in explainers]
     return own + [Candidate(spec.partition(":")[0], spec, "explainer", use) for spec, use in named]
 
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench.contracts import Picture
-from xaibench.statistics import Estimate, Values, mean_interval
-from xaibench.streams import Streams
-from xaibench.testing import Patch
+from xaibench.api import Picture, Streams
 from xaibench_audit.evidence import Planted
 from xaibench_audit.pictures import somewhere
 from xaibench_perturbation import FillKind, fill
+from xaibench_statistics import Estimate, Values, mean_interval
+from xaibench_testing import Patch
 
 FILLS: tuple[FillKind, ...] = ("black", "grey", "mean", "blur")
 PLACES = 8

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from xaibench.contracts import Native, Problem, Sample
-from xaibench.testing import Patch
+from xaibench.api import Native, Problem, Sample
+from xaibench_testing import Patch
 
 Floats = NDArray[np.float64]
 Change = Literal["contrast", "brightness", "frequency", "smooth", "seam"]

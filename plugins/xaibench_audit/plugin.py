@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xaibench.plugin import API_VERSION, hookimpl
+from xaibench.api import hookimpl
 
 if TYPE_CHECKING:
     import typer
 
-XAIBENCH_API = API_VERSION
+XAIBENCH_API = "1"
 
 
 @hookimpl

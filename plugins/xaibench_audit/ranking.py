@@ -1,6 +1,6 @@
 """How a measure ranks maps whose order is known: shares of pictures, Kendall's tau, and differences between measures.
 
-Intervals are the 95 % intervals of :mod:`xaibench.statistics`: groups of pictures are drawn again, and every map and
+Intervals are the 95 % intervals of :mod:`xaibench_statistics`: groups of pictures are drawn again, and every map and
 every measure meets the same draws.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from xaibench.statistics import RESAMPLES, SEED, Estimate, Values, mean_interval
-from xaibench.statistics.bootstrap import Design, bounds, exact_mean, mean_replicates
+from xaibench_statistics import RESAMPLES, SEED, Estimate, Values, mean_interval
+from xaibench_statistics.bootstrap import Design, bounds, exact_mean, mean_replicates
 
 Floats = npt.NDArray[np.float64]
 Table = Mapping[str, Mapping[str, float]]

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from xaibench.statistics import Estimate
 from xaibench_audit.audit import Audit
 from xaibench_audit.evidence import SENSITIVE, evidence
 from xaibench_audit.ranking import Tau
 from xaibench_audit.scoring import Measure
 from xaibench_audit.verdicts import Verdict, standing
+from xaibench_statistics import Estimate
 
 _STYLES = {"misleads": "red", "ranks": "green", "chance": "yellow", "undefined": "dim"}
 

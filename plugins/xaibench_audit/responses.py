@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xaibench.testing import Patch
 from xaibench_audit.pictures import PERIOD
+from xaibench_testing import Patch
 
 Response: TypeAlias = Callable[[Tensor], Tensor]
 

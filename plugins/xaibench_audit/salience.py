@@ -21,16 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaibench import components
-from xaibench.components import Use
-from xaibench.contracts import ExplainRequest, Scores
-from xaibench.probes import Done
-from xaibench.registry import Registry
-from xaibench.rows import describe
-from xaibench.statistics import Difference, Values, paired_difference
-from xaibench.statistics.bootstrap import exact_mean
-from xaibench.streams import Streams
-from xaibench.testing import Member, Patch, drawn_by, make_bench, pictures_of, score, score_set
+from xaibench.api import Done, ExplainRequest, Scores, Streams, describe_error
+from xaibench.discovery.components import Use, open_component
+from xaibench.discovery.registry import Registry
 from xaibench_audit.budgets import budget
 from xaibench_audit.detectors import EvidenceDetector, Part, calibrated
 from xaibench_audit.evidence import CORNER, Evidence, Planted, evidence, plant
@@ -39,6 +32,9 @@ from xaibench_audit.pictures import AuditPictures, Change, Manipulation
 from xaibench_audit.ranking import slack_of
 from xaibench_audit.responses import Brightness, Checker, Contrast, Response
 from xaibench_audit.scoring import FAKE, Measure
+from xaibench_statistics import Difference, Values, paired_difference
+from xaibench_statistics.bootstrap import exact_mean
+from xaibench_testing import Member, Patch, drawn_by, make_bench, pictures_of, score, score_set
 
 DRAWN = ("gradcam", "saliency")
 EVIDENCE_MAP = "evidence"
@@ -123,7 +119,7 @@ class Side:
     def take(self, metric: Use, key: str, done: Done[Scores]) -> None:
         """The scores of one picture or family; items of a score are averaged."""
         if done.value is None:
-            self.failed = describe(done.error) if done.error else "no scores"
+            self.failed = describe_error(done.error) if done.error else "no scores"
         for spec in metric.instance.scores:
             if not spec.primary or spec.better == "none":
                 continue
@@ -148,7 +144,7 @@ def answer(asked: Asked, registry: Registry) -> tuple[Found, ...]:
         found += _compared(asked.question, explainer, metric, *scored)
     if asked.question == "runs":
         for explainer in DRAWN:
-            use = components.use(registry, "explainer", explainer)
+            use = open_component("explainer", explainer, registry=registry)
             scored = [_families(metric, use, asked, shared, registry) for shared in (True, False)]
             found += _compared(asked.question, explainer, metric, *scored)
     return tuple(found)
@@ -156,7 +152,8 @@ def answer(asked: Asked, registry: Registry) -> tuple[Found, ...]:
 
 def _metric(registry: Registry, spec: str) -> Use:
     registered = registry.find("metric", spec.partition(":")[0])
-    return components.use(registry, "metric", spec, budget(registered.origin.distribution, registered.record.name))
+    own = budget(registered.origin.distribution, registered.record.name)
+    return open_component("metric", spec, own, registry=registry)
 
 
 # ---- conditions -----------------------------------------------------------------------------------------------------
@@ -164,7 +161,7 @@ def _metric(registry: Registry, spec: str) -> Use:
 
 def _conditions(asked: Asked, registry: Registry) -> Iterator[tuple[str, Condition, Condition]]:
     """By the explainer's name, the two conditions of a question; none for ``runs``, whose cases are families."""
-    drawn = [(name, components.use(registry, "explainer", name)) for name in DRAWN]
+    drawn = [(name, open_component("explainer", name, registry=registry)) for name in DRAWN]
     truth = drawn_by(evidence_map, EVIDENCE_MAP)
     if asked.question == "focus":
         one, six = _contrasts(asked, _SMALL[:1]), _contrasts(asked, _SMALL)

@@ -8,15 +8,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from xaibench.components import Use
-from xaibench.contracts import Better, Passes, Scores, ScoreSpec
-from xaibench.plugin import DETECTOR_NEEDS, MetricRecord
-from xaibench.probes import Done
-from xaibench.rows import describe
-from xaibench.testing import explain, score
-from xaibench.workbench import Bench
+from xaibench.api import DETECTOR_NEEDS, Better, Done, MetricRecord, Passes, Scores, ScoreSpec, describe_error
+from xaibench.discovery.components import Use
+from xaibench.run.workbench import Bench
 from xaibench_audit.evidence import Planted
 from xaibench_audit.maps import Candidate, correlation
+from xaibench_testing import explain, score
 
 FAKE = 1
 GIVEN = frozenset(("gradients", "activations", "mask", "pair"))
@@ -102,7 +99,7 @@ def score_maps(use: Use, asked: Sequence[Candidate], planted: Planted, bench: Be
 def _take(found: dict[Measure, Measured], use: Use, name: str, sample: str, done: Done[Scores]) -> None:
     specs = {s.name: s for s in use.instance.scores if s.better != "none"}
     if done.value is None:
-        failure = describe(done.error) if done.error else "no scores"
+        failure = describe_error(done.error) if done.error else "no scores"
         for spec in specs.values():
             measured = _of(found, Measure.of(use, spec))
             measured.reasons[failure] += 1

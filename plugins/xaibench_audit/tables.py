@@ -13,14 +13,13 @@ from typing import Any, Final
 import pyarrow as pa
 
 from xaibench import __version__
-from xaibench.errors import StoreError
-from xaibench.statistics import Estimate
-from xaibench.store.writer import commit, stage
+from xaibench.api import StoreError, commit_file, stage_table
 from xaibench_audit.audit import Audit, Ranked
 from xaibench_audit.evidence import evidence
 from xaibench_audit.ranking import Tau
 from xaibench_audit.scoring import Measure
 from xaibench_audit.verdicts import standing
+from xaibench_statistics import Estimate
 
 JSON_SCHEMA: Final = "xaibench.audit/1"
 _TEXT, _NUMBER, _COUNT = pa.string(), pa.float64(), pa.int64()
@@ -103,9 +102,9 @@ def write(audit: Audit, folder: Path, staging: Path) -> None:
         for name, found in rows(audit).items():
             schema = pa.schema(list(SCHEMAS[name].items()), metadata={"xaibench.audit": about})
             table = pa.Table.from_pylist(found, schema=schema)
-            staged.append((stage(table, staging, name), folder / f"{name}.parquet"))
+            staged.append((stage_table(table, staging, name), folder / f"{name}.parquet"))
         for path, final in staged:
-            commit(path, final)
+            commit_file(path, final)
     except StoreError as error:
         raise StoreError(error.what, "free some space, or choose another --out, and give the command again") from error
 

@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from xaibench.contracts import Native, Problem, Sample
-from xaibench.groups import components
-from xaibench.parameters import Parameters
+from xaibench.api import Native, Parameters, Problem, Sample, connected_components
 from xaibench_datasets.demo_faces import METHODS, TEST_IDENTITIES_FROM, donor_of, render_fake, render_real
 
 
@@ -61,7 +59,7 @@ def _list(parameters: DemoParameters) -> Iterator[Sample]:
         if parameters.split not in (split, "all"):
             continue
         people = range(start, start + parameters.identities)
-        group = components((_name(i), _name(donor_of(i))) for i in people)
+        group = connected_components((_name(i), _name(donor_of(i))) for i in people)
         for i in people:
             name = _name(i)
             real = Sample(id=f"real/{name}", label="real", group=group[name], split=split, has_landmarks=True)

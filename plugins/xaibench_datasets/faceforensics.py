@@ -23,10 +23,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from xaibench.contracts import Problem, Sample
-from xaibench.errors import DatasetError
-from xaibench.groups import components
-from xaibench.parameters import Parameters
+from xaibench.api import DatasetError, Parameters, Problem, Sample, connected_components
 from xaibench_datasets.files import Entry, ListedDataset, Listing, existing_folder, listing, pictures_below
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
@@ -98,7 +95,7 @@ class FaceForensicsDataset(ListedDataset):
         _report_other_methods(root, problems)
         _refuse_missing(root, level, reals, fakes)
         splits = _read_splits(root, self.parameters.splits, problems)
-        group = components([*splits.pairs, *_edges(reals, fakes)])
+        group = connected_components([*splits.pairs, *_edges(reals, fakes)])
         entries = [
             _entry(chosen, frame, group[chosen.video.target], splits.split_of.get(chosen.video.target))
             for chosen in _choose(root, level, reals, fakes, self.parameters.frames)

@@ -13,10 +13,18 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from xaibench.contracts import Native, Problem, Sample
-from xaibench.errors import DatasetError, NothingToEvaluate
-from xaibench.image_files import PICTURE_SUFFIXES, read_landmarks, read_mask, read_picture
-from xaibench.pictures import check_native
+from xaibench.api import (
+    PICTURE_SUFFIXES,
+    DatasetError,
+    Native,
+    NothingToEvaluate,
+    Problem,
+    Sample,
+    check_native,
+    read_landmarks,
+    read_mask,
+    read_picture,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +37,7 @@ class Entry:
     landmarks: Path | None = None
 
     def read(self) -> Native:
-        """Decode the files. Raises :class:`xaibench.errors.UnreadablePicture`."""
+        """Decode the files. Raises :class:`xaibench.api.UnreadablePicture`."""
         native = Native(
             read_picture(self.picture),
             read_mask(self.mask) if self.mask else None,

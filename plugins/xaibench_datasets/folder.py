@@ -15,9 +15,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from xaibench.contracts import Problem, Sample
-from xaibench.groups import components
-from xaibench.parameters import Parameters
+from xaibench.api import Parameters, Problem, Sample, connected_components
 from xaibench_datasets.files import (
     Entry,
     ListedDataset,
@@ -131,7 +129,7 @@ def _groups(found: Iterable[_Found], parameters: FolderParameters) -> dict[str, 
     reals = {f.name for f in found if f.method is None}
     edges = {f.id: (own(f.name) if parameters.group_pattern else f.key, own(f.key) if f.key in reals else None)
              for f in found}  # fmt: skip
-    component = components((a, b or a) for a, b in edges.values())
+    component = connected_components((a, b or a) for a, b in edges.values())
     return {sample: component[a] for sample, (a, _) in edges.items()}
 
 

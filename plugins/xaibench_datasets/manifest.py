@@ -15,7 +15,7 @@
 
 The first three are required. A column ``group`` or ``video`` stands in for ``identity`` where it is given; without any
 of them the counterpart is the group. Where random donors join too much, identity and donor are two crossed factors
-(:mod:`xaibench.groups`). Further columns are passed over.
+(:mod:`xaibench.api`). Further columns are passed over.
 """
 
 from __future__ import annotations
@@ -31,10 +31,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from xaibench.contracts import Problem, Sample
-from xaibench.errors import DatasetError
-from xaibench.groups import statistical_groups
-from xaibench.parameters import Parameters
+from xaibench.api import DatasetError, Parameters, Problem, Sample, statistical_groups
 from xaibench_datasets.files import Entry, ListedDataset, Listing, listing
 
 NAMES = ("manifest.csv", "manifest.parquet")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xaibench.plugin import DatasetRecord, hookimpl
+from xaibench.api import DatasetRecord, hookimpl
 
-XAIBENCH_API = 1
+XAIBENCH_API = "1"
 
 _EVERYTHING = frozenset(("mask", "pair", "landmarks"))
 

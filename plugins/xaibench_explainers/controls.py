@@ -7,9 +7,8 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench.contracts import ExplainRequest, Explanation, Passes, PassQuery, Programme
-from xaibench.parameters import Parameters
-from xaibench.pictures import hull_mask
+from xaibench.api import ExplainRequest, Explanation, Parameters, Passes, PassQuery, Programme
+from xaibench_perturbation import hull_mask
 
 
 class RandomParameters(Parameters):

@@ -6,8 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import ExplainRequest, Explanation, Passes, PassQuery, Programme
-from xaibench.probes import Forward
+from xaibench.api import ExplainRequest, Explanation, Forward, Passes, PassQuery, Programme
 from xaibench_explainers.perturbation.regions import every_coalition, no_signal
 from xaibench_explainers.perturbation.shapley import exact_shapley
 from xaibench_perturbation import (

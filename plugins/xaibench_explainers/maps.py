@@ -14,9 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench.contracts import ExplainRequest, Explanation, Passes, PassQuery
-from xaibench.errors import UsageError
-from xaibench.parameters import Parameters
+from xaibench.api import ExplainRequest, Explanation, Parameters, Passes, PassQuery, UsageError
 
 ARRAYS = (".npy", ".npz")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")

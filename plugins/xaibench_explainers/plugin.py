@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from xaibench.plugin import ExplainerRecord, hookimpl
+from xaibench.api import ExplainerRecord, hookimpl
 from xaibench_explainers.gradient.records import GRADIENT
 from xaibench_explainers.perturbation.records import PERTURBATION
 
-XAIBENCH_API = 1
+XAIBENCH_API = "1"
 
 _STANDARD = frozenset({"standard"})
 

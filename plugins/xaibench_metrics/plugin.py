@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xaibench.plugin import MetricRecord, hookimpl
+from xaibench.api import MetricRecord, hookimpl
 from xaibench_metrics.attack.records import ATTACK
 from xaibench_metrics.faithfulness.records import FAITHFULNESS
 from xaibench_metrics.interpretability.records import INTERPRETABILITY
@@ -10,7 +10,7 @@ from xaibench_metrics.localisation.records import LOCALISATION
 from xaibench_metrics.robustness.records import ROBUSTNESS
 from xaibench_metrics.salience.records import SALIENCE
 
-XAIBENCH_API = 1
+XAIBENCH_API = "1"
 
 
 @hookimpl

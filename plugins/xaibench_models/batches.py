@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from xaibench.contracts import Batch
+from xaibench.api import Batch
 
 
 def in_batches(images: Tensor, batch: Batch, call: Callable[[Tensor], Tensor]) -> Tensor:

@@ -16,8 +16,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from xaibench.errors import ModelError
-from xaibench.parameters import Parameters, describe, parse_value
+from xaibench.api import ModelError, Parameters, describe_parameters, parse_value
 
 Layout: TypeAlias = Literal["NCHW", "NHWC"]
 Colour: TypeAlias = Literal["RGB", "BGR"]
@@ -159,7 +158,7 @@ def _wrong_value(error: ValidationError, values: Mapping[str, Any], keys: type[C
     if not first["loc"]:
         return ModelError(f"{where}: {message}", "mend the card")
     key = str(first["loc"][0])
-    row = next((r for r in describe(keys) if r["name"] == key), None)
+    row = next((r for r in describe_parameters(keys) if r["name"] == key), None)
     mend = f"{key}: {row['description']}" if row else "mend the card"
     return ModelError(f"{where}: {key} = {values.get(key)!r} is wrong: {message}", mend)
 

@@ -15,8 +15,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor
 
-from xaibench.contracts import Batch, Resize
-from xaibench.errors import ModelError
+from xaibench.api import Batch, ModelError, Resize
 from xaibench_models.card import Activation, BatchKeys, CardKeys, Layout, ResizeKeys, Three
 from xaibench_models.outputs import Outputs, check_values, find_real, look_like_probabilities
 from xaibench_models.preprocess import Number, Preprocessing

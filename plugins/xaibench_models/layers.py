@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from xaibench.errors import ModelError
+from xaibench.api import ModelError
 from xaibench_models.runs import acting, gradients_at
 
 LayerLayout: TypeAlias = Literal["NCHW", "NHWC", "NLC", "LNC"]

@@ -11,7 +11,7 @@ from typing import Literal
 import onnx
 from onnx import TensorProto
 
-from xaibench.errors import ModelError
+from xaibench.api import ModelError
 from xaibench_models.card import Layout
 from xaibench_models.interface import FileInput
 from xaibench_models.preprocess import Number

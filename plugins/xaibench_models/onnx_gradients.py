@@ -28,8 +28,7 @@ import torch
 from onnx import inliner
 from torch import Tensor, nn
 
-from xaibench.contracts import Facts
-from xaibench.errors import ModelError
+from xaibench.api import Facts, ModelError
 from xaibench_models.batches import in_batches
 from xaibench_models.interface import ModelInput, Notes, check_pictures
 from xaibench_models.layers import NamedLayers

@@ -14,9 +14,7 @@ from onnx import TensorProto
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import Facts, Features, Runtime
-from xaibench.errors import ModelError
-from xaibench.parameters import Parameters
+from xaibench.api import Facts, Features, ModelError, Parameters, Runtime
 from xaibench_models.batches import in_batches
 from xaibench_models.card import OnnxKeys, given, read_metadata, read_toml, validate
 from xaibench_models.interface import (
@@ -188,7 +186,7 @@ def _logit_tensor(outputs: Outputs, output: str, end: Ending | None, notes: Note
 
 @dataclass(frozen=True, slots=True)
 class OnnxDetector:
-    """A detector in an ONNX file; see :class:`xaibench.contracts.DifferentiableDetector`.
+    """A detector in an ONNX file; see :class:`xaibench.api.DifferentiableDetector`.
 
     Probabilities and scores are ONNX Runtime's. ``output`` is the tensor that the card speaks of, ``logit_tensor`` the
     one that holds logits, None for log-odds. ``twin`` is the differentiable form; None: there is none, and

@@ -11,8 +11,7 @@ import onnxruntime as ort
 import torch
 from torch import Tensor
 
-from xaibench.contracts import Runtime
-from xaibench.errors import ModelError
+from xaibench.api import ModelError, Runtime
 from xaibench_models.onnx_file import OnnxFile
 
 Provider: TypeAlias = Literal["cuda", "tensorrt"]

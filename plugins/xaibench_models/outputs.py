@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench.errors import ModelError
+from xaibench.api import ModelError
 from xaibench_models.card import Activation, High
 
 CLIP = 1e-7

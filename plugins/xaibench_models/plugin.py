@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from xaibench.plugin import API_VERSION, ModelRecord, hookimpl
+from xaibench.api import ModelRecord, hookimpl
 
-XAIBENCH_API = API_VERSION
+XAIBENCH_API = "1"
 
 _DIFFERENTIABLE = frozenset({"gradients", "activations", "operations"})
 

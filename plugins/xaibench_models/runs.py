@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from xaibench import operations
+import xaibench_operations as operations
 
 
 def gradients_at(value: Tensor, tensors: Sequence[Tensor]) -> list[Tensor | None]:
@@ -29,7 +29,7 @@ def acting(runs: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> tuple[
 
 
 def attention_limit(forward: Callable[[Tensor], Tensor], images: Tensor) -> str:
-    """As :func:`xaibench.operations.attention_limit`, and why where one attention does not feed the next.
+    """As :func:`xaibench_operations.attention_limit`, and why where one attention does not feed the next.
 
     Rollout multiplies the matrices, which means nothing for those of two runs side by side.
     """

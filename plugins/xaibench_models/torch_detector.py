@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xaibench.contracts import Facts, Features
-from xaibench.errors import ModelError
+from xaibench.api import Facts, Features, ModelError
 from xaibench_models.batches import in_batches
 from xaibench_models.interface import ModelInput, check_pictures
 from xaibench_models.layers import caught, grid_of, named_layer, run_of
@@ -91,7 +90,7 @@ def _offered(returned: Any) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TorchDetector:
-    """A PyTorch detector; see :class:`xaibench.contracts.DifferentiableDetector`.
+    """A PyTorch detector; see :class:`xaibench.api.DifferentiableDetector`.
 
     ``grids`` are the grids of the network's channels-first activations, for placing tokens on the picture. ``copy``
     makes an independent module with the same weights.

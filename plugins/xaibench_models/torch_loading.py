@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xaibench.errors import ModelError
+from xaibench.api import ModelError
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights", "params")
 _PREFIXES = ("", "module.", "model.", "module.model.", "net.", "_orig_mod.")

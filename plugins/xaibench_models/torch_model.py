@@ -10,9 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import Facts, Runtime
-from xaibench.errors import ModelError
-from xaibench.parameters import Parameters
+from xaibench.api import Facts, ModelError, Parameters, Runtime
 from xaibench_models.card import CardKeys, given, read_toml, validate
 from xaibench_models.interface import (
     DEFAULT_THRESHOLD,

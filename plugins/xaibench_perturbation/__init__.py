@@ -13,6 +13,7 @@ from xaibench_perturbation.coalitions import (
     random_members,
 )
 from xaibench_perturbation.fills import FILL_KINDS, SIGMA, Background, FillKind, fill, gaussian_blur
+from xaibench_perturbation.hulls import hull_mask
 from xaibench_perturbation.inpainting import inpaint, inpaint_each
 from xaibench_perturbation.masks import (
     CHUNK,
@@ -80,6 +81,7 @@ __all__ = [
     "fill",
     "gaussian_blur",
     "grid_segments",
+    "hull_mask",
     "inpaint",
     "inpaint_each",
     "is_constant",

@@ -10,8 +10,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from xaibench.artefacts import ArtefactQuery, Product
-from xaibench.contracts import Passes, PassQuery
+from xaibench.api import ArtefactQuery, Passes, PassQuery, Product
 
 FillKind = Literal["black", "grey", "white", "mean", "blur"]
 FILL_KINDS: tuple[FillKind, ...] = get_args(FillKind)
@@ -41,7 +40,7 @@ def fill(image: Tensor, kind: FillKind, *, sigma: float = SIGMA) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """The fill of a picture as an :class:`xaibench.artefacts.Artefact` with the tensor ``background``."""
+    """The fill of a picture as an :class:`xaibench.api.Artefact` with the tensor ``background``."""
 
     fill: FillKind
     sigma: float = SIGMA

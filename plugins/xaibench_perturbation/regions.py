@@ -8,9 +8,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor
 
-from xaibench.artefacts import ArtefactQuery, Product
-from xaibench.contracts import Passes, PassQuery, Programme
-from xaibench.identity import digest
+from xaibench.api import ArtefactQuery, Passes, PassQuery, Product, Programme, digest
 from xaibench_perturbation.attacks import (
     Attacked,
     AttackSettings,

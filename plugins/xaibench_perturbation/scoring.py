@@ -6,8 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from xaibench.contracts import Programme
-from xaibench.probes import Forward
+from xaibench.api import Forward, Programme
 
 ScoreKind = Literal["probability", "logit", "double-softmax"]
 """``double-softmax`` is the softmax of probabilities, which the published code of LIME and RISE on deepfake detectors

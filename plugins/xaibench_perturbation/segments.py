@@ -10,9 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.artefacts import ArtefactQuery, Product
-from xaibench.contracts import Artefacts, Passes, PassQuery, Picture, Programme
-from xaibench.parameters import Parameters
+from xaibench.api import ArtefactQuery, Artefacts, Parameters, Passes, PassQuery, Picture, Product, Programme
 
 SegmentKind = Literal["slic", "grid"]
 
@@ -27,7 +25,7 @@ class SegmentParameters(Parameters):
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """The segments of a picture; an :class:`xaibench.artefacts.Artefact` with the tensor ``labels``.
+    """The segments of a picture; an :class:`xaibench.api.Artefact` with the tensor ``labels``.
 
     ``labels``: ``(H, W)`` int64 from 0 to S - 1, every number taken. SLIC (Achanta et al. 2012) is scikit-image's, on
     the [0, 1] picture in Lab, connected, everything else at its defaults.

@@ -10,9 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.artefacts import Artefact
-from xaibench.contracts import ExplainRequest, Explanation, PassQuery, Picture, Programme
-from xaibench.parameters import Parameters
+from xaibench.api import Artefact, ExplainRequest, Explanation, Parameters, PassQuery, Picture, Programme
 from xaibench_perturbation.attacks import AttackMode
 from xaibench_perturbation.coalitions import per_segment_mean
 from xaibench_perturbation.fills import SIGMA, FillKind, fill

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xaibench.artefacts import ArtefactQuery, Product
-from xaibench.contracts import Passes, PassQuery, Programme
+from xaibench.api import ArtefactQuery, Passes, PassQuery, Product, Programme
 from xaibench_perturbation.attacks import (
     ALREADY_REAL,
     NO_SIGNAL,

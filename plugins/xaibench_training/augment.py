@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from xaibench.recipes import TrainingBatch
+from xaibench.api import TrainingBatch
 from xaibench_training.settings import Augmentation
 
 _DRAWS = 7

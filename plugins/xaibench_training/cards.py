@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xaibench.errors import UsageError
+from xaibench.api import UsageError
 from xaibench_training.networks import TARGET_LAYER, NetworkSpec
 from xaibench_training.writing import write_bytes
 

@@ -16,8 +16,7 @@ from typing import IO, Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from xaibench.errors import StoreError
-from xaibench.store.writer import write_error
+from xaibench.api import StoreError, write_error
 from xaibench_training.writing import write_bytes
 
 _MOMENTUM = "momentum_buffer"

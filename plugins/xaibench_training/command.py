@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.errors import UsageError
+from xaibench.api import UsageError
 
 if TYPE_CHECKING:
     from xaibench_training.family import TrainingPlan
@@ -82,10 +82,10 @@ def _plan(
     recipe: str, dataset: str, given: dict[str, Any], augment: str | None, split: str | None, validation: str | None,
     method: list[str], limit: int | None, threads: int | None, device: str, plugin: list[Path], parameter: list[str],
 ) -> TrainingPlan:  # fmt: skip
-    from xaibench.parameters import build_parameters
-    from xaibench.plan.choice import make_runtime
-    from xaibench.registry import load_registry
-    from xaibench.settings import make_settings
+    from xaibench.api import build_parameters
+    from xaibench.discovery.registry import load_registry
+    from xaibench.plan.runtime import make_runtime
+    from xaibench.plan.settings import make_settings
     from xaibench_training.family import DataChoice, make_plan
     from xaibench_training.settings import TrainingSettings, read_augmentation
 
@@ -101,7 +101,7 @@ def _plan(
 
 def _parameters(entries: list[str]) -> dict[str, object]:
     """``["alpha=0.3"]`` -> ``{"alpha": 0.3}``."""
-    from xaibench.parameters import parse_value
+    from xaibench.api import parse_value
 
     found: dict[str, object] = {}
     for entry in entries:

@@ -10,11 +10,21 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from xaibench.contracts import Dataset, Facts, Native, Picture, Problem, Sample
-from xaibench.errors import PluginError, UnreadablePicture
-from xaibench.identity import digest
-from xaibench.pictures import digest_native, show_picture
-from xaibench.recipes import FAKE, REAL
+from xaibench.api import (
+    FAKE,
+    REAL,
+    Dataset,
+    Facts,
+    Native,
+    Picture,
+    PluginError,
+    Problem,
+    Sample,
+    UnreadablePicture,
+    digest,
+    digest_native,
+)
+from xaibench.data.pictures import show_picture
 
 MEMORY = 4 * 2**30
 """Bytes of pictures that are kept; where there are more, each is decoded again whenever it is needed."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xaibench.errors import ModelError
+from xaibench.api import ModelError
 from xaibench_training.networks.pooled import drawn_from, evaluating
 from xaibench_training.writing import write_bytes
 

@@ -11,16 +11,14 @@ from typing import Any
 import torch
 
 import xaibench
-from xaibench import components
-from xaibench.components import Use
-from xaibench.contracts import Problem, Runtime
-from xaibench.errors import PlanError
-from xaibench.identity import digest
-from xaibench.recipes import Network
-from xaibench.registry import Registry
-from xaibench.streams import Streams
-from xaibench.units import runtime_identity, use_identity
-from xaibench.workbench import prepare_torch
+from xaibench.api import Network, PlanError, Problem, Runtime, Streams, digest
+from xaibench.detector.torch_settings import prepare_torch
+from xaibench.discovery import paths
+from xaibench.discovery.code_identity import use_identity
+from xaibench.discovery.components import Use, open_component
+from xaibench.discovery.paths import open_dataset
+from xaibench.discovery.registry import Registry
+from xaibench.store.provenance import runtime_identity
 from xaibench_training.data import Guides, Pictures, load, no_guides, pack_guides
 from xaibench_training.faults import asked
 from xaibench_training.networks import build, settled_size
@@ -94,16 +92,16 @@ def make_plan(
     runtime: Runtime,
 ) -> TrainingPlan:
     """Resolve names, choose and decode the pictures; everything that can be refused before training is refused here."""
-    use = components.use(registry, "recipe", recipe, parameters)
+    use = open_component("recipe", recipe, parameters, registry=registry)
     size = settled_size(settings.network, settings.size)
     settled = settings.model_copy(update={"size": size})
-    source = components.dataset(registry, data.dataset, {})
+    source = open_dataset(data.dataset, registry=registry)
     split = choose(source.instance.samples(), data.split, data.validation, data.methods, settings.seed)
     prepare_torch(runtime.threads)
     train, broken = load(source.instance, split.train, size, limit=data.limit)
     validation, more = load(source.instance, split.validation, size, limit=data.limit)
     _check_classes(train, validation)
-    is_path = components.is_path(registry, "dataset", data.dataset)
+    is_path = paths.is_path(registry, "dataset", data.dataset)
     name = Path(data.dataset.partition(":")[0]).expanduser().resolve().name if is_path else source.name
     plan = TrainingPlan(
         recipe=use, settings=settled, runtime=runtime, dataset=name, train=train, validation=validation,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from xaibench.errors import PluginError, XaibenchError
+from xaibench.api import PluginError, XaibenchError
 
 _OURS = frozenset({"xaibench", "xaibench_training"})
 

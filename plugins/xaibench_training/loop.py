@@ -14,10 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xaibench.errors import PlanError, PluginError
-from xaibench.recipes import FAKE, Loss, Network, TrainingBatch
-from xaibench.statistics import roc_auc
-from xaibench.streams import Streams
+from xaibench.api import FAKE, Loss, Network, PlanError, PluginError, Streams, TrainingBatch
+from xaibench_statistics import roc_auc
 from xaibench_training.augment import augment
 from xaibench_training.checkpoints import Epoch, History, RunState
 from xaibench_training.data import Guides, Pictures

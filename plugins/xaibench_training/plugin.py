@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xaibench.plugin import API_VERSION, RecipeRecord, hookimpl
+from xaibench.api import RecipeRecord, hookimpl
 
 if TYPE_CHECKING:
     import typer
 
-XAIBENCH_API = API_VERSION
+XAIBENCH_API = "1"
 
 _CYBORG = "Boyd, Tinsley, Bowyer, Czajka: CYBORG, WACV 2023 (arXiv 2112.00686)"
 

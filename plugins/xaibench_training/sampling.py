@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xaibench.recipes import FAKE, REAL
+from xaibench.api import FAKE, REAL
 
 
 def epoch_batches(labels: Tensor, batch_size: int, generator: torch.Generator) -> list[Tensor]:

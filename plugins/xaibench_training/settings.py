@@ -7,8 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from xaibench.errors import UsageError
-from xaibench.parameters import Parameters, build_parameters, parse_spec
+from xaibench.api import Parameters, UsageError, build_parameters, parse_spec
 
 
 class Augmentation(Parameters):

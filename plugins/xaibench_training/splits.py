@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from xaibench.contracts import Sample
-from xaibench.errors import DatasetError, UsageError
-from xaibench.streams import Streams
-from xaibench.survey import order, select
+from xaibench.api import DatasetError, Sample, Streams, UsageError
+from xaibench.data.order import order_samples, select_samples
 
 VALIDATION_SHARE = 0.2
 """Share of the groups that validate where the data have no split for it."""
@@ -37,13 +35,13 @@ def choose(
     known = {s.split for s in samples if s.split}
     inner = split or ("train" if known else None)
     outer = validation or ("val" if "val" in known else None)
-    chosen = select(samples, inner, methods)
+    chosen = select_samples(samples, inner, methods)
     if outer is None or outer == inner:
         result = _divided(chosen, inner, seed)
     else:
         if inner is None:
             raise UsageError(f"no split '{outer}' in the dataset", "leave --validation out: one is drawn by group")
-        result = Split(tuple(chosen), tuple(select(samples, outer, methods)), ())
+        result = Split(tuple(chosen), tuple(select_samples(samples, outer, methods)), ())
     _check(result)
     return Split(_dealt(result.train, seed), _dealt(result.validation, seed), result.notes)
 
@@ -55,7 +53,7 @@ def groups_of(sample: Sample) -> frozenset[str]:
 
 def _dealt(samples: Sequence[Sample], seed: int) -> tuple[Sample, ...]:
     """The seeded order of an evaluation, real and fake in turn, so that a limit takes as many of each."""
-    ordered = order(samples, seed)
+    ordered = order_samples(samples, seed)
     sides = [[s for s in ordered if s.label == label] for label in ("real", "fake")]
     return tuple(s for pair in zip_longest(*sides) for s in pair if s is not None)
 

@@ -9,8 +9,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xaibench.errors import StoreError
-from xaibench.store.writer import commit, stage
+from xaibench.api import StoreError, commit_file, stage_table
 from xaibench_training.checkpoints import Epoch
 
 FILE: Final = "train.parquet"
@@ -46,7 +45,7 @@ def write_rows(folder: Path, staging: Path, key: tuple[str, int, int], epochs: S
         values = {name: getattr(e, name) for name in Epoch.__dataclass_fields__}
         rows.append({"recipe": recipe, "run": run, "seed": seed, **values, "parts": list(e.parts.items())})
     rows.sort(key=lambda r: (r["run"], r["epoch"]))
-    commit(stage(pa.Table.from_pylist(rows, TRAIN), staging, FILE), folder / FILE)
+    commit_file(stage_table(pa.Table.from_pylist(rows, TRAIN), staging, FILE), folder / FILE)
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:

@@ -12,9 +12,7 @@ from typing import Any
 import tomli_w
 import torch
 
-from xaibench.components import FAMILY_RECORD
-from xaibench.errors import StoreError
-from xaibench.recipes import Network
+from xaibench.api import FAMILY_RECORD, Network, StoreError
 from xaibench.store.provenance import provenance
 from xaibench_training import loop
 from xaibench_training.cards import interface, write_member

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from xaibench.store.writer import sync_folder, write_error
+from xaibench.api import sync_folder, write_error
 
 
 def staged_name(final: Path) -> Path:
@@ -16,7 +16,7 @@ def staged_name(final: Path) -> Path:
 def write_bytes(final: Path, content: bytes) -> None:
     """Put ``content`` at ``final``, whose folders are made, so that a reader finds the old file or the whole new one.
 
-    Raises :class:`xaibench.errors.StoreError` where it cannot be written; what was there stays, and no part is left to
+    Raises :class:`xaibench.api.StoreError` where it cannot be written; what was there stays, and no part is left to
     fill a full disk.
     """
     staged = staged_name(final)

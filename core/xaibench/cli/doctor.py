@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 from typing import Any
 
-from xaibench.registry import Registry, load_registry
+from xaibench.discovery.registry import Registry, load_registry
 from xaibench.store.provenance import provenance, version_of
 
 

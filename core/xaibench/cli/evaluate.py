@@ -10,11 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xaibench.errors import UsageError
+from xaibench.api import UsageError
 
 if TYPE_CHECKING:
     from xaibench.plan import Plan
-    from xaibench.run import Prepared, RunResult
+    from xaibench.run.driver import Prepared, RunResult
 
 
 def evaluate(
@@ -29,11 +29,10 @@ def evaluate(
     as_json: bool,
 ) -> int:
     """Run a plan and show what came of it; the exit code."""
-    from xaibench.cli.progress import progress_display
-    from xaibench.registry import load_registry
-    from xaibench.run import execute, prepare
-    from xaibench.settings import make_settings
-    from xaibench.workbench import prepare_torch
+    from xaibench.detector.torch_settings import prepare_torch
+    from xaibench.discovery.registry import load_registry
+    from xaibench.plan.settings import make_settings
+    from xaibench.run.driver import execute, prepare
 
     if rerun not in ("missing", "failed", "all"):
         raise UsageError(f"--rerun {rerun} is not known", "use missing, failed or all")
@@ -53,15 +52,17 @@ def evaluate(
     if not quiet:
         _announce(prepared)
     try:
-        with progress_display(quiet) as progress:
-            result = execute(prepared, registry, rerun=rerun, replace=replace, fail_fast=fail_fast, progress=progress)
+        result = execute(
+            prepared, registry, rerun=rerun, replace=replace, fail_fast=fail_fast,
+            output="none" if quiet else "json" if as_json else "text",
+        )  # fmt: skip
     except KeyboardInterrupt:
         print("xaibench: interrupted; finished units are kept, the same command goes on from there", file=sys.stderr)
         return 130
     if as_json:
         print(jsonlib.dumps(_result_json(result)))
     elif not quiet:
-        _show_result(prepared, result)
+        _show_result(result)
     if result.still_failed and (quiet or as_json):
         print(_failed_before(result), file=sys.stderr)
     return result.exit_code
@@ -94,7 +95,7 @@ def _passes(plan: Plan) -> str:
 
 def show_plan(prepared: Prepared, as_json: bool) -> None:
     """Print the cells, the reasons of those that cannot run, the passes and a time estimate."""
-    from xaibench.estimate import seconds
+    from xaibench.plan.estimate import seconds
 
     plan = prepared.plan
     estimate = seconds(plan)
@@ -159,10 +160,7 @@ def _result_json(result: RunResult) -> dict[str, Any]:
             "exit": result.exit_code}  # fmt: skip
 
 
-def _show_result(prepared: Prepared, result: RunResult) -> None:
-    from xaibench.cli.results import print_leaderboards
-
-    print_leaderboards(prepared.folder.path)
+def _show_result(result: RunResult) -> None:
     before = f", {result.still_failed} failed before" if result.still_failed else ""
     print(
         f"{result.done} units done, {result.reused} reused, {result.failed} failed{before}; "

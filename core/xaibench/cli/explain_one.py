@@ -10,16 +10,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xaibench.contracts import Detector, Explanation, Native, Problem, Sample
-from xaibench.engine import ProbeEngine
-from xaibench.errors import PlanError, UsageError
+from xaibench.api import (
+    SAMPLE_NEEDS,
+    Detector,
+    Done,
+    Explanation,
+    Forward,
+    Native,
+    PlanError,
+    Problem,
+    Sample,
+    UsageError,
+    describe_error,
+)
+from xaibench.detector.batch_size import compute_batch
+from xaibench.detector.engine import ProbeEngine
 from xaibench.plan.cells import lacking
-from xaibench.plugin import SAMPLE_NEEDS
-from xaibench.probes import Done, Forward, compute_batch
-from xaibench.rows import describe
 
 if TYPE_CHECKING:
-    from xaibench.workbench import Bench
+    from xaibench.run.workbench import Bench
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +41,7 @@ class OnePicture:
         return (Sample(id=self.path.stem, label="fake", group=self.path.stem),)
 
     def read(self, sample: Sample) -> Native:
-        from xaibench.image_files import read_picture
+        from xaibench.api import read_picture
 
         return Native(read_picture(self.path))
 
@@ -53,11 +62,14 @@ def explain_one(
     as_json: bool,
 ) -> int:
     """Write ``EXPLAINER.npy`` (the map) and ``EXPLAINER.png`` (an overlay) into ``out`` and print the verdict."""
-    from xaibench import components, targets
-    from xaibench.plan import make_runtime
-    from xaibench.registry import load_registry
-    from xaibench.settings import make_settings
-    from xaibench.workbench import prepare_torch
+    from xaibench.api import check_target_rule, resolve_target
+    from xaibench.detector.torch_settings import prepare_torch
+    from xaibench.discovery import components
+    from xaibench.discovery.components import open_component
+    from xaibench.discovery.paths import open_models
+    from xaibench.discovery.registry import load_registry
+    from xaibench.plan.runtime import make_runtime
+    from xaibench.plan.settings import make_settings
 
     settings = make_settings(None, {"device": device, "target": target, "parameter": dict(parameters)})
     if target == "label":
@@ -66,9 +78,9 @@ def explain_one(
     runtime = make_runtime(settings)
     prepare_torch(runtime.threads)
     overrides = components.parse_overrides(settings.parameter)
-    _, used = components.models(registry, model, {})[0]
+    _, used = open_models(model, registry=registry)[0]
     detector = used.open(used.instance.members()[0], runtime)
-    targets.check_rule(target, detector.facts)
+    check_target_rule(target, detector.facts)
     session = _Session(OnePicture(image), detector, registry, seed, compute_batch(detector))
     picture = session.picture()
     engine = ProbeEngine(detector, session.batch)
@@ -76,9 +88,9 @@ def explain_one(
     if reply.value is None:
         raise reply.error or RuntimeError("no prediction came back")
     probabilities = [float(p) for p in reply.value[0]]
-    chosen = targets.resolve(target, picture.sample, probabilities, detector.facts)
+    chosen = resolve_target(target, picture.sample, probabilities, detector.facts)
     uses = [
-        components.use(registry, "explainer", s, overrides.get(("explainer", s.partition(":")[0])))
+        open_component("explainer", s, overrides.get(("explainer", s.partition(":")[0])), registry=registry)
         for s in specs or _usable(registry, detector)
     ]
     needs = [_needs(registry, u) for u in uses]  # makes the explainers: a wrong option is refused before any runs
@@ -107,12 +119,12 @@ def _usable(registry: Any, detector: Detector) -> list[str]:
 
 def _needs(registry: Any, use: Any, above: tuple[str, ...] = ()) -> frozenset[str]:
     """What an explainer needs with these parameters, and what those whose maps it asks for need."""
-    from xaibench.components import use as resolved
+    from xaibench.discovery.components import open_component
 
     if use.name in above:
         raise PlanError(f"explainer '{use.name}' asks for its own map", "name another explainer in its parameters")
     own: frozenset[str] = use.registered.record.needs | frozenset(getattr(use.instance, "needs", ()))
-    asked = (resolved(registry, "explainer", spec) for spec in getattr(use.instance, "depends", ()))
+    asked = (open_component("explainer", spec, registry=registry) for spec in getattr(use.instance, "depends", ()))
     return own.union(*(_needs(registry, other, (*above, use.name)) for other in asked))
 
 
@@ -123,14 +135,14 @@ class _Session:
         self.dataset, self.detector, self.registry, self.seed, self.batch = dataset, detector, registry, seed, batch
 
     def picture(self) -> Any:
-        from xaibench.pictures import show_picture
+        from xaibench.data.pictures import show_picture
 
         return show_picture(self.dataset, self.dataset.samples()[0], self.detector.facts, counterpart=lambda: None)
 
     @cached_property
     def bench(self) -> Bench:
         """One for all explainers, so that what they share is made once."""
-        from xaibench.workbench import Bench
+        from xaibench.run.workbench import Bench
 
         return Bench(
             self.detector, self.dataset, self.dataset.samples(), self.registry, seed=self.seed, batch_size=self.batch
@@ -146,15 +158,13 @@ class _Session:
         bench = self.bench
         done: Done[Explanation] = bench.engine().run_one(lambda: bench.explanation(use, self.picture(), target, 0))
         if done.value is None:
-            why = describe(done.error) if done.error else "no explanation came back"
+            why = describe_error(done.error) if done.error else "no explanation came back"
             return Explanation(map=None, status="failed", reason=why)
         return done.value
 
 
 def _explain(session: _Session, use: Any, needs: frozenset[str], target: int, out: Path) -> dict[str, Any]:
     import numpy as np
-
-    from xaibench.reporting.figures import overlay
 
     explanation = session.explain(use, needs, target)
     row: dict[str, Any] = {"explainer": use.name, "status": explanation.status, "reason": explanation.reason}
@@ -165,10 +175,18 @@ def _explain(session: _Session, use: Any, needs: frozenset[str], target: int, ou
     values = explanation.map.numpy()
     np.save(out / f"{stem}.npy", values)
     pixels = (session.picture().image.permute(1, 2, 0).cpu().numpy() * 255).round().astype("uint8")
-    (out / f"{stem}.png").write_bytes(overlay(pixels, values))
     peak = np.unravel_index(int(values.argmax()), values.shape)
-    return row | {"map": str(out / f"{stem}.npy"), "overlay": str(out / f"{stem}.png"),
-                  "peak": [int(peak[0]), int(peak[1])]}  # fmt: skip
+    row |= {"map": str(out / f"{stem}.npy"), "peak": [int(peak[0]), int(peak[1])]}
+    for view in explanation_views(session.registry):
+        file = out / f"{stem}.{view.record.suffix}"
+        file.write_bytes(view.load()(pixels, values))
+        row[view.record.name] = str(file)
+    return row
+
+
+def explanation_views(registry: Any) -> list[Any]:
+    """What plugins write beside each map."""
+    return [c for c in registry.of_kind("view") if c.record.of == "explanation"]
 
 
 def _stem(name: str) -> str:
@@ -181,23 +199,23 @@ def _show(
     image: Path, detector: Detector, probabilities: list[float], target: int, rows: list[dict[str, Any]], out: Path,
     as_json: bool,
 ) -> None:  # fmt: skip
-    from xaibench import targets
+    from xaibench.api import p_fake, verdict
 
     facts = detector.facts
-    said = targets.verdict(probabilities, facts)
+    said = verdict(probabilities, facts)
     if as_json:
         print(jsonlib.dumps({
             "schema": "xaibench.explain/1", "image": str(image), "model": facts.name, "verdict": said,
-            "p_fake": targets.p_fake(probabilities, facts), "target": facts.classes[target],
+            "p_fake": p_fake(probabilities, facts), "target": facts.classes[target],
             "probabilities": dict(zip(facts.classes, probabilities, strict=True)), "maps": rows,
         }))  # fmt: skip
         return
-    print(f"{image}: {said} (P(fake) = {targets.p_fake(probabilities, facts):.3f}, threshold {facts.threshold:g})")
+    print(f"{image}: {said} (P(fake) = {p_fake(probabilities, facts):.3f}, threshold {facts.threshold:g})")
     print(f"explained class: {facts.classes[target]}")
     for row in rows:
         where = (
-            f"{row['overlay']}, highest at row {row['peak'][0]}, column {row['peak'][1]}{_warning(row)}"
-            if "overlay" in row
+            f"{row.get('overlay', row['map'])}, highest at row {row['peak'][0]}, column {row['peak'][1]}{_warning(row)}"
+            if "map" in row
             else row["reason"]
         )
         print(f"  {row['explainer'].removeprefix('xaibench/')}: {where}")

@@ -9,9 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-from xaibench.errors import UnknownComponent, UsageError
-from xaibench.plugin import DETECTOR_NEEDS, KINDS, NEEDS, ExplainerRecord, Kind, MetricRecord
-from xaibench.registry import PluginFailure, Registered, Registry, load_registry
+from xaibench.api import DETECTOR_NEEDS, KINDS, NEEDS, ExplainerRecord, Kind, MetricRecord, UnknownComponent, UsageError
+from xaibench.discovery.registry import PluginFailure, Registered, Registry, load_registry
 
 _EXTRAS = ("needs", "gives", "suffixes", "markers", "signed", "class_specific", "control", "model_independent",
            "stochastic", "family", "scope", "better")  # fmt: skip
@@ -51,10 +50,10 @@ def _kinds(kind: str | None) -> tuple[Kind, ...]:
 
 def _usability(registry: Registry, model: str, chosen: Sequence[Registered]) -> dict[tuple[str, str], str]:
     """Why a component cannot be used with the detector; empty when it can."""
-    from xaibench import components
-    from xaibench.contracts import Runtime
+    from xaibench.api import Runtime
+    from xaibench.discovery.paths import open_models
 
-    _, use = components.models(registry, model, {})[0]
+    _, use = open_models(model, registry=registry)[0]
     detector = use.open(use.instance.members()[0], Runtime())
     facts = detector.facts
     found: dict[tuple[str, str], str] = {}
@@ -158,11 +157,11 @@ def show_component(name: str, files: Sequence[Path], as_json: bool) -> None:
 
 def _parameters(c: Registered) -> list[dict[str, Any]]:
     """What can be set, with the defaults under this name: a ready-made name has its own."""
-    from xaibench.parameters import describe, parameter_class
+    from xaibench.api import describe_parameters, parameter_class
 
     ready = getattr(c.record, "parameters", {})
     return [row | ({"default": ready[row["name"]]} if row["name"] in ready else {}) for row in
-            describe(parameter_class(c.load()))]  # fmt: skip
+            describe_parameters(parameter_class(c.load()))]  # fmt: skip
 
 
 def _nearest_kind(registry: Registry, name: str) -> Kind:
@@ -177,7 +176,7 @@ def _scores(c: Registered) -> list[dict[str, Any]]:
     """Scores of a metric that can be made from its defaults."""
     if not isinstance(c.record, MetricRecord):
         return []
-    from xaibench.components import make
+    from xaibench.discovery.components import make
 
     specs = make(c, {}).instance.scores
     return [asdict(s) for s in specs]

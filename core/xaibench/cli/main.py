@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from xaibench import __version__
-from xaibench.errors import UsageError, XaibenchError
+from xaibench.api import JsonFlag, PluginFiles, RunFolder, guarded, parse_assignments
 
 app = typer.Typer(
     name="xaibench",
@@ -22,11 +21,6 @@ app = typer.Typer(
     context_settings={"auto_envvar_prefix": "XAIBENCH", "help_option_names": ["-h", "--help"]},
 )
 
-rank = typer.Typer(help="Order what a run compared.", no_args_is_help=True)
-app.add_typer(rank, name="rank")
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-PluginFile = Annotated[list[Path] | None, typer.Option("--plugin", help="Load a one-off plugin file.")]
 NoPlugin = Annotated[list[str] | None, typer.Option("--no-plugin", help="Leave a distribution's plugins out.")]
 Model = Annotated[
     list[str] | None, typer.Option("--model", "-m", help="Detector: a name, a file, or a folder of files.")
@@ -37,10 +31,6 @@ Parameter = Annotated[
     list[str] | None, typer.Option("-p", "--parameter", help="KIND.NAME.KEY=VALUE, as explainer.rise.masks=8000.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or auto (default).")]
-Baseline = Annotated[
-    str | None, typer.Option(help="Model of the run beside which accuracy and interpretability are balanced.")
-]
-Run = Annotated[Path, typer.Argument(help="Folder of a run.")]
 
 
 def _version(value: bool) -> None:
@@ -68,9 +58,9 @@ def list_(
         str | None, typer.Option(help="Only components that need this, such as gradients or mask.")
     ] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Say what can be used with this detector.")] = None,
-    plugin: PluginFile = None,
+    plugin: PluginFiles = None,
     no_plugin: NoPlugin = None,
-    json: Json = False,
+    json: JsonFlag = False,
 ) -> None:
     """List the components of all plugins, and the plugins that are broken."""
     from xaibench.cli.listing import list_components
@@ -81,8 +71,8 @@ def list_(
 @app.command()
 def info(
     name: Annotated[str, typer.Argument(help="Component, NAME or DISTRIBUTION/NAME.")],
-    plugin: PluginFile = None,
-    json: Json = False,
+    plugin: PluginFiles = None,
+    json: JsonFlag = False,
 ) -> None:
     """Describe a component: parameters, needs, scores, source."""
     from xaibench.cli.listing import show_component
@@ -121,7 +111,7 @@ def eval_(
         str | None, typer.Option(help="Members of a family for sample metrics: first (default) or all.")
     ] = None,  # fmt: skip
     no_controls: Annotated[bool, typer.Option("--no-controls", help="Run without the controls.")] = False,
-    plugin: PluginFile = None,
+    plugin: PluginFiles = None,
     no_plugin: NoPlugin = None,
     parameter: Parameter = None,
     rerun: Annotated[str, typer.Option(help="missing (default), failed or all.")] = "missing",
@@ -133,7 +123,7 @@ def eval_(
     ] = False,  # fmt: skip
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed unit.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no leaderboard.")] = False,
-    json: Json = False,
+    json: JsonFlag = False,
 ) -> None:
     """Evaluate explanations. With no arguments: the demo detector on the demo faces, in a minute or two."""
     from xaibench.cli.evaluate import evaluate
@@ -144,7 +134,7 @@ def eval_(
         "method": method, "batch_size": batch_size, "shard_size": shard_size, "executor": executor, "jobs": jobs,
         "threads": threads, "device": device, "precision": precision, "maps": maps, "members": members,
         "controls": False if no_controls else None, "plugin": [str(p) for p in plugin or []], "no_plugin": no_plugin,
-        "parameter": parse_parameters(parameter or []),
+        "parameter": parse_assignments(parameter or []),
     }  # fmt: skip
     code = evaluate(run_file, flags, rerun=rerun, replace=replace, dry_run=dry_run, fail_fast=fail_fast,
                     quiet=quiet, as_json=json)  # fmt: skip
@@ -152,7 +142,7 @@ def eval_(
 
 
 @app.command()
-def status(run: Run, json: Json = False) -> None:
+def status(run: RunFolder, json: JsonFlag = False) -> None:
     """Say what is done, failed and left in a run's folder."""
     from xaibench.cli.results import show_status
 
@@ -168,86 +158,22 @@ def explain(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps.")] = Path("xaibench-explain"),
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
     device: Device = None,
-    plugin: PluginFile = None,
+    plugin: PluginFiles = None,
     parameter: Parameter = None,
-    json: Json = False,
+    json: JsonFlag = False,
 ) -> None:
     """Explain one picture: verdict, and a map and an overlay for every explainer."""
     from xaibench.cli.explain_one import explain_one
 
     raise typer.Exit(
         explain_one(image, model, explainer or [], target, out, seed, device or "auto", plugin or [],
-                    parse_parameters(parameter or []), json)
+                    parse_assignments(parameter or []), json)
     )  # fmt: skip
-
-
-@app.command()
-def check(
-    what: Annotated[str, typer.Argument(help="A detector (name, file), or a plugin's distribution or file.")],
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", "-D", help="Labelled pictures to check the detector on.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
-    limit: Annotated[int, typer.Option(help="Pictures to look at.")] = 200,
-    device: Device = None,
-    plugin: PluginFile = None,
-    parameter: Parameter = None,
-    json: Json = False,
-) -> None:
-    """Check that a detector or a plugin keeps its contract. Exit 5 when it does not."""
-    from xaibench.cli.checking import check_anything
-
-    raise typer.Exit(
-        check_anything(what, dataset, split, limit, device or "auto", plugin or [],
-                       parse_parameters(parameter or []), json)
-    )  # fmt: skip
-
-
-@app.command()
-def report(
-    run: Run,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML file; default RUN/report.html.")] = None,
-    baseline: Baseline = None,
-    json: Json = False,
-) -> None:
-    """Print a run's leaderboards and write a self-contained HTML report."""
-    from xaibench.cli.results import make_report
-
-    make_report(run, out, json, baseline)
-
-
-@app.command()
-def compare(first: Run, second: Run, json: Json = False) -> None:
-    """Compare two runs on their common samples."""
-    from xaibench.cli.results import compare_two
-
-    compare_two(first, second, json)
-
-
-@rank.command("detectors")
-def rank_detectors(
-    run: Run,
-    explainer: Annotated[
-        str | None, typer.Option("--explainer", "-e", help="Only this explainer (default: all that are no controls).")
-    ] = None,
-    measure: Annotated[
-        list[str] | None, typer.Option(help="Only this metric, or 'METRIC SCORE'; may be repeated.")
-    ] = None,
-    baseline: Baseline = None,
-    correct: Annotated[
-        bool, typer.Option("--correct", help="Compare all, on pictures that every run calls by their label.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Order detectors or families of equal accuracy by each measure, the explainer fixed."""
-    from xaibench.cli.ranking import rank_detectors
-
-    rank_detectors(run, explainer, measure or [], baseline, correct, json)
 
 
 @app.command()
 def export(
-    run: Run,
+    run: RunFolder,
     out: Annotated[Path, typer.Option("--out", "-o", help="File ending in .parquet or .csv.")] = Path("scores.parquet"),
     table: Annotated[str, typer.Option(help="Table to write.")] = "scores",
 ) -> None:
@@ -258,7 +184,7 @@ def export(
 
 
 @app.command()
-def doctor(json: Json = False) -> None:
+def doctor(json: JsonFlag = False) -> None:
     """Show versions, devices, ONNX providers, and every plugin with its load time or its error."""
     from xaibench.cli.doctor import diagnose
 
@@ -276,21 +202,8 @@ def new_plugin(
     write_plugin(name, out)
 
 
-def parse_parameters(entries: list[str]) -> dict[str, object]:
-    """``["explainer.rise.masks=8000"]`` -> ``{"explainer.rise.masks": 8000}``."""
-    from xaibench.parameters import parse_value
-
-    found: dict[str, object] = {}
-    for entry in entries:
-        key, equals, value = entry.partition("=")
-        if not equals:
-            raise UsageError(f"'{entry}' has no value", "write -p KIND.NAME.KEY=VALUE")
-        found[key.strip()] = parse_value(value.strip())
-    return found
-
-
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the program and exit with the code of the design: see :mod:`xaibench.errors`."""
+    """Run the program and exit with the code of the design: see :mod:`xaibench.api.errors`."""
     argv = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in argv or os.environ.get("XAIBENCH_DEBUG", "").lower() not in ("", "0", "false", "no", "off")
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -314,35 +227,6 @@ def _add_plugin_commands(argv: list[str]) -> None:
     words = [a for a in argv if not a.startswith("-")]
     if words and words[0] in ours:
         return
-    from xaibench.registry import load_registry
+    from xaibench.discovery.registry import load_registry
 
     load_registry().add_commands(app)
-
-
-def guarded(call: Callable[[], Any], debug: bool) -> int:
-    """Call, and turn what a person can mend into one line of what and one of how, with its exit code."""
-    try:
-        return int(call() or 0)
-    except XaibenchError as error:
-        if debug:
-            raise
-        print(f"xaibench: {error.what}", file=sys.stderr)
-        if error.mend:
-            print(f"  {error.mend}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
-    except OSError as error:
-        if debug:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"xaibench: {where}{error.strerror or error}", file=sys.stderr)
-        print("  check that the path exists, can be written and has space left", file=sys.stderr)
-        return 3
-    except Exception as error:
-        if debug:
-            raise
-        print(f"xaibench: internal error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
-        print("  this is a bug: please report it with the output of the same command with --debug", file=sys.stderr)
-        return 70

@@ -6,7 +6,7 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from xaibench.errors import UsageError
+from xaibench.api import UsageError
 
 _FILES = {
     "pyproject.toml": "pyproject.toml.in",
@@ -28,7 +28,7 @@ def write_plugin(name: str, out: Path) -> None:
         raise UsageError(f"{folder} exists already", "choose another name or --out")
     words = {"NAME": name, "PACKAGE": name.replace("-", "_"), "SHORT": name.removeprefix("xaibench-")}
     for target, template in _FILES.items():
-        text = files("xaibench").joinpath("templates", "plugin", template).read_text(encoding="utf-8")
+        text = files("xaibench.cli").joinpath("templates", "plugin", template).read_text(encoding="utf-8")
         for word, value in words.items():
             text = text.replace(f"@{word}@", value)
         path = folder / target.format(package=words["PACKAGE"])

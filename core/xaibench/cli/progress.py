@@ -1,19 +1,18 @@
-"""Progress on stderr: rich bars with rate and time left on a terminal, one line a stage elsewhere."""
+"""Progress on stderr: rich bars with rate and time left on a terminal, one line a stage elsewhere.
+
+A listener like anybody's: it hears of a run through ``xaibench_run_events``.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from xaibench.failures import reason_of
+from xaibench.api import Parameters, PassesDone, RunBegins, RunEnds, StageBegins, TaskCommitted
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
-
-    from xaibench.tasks import UnitResult
 
 _STAGES = {
     "predict": "predicting",
@@ -24,36 +23,61 @@ _STAGES = {
 }
 
 
-class Bars(AbstractContextManager["Bars"]):
+class Display(Protocol):
+    """A way to show the same things."""
+
+    def stage(self, name: str, tasks: int, passes: int) -> None: ...
+    def advance(self, passes: int) -> None: ...
+    def say(self, text: str) -> None: ...
+    def close(self, complete: bool) -> None: ...
+
+
+class Progress:
+    """Bars where stderr is a terminal, lines where it is not; where nothing is to be printed, what failed alone."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._display: Display = Failures()
+
+    def run_begins(self, event: RunBegins) -> None:
+        if event.output != "none":
+            self._display = Bars() if sys.stderr.isatty() else Lines()
+
+    def stage_begins(self, event: StageBegins) -> None:
+        self._display.stage(_STAGES.get(event.stage, event.stage), event.tasks, event.passes)
+
+    def passes_done(self, event: PassesDone) -> None:
+        self._display.advance(event.forward)
+
+    def task_committed(self, event: TaskCommitted) -> None:
+        if event.status == "failed":
+            what = " ".join(x for x in (event.explainer, event.metric) if x) or event.kind
+            self._display.say(f"failed: {what}: {event.reason}")
+
+    def run_ends(self, event: RunEnds) -> None:
+        self._display.close(complete=not event.interrupted)
+
+
+class Bars:
     """A bar of detector passes for each stage."""
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
 
-        self._progress = Progress(
+        self._progress = RichProgress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
             console=Console(stderr=True),
         )  # fmt: skip
         self._bar: TaskID | None = None
         self._began = time.monotonic()
-
-    def __enter__(self) -> Bars:
         self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self._finish()
-        self._progress.stop()
 
     def stage(self, name: str, tasks: int, passes: int) -> None:
         self._finish()
         self._began = time.monotonic()
-        self._bar = self._progress.add_task(_STAGES.get(name, name), total=passes or None, rate="")
+        self._bar = self._progress.add_task(name, total=passes or None, rate="")
 
     def advance(self, passes: int) -> None:
         if self._bar is None:
@@ -62,9 +86,13 @@ class Bars(AbstractContextManager["Bars"]):
         seconds = max(time.monotonic() - self._began, 1e-3)
         self._progress.update(self._bar, advance=passes, rate=f"{done / seconds:,.0f} passes/s")
 
-    def unit(self, result: UnitResult) -> None:
-        if result.status == "failed":
-            self._progress.console.print(_failed(result), markup=False, highlight=False, soft_wrap=True)
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self, complete: bool) -> None:
+        if complete:
+            self._finish()
+        self._progress.stop()
 
     def _finish(self) -> None:
         if self._bar is not None:
@@ -72,24 +100,17 @@ class Bars(AbstractContextManager["Bars"]):
             self._progress.update(self._bar, total=total, completed=total)
 
 
-class Failures(AbstractContextManager["Failures"]):
+class Failures:
     """A line for each unit that fails, and no progress."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     def stage(self, name: str, tasks: int, passes: int) -> None: ...
 
     def advance(self, passes: int) -> None: ...
 
-    def unit(self, result: UnitResult) -> None:
-        if result.status == "failed":
-            self._say(_failed(result))
-
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
+
+    def close(self, complete: bool) -> None: ...
 
 
 class Lines(Failures):
@@ -100,9 +121,9 @@ class Lines(Failures):
         self._began = self._said = time.monotonic()
 
     def stage(self, name: str, tasks: int, passes: int) -> None:
-        self._name, self._done, self._total = _STAGES.get(name, name), 0, passes
+        self._name, self._done, self._total = name, 0, passes
         self._began = self._said = time.monotonic()
-        self._say(f"{self._name}: {tasks} tasks, {passes:,} passes")
+        self.say(f"{self._name}: {tasks} tasks, {passes:,} passes")
 
     def advance(self, passes: int) -> None:
         self._done += passes
@@ -112,16 +133,4 @@ class Lines(Failures):
         self._said = now
         rate = self._done / max(now - self._began, 1e-3)
         left = f", {max(self._total - self._done, 0) / rate:,.0f} s left" if self._total else ""
-        self._say(f"{self._name}: {self._done:,} of {self._total:,} passes, {rate:,.0f} passes/s{left}")
-
-
-def _failed(result: UnitResult) -> str:
-    what = " ".join(x for x in (result.explainer, result.metric) if x) or result.kind
-    return f"failed: {what}: {reason_of(result)}"
-
-
-def progress_display(quiet: bool) -> Bars | Failures:
-    """Bars where stderr is a terminal, lines where it is not; if quiet, what failed alone."""
-    if quiet:
-        return Failures()
-    return Bars() if sys.stderr.isatty() else Lines()
+        self.say(f"{self._name}: {self._done:,} of {self._total:,} passes, {rate:,.0f} passes/s{left}")

@@ -1,27 +1,14 @@
-"""Commands that read a run's folder: ``status``, ``report``, ``compare``, ``export``."""
+"""Commands that read a run's folder: ``status`` and ``export``."""
 
 from __future__ import annotations
 
 import json as jsonlib
-import sys
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from xaibench.errors import StoreError, UsageError
+from xaibench.api import StoreError, UsageError
 from xaibench.store.folder import RunFolder
-
-
-def print_leaderboards(path: Path) -> None:
-    """Print the leaderboards of everything in the folder."""
-    from rich.console import Console
-
-    from xaibench.cli import render
-    from xaibench.reporting.leaderboard import build_leaderboards
-    from xaibench.reporting.open_run import open_run
-
-    tables, info = open_run(path)
-    render.print_leaderboards(build_leaderboards(tables, info), Console())
 
 
 def show_status(path: Path, as_json: bool) -> None:
@@ -59,52 +46,6 @@ def units_left(path: Path) -> int:
     folder = RunFolder(path)
     wanted = set(folder.run_file().get("record", {}).get("units", []))
     return len(wanted - folder.done())
-
-
-def make_report(path: Path, out: Path | None, as_json: bool, baseline: str | None = None) -> None:
-    """Print the leaderboards and write the page; with ``baseline``, the balance beside that model too."""
-    from rich.console import Console
-
-    from xaibench.cli import render
-    from xaibench.registry import load_registry
-    from xaibench.reporting.balance import balances
-    from xaibench.reporting.leaderboard import build_leaderboards
-    from xaibench.reporting.open_run import open_run, pictures
-    from xaibench.reporting.report import write_report
-
-    tables, info = open_run(path, maps=True)
-    boards = build_leaderboards(tables, info)
-    balanced = balances(tables, info, baseline) if baseline is not None else None
-    settings = RunFolder(path).run_file()
-    read, why = pictures(tables, load_registry(settings.get("plugin", ()), settings.get("no-plugin", ())))
-    if why:
-        print(why, file=sys.stderr)
-    target = out or path / "report.html"
-    try:
-        write_report(tables, info, target, read, leaderboards=boards, balanced=balanced, no_pictures=why)
-    except OSError as error:
-        raise StoreError(f"cannot write {target}: {error.strerror}", "choose another --out") from None
-    if as_json:
-        print(jsonlib.dumps(render.to_json(boards) | {"report": str(target)}))
-        return
-    render.print_leaderboards(boards, Console())
-    print(f"report: {target}")
-
-
-def compare_two(first: Path, second: Path, as_json: bool) -> None:
-    """Print paired differences, second minus first."""
-    from rich.console import Console
-
-    from xaibench.cli import render
-    from xaibench.reporting.compare import compare_runs
-    from xaibench.reporting.open_run import open_run
-
-    (a, info), (b, _) = open_run(first), open_run(second)
-    comparison = compare_runs(a, b, info)
-    if as_json:
-        print(jsonlib.dumps(render.comparison_to_json(comparison)))
-        return
-    render.print_comparison(comparison, Console())
 
 
 def export_table(path: Path, out: Path, table: str) -> None:

@@ -4,7 +4,7 @@ choice (names -> components) -> verifying (what detectors give on the data) -> c
 -> making (the plan, its checks and notes).
 """
 
-from xaibench.plan.choice import make_runtime, preset_members
+from xaibench.plan.choice import preset_members
 from xaibench.plan.making import make_plan
 from xaibench.plan.parts import (
     ArtefactCell,
@@ -17,6 +17,7 @@ from xaibench.plan.parts import (
     PlannedMetric,
     PlannedModel,
 )
+from xaibench.plan.runtime import make_runtime
 
 __all__ = [
     "ArtefactCell",

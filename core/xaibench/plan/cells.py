@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xaibench.contracts import Facts, Passes, PassQuery, Sample
+from xaibench.api import DETECTOR_NEEDS, Facts, Passes, PassQuery, Sample
 from xaibench.plan.parts import (
     ArtefactCell,
     Cell,
@@ -16,7 +16,6 @@ from xaibench.plan.parts import (
     PlannedMetric,
     PlannedModel,
 )
-from xaibench.plugin import DETECTOR_NEEDS
 
 
 def lay_out(

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from xaibench import components, stored_artefacts, targets
-from xaibench.components import Use
-from xaibench.contracts import Detector, Runtime
-from xaibench.errors import PlanError, UsageError
-from xaibench.identity import component_identity
-from xaibench.parameters import parameter_class, parse_spec
+from xaibench.api import (
+    PROJECT,
+    Detector,
+    ExplainerRecord,
+    MetricRecord,
+    PlanError,
+    Runtime,
+    check_target_rule,
+    parameter_class,
+    parse_spec,
+)
+from xaibench.data.survey import slices, survey
+from xaibench.detector.batch_size import compute_batch
+from xaibench.discovery import components, paths
+from xaibench.discovery.code_identity import component_identity
+from xaibench.discovery.components import Use, open_component
+from xaibench.discovery.paths import open_dataset, open_models
+from xaibench.discovery.registry import Registered, Registry
 from xaibench.plan.parts import (
     PlannedArtefact,
     PlannedDataset,
@@ -23,40 +34,20 @@ from xaibench.plan.parts import (
     PlannedMetric,
     PlannedModel,
 )
-from xaibench.plugin import PROJECT, ExplainerRecord, MetricRecord
-from xaibench.probes import compute_batch
-from xaibench.registry import Registered, Registry
-from xaibench.settings import Settings
-from xaibench.survey import slices, survey
-from xaibench.tasks import DetectorRef
+from xaibench.plan.settings import Settings
+from xaibench.plan.tasks import DetectorRef
+from xaibench.store import artefact_rows
 
 Overrides: TypeAlias = Mapping[tuple[str, str], dict[str, object]]
 
 
 def read_preset(name: str) -> dict[str, Any]:
-    return tomllib.loads(files("xaibench").joinpath("presets.toml").read_text(encoding="utf-8"))[name]  # type: ignore[no-any-return]
+    return tomllib.loads(files("xaibench.plan").joinpath("presets.toml").read_text(encoding="utf-8"))[name]  # type: ignore[no-any-return]
 
 
 def preset_members(preset: str, key: str) -> list[str]:
     """What a preset names explicitly for ``model``, ``dataset``, ``explainer`` or ``metric``."""
     return list(read_preset(preset).get(key, ()))
-
-
-def make_runtime(settings: Settings) -> Runtime:
-    """Device, precision and thread count as they will be, nothing left automatic."""
-    device = settings.device
-    if device == "auto" or device.startswith("cuda"):
-        import torch
-
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        elif not torch.cuda.is_available():
-            raise PlanError(
-                "device 'cuda' was asked for and torch finds none", "use --device cpu, or see xaibench doctor"
-            )
-    elif device != "cpu":
-        raise UsageError(f"device '{device}' is not known", "use cpu, cuda, cuda:N or auto")
-    return Runtime(device=device, precision=settings.precision, threads=settings.threads or os.cpu_count() or 1)
 
 
 def choose_dataset(
@@ -68,12 +59,12 @@ def choose_dataset(
     cuts: Mapping[str, Sequence[int]],
     strangers: bool,
 ) -> PlannedDataset:
-    use = components.dataset(registry, text, {})
+    use = open_dataset(text, registry=registry)
     more = overrides.get(("dataset", use.registered.record.name), {})
     if more:
-        use = components.dataset(registry, text, more)
+        use = open_dataset(text, more, registry=registry)
     path = Path(text.partition(":")[0]).expanduser()
-    name = path.resolve().name if components.is_path(registry, "dataset", text) else use.name
+    name = path.resolve().name if paths.is_path(registry, "dataset", text) else use.name
     found = survey(
         use.instance, name, seed=settings.seed, split=settings.split, methods=settings.method, limit=limit,
         strangers=strangers,
@@ -96,7 +87,7 @@ def name_models(registry: Registry, texts: Sequence[str]) -> list[str]:
 def _model_path(registry: Registry, text: str) -> Path | None:
     """The file or folder that a model is read from, None where it is named as a component."""
     path = Path(text if Path(text).exists() else text.partition(":")[0]).expanduser()
-    return path if path.exists() and components.is_path(registry, "model", text) else None
+    return path if path.exists() and paths.is_path(registry, "model", text) else None
 
 
 def choose_model(
@@ -108,17 +99,17 @@ def choose_model(
     runtime: Runtime,
     opened: dict[DetectorRef, Detector],
 ) -> PlannedModel:
-    uses = components.models(registry, text, {})
+    uses = open_models(text, registry=registry)
     more = overrides.get(("model", uses[0][1].registered.record.name), {})
     if more:
-        uses = components.models(registry, text, more)
+        uses = open_models(text, more, registry=registry)
     name = name or uses[0][1].name
     members = []
     for member, use in uses:
         for inner in use.instance.members():
             detector = use.open(inner, runtime)
             facts = detector.facts
-            targets.check_rule(settings.target, facts)
+            check_target_rule(settings.target, facts)
             ref = DetectorRef(model=name, member=member or inner, ref=use.ref, inner=inner, digest=facts.digest)
             opened[ref] = detector
             batch = compute_batch(detector, settings.batch_size)
@@ -127,7 +118,7 @@ def choose_model(
     path = _model_path(registry, text)
     return PlannedModel(
         name=name, members=tuple(members), scored=len(members) if settings.members == "all" else 1,
-        trained=components.runs_recorded(path) if path and path.is_dir() else 0,
+        trained=paths.runs_recorded(path) if path and path.is_dir() else 0,
     )  # fmt: skip
 
 
@@ -202,7 +193,7 @@ def _asked(registry: Registry, use: Use) -> tuple[Use, ...]:
     waiting = [use]
     while waiting:
         specs = tuple(getattr(waiting.pop(0).instance, "depends", ()))
-        more = [u for u in (components.use(registry, "explainer", s) for s in specs) if u.name not in found]
+        more = [u for u in (open_component("explainer", s, registry=registry) for s in specs) if u.name not in found]
         found |= {u.name: u for u in more}
         waiting += more
     if use.name in found:
@@ -232,7 +223,7 @@ def _stored(uses: Iterable[Use]) -> Iterable[PlannedArtefact]:
         for index, artefact in enumerate(getattr(use.instance, "artefacts", ())):
             if artefact.stored:
                 yield PlannedArtefact(
-                    name=stored_artefacts.name_of(artefact), asker=use, index=index, artefact=artefact
+                    name=artefact_rows.name_of(artefact), asker=use, index=index, artefact=artefact
                 )
 
 

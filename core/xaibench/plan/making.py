@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from xaibench import components
-from xaibench.contracts import Detector
-from xaibench.errors import PlanError, UsageError
+from xaibench.api import FAMILY_RECORD, Detector, PlanError, UsageError
+from xaibench.discovery import components
+from xaibench.discovery.registry import Registry
 from xaibench.plan.cells import lay_out, lay_out_artefacts
 from xaibench.plan.choice import (
     Overrides,
@@ -15,15 +15,14 @@ from xaibench.plan.choice import (
     choose_explainers,
     choose_metrics,
     choose_model,
-    make_runtime,
     name_models,
     read_preset,
 )
 from xaibench.plan.parts import Plan, PlannedDataset, PlannedExplainer, PlannedMetric, PlannedModel
+from xaibench.plan.runtime import make_runtime
+from xaibench.plan.settings import Settings
+from xaibench.plan.tasks import DetectorRef
 from xaibench.plan.verifying import verify
-from xaibench.registry import Registry
-from xaibench.settings import Settings
-from xaibench.tasks import DetectorRef
 
 
 def make_plan(
@@ -121,7 +120,7 @@ def _notes(
             yield f"{model.name}: sample metrics run on member {model.members[0].ref.member} (--members all for all)"
         if len(model.members) < model.trained:
             yield (
-                f"{model.name}: {len(model.members)} of the {model.trained} runs that its {components.FAMILY_RECORD}"
+                f"{model.name}: {len(model.members)} of the {model.trained} runs that its {FAMILY_RECORD}"
                 " tells of; the same xaibench train goes on with the others"
             )
         limit = facts.batch.fixed or facts.batch.maximum

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from xaibench.artefacts import Artefact
-from xaibench.components import Use
-from xaibench.contracts import Detector, Facts, Passes, Runtime, ScoreSpec
-from xaibench.plugin import ExplainerRecord, MetricRecord
-from xaibench.settings import Settings
-from xaibench.survey import Survey
-from xaibench.tasks import DetectorRef, Shard
+from xaibench.api import Artefact, Detector, ExplainerRecord, Facts, MetricRecord, Passes, Runtime, ScoreSpec
+from xaibench.data.survey import Survey
+from xaibench.discovery.components import Use
+from xaibench.plan.settings import Settings
+from xaibench.plan.tasks import DetectorRef, Shard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

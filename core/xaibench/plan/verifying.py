@@ -6,10 +6,10 @@ from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from xaibench.contracts import Detector, Facts
-from xaibench.pictures import show_picture
+from xaibench.api import Detector, Facts
+from xaibench.data.pictures import show_picture
 from xaibench.plan.parts import PlannedDataset, PlannedMember, PlannedModel
-from xaibench.tasks import DetectorRef
+from xaibench.plan.tasks import DetectorRef
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,8 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from xaibench.errors import StoreError
-from xaibench.store.writer import commit, stage, stage_text, write_error
+from xaibench.api import StoreError, commit_file, stage_table, stage_text, write_error
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,21 +103,21 @@ class RunFolder:
 
     def add_unit(self, key: str, unit: pa.Table, tables: dict[str, pa.Table], staged: dict[str, str]) -> None:
         """Commit a unit: its tables first, its row in ``units`` last, so that a unit row means all is there."""
-        files = [(stage(table, self.staging, key), self.file(name, key)) for name, table in tables.items()]
+        files = [(stage_table(table, self.staging, key), self.file(name, key)) for name, table in tables.items()]
         files += [(Path(path), self.file(name, key)) for name, path in staged.items()]
-        files.append((stage(unit, self.staging, key), self.file("units", key)))
+        files.append((stage_table(unit, self.staging, key), self.file("units", key)))
         # an earlier attempt goes first, its row before its tables, so that no kill leaves half of each
         for name in ("units", *DATA_TABLES):
             self.file(name, key).unlink(missing_ok=True)
         for source, final in files:
-            commit(source, final)
+            commit_file(source, final)
 
     def add_table(self, table: str, name: str, rows: pa.Table) -> None:
         """Commit a file of a table that belongs to no unit (``runs``, ``components``)."""
-        commit(stage(rows, self.staging, name), self.file(table, name))
+        commit_file(stage_table(rows, self.staging, name), self.file(table, name))
 
     def write_text(self, name: str, text: str) -> None:
-        commit(stage_text(text, self.staging, name), self.path / name)
+        commit_file(stage_text(text, self.staging, name), self.path / name)
 
     def supersede(self, keys: Iterable[str]) -> None:
         """Move the files of these units to ``superseded/``, the unit row first, so that none is half there."""
@@ -128,7 +127,7 @@ class RunFolder:
                 if file.exists():
                     target = self.path / "superseded" / table
                     target.mkdir(parents=True, exist_ok=True)
-                    commit(file, target / file.name)
+                    commit_file(file, target / file.name)
 
     # ---- reading ----
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from typing import Any
 
+from xaibench.api import Runtime
+
 _LIBRARIES = (
     "torch",
     "numpy",
@@ -77,3 +79,9 @@ def _git() -> dict[str, Any] | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return {"revision": revision.stdout.strip(), "dirty": bool(status.stdout.strip())}
+
+
+def runtime_identity(runtime: Runtime) -> dict[str, Any]:
+    """Where the numbers are made: the device's class, not its index."""
+    return {"device": runtime.device.partition(":")[0], "precision": runtime.precision,
+            "threads": runtime.threads, **runtime_versions()}  # fmt: skip

@@ -13,8 +13,8 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 
-from xaibench.statistics import Difference, Values, common_samples, holm, mean_interval, paired_difference
 from xaibench.store.folder import RunFolder
+from xaibench_statistics import Difference, Values, common_samples, holm, mean_interval, paired_difference
 
 METHODS = {
     "LIME": ("lime", "lime-adv", "samples=256"),

@@ -13,19 +13,19 @@ from collections import defaultdict
 
 import torch
 
-from xaibench import components
-from xaibench.contracts import Runtime
-from xaibench.registry import load_registry
-from xaibench.testing import pictures_of
+from xaibench.api import Runtime
+from xaibench.discovery.paths import open_dataset, open_models
+from xaibench.discovery.registry import load_registry
+from xaibench_testing import pictures_of
 
 CHANGES = ("inside the mask", "outside it", "everywhere")
 
 
 def main(model: str, folder: str) -> None:
     registry = load_registry()
-    use = components.models(registry, model, {})[0][1]
+    use = open_models(model, registry=registry)[0][1]
     detector = use.instance.open(use.instance.members()[0], Runtime())
-    data = components.dataset(registry, folder, {}).instance
+    data = open_dataset(folder, registry=registry).instance
     fakes = [s for s in data.samples() if s.split == "test" and s.label == "fake" and s.has_mask and s.pair]
     undone = defaultdict(list)
     for picture in pictures_of(data, detector, fakes):

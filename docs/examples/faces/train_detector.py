@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xaibench.components import dataset
-from xaibench.contracts import Resize
-from xaibench.pictures import show
-from xaibench.registry import load_registry
-from xaibench.statistics.auc import roc_auc
+from xaibench.api import Resize
+from xaibench.data.pictures import show
+from xaibench.discovery.paths import open_dataset
+from xaibench.discovery.registry import load_registry
+from xaibench_statistics.auc import roc_auc
 
 SIZE = 256
 
@@ -53,7 +53,7 @@ class FacesNet(nn.Module):
 
 def load(folder: str, split: str) -> tuple[Tensor, Tensor, list[str]]:
     """Pictures (n, 3, 256, 256), labels (n,) with 1 = fake, and methods of one split."""
-    source = dataset(load_registry(), folder, {}).instance
+    source = open_dataset(folder, registry=load_registry()).instance
     chosen = [s for s in source.samples() if s.split == split]
     images = [show(source.read(s), s, (SIZE, SIZE), Resize())[0] for s in chosen]
     return (

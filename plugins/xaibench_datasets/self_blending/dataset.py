@@ -9,13 +9,20 @@ from typing import Literal
 
 from pydantic import Field
 
-from xaibench import components
-from xaibench.contracts import Dataset, Native, Problem, Sample
-from xaibench.errors import DatasetError, UnreadablePicture, UsageError
-from xaibench.parameters import Parameters
-from xaibench.pictures import check_native
-from xaibench.registry import load_registry
-from xaibench.streams import Streams
+from xaibench.api import (
+    Dataset,
+    DatasetError,
+    Native,
+    Parameters,
+    Problem,
+    Sample,
+    Streams,
+    UnreadablePicture,
+    UsageError,
+    check_native,
+)
+from xaibench.discovery.paths import open_dataset
+from xaibench.discovery.registry import load_registry
 from xaibench_datasets.files import ListedDataset
 from xaibench_datasets.self_blending.augment import augment
 from xaibench_datasets.self_blending.blend import Recipe, draw_recipe, self_blend
@@ -138,7 +145,7 @@ def wrapped(of: str) -> Dataset:
     """The dataset that ``of`` means. Raises :class:`DatasetError` or what that dataset's name or parameters deserve."""
     if not of:
         raise DatasetError("self-blend needs a dataset of real faces", "write --dataset self-blend:of=FOLDER")
-    found: Dataset = components.dataset(load_registry(), of, {}).instance
+    found: Dataset = open_dataset(of, registry=load_registry()).instance
     if isinstance(found, SelfBlendDataset):
         raise DatasetError(f"self-blend of '{of}': its fakes are self-blends already", "name the dataset of real faces")
     return found

@@ -12,9 +12,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import DifferentiableDetector, ExplainRequest, Explanation, Passes, PassQuery, Programme
-from xaibench.parameters import Parameters
-from xaibench.probes import Apply
+from xaibench.api import (
+    Apply,
+    DifferentiableDetector,
+    ExplainRequest,
+    Explanation,
+    Parameters,
+    Passes,
+    PassQuery,
+    Programme,
+)
 from xaibench_explainers.gradient.gradcam import GradCamParameters, class_activation_map, upsampled
 
 _NOBODY = "no position of the layer speaks for the class: the map is zero everywhere"
@@ -139,7 +146,7 @@ class EigenCamParameters(Parameters):
 
 @dataclass(frozen=True, slots=True)
 class Activations:
-    """For :class:`xaibench.probes.Apply`: a layer's activation as ``(b, K, h, w)``, without gradient."""
+    """For :class:`xaibench.api.Apply`: a layer's activation as ``(b, K, h, w)``, without gradient."""
 
     layer: str | None
 

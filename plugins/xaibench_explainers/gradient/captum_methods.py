@@ -16,10 +16,17 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
-from xaibench.errors import UsageError
-from xaibench.parameters import Parameters
-from xaibench.probes import Apply
+from xaibench.api import (
+    Apply,
+    ExplainRequest,
+    Explanation,
+    Output,
+    Parameters,
+    Passes,
+    PassQuery,
+    Programme,
+    UsageError,
+)
 from xaibench_explainers.gradient.propagation.common import explained
 from xaibench_explainers.perturbation.regions import no_signal
 from xaibench_perturbation import SIGMA, FillKind, fill, grid_segments

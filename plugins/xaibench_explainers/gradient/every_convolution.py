@@ -10,11 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
-from xaibench.operations import Call, Operations, depends
-from xaibench.parameters import Parameters
-from xaibench.probes import Apply
+from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme
 from xaibench_explainers.gradient.propagation.common import explained, lacks, target_values, upsample
+from xaibench_operations import Call, Operations, depends
 
 _WEIGHTS, _SCALE = 1e-6, 1e-7
 

@@ -10,9 +10,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
-from xaibench.parameters import Parameters
-from xaibench.probes import Backward, Gradients
+from xaibench.api import (
+    Backward,
+    ExplainRequest,
+    Explanation,
+    Gradients,
+    Output,
+    Parameters,
+    Passes,
+    PassQuery,
+    Programme,
+)
 from xaibench_explainers.gradient.pixels import drawn
 from xaibench_perturbation import CHUNK, gaussian_blur
 

@@ -9,9 +9,17 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
-from xaibench.parameters import Parameters
-from xaibench.probes import LayerBackward, LayerGradients
+from xaibench.api import (
+    ExplainRequest,
+    Explanation,
+    LayerBackward,
+    LayerGradients,
+    Output,
+    Parameters,
+    Passes,
+    PassQuery,
+    Programme,
+)
 
 Combine: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Activations and gradients of a layer, ``(n, K, h, w)`` each, to maps ``(n, h, w)``."""

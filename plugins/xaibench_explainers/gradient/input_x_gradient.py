@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
-from xaibench.parameters import Parameters
-from xaibench.probes import Backward, Gradients
+from xaibench.api import (
+    Backward,
+    ExplainRequest,
+    Explanation,
+    Gradients,
+    Output,
+    Parameters,
+    Passes,
+    PassQuery,
+    Programme,
+)
 from xaibench_explainers.gradient.pixels import FLAT, drawn
 
 

@@ -11,9 +11,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
-from xaibench.parameters import Parameters
-from xaibench.probes import Backward, Forward, Gradients
+from xaibench.api import (
+    Backward,
+    ExplainRequest,
+    Explanation,
+    Forward,
+    Gradients,
+    Output,
+    Parameters,
+    Passes,
+    PassQuery,
+    Programme,
+)
 from xaibench_explainers.gradient.pixels import drawn
 from xaibench_perturbation import (
     CHUNK,

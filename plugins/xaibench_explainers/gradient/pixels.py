@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from xaibench.contracts import Explanation
+from xaibench.api import Explanation
 
 Reduction = Literal["max", "sum-abs", "norm"]
 NOT_FINITE = "the gradient is not finite"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xaibench.contracts import ExplainRequest, Explanation, Passes, PassQuery, Programme
+from xaibench.api import ExplainRequest, Explanation, Passes, PassQuery, Programme
 from xaibench_explainers.gradient.pixels import drawn, over_channels
 from xaibench_explainers.gradient.smoothgrad import NoiseParameters, noisy_gradients
 

@@ -12,8 +12,7 @@ from scipy import ndimage, sparse
 from skimage.segmentation import felzenszwalb
 from torch import Tensor
 
-from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
-from xaibench.parameters import Parameters
+from xaibench.api import ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme
 from xaibench_explainers.gradient.integrated_gradients import integrated_gradients
 from xaibench_explainers.gradient.pixels import FLAT, NOT_FINITE, drawn
 from xaibench_perturbation import fill

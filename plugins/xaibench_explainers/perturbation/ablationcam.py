@@ -6,8 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
-from xaibench.probes import Apply
+from xaibench.api import Apply, ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
 from xaibench_explainers.perturbation.channels import (
     ChannelParameters,
     Look,

@@ -11,9 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench.contracts import Explanation, Output, Passes, Programme
-from xaibench.parameters import Parameters
-from xaibench.probes import Apply
+from xaibench.api import Apply, Explanation, Output, Parameters, Passes, Programme
 from xaibench_explainers.gradient.gradcam import upsampled
 
 
@@ -26,7 +24,7 @@ class ChannelParameters(Parameters):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """For :class:`xaibench.probes.Apply`: the activation ``(b, K, h, w)`` and the target's score ``(b,)``.
+    """For :class:`xaibench.api.Apply`: the activation ``(b, K, h, w)`` and the target's score ``(b,)``.
 
     ``off``: the request's first ``beside`` numbers a channel of each row to set to 0 before the network goes on.
     """

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import ExplainRequest, Explanation, Passes, PassQuery, Programme
+from xaibench.api import ExplainRequest, Explanation, Passes, PassQuery, Programme
 from xaibench_explainers.perturbation.regions import RegionParameters, Upsampling, painted, regions_of
 from xaibench_perturbation import ScoreKind, balanced_members, extra_needs, refusal, stored_artefacts
 

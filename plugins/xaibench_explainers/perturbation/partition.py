@@ -11,7 +11,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from xaibench.contracts import Output, Programme
+from xaibench.api import Output, Programme
 from xaibench_perturbation import Switch, target_scores
 
 Rectangle: TypeAlias = tuple[int, int, int, int]

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
+from xaibench.api import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
 from xaibench_explainers.perturbation.kernel_shap import STRONG_BLUR
 from xaibench_explainers.perturbation.partition import evaluations, owen_values
 from xaibench_explainers.perturbation.regions import no_signal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xaibench.plugin import ExplainerRecord
+from xaibench.api import ExplainerRecord
 
 _STANDARD = frozenset({"standard"})
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench.contracts import ExplainRequest, Explanation, Facts, Programme
+from xaibench.api import ExplainRequest, Explanation, Facts, Programme
 from xaibench_perturbation import (
     CHUNK,
     Coalitions,

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from xaibench.contracts import ExplainRequest, Explanation, Passes, PassQuery, Programme
+from xaibench.api import ExplainRequest, Explanation, Passes, PassQuery, Programme
 from xaibench_explainers.perturbation.regions import (
     RegionParameters,
     Regions,

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
+from xaibench.api import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
 from xaibench_explainers.perturbation.channels import ChannelParameters, channel_passes, look, rectified, strongest
 from xaibench_explainers.perturbation.regions import masked_scores, no_signal
 from xaibench_perturbation import (

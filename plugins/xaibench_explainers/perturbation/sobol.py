@@ -8,8 +8,7 @@ import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from xaibench.contracts import ExplainRequest, Explanation, Facts, Passes, PassQuery, Programme
-from xaibench.streams import Streams
+from xaibench.api import ExplainRequest, Explanation, Facts, Passes, PassQuery, Programme, Streams
 from xaibench_explainers.perturbation.regions import RegionParameters, Upsampling, known_count, painted, regions_of
 from xaibench_perturbation import (
     ScoreKind,

@@ -9,9 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from xaibench.artefacts import Product
-from xaibench.contracts import Artefacts, Picture, Programme
-from xaibench.streams import Streams
+from xaibench.api import Artefacts, Picture, Product, Programme, Streams
 from xaibench_perturbation import Segments, is_constant, per_segment_mean
 
 Segmentation = Literal["slic-50", "slic-80", "slic-100", "grid-7"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from xaibench.contracts import Explanation, MapCase, Passes, PassQuery, Picture, Programme, Scores, View
-from xaibench.probes import Together
+from xaibench.api import Explanation, MapCase, Passes, PassQuery, Picture, Programme, Scores, Together, View
 from xaibench_metrics.attack.choice import CELLS, Segmentation, first_segments, region_of, segmentation_of, too_many
 from xaibench_metrics.attack.judging import AttackParameters, ceiling, judged, published, random_outcomes, singles
 from xaibench_metrics.attack.scores import SCORES, ranked_values, undefined

@@ -10,11 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench import targets
-from xaibench.artefacts import Product
-from xaibench.contracts import MapCase, Passes, Programme, Score
-from xaibench.parameters import Parameters
-from xaibench.probes import Forward, Together
+from xaibench.api import Forward, MapCase, Parameters, Passes, Product, Programme, Score, Together, resolve_target
 from xaibench_metrics.attack.choice import area_bin, random_regions, region_of
 from xaibench_perturbation import AttackMode, AttackSettings, GradientSettings, RegionAttack
 
@@ -131,7 +127,7 @@ def published(case: MapCase, item: str, region: Tensor, own: Judged) -> Programm
     reply: Tensor = yield Forward(picture[None])
     after = reply[0].cpu()
     predicted = int(case.clean.argmax())
-    truth = targets.resolve("label", case.picture.sample, case.clean.tolist(), facts)
+    truth = resolve_target("label", case.picture.sample, case.clean.tolist(), facts)
     sufficiency = float(case.clean[predicted]) - float(after[predicted])
     area = float(region.double().mean())
     values = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xaibench.plugin import MetricRecord
+from xaibench.api import MetricRecord
 
 ATTACK: tuple[MetricRecord, ...] = (
     MetricRecord(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from xaibench.contracts import Room, Score, ScoreSpec
+from xaibench.api import Room, Score, ScoreSpec
 from xaibench_metrics.attack.judging import Outcome, percentile
 
 NO_RANDOM = "no random regions were asked for (draws=0)"

@@ -9,9 +9,20 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from xaibench.contracts import Curve, Explanation, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec, View
-from xaibench.identity import digest
-from xaibench.probes import Together
+from xaibench.api import (
+    Curve,
+    Explanation,
+    MapCase,
+    Passes,
+    PassQuery,
+    Programme,
+    Score,
+    Scores,
+    ScoreSpec,
+    Together,
+    View,
+    digest,
+)
 from xaibench_metrics.attack.choice import CELLS, Segmentation, first_segments, region_of, segmentation_of, too_many
 from xaibench_metrics.attack.judging import (
     AttackParameters,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from xaibench import targets
-from xaibench.contracts import MapCase
+from xaibench.api import MapCase, is_fake, verdict
 from xaibench_perturbation import AttackMode
 
 NOT_FAKE = "a real picture: there is no manipulation to undo"
@@ -20,6 +19,6 @@ def why_no_attack(case: MapCase, mode: AttackMode) -> str:
     if case.picture.sample.label == "real":
         return NOT_FAKE
     likeliest = int(case.clean.argmax()) == facts.real_class
-    if likeliest if mode == "t24-code" else targets.verdict(case.clean.tolist(), facts) == "real":
+    if likeliest if mode == "t24-code" else verdict(case.clean.tolist(), facts) == "real":
         return CALLED_REAL
-    return "" if targets.is_fake(case.target, facts) else REAL_CLASS
+    return "" if is_fake(case.target, facts) else REAL_CLASS

@@ -12,9 +12,19 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from xaibench.artefacts import ArtefactQuery, Product
-from xaibench.contracts import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
-from xaibench.probes import Forward
+from xaibench.api import (
+    ArtefactQuery,
+    Curve,
+    Forward,
+    MapCase,
+    Passes,
+    PassQuery,
+    Product,
+    Programme,
+    Score,
+    Scores,
+    ScoreSpec,
+)
 from xaibench_metrics.faithfulness.curves import CONSTANT, saliency_of, shown_image
 from xaibench_metrics.faithfulness.removal import DeletionParameters, area, removal_curve
 from xaibench_perturbation import Background, FillKind, is_constant, pixel_ranks

@@ -7,9 +7,7 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
-from xaibench.parameters import Parameters
-from xaibench.probes import Forward
+from xaibench.api import Forward, MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_perturbation import SIGMA, Background, FillKind, blend, is_constant
 
 GUARD = 1e-8

@@ -11,9 +11,7 @@ from pydantic import Field
 from scipy.stats import rankdata
 from torch import Tensor
 
-from xaibench.contracts import MapCase, Output, Programme
-from xaibench.parameters import Parameters
-from xaibench.probes import Forward
+from xaibench.api import Forward, MapCase, Output, Parameters, Programme
 from xaibench_metrics.faithfulness.curves import removal_background, shown_image
 from xaibench_perturbation import CHUNK, SIGMA, FillKind, pixel_ranks, step_counts
 

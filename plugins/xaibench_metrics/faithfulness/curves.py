@@ -8,10 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench import targets
-from xaibench.contracts import Facts, MapCase, Programme
-from xaibench.parameters import Parameters
-from xaibench.probes import Forward
+from xaibench.api import Facts, Forward, MapCase, Parameters, Programme, predicted_class
 from xaibench_perturbation import CHUNK, SIGMA, Background
 
 RemovalFill = Literal["black", "grey", "white", "mean", "blur", "minimum", "noise"]
@@ -77,7 +74,7 @@ def still_called(probabilities: Tensor, target: int, facts: Facts) -> Tensor:
     The verdict is *fake* from the card's threshold on, and its class the likeliest fake one; of two classes the verdict
     says all.
     """
-    rows = (targets.predicted(row, facts) == target for row in probabilities.tolist())
+    rows = (predicted_class(row, facts) == target for row in probabilities.tolist())
     return torch.tensor([float(same) for same in rows], dtype=torch.float64)
 
 

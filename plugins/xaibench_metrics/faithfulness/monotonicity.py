@@ -6,8 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import Curve, MapCase, Output, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
-from xaibench.parameters import Parameters
+from xaibench.api import Curve, MapCase, Output, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.faithfulness.changes import (
     CONSTANT,
     ChangeParameters,

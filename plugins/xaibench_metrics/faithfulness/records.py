@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xaibench.plugin import MetricRecord
+from xaibench.api import MetricRecord
 
 _STANDARD = frozenset({"standard"})
 _BHATT = "Bhatt, Weller, Moura: Evaluating and aggregating feature-based model explanations, 2020, arXiv:2005.00631"

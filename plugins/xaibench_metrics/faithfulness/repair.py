@@ -6,9 +6,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import Curve, Facts, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
-from xaibench.parameters import Parameters
-from xaibench.probes import Forward
+from xaibench.api import (
+    Curve,
+    Facts,
+    Forward,
+    MapCase,
+    Parameters,
+    Passes,
+    PassQuery,
+    Programme,
+    Score,
+    Scores,
+    ScoreSpec,
+)
 from xaibench_metrics.faithfulness.curves import (
     CONSTANT,
     replaced_probabilities,

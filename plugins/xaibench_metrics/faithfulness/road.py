@@ -10,9 +10,7 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from xaibench.contracts import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
-from xaibench.parameters import Parameters
-from xaibench.probes import Forward
+from xaibench.api import Curve, Forward, MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.faithfulness.curves import CONSTANT, saliency_of, shown_image, still_called
 from xaibench_perturbation import CHUNK, inpaint_each, is_constant, pixel_ranks
 

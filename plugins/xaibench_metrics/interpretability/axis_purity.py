@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from xaibench.contracts import Better, Curve, ModelCase, Passes, PassQuery, Picture, Programme, Scores, ScoreSpec
-from xaibench.probes import Apply
+from xaibench.api import Apply, Better, Curve, ModelCase, Passes, PassQuery, Picture, Programme, Scores, ScoreSpec
 from xaibench_metrics.interpretability.layer import (
     Figures,
     LayerParameters,

@@ -9,8 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from xaibench.contracts import ModelCase, Passes, PassQuery, Picture, Programme, Scores
-from xaibench.probes import LayerBackward, LayerGradients
+from xaibench.api import LayerBackward, LayerGradients, ModelCase, Passes, PassQuery, Picture, Programme, Scores
 from xaibench_metrics.interpretability.layer import (
     Figures,
     LayerParameters,

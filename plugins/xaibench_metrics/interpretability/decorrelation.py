@@ -11,8 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import ModelCase, Passes, PassQuery, Programme, Scores
-from xaibench.probes import Apply
+from xaibench.api import Apply, ModelCase, Passes, PassQuery, Programme, Scores
 from xaibench_metrics.interpretability.layer import (
     Figures,
     LayerGrids,

@@ -10,8 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import Better, ModelCase, Picture, Score, ScoreSpec
-from xaibench.parameters import Parameters
+from xaibench.api import Better, ModelCase, Parameters, Picture, Score, ScoreSpec
 
 T = TypeVar("T")
 
@@ -70,7 +69,7 @@ def grids_of(detector: Any, images: Tensor, layer: str | None) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class LayerGrids:
-    """For :class:`xaibench.probes.Apply`: the activation of a layer, ``(b, K, h, w)``, in a tuple of one."""
+    """For :class:`xaibench.api.Apply`: the activation of a layer, ``(b, K, h, w)``, in a tuple of one."""
 
     layer: str | None
 

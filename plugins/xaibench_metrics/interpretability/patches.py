@@ -82,7 +82,7 @@ def pooled(grids: Tensor, activation: Activation) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class PatchResponses:
-    """For :class:`xaibench.probes.Apply`: pooled activations of variants of a picture.
+    """For :class:`xaibench.api.Apply`: pooled activations of variants of a picture.
 
     ``beside``: the kind and the patch of :func:`variants` and the colour ``(b, 3)``. Returns ``(b, K)``, the channels,
     and ``(b, D P)``, the first P = side^2 axes of D random rotations one after another, rotated before they are pooled;

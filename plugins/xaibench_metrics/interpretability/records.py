@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xaibench.plugin import MetricRecord
+from xaibench.api import MetricRecord
 
 _ACTIVATIONS = frozenset({"activations"})
 _CONCEPT_WHITENING = "Chen, Bei, Rudin: Concept whitening for interpretable image recognition, Nature MI 2, 2020, "

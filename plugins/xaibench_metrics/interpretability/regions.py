@@ -10,9 +10,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from xaibench.contracts import Curve, ModelCase, Passes, PassQuery, Picture, Programme, Scores
-from xaibench.pictures import hull_mask
-from xaibench.probes import Apply
+from xaibench.api import Apply, Curve, ModelCase, Passes, PassQuery, Picture, Programme, Scores
 from xaibench_metrics.interpretability.layer import (
     Figures,
     LayerParameters,
@@ -23,6 +21,7 @@ from xaibench_metrics.interpretability.layer import (
     spec,
     why_not,
 )
+from xaibench_perturbation import hull_mask
 
 _INF = float("inf")
 REGIONS = ("mask", "hull")
@@ -77,7 +76,7 @@ def mean_shares(energy: Tensor, within: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class RegionEnergy:
-    """For :class:`xaibench.probes.Apply`: :func:`energy_within` of the first ``axes`` channels (0: all); ``beside``:
+    """For :class:`xaibench.api.Apply`: :func:`energy_within` of the first ``axes`` channels (0: all); ``beside``:
     the regions ``(b, 2, H, W)``."""
 
     layer: str | None

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from xaibench.contracts import MapCase, Score, Scores, ScoreSpec
+from xaibench.api import MapCase, Score, Scores, ScoreSpec
 
 Measured: TypeAlias = "Sequence[float | str] | str"
 """A value for each score in the order of the specs, or the reason why it has none; one reason stands for all."""

@@ -11,8 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import MapCase, Passes, PassQuery, Scores, ScoreSpec
-from xaibench.parameters import Parameters
+from xaibench.api import MapCase, Parameters, Passes, PassQuery, Scores, ScoreSpec
 from xaibench_metrics.localisation.case import localised
 
 POINTING = ScoreSpec(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from xaibench.contracts import MapCase, Passes, PassQuery, Scores, ScoreSpec
-from xaibench.parameters import Parameters
+from xaibench.api import MapCase, Parameters, Passes, PassQuery, Scores, ScoreSpec
 from xaibench_metrics.localisation.case import localised
 from xaibench_metrics.localisation.masks import relevance_rank
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xaibench.plugin import MetricRecord
+from xaibench.api import MetricRecord
 
 _STANDARD = frozenset({"standard"})
 _MASK = frozenset({"mask"})

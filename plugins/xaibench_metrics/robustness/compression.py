@@ -14,10 +14,19 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench.contracts import MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec, View
-from xaibench.parameters import Parameters
-from xaibench.probes import Forward
-from xaibench.targets import verdict
+from xaibench.api import (
+    Forward,
+    MapCase,
+    Parameters,
+    Passes,
+    PassQuery,
+    Programme,
+    Score,
+    Scores,
+    ScoreSpec,
+    View,
+    verdict,
+)
 from xaibench_metrics.robustness.sensitivity import STILL
 from xaibench_metrics.robustness.similarity import rank_correlation, ranks
 from xaibench_metrics.robustness.views import clean_map, maps_of, shown

@@ -8,8 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec, View
-from xaibench.parameters import Parameters
+from xaibench.api import MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec, View
 from xaibench_metrics.robustness.sensitivity import STILL, ZERO
 from xaibench_metrics.robustness.views import clean_map, distance, maps_of, shown
 

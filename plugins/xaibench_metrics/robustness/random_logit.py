@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from xaibench.contracts import MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
-from xaibench.parameters import Parameters
+from xaibench.api import MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.robustness.similarity import SimilarityKind, similarity
 from xaibench_metrics.robustness.views import clean_map, map_of
 

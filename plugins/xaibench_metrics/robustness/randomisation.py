@@ -16,18 +16,18 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import (
+from xaibench.api import (
     DifferentiableDetector,
     MapCase,
+    Parameters,
     Passes,
     PassQuery,
     Programme,
     Score,
     Scores,
     ScoreSpec,
+    Streams,
 )
-from xaibench.parameters import Parameters
-from xaibench.streams import Streams
 from xaibench_metrics.robustness.similarity import SimilarityKind, similarity
 from xaibench_metrics.robustness.views import clean_map, map_of
 

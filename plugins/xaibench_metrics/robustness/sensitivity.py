@@ -14,8 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
-from xaibench.parameters import Parameters
+from xaibench.api import MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.robustness.views import clean_map, distance, maps_of, noisy_views, shown
 
 ZERO = "the map is zero everywhere: there is nothing to measure its change by"

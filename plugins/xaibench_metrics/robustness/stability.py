@@ -10,10 +10,20 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from xaibench.contracts import Facts, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec, View
-from xaibench.parameters import Parameters
-from xaibench.probes import Forward
-from xaibench.targets import verdict
+from xaibench.api import (
+    Facts,
+    Forward,
+    MapCase,
+    Parameters,
+    Passes,
+    PassQuery,
+    Programme,
+    Score,
+    Scores,
+    ScoreSpec,
+    View,
+    verdict,
+)
 from xaibench_metrics.robustness.sensitivity import STILL, ZERO
 from xaibench_metrics.robustness.views import clean_map, distance, maps_of, noisy_views, shown
 from xaibench_perturbation import CHUNK

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from xaibench.contracts import Detector, Explanation, MapCase, Programme, View
-from xaibench.probes import Together
+from xaibench.api import Detector, Explanation, MapCase, Programme, Together, View
 
 Draw = Callable[[tuple[int, ...], torch.Generator], Tensor]
 

@@ -19,8 +19,7 @@ from pydantic import Field
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from xaibench.contracts import Explanation, Score
-from xaibench.parameters import Parameters
+from xaibench.api import Explanation, Parameters, Score
 from xaibench_metrics.salience.entropy import quantise, stretch
 from xaibench_perturbation import is_constant, mean_ranks
 

@@ -13,8 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import MapCase, Passes, PassQuery, Score, Scores, ScoreSpec
-from xaibench.parameters import Parameters
+from xaibench.api import MapCase, Parameters, Passes, PassQuery, Score, Scores, ScoreSpec
 
 _NOT_WHERE = "it sees how few pixels a map rests on, not which: the evidence's map moved anywhere scores the same"
 

@@ -13,8 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import Explanation, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec, View
-from xaibench.probes import Together
+from xaibench.api import Explanation, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec, Together, View
 from xaibench_metrics.salience.blur import (
     MODES,
     Array,

@@ -12,8 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from xaibench.contracts import MapCase, Passes, PassQuery, Score, Scores, ScoreSpec
-from xaibench.parameters import Parameters
+from xaibench.api import MapCase, Parameters, Passes, PassQuery, Score, Scores, ScoreSpec
 from xaibench_perturbation import is_constant
 
 GUARD = 1 / 8

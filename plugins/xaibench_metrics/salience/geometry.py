@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import Explanation, MapCase, Passes, PassQuery, Programme, Scores, View
+from xaibench.api import Explanation, MapCase, Passes, PassQuery, Programme, Scores, View
 from xaibench_metrics.salience.compare import MapSize, Measured, compare, shown_map
 from xaibench_metrics.salience.responses import (
     Following,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import Curve, MapCase, Passes, PassQuery, Programme, Scores, View
+from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Scores, View
 from xaibench_metrics.salience.compare import Measured, compare, mean_of, shown_map
 from xaibench_metrics.salience.responses import (
     Following,

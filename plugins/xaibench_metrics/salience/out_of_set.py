@@ -20,8 +20,7 @@ from pydantic import Field
 from scipy.stats import wasserstein_distance
 from torch import Tensor
 
-from xaibench.contracts import MapCase, Passes, PassQuery, Scores, ScoreSpec, SetCase
-from xaibench.parameters import Parameters
+from xaibench.api import MapCase, Parameters, Passes, PassQuery, Scores, ScoreSpec, SetCase
 from xaibench_metrics.salience.compare import CONSTANT, Measured, as_score, pearson
 from xaibench_metrics.salience.entropy import histogram_entropy, spatial_entropy, stretch
 from xaibench_perturbation import is_constant

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xaibench.plugin import MetricRecord
+from xaibench.api import MetricRecord
 
 _STANDARD = frozenset({"standard"})
 _EXPLAIN_TO_ME = "Boyd et al.: Explain To Me, IEEE TAI 2023, arXiv:2303.11969"

@@ -10,9 +10,20 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import Explanation, Facts, MapCase, Passes, PassQuery, Programme, Score, ScoreSpec, View
-from xaibench.probes import Forward, Together
-from xaibench.targets import verdict
+from xaibench.api import (
+    Explanation,
+    Facts,
+    Forward,
+    MapCase,
+    Passes,
+    PassQuery,
+    Programme,
+    Score,
+    ScoreSpec,
+    Together,
+    View,
+    verdict,
+)
 from xaibench_metrics.salience.compare import CONSTANT, ComparisonParameters, Measured, as_score, corrected
 from xaibench_perturbation import CHUNK, is_constant
 

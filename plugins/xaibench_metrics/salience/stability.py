@@ -12,10 +12,7 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import Better, MapCase, Passes, PassQuery, Score, Scores, ScoreSpec, SetCase
-from xaibench.statistics import Values
-from xaibench.statistics.runs import jackknife_variance, people_variance, t_interval
-from xaibench.targets import verdict
+from xaibench.api import Better, MapCase, Passes, PassQuery, Score, Scores, ScoreSpec, SetCase, verdict
 from xaibench_metrics.salience.compare import (
     ComparisonParameters,
     Measured,
@@ -26,6 +23,8 @@ from xaibench_metrics.salience.compare import (
     shown_map,
 )
 from xaibench_perturbation import is_constant
+from xaibench_statistics import Values
+from xaibench_statistics.runs import jackknife_variance, people_variance, t_interval
 
 NAME = "run-stability"
 Pair = tuple[str, str]

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
-from xaibench.contracts import Detector, Runtime
-from xaibench.errors import ModelError
-from xaibench.parameters import Parameters
+from xaibench.api import Detector, ModelError, Parameters, Runtime
 
 if TYPE_CHECKING:
     from xaibench_models.demo.network import DemoNet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xaibench.errors import ModelError
+from xaibench.api import ModelError
 
 
 @dataclass(frozen=True, slots=True)

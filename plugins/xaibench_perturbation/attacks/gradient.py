@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xaibench.contracts import Detector, Facts, Programme
-from xaibench.probes import Apply
+from xaibench.api import Apply, Detector, Facts, Programme
 from xaibench_perturbation.attacks.pursuit import Judge, Move, ball, fake_margins, pursue, within
 from xaibench_perturbation.attacks.result import BLIND, NO_SIGNAL, Attacked, Reading
 
@@ -44,7 +43,7 @@ def fgsm(bound: float = 16 / 255, *, clamp: bool = True) -> GradientSettings:
 
 @dataclass(frozen=True, slots=True)
 class MarginGradient:
-    """For :class:`xaibench.probes.Apply`: logits, and the gradient of the fake margin. One pass forward, one back."""
+    """For :class:`xaibench.api.Apply`: logits, and the gradient of the fake margin. One pass forward, one back."""
 
     real_class: int
 

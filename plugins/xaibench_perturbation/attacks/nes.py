@@ -8,8 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from xaibench.contracts import Detector, Facts, Output, Programme
-from xaibench.probes import Forward
+from xaibench.api import Detector, Facts, Forward, Output, Programme
 from xaibench_perturbation.attacks.pursuit import Judge, Move, ball, fake_margins, pursue, within
 from xaibench_perturbation.attacks.result import BLIND, NO_SIGNAL, Attacked, AttackMode, Reading
 from xaibench_perturbation.masks import CHUNK

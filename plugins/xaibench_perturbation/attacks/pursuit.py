@@ -13,9 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from xaibench.contracts import Detector, Facts, Programme, Status
-from xaibench.probes import Forward
-from xaibench.targets import verdict
+from xaibench.api import Detector, Facts, Forward, Programme, Status, verdict
 from xaibench_perturbation.attacks.result import ALREADY_REAL, NEAR, Attacked, AttackMode, Reading
 
 JPEG_QUALITY = 90

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from xaibench.contracts import Status
+from xaibench.api import Status
 
 AttackMode = Literal["strict", "t24-code"]
 """``strict``: pixel space, bounded, the card's threshold. ``t24-code``: as the published code of Tsigos et al. 2024.
@@ -69,7 +69,7 @@ class Attacked:
     near: Tensor
 
     def numbers(self) -> dict[str, float]:
-        """The figures by name, for a :class:`xaibench.artefacts.Product`; an infinite margin is left out."""
+        """The figures by name, for a :class:`xaibench.api.Product`; an infinite margin is left out."""
         figures = {
             "flipped": float(self.flipped),
             "queries": float(self.queries),

@@ -14,7 +14,7 @@ from xaibench_training.networks.table import architecture, settled_size
 if TYPE_CHECKING:
     from torch import nn
 
-    from xaibench.recipes import Network
+    from xaibench.api import Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

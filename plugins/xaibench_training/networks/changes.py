@@ -7,10 +7,10 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
-from xaibench.errors import UsageError
+from xaibench.api import UsageError
 
 if TYPE_CHECKING:
-    from xaibench.recipes import Network
+    from xaibench.api import Network
 
 CHANGES = MappingProxyType({"whitening": "xaibench_training.whitening.change:apply"})
 """Kind to ``module:function``, called as ``function(network, **parameters) -> Network``."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from xaibench.errors import ModelError
+from xaibench.api import ModelError
 from xaibench_training.networks.pooled import Plan, PooledNetwork
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")

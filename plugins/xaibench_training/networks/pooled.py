@@ -36,7 +36,7 @@ class Plan:
 
 
 class PooledNetwork(nn.Module):
-    """``logits = head(mean over h, w of body((pictures - mean) / std))``; see :class:`xaibench.recipes.Network`.
+    """``logits = head(mean over h, w of body((pictures - mean) / std))``; see :class:`xaibench.api.Network`.
 
     The class activation map of class c is therefore exact: ``sum_k head.weight[c, k] * features[:, k]``, and its mean
     plus ``head.bias[c]`` is the logit. ``layers`` are the batch normalisations of the body. ``notes`` are lines to be

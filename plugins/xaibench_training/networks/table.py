@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from xaibench.errors import UsageError
+from xaibench.api import UsageError
 
 TARGET_LAYER = "body"
 """The module whose output is pooled, in every network here: with a mean pool, Grad-CAM there is the exact CAM."""

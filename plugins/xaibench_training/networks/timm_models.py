@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xaibench.errors import PlanError
+from xaibench.api import PlanError
 from xaibench_training.networks.pooled import IMAGENET_MEAN, IMAGENET_STD, Plan
 from xaibench_training.networks.table import TIMM_PREFIX, architecture
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from xaibench.parameters import Parameters
-from xaibench.recipes import Loss, Network, TrainingBatch
+from xaibench.api import Loss, Network, Parameters, TrainingBatch
 
 
 class CrossEntropy:

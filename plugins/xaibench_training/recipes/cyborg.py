@@ -11,10 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from xaibench.contracts import Picture
-from xaibench.errors import PlanError
-from xaibench.parameters import Parameters
-from xaibench.recipes import Loss, Network, TrainingBatch
+from xaibench.api import Loss, Network, Parameters, Picture, PlanError, TrainingBatch
 from xaibench_training.recipes import guides as sources
 from xaibench_training.recipes.cams import class_activation_maps, guide_loss
 

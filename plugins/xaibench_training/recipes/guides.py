@@ -10,15 +10,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xaibench import components, targets
-from xaibench.components import Use
-from xaibench.contracts import Detector, Native, Picture, Problem, Programme, Runtime, Sample
-from xaibench.errors import PlanError, UsageError
-from xaibench.image_files import PICTURE_SUFFIXES, read_picture
-from xaibench.pictures import show_picture
-from xaibench.probes import Forward
-from xaibench.registry import load_registry
-from xaibench.testing.harness import explain, make_bench, value
+from xaibench.api import (
+    PICTURE_SUFFIXES,
+    Detector,
+    Forward,
+    Native,
+    Picture,
+    PlanError,
+    Problem,
+    Programme,
+    Runtime,
+    Sample,
+    UsageError,
+    check_target_rule,
+    read_picture,
+    resolve_target,
+)
+from xaibench.data.pictures import show_picture
+from xaibench.discovery.components import Use, open_component
+from xaibench.discovery.paths import open_models
+from xaibench.discovery.registry import load_registry
+from xaibench_testing.harness import explain, make_bench, value
 from xaibench_training.recipes.cams import FLAT, min_max
 
 _CHUNK = 32
@@ -45,13 +57,13 @@ def file_guides(pictures: Sequence[Picture], folder: str) -> Iterator[Tensor | N
 def map_guides(pictures: Sequence[Picture], model: str, explainer: str, rule: str) -> Iterator[Tensor | None]:
     """Another model's maps of the pictures, as that model is shown them; None where it has none.
 
-    ``rule`` says which class is explained (:data:`xaibench.targets.RULES`). Components are those that are installed.
+    ``rule`` says which class is explained (:data:`xaibench.api.TARGET_RULES`). Components are those that are installed.
     """
     registry = load_registry()
-    use = components.use(registry, "explainer", explainer)
-    _, source = components.models(registry, model, {})[0]
+    use = open_component("explainer", explainer, registry=registry)
+    _, source = open_models(model, registry=registry)[0]
     detector = source.open(source.instance.members()[0], Runtime())
-    targets.check_rule(rule, detector.facts)
+    check_target_rule(rule, detector.facts)
     for start in range(0, len(pictures), _CHUNK):
         chunk = [pictures[i] for i in range(start, min(start + _CHUNK, len(pictures)))]
         for picture, found in zip(chunk, _maps(chunk, detector, use, rule), strict=True):
@@ -70,7 +82,7 @@ def _maps(pictures: Sequence[Picture], detector: Detector, use: Use, rule: str) 
     shown = [show_picture(_One(p), p.sample, detector.facts, counterpart=p.counterpart) for p in pictures]
     asked = [(i, lambda p=p: _probabilities(p)) for i, p in enumerate(shown)]
     found = {i: value(done).tolist() for i, done in bench.engine().run(asked)}
-    classes = [targets.resolve(rule, p.sample, found[i], detector.facts) for i, p in enumerate(shown)]
+    classes = [resolve_target(rule, p.sample, found[i], detector.facts) for i, p in enumerate(shown)]
     return [value(done).map for done in explain(use, detector, shown, classes, bench=bench)]
 
 

@@ -7,9 +7,7 @@ from itertools import chain
 from pydantic import Field
 from torch import nn
 
-from xaibench.errors import UsageError
-from xaibench.parameters import Parameters, build_parameters
-from xaibench.recipes import Network
+from xaibench.api import Network, Parameters, UsageError, build_parameters
 from xaibench_training.whitening.layer import Statistics, Whitening
 
 

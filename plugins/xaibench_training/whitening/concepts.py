@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xaibench.errors import UsageError
+from xaibench.api import UsageError
 
 Activation = Literal["mean", "max", "pool-max", "pos-mean"]
 Mask = Literal["correct", "published"]

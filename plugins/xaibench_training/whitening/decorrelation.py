@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench.errors import UsageError
+from xaibench.api import UsageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xaibench.errors import PlanError, UsageError
-from xaibench.recipes import Loss, Network, TrainingBatch
+from xaibench.api import Loss, Network, PlanError, TrainingBatch, UsageError
 from xaibench_training.networks.pooled import evaluating
 from xaibench_training.whitening.change import LayerParameters, replaced, whitening_layer
 from xaibench_training.whitening.concepts import Activation, Mask, axis_activation, axis_gradient, patch_pictures

@@ -9,10 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
-from xaibench.operations import Attention, TokenGrid
-from xaibench.parameters import Parameters
-from xaibench.probes import Apply
+from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme
 from xaibench_explainers.gradient.propagation.common import (
     as_rows,
     as_text,
@@ -21,6 +18,7 @@ from xaibench_explainers.gradient.propagation.common import (
     target_values,
     upsample,
 )
+from xaibench_operations import Attention, TokenGrid
 
 Fusion = Literal["mean", "max", "min"]
 Readout = Literal["auto", "class-token", "mean"]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench.contracts import Detector, Explanation, Output
-from xaibench.operations import Call, Operations
+from xaibench.api import Detector, Explanation, Output
+from xaibench_operations import Call, Operations
 
 _TEXT = 200
 

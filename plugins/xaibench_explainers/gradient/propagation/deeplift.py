@@ -11,10 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
-from xaibench.operations import ELEMENTWISE, MAX_POOLS, Call, Operations, depends
-from xaibench.parameters import Parameters
-from xaibench.probes import Apply
+from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme
 from xaibench_explainers.gradient.propagation.common import (
     explained,
     group_norm,
@@ -25,6 +22,7 @@ from xaibench_explainers.gradient.propagation.common import (
     steered,
     target_values,
 )
+from xaibench_operations import ELEMENTWISE, MAX_POOLS, Call, Operations, depends
 from xaibench_perturbation import SIGMA, FillKind, fill
 
 NEAR = 1e-6

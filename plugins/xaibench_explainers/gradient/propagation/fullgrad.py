@@ -10,10 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
-from xaibench.operations import ELEMENTWISE, LINEAR, Call, Operations, as_linear, batch_norm_affine, depends
-from xaibench.parameters import Parameters
-from xaibench.probes import Apply
+from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme
 from xaibench_explainers.gradient.propagation.common import (
     explained,
     lacks,
@@ -22,6 +19,7 @@ from xaibench_explainers.gradient.propagation.common import (
     target_values,
     upsample,
 )
+from xaibench_operations import ELEMENTWISE, LINEAR, Call, Operations, as_linear, batch_norm_affine, depends
 
 Scope = Literal["layer", "channel"]
 

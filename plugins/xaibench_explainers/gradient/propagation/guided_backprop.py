@@ -9,12 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
-from xaibench.operations import Call, Operations, depends
-from xaibench.parameters import Parameters
-from xaibench.probes import Apply
+from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme
 from xaibench_explainers.gradient.pixels import Reduction, over_channels
 from xaibench_explainers.gradient.propagation.common import explained, lacks, steered, target_values
+from xaibench_operations import Call, Operations, depends
 
 Backwards = Literal["guided", "deconvnet"]
 

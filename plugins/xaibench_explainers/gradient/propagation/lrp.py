@@ -10,10 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.contracts import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
-from xaibench.operations import LINEAR, MAX_POOLS, Call, Linear, Operations, as_linear, batch_norm_affine, depends
-from xaibench.parameters import Parameters
-from xaibench.probes import Apply
+from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme
 from xaibench_explainers.gradient.propagation.common import (
     as_rows,
     as_text,
@@ -24,6 +21,7 @@ from xaibench_explainers.gradient.propagation.common import (
     steered,
     target_values,
 )
+from xaibench_operations import LINEAR, MAX_POOLS, Call, Linear, Operations, as_linear, batch_norm_affine, depends
 
 Rule = Literal["epsilon", "gamma", "alpha1beta0", "epsilon-plus"]
 

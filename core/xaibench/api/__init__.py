@@ -1,0 +1,315 @@
+"""The lower door: all that an author of a plugin imports.
+
+::
+
+    from xaibench.api import Explanation, ExplainerRecord, Forward, Passes, hookimpl
+
+Records describe components, hooks return them, contracts say what a component is asked and what it answers. Pictures
+are float32 tensors of RGB values in [0, 1], shape ``(N, 3, H, W)`` or ``(3, H, W)``, already resized to the detector's
+input size. A *programme* is a generator that yields probe requests (:class:`Forward` and its like) and returns its
+result; whatever returns a programme may return the plain result instead when it needs no detector call.
+
+Importing this package loads neither torch nor numpy. What needs pydantic, numpy or Pillow is loaded when it is first
+asked for. The modules behind the package may move; the names in ``__all__`` stay.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from xaibench.api.artefacts import Artefact, ArtefactQuery, Artefacts, Product
+from xaibench.api.atomic_files import commit_file, stage_table, stage_text, sync_folder, write_error
+from xaibench.api.datasets import Dataset, Native, Picture, Problem, Resize, Sample, View
+from xaibench.api.detectors import Batch, Detector, DifferentiableDetector, Facts, Features, Model, Runtime
+from xaibench.api.digests import canonical_json, digest
+from xaibench.api.errors import (
+    DatasetError,
+    ModelError,
+    NothingToEvaluate,
+    PlanError,
+    PluginError,
+    StoreError,
+    UnknownComponent,
+    UnreadablePicture,
+    UsageError,
+    XaibenchError,
+    as_exception,
+    describe_error,
+    trace_of,
+)
+from xaibench.api.events import Listener, PassesDone, RunBegins, RunEnds, StageBegins, TaskCommitted
+from xaibench.api.executors import Component, Executor, Lost
+from xaibench.api.explainers import Explainer, ExplainRequest, Explanation
+from xaibench.api.groups import Groups, connected_components, statistical_groups
+from xaibench.api.metrics import Curve, MapCase, Metric, ModelCase, Room, Score, Scores, ScoreSpec, SetCase
+from xaibench.api.passes import Passes, PassQuery
+from xaibench.api.probes import (
+    Apply,
+    Ask,
+    Backward,
+    Done,
+    Forward,
+    Gradients,
+    LayerBackward,
+    LayerGradients,
+    Programme,
+    Reply,
+    Request,
+    Together,
+    Wait,
+)
+from xaibench.api.recipes import FAKE, FAMILY_RECORD, REAL, Loss, Network, Recipe, TrainingBatch
+from xaibench.api.records import (
+    DETECTOR_NEEDS,
+    KINDS,
+    NEEDS,
+    PROJECT,
+    SAMPLE_NEEDS,
+    ComponentRecord,
+    DatasetRecord,
+    ExecutorRecord,
+    ExplainerRecord,
+    Kind,
+    ListenerRecord,
+    MetricFamily,
+    MetricRecord,
+    ModelRecord,
+    RecipeRecord,
+    Scope,
+    SectionRecord,
+    ViewRecord,
+    hookimpl,
+)
+from xaibench.api.streams import Streams
+from xaibench.api.targets import (
+    TARGET_RULES,
+    check_target_rule,
+    is_fake,
+    likeliest_fake,
+    p_fake,
+    predicted_class,
+    resolve_target,
+    verdict,
+)
+from xaibench.api.versions import API_VERSION, accepts_api
+from xaibench.api.vocabulary import STATUSES, Better, Label, Output, Status
+
+if TYPE_CHECKING:
+    from xaibench.api.console import (
+        JsonFlag,
+        PluginFiles,
+        RunFolder,
+        guarded,
+        literal,
+        parse_assignments,
+        print_json,
+        say,
+    )
+    from xaibench.api.image_files import MAX_PIXELS, PICTURE_SUFFIXES, read_landmarks, read_mask, read_picture
+    from xaibench.api.native_pictures import check_native, digest_native, digest_shown
+    from xaibench.api.parameters import (
+        Parameters,
+        build_parameters,
+        describe_parameters,
+        format_spec,
+        format_value,
+        parameter_class,
+        parse_spec,
+        parse_value,
+    )
+
+_LAZY = {
+    "console": (
+        "JsonFlag",
+        "PluginFiles",
+        "RunFolder",
+        "guarded",
+        "literal",
+        "parse_assignments",
+        "print_json",
+        "say",
+    ),
+    "image_files": (
+        "MAX_PIXELS",
+        "PICTURE_SUFFIXES",
+        "read_landmarks",
+        "read_mask",
+        "read_picture",
+    ),
+    "native_pictures": (
+        "check_native",
+        "digest_native",
+        "digest_shown",
+    ),
+    "parameters": (
+        "Parameters",
+        "build_parameters",
+        "describe_parameters",
+        "format_spec",
+        "format_value",
+        "parameter_class",
+        "parse_spec",
+        "parse_value",
+    ),
+}
+"""Names by the module that is loaded when one of them is first asked for."""
+
+_MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
+__all__ = [
+    "API_VERSION",
+    "DETECTOR_NEEDS",
+    "FAKE",
+    "FAMILY_RECORD",
+    "KINDS",
+    "MAX_PIXELS",
+    "NEEDS",
+    "PICTURE_SUFFIXES",
+    "PROJECT",
+    "REAL",
+    "SAMPLE_NEEDS",
+    "STATUSES",
+    "TARGET_RULES",
+    "Apply",
+    "Artefact",
+    "ArtefactQuery",
+    "Artefacts",
+    "Ask",
+    "Backward",
+    "Batch",
+    "Better",
+    "Component",
+    "ComponentRecord",
+    "Curve",
+    "Dataset",
+    "DatasetError",
+    "DatasetRecord",
+    "Detector",
+    "DifferentiableDetector",
+    "Done",
+    "Executor",
+    "ExecutorRecord",
+    "ExplainRequest",
+    "Explainer",
+    "ExplainerRecord",
+    "Explanation",
+    "Facts",
+    "Features",
+    "Forward",
+    "Gradients",
+    "Groups",
+    "JsonFlag",
+    "Kind",
+    "Label",
+    "LayerBackward",
+    "LayerGradients",
+    "Listener",
+    "ListenerRecord",
+    "Loss",
+    "Lost",
+    "MapCase",
+    "Metric",
+    "MetricFamily",
+    "MetricRecord",
+    "Model",
+    "ModelCase",
+    "ModelError",
+    "ModelRecord",
+    "Native",
+    "Network",
+    "NothingToEvaluate",
+    "Output",
+    "Parameters",
+    "PassQuery",
+    "Passes",
+    "PassesDone",
+    "Picture",
+    "PlanError",
+    "PluginError",
+    "PluginFiles",
+    "Problem",
+    "Product",
+    "Programme",
+    "Recipe",
+    "RecipeRecord",
+    "Reply",
+    "Request",
+    "Resize",
+    "Room",
+    "RunBegins",
+    "RunEnds",
+    "RunFolder",
+    "Runtime",
+    "Sample",
+    "Scope",
+    "Score",
+    "ScoreSpec",
+    "Scores",
+    "SectionRecord",
+    "SetCase",
+    "StageBegins",
+    "Status",
+    "StoreError",
+    "Streams",
+    "TaskCommitted",
+    "Together",
+    "TrainingBatch",
+    "UnknownComponent",
+    "UnreadablePicture",
+    "UsageError",
+    "View",
+    "ViewRecord",
+    "Wait",
+    "XaibenchError",
+    "accepts_api",
+    "as_exception",
+    "build_parameters",
+    "canonical_json",
+    "check_native",
+    "check_target_rule",
+    "commit_file",
+    "connected_components",
+    "describe_error",
+    "describe_parameters",
+    "digest",
+    "digest_native",
+    "digest_shown",
+    "format_spec",
+    "format_value",
+    "guarded",
+    "hookimpl",
+    "is_fake",
+    "likeliest_fake",
+    "literal",
+    "p_fake",
+    "parameter_class",
+    "parse_assignments",
+    "parse_spec",
+    "parse_value",
+    "predicted_class",
+    "print_json",
+    "read_landmarks",
+    "read_mask",
+    "read_picture",
+    "resolve_target",
+    "say",
+    "stage_table",
+    "stage_text",
+    "statistical_groups",
+    "sync_folder",
+    "trace_of",
+    "verdict",
+    "write_error",
+]

@@ -1,0 +1,72 @@
+"""Writing so that a kill at any moment leaves no partial file under its final name."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xaibench.api.errors import StoreError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def stage_table(table: pa.Table, staging: str | Path, key: str) -> Path:
+    """Write ``table`` to a new file in the staging folder, fsynced, and return its path."""
+    import pyarrow.parquet as pq
+
+    path = Path(staging) / f"{key}.{uuid.uuid4().hex[:8]}"
+    try:
+        with open(path, "xb") as file:
+            pq.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise write_error(path, error) from error
+    return path
+
+
+def stage_text(text: str, staging: str | Path, key: str) -> Path:
+    """Write ``text`` to a new file in the staging folder, fsynced, and return its path."""
+    path = Path(staging) / f"{key}.{uuid.uuid4().hex[:8]}"
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise write_error(path, error) from error
+    return path
+
+
+def commit_file(staged: Path, final: Path) -> None:
+    """Move a staged file to its name and make the move durable."""
+    try:
+        staged.replace(final)
+        sync_folder(final.parent)
+    except OSError as error:
+        raise write_error(final, error) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """fsync a folder, where the platform can."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except (OSError, AttributeError):  # Windows cannot open folders
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_error(path: Path, error: OSError) -> StoreError:
+    """A write that failed, as one line."""
+    return StoreError(
+        f"cannot write {path}: {error.strerror or error}",
+        "free some space or choose another --out; finished units are kept and the same command goes on from there",
+    )

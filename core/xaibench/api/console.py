@@ -1,0 +1,87 @@
+"""What a command needs: flags that several share, one JSON object, literal text, errors as lines and an exit code."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xaibench.api.errors import UsageError, XaibenchError
+from xaibench.api.parameters import parse_value
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+PluginFiles = Annotated[list[Path] | None, typer.Option("--plugin", help="Load a one-off plugin file.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
+
+_ASCII = str.maketrans({"↑": "^", "↓": "v", "–": "-"})
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print the one object of a ``--json`` command on stdout."""
+    print(jsonlib.dumps(value, default=str))
+
+
+def parse_assignments(entries: Sequence[str], form: str = "KIND.NAME.KEY=VALUE") -> dict[str, object]:
+    """``["explainer.rise.masks=8000"]`` -> ``{"explainer.rise.masks": 8000}``.
+
+    ``form`` is how an entry is written, for the message of the :class:`UsageError` that one without a value raises.
+    """
+    values: dict[str, object] = {}
+    for entry in entries:
+        key, equals, value = entry.partition("=")
+        if not equals:
+            raise UsageError(f"'{entry}' has no value", f"write -p {form}")
+        values[key.strip()] = parse_value(value.strip())
+    return values
+
+
+def literal(console: Console, text: str, style: str = "") -> Text:
+    """Text without markup, in ASCII where the terminal knows nothing else."""
+    from rich.text import Text
+
+    return Text(text if console.encoding.startswith("utf") else text.translate(_ASCII), style=style)
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print a line of literal text."""
+    console.print(literal(console, text, style))
+
+
+def guarded(call: Callable[[], Any], debug: bool) -> int:
+    """Call, and turn what a person can mend into one line of what and one of how, with its exit code.
+
+    The codes are those of :mod:`xaibench.api.errors`; 70 is a bug of ours. ``debug`` lets every exception through.
+    """
+    try:
+        return int(call() or 0)
+    except XaibenchError as error:
+        if debug:
+            raise
+        print(f"xaibench: {error.what}", file=sys.stderr)
+        if error.mend:
+            print(f"  {error.mend}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"xaibench: {where}{error.strerror or error}", file=sys.stderr)
+        print("  check that the path exists, can be written and has space left", file=sys.stderr)
+        return 3
+    except Exception as error:
+        if debug:
+            raise
+        print(f"xaibench: internal error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        print("  this is a bug: please report it with the output of the same command with --debug", file=sys.stderr)
+        return 70

@@ -1,0 +1,86 @@
+"""The hooks a plugin may implement. The docstrings are the reference.
+
+Every hook returns records, not objects: the class that a record names is imported when it is first used, so that
+``xaibench list`` stays fast whatever is installed. Hooks are called once for each plugin, apart from the others, so
+that one that raises costs only itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from xaibench.api.records import (
+    PROJECT,
+    DatasetRecord,
+    ExecutorRecord,
+    ExplainerRecord,
+    ListenerRecord,
+    MetricRecord,
+    ModelRecord,
+    RecipeRecord,
+    SectionRecord,
+    ViewRecord,
+)
+
+if TYPE_CHECKING:
+    import typer
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+
+
+@hookspec
+def xaibench_models() -> Iterable[ModelRecord]:  # type: ignore[empty-body]
+    """Name the sources of detectors that this plugin brings. Called at discovery. Added in API 1."""
+
+
+@hookspec
+def xaibench_explainers() -> Iterable[ExplainerRecord]:  # type: ignore[empty-body]
+    """Name the explainers that this plugin brings. Called at discovery. Added in API 1."""
+
+
+@hookspec
+def xaibench_datasets() -> Iterable[DatasetRecord]:  # type: ignore[empty-body]
+    """Name the datasets that this plugin brings. Called at discovery. Added in API 1."""
+
+
+@hookspec
+def xaibench_metrics() -> Iterable[MetricRecord]:  # type: ignore[empty-body]
+    """Name the metrics that this plugin brings. Called at discovery. Added in API 1."""
+
+
+@hookspec
+def xaibench_executors() -> Iterable[ExecutorRecord]:  # type: ignore[empty-body]
+    """Name the executors that this plugin brings. Called at discovery. Added in API 1."""
+
+
+@hookspec
+def xaibench_recipes() -> Iterable[RecipeRecord]:  # type: ignore[empty-body]
+    """Name the training recipes that this plugin brings. Called at discovery. Added in API 1."""
+
+
+@hookspec
+def xaibench_run_events() -> Iterable[ListenerRecord]:  # type: ignore[empty-body]
+    """Name the listeners that this plugin brings: a progress display, a dashboard, a tracker of experiments. Each is
+    made anew for every run and hears when it begins, when a task is committed and when it ends. Called at discovery.
+    Added in API 1."""
+
+
+@hookspec
+def xaibench_run_views() -> Iterable[ViewRecord]:  # type: ignore[empty-body]
+    """Name the views that this plugin brings: ``run.NAME(...)`` of an opened run, and the sheet that ``explain`` writes
+    beside a map. Called at discovery. Added in API 1."""
+
+
+@hookspec
+def xaibench_report_sections() -> Iterable[SectionRecord]:  # type: ignore[empty-body]
+    """Name the sections that this plugin adds to the page of ``xaibench report``. Called at discovery. Added in
+    API 1."""
+
+
+@hookspec
+def xaibench_add_commands(app: typer.Typer) -> None:
+    """Add commands to the command line. Called when the command line starts, with ``app``, the program's
+    ``typer.Typer``; import what a command needs inside the command. Added in API 1."""

@@ -1,0 +1,177 @@
+"""Pictures, masks and landmarks from files to arrays.
+
+Whatever is wrong with a file (missing, empty, broken, truncated, too large, no picture) is one
+:class:`~xaibench.api.UnreadablePicture` that names the file and the reason in one line. No warning leaves this
+module. Of files with several pictures (GIF, TIFF) the first is taken; colour profiles are ignored, as training
+pipelines do; the orientation that EXIF states is applied.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from xaibench.api.errors import UnreadablePicture
+
+MAX_PIXELS = 64_000_000
+"""Pictures of more pixels than this are refused before they are decoded."""
+
+PICTURE_SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
+)
+"""Endings, in lower case, of the files that a dataset lists as pictures."""
+
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")
+_MAX_LANDMARK_BYTES = 1_000_000
+_EXIF_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# warnings.catch_warnings changes the process; two threads in it at once would leave it changed.
+_decoding = threading.RLock()
+
+
+def read_picture(path: str | PathLike[str], max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode a picture to ``(H, W, 3)`` uint8 RGB.
+
+    Grey is repeated, transparency dropped, palettes and CMYK converted, 16 bits cut to the upper 8. Raises
+    :class:`UnreadablePicture`. ``max_pixels`` beyond Pillow's own limit (179 million) has no effect.
+    """
+    with _opened(Path(path), max_pixels) as image:
+        if image.mode[0] in "IF":
+            return np.repeat(_upper_byte(image)[:, :, None], 3, axis=2)
+        return np.array(_without_palette(image).convert("RGB"))
+
+
+def read_mask(path: str | PathLike[str], max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """Decode a mask to ``(H, W)`` weights: uint8 0 to 255, or float32 in the file's own unit where it is deeper.
+
+    Of colours the largest channel counts; transparent pixels weigh 0. Raises :class:`UnreadablePicture`.
+    """
+    with _opened(Path(path), max_pixels) as image:
+        if image.mode[0] in "IF":
+            return _weights(image)
+        rgba = np.array(_without_palette(image).convert("RGBA"))
+    return np.where(rgba[:, :, 3] == 0, np.uint8(0), rgba[:, :, :3].max(axis=2))
+
+
+def read_landmarks(path: str | PathLike[str]) -> NDArray[np.float32]:
+    """Read ``(L, 2)`` float32 points from a CSV of the columns ``x,y`` in pixels, with or without that header.
+
+    The centre of the first pixel is (0, 0). Raises :class:`UnreadablePicture`.
+    """
+    path = Path(path)
+    _check_file(path)
+    if path.stat().st_size > _MAX_LANDMARK_BYTES:
+        raise _unreadable(path, f"holds more than {_MAX_LANDMARK_BYTES} bytes, too many for landmarks")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        rows = [(n, row) for n, row in enumerate(csv.reader(text.splitlines(), strict=True), start=1) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable(path, f"is no CSV of landmarks ({_one_line(error)})") from None
+    if rows and [cell.strip().lower() for cell in rows[0][1]] == ["x", "y"]:
+        rows = rows[1:]
+    if not rows:
+        raise _unreadable(path, "holds no landmarks")
+    return np.array([_point(path, n, row) for n, row in rows], np.float32)
+
+
+def _point(path: Path, number: int, row: list[str]) -> tuple[float, float]:
+    try:
+        x, y = map(float, row)
+    except ValueError:
+        raise _unreadable(path, f"row {number} is not 'x,y': {','.join(row)[:40]!r}") from None
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise _unreadable(path, f"row {number} is not finite")
+    return x, y
+
+
+@contextmanager
+def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+    """The decoded, upright picture; any failure inside the block is the file's."""
+    _check_file(path)
+    with _decoding, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path, formats=_FORMATS) as image:
+                _check_size(path, image.size, max_pixels)
+                image.load()
+                yield _upright(image)
+        except UnreadablePicture:
+            raise
+        except Image.DecompressionBombError:
+            raise _unreadable(path, f"is larger than the limit of {max_pixels} pixels") from None
+        except UnidentifiedImageError:
+            raise _unreadable(path, "is no picture that can be decoded") from None
+        except Exception as error:  # Pillow's decoders raise almost anything on corrupt data
+            raise _unreadable(path, f"cannot be decoded ({_one_line(error)})") from None
+
+
+def _check_file(path: Path) -> None:
+    try:
+        if not path.exists():
+            raise _unreadable(path, "does not exist")
+        if not path.is_file():
+            raise _unreadable(path, "is no file")
+        if path.stat().st_size == 0:
+            raise _unreadable(path, "is empty")
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, f"cannot be opened ({_one_line(error)})") from None
+
+
+def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise _unreadable(path, f"has {width} x {height} pixels, more than the limit of {max_pixels}")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION)
+    except Exception:  # broken metadata of any kind says nothing about the pixels: shown as stored
+        return image
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _without_palette(image: Image.Image) -> Image.Image:
+    return image.convert("RGBA") if image.mode in ("P", "PA") else image
+
+
+def _weights(image: Image.Image) -> NDArray[np.float32]:
+    weights = np.array(image).astype(np.float32)
+    if not np.isfinite(weights).all() or weights.min() < 0:
+        raise ValueError("weights must be finite and not negative")
+    return weights
+
+
+def _upper_byte(image: Image.Image) -> NDArray[np.uint8]:
+    """``(H, W)`` from 16-bit grey, as Pillow itself reads 16-bit colour."""
+    values = np.array(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 0xFFFF:
+        raise ValueError("only 8 and 16 bits a channel are supported")
+    return (values >> 8).astype(np.uint8)
+
+
+def _unreadable(path: Path, reason: str) -> UnreadablePicture:
+    return UnreadablePicture(f"{path}: {reason}")
+
+
+def _one_line(error: BaseException) -> str:
+    text = str((isinstance(error, OSError) and error.strerror) or error)
+    return " ".join(text.split())[:160] or type(error).__name__

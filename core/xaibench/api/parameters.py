@@ -1,0 +1,168 @@
+"""Typed, documented parameters of components, and the one validator that the run file and the flags share."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from xaibench.api.errors import UsageError
+
+P = TypeVar("P", bound="Parameters")
+
+
+class Parameters(BaseModel):
+    """Base of every component's parameter object: frozen, unknown keys refused, each field with a default.
+
+    A component declares ``Parameters = MyParameters`` on its class and takes the object as its only argument.
+    Give each field a type and a description (``Field(7, ge=1, description="cells along a side")``).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, ser_json_inf_nan="constants")
+
+
+def parse_value(text: str) -> object:
+    """Read ``text`` as a TOML value; what is no TOML value is a string. ``8000`` -> 8000, ``rise`` -> "rise".
+
+    Parentheses keep a value with commas together: ``(rise:masks=400,cells=7)`` -> "rise:masks=400,cells=7". Brackets
+    make a list, whose words need no quotes: ``[slic-50,grid-7]`` -> ["slic-50", "grid-7"].
+    """
+    if text.startswith("(") and text.endswith(")"):
+        return text[1:-1]
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        if text.startswith("[") and text.endswith("]"):
+            return [parse_value(part.strip()) for part in _split_commas(text[1:-1])]
+        return text
+
+
+def parse_spec(text: str) -> tuple[str, dict[str, object]]:
+    """Split ``name:key=value,key=value`` into the name and the values. A value may hold colons and balanced brackets.
+
+    A part without ``=`` right after the name is the component's positional parameter (``maps:DIR``) and is returned
+    under the key ``""``.
+    """
+    name, _, rest = text.partition(":")
+    values: dict[str, object] = {}
+    for index, part in enumerate(_split_commas(rest)):
+        key, equals, value = part.partition("=")
+        if index == 0 and (not equals or (part.startswith("(") and part.endswith(")"))):
+            values[""] = parse_value(part) if part.startswith("(") else part
+        elif not equals:
+            raise UsageError(f"'{part}' in '{text}' has no value", f"write {name}:KEY=VALUE,KEY=VALUE")
+        else:
+            values[key.strip()] = parse_value(value.strip())
+    return name.strip(), values
+
+
+def _split_commas(text: str) -> list[str]:
+    parts, depth, start = [], 0, 0
+    for i, c in enumerate(text):
+        depth += (c in "([{") - (c in ")]}")
+        if c == "," and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    return [p for p in (*parts, text[start:]) if p]
+
+
+def parameter_class(target: type) -> type[Parameters]:
+    """The parameter class that a component's class declares, or the empty one."""
+    declared = getattr(target, "Parameters", Parameters)
+    if not (isinstance(declared, type) and issubclass(declared, Parameters)):
+        raise UsageError(f"{target.__name__}.Parameters is not a subclass of xaibench.api.Parameters")
+    return declared
+
+
+def build_parameters(model: type[P], values: Mapping[str, object], of: str) -> P:
+    """Validate ``values``; a wrong key or value raises :class:`UsageError` naming what is accepted.
+
+    ``of`` is the component's name for the message. The key ``""`` is the first field declared.
+    """
+    given = dict(values)
+    if "" in given:
+        if not model.model_fields:
+            raise UsageError(f"{of} takes no parameters, got '{given['']}'", f"write just {of}")
+        given[next(iter(model.model_fields))] = given.pop("")
+    unknown = [k for k in given if k not in model.model_fields]
+    if unknown:
+        raise UsageError(f"{of} has no parameter '{unknown[0]}'", _accepted(model, unknown[0]))
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        if not first["loc"]:  # a rule between parameters, which names them itself
+            raise UsageError(f"{of}: {reason}") from None
+        key = str(first["loc"][0])
+        what = f"{key}={given[key]!s} is wrong: {reason}" if key in given else f"{key} is missing"
+        raise UsageError(f"{of}: {what}", _describe_one(model, key)) from None
+
+
+def _accepted(model: type[Parameters], wrong: str) -> str:
+    names = list(model.model_fields)
+    if not names:
+        return "it takes none"
+    near = difflib.get_close_matches(wrong, names, n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return f"{hint}accepted: {', '.join(names)}"
+
+
+def _describe_one(model: type[Parameters], key: str) -> str:
+    return next(
+        (f"{r['name']}: {r['type']}, {r['description']}" for r in describe_parameters(model) if r["name"] == key), ""
+    )
+
+
+def describe_parameters(model: type[Parameters]) -> list[dict[str, Any]]:
+    """One row a parameter: name, type, default, description; what ``xaibench info`` prints."""
+    properties = model.model_json_schema().get("properties", {})
+    return [
+        {
+            "name": name,
+            "type": _type_name(properties.get(name, {})),
+            "default": "required" if field.is_required() else field.get_default(call_default_factory=True),
+            "description": field.description or "",
+        }
+        for name, field in model.model_fields.items()
+    ]
+
+
+_JSON_TYPES = {"integer": "int", "number": "float", "string": "str", "boolean": "bool", "object": "table"}
+_LIMITS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+
+
+def _type_name(schema: Mapping[str, Any]) -> str:
+    """A field's type as it is written: ``int >= 1``, ``black | grey``, ``[int, ...]``."""
+    if "anyOf" in schema:
+        return " or ".join(_type_name(s) for s in schema["anyOf"] if s.get("type") != "null")
+    if "enum" in schema or "const" in schema:
+        return " | ".join(map(str, schema.get("enum") or [schema["const"]]))
+    if schema.get("type") == "array":
+        items = schema.get("prefixItems") or [schema.get("items", {})]
+        return f"[{', '.join(map(_type_name, items))}{'' if 'prefixItems' in schema else ', ...'}]"
+    name = _JSON_TYPES.get(schema.get("type", ""), "table" if "$ref" in schema else "any")
+    bounds = [f"{sign} {schema[key]}" for key, sign in _LIMITS.items() if key in schema]
+    return " ".join((name, *bounds))
+
+
+def format_spec(name: str, parameters: Parameters, preset: Mapping[str, object] | None = None) -> str:
+    """``name[:key=value,…]`` with the values that differ from the component's own defaults (defaults left out)."""
+    fields = type(parameters).model_fields
+    default = {k: f.get_default(call_default_factory=True) for k, f in fields.items() if not f.is_required()}
+    default |= preset or {}
+    changed = [
+        f"{k}={format_value(v)}"
+        for k, v in parameters.model_dump(mode="json").items()
+        if k not in default or getattr(parameters, k) != default[k]
+    ]
+    return f"{name}:{','.join(changed)}" if changed else name
+
+
+def format_value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"({value})" if isinstance(value, str) and "," in value else str(value)

@@ -1,0 +1,197 @@
+"""From a native picture to what a detector is shown: resized once, mask and landmarks with it.
+
+Pure functions. Pixels are areas: the centre of the first one is (0, 0), its left edge -0.5, and a point moves with
+the area that it lies in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from xaibench.api import (
+    Dataset,
+    Facts,
+    Native,
+    Picture,
+    Resize,
+    Sample,
+    UnreadablePicture,
+    View,
+    check_native,
+    digest_shown,
+)
+
+MAX_ASPECT = 64
+"""Pictures with sides further apart than this ratio are refused where they would be scaled and cropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Geometry:
+    """Scale ``native`` (H, W) to ``scaled``, then cut ``size`` at ``offset`` (rows, columns)."""
+
+    native: tuple[int, int]
+    scaled: tuple[int, int]
+    offset: tuple[int, int]
+    size: tuple[int, int]
+
+
+def show_picture(
+    dataset: Dataset,
+    sample: Sample,
+    facts: Facts,
+    *,
+    counterpart: Callable[[], Picture | None],
+    stranger: Callable[[], Picture | None] = lambda: None,
+) -> Picture:
+    """Decode a sample and show it as the detector of ``facts`` sees it. Raises :class:`UnreadablePicture`."""
+    image, mask, landmarks = show(dataset.read(sample), sample, facts.input_size, facts.resize)
+    return Picture(
+        sample=sample,
+        image=image,
+        mask=mask,
+        landmarks=landmarks,
+        digest=digest_shown(image, mask, landmarks),
+        native=lambda: dataset.read(sample),
+        counterpart=counterpart,
+        stranger=stranger,
+    )
+
+
+def show(
+    native: Native, sample: Sample, size: tuple[int, int], resize: Resize
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Resize a picture, its mask and its landmarks to a detector's input.
+
+    ``native`` holds ``(h, w, 3)`` pixels; ``size`` is ``(H, W)``. Returns the image, ``(3, H, W)`` float32 in [0, 1]
+    (exactly ``uint8 / 255`` where the sizes agree); the mask, ``(H, W)`` bool, True where the weight is at least half
+    of the mask's own maximum, binarised before it is resized (nearest pixel), None where nothing is left of it
+    (:func:`why_no_mask` says why); the landmarks, ``(L, 2)`` float32, which may lie outside a cropped image. The
+    caller owns the tensors. Raises :class:`UnreadablePicture` where pixels, mask and landmarks do not fit together.
+    """
+    check_native(native, sample)
+    geometry = _geometry(native, sample, size, resize)
+    pixels = torch.from_numpy(np.ascontiguousarray(native.pixels.transpose(2, 0, 1))).to(torch.float32) / 255
+    image = _cut(_interpolate(pixels, geometry.scaled, resize), geometry).clamp(0, 1).contiguous()
+    mask = _shown_mask(native, geometry)
+    if mask is not None and not mask.any():
+        mask = None
+    landmarks = None if native.landmarks is None else _moved(native.landmarks, geometry)
+    return image, mask, landmarks
+
+
+def why_no_mask(native: Native, sample: Sample, size: tuple[int, int], resize: Resize) -> str:
+    """Why :func:`show` gives no mask, in words; ``""`` where it gives one."""
+    if native.mask is None:
+        return "real pictures have no mask" if sample.label == "real" else "the sample has no mask"
+    mask = _shown_mask(native, _geometry(native, sample, size, resize))
+    if mask is None:
+        return "the mask is empty"
+    return "" if mask.any() else f"nothing of the mask is left at {size[1]} x {size[0]} pixels"
+
+
+def binarise(mask: NDArray[np.generic]) -> NDArray[np.bool_] | None:
+    """True where a weight is at least half of the mask's maximum; None where all weights are 0.
+
+    >>> binarise(np.array([[0, 63, 64, 127]], np.uint8))
+    array([[False, False,  True,  True]])
+    """
+    weights = mask.astype(np.float64)
+    top = weights.max(initial=0)
+    return weights * 2 >= top if top > 0 else None
+
+
+def apply_view(picture: Picture, view: View) -> Picture:
+    """The picture under ``view``; of two views in a row the names are joined by ``+``.
+
+    ``native()`` stays that of the file; counterpart and stranger are seen under the same view. Raises ``ValueError``
+    for a view that changes shapes or leaves [0, 1].
+    """
+    image, mask, landmarks = view.apply(picture.image, picture.mask, picture.landmarks)
+    _check_view(view, picture, image, mask, landmarks)
+
+    def seen(of: Callable[[], Picture | None]) -> Picture | None:
+        other = of()
+        return None if other is None else apply_view(other, view)
+
+    return replace(
+        picture,
+        image=image,
+        mask=mask,
+        landmarks=landmarks,
+        digest=digest_shown(image, mask, landmarks),
+        view=f"{picture.view}+{view.name}" if picture.view else view.name,
+        counterpart=lambda: seen(picture.counterpart),
+        stranger=lambda: seen(picture.stranger),
+    )
+
+
+def _geometry(native: Native, sample: Sample, size: tuple[int, int], resize: Resize) -> _Geometry:
+    height, width = native.pixels.shape[:2]
+    if resize.mode == "squash":
+        return _Geometry((height, width), size, (0, 0), size)
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise UnreadablePicture(
+            f"sample {sample.id}: a picture of {width} x {height} pixels is too narrow to be scaled and cropped"
+        )
+    if size[0] * width >= size[1] * height:
+        scaled = (size[0], size[0] * width // height)
+    else:
+        scaled = (size[1] * height // width, size[1])
+    return _Geometry((height, width), scaled, ((scaled[0] - size[0]) // 2, (scaled[1] - size[1]) // 2), size)
+
+
+def _interpolate(image: Tensor, size: tuple[int, int], resize: Resize) -> Tensor:
+    """``(C, h, w)`` to ``(C, H, W)``; unchanged where the sizes agree."""
+    if tuple(image.shape[-2:]) == size:
+        return image
+    batch = image[None]
+    if resize.interpolation == "nearest":
+        return functional.interpolate(batch, size, mode="nearest-exact")[0]
+    if resize.interpolation == "area":
+        return functional.interpolate(batch, size, mode="area")[0]
+    mode, antialias = resize.interpolation, resize.antialias
+    return functional.interpolate(batch, size, mode=mode, align_corners=False, antialias=antialias)[0]
+
+
+def _cut(image: Tensor, geometry: _Geometry) -> Tensor:
+    (top, left), (height, width) = geometry.offset, geometry.size
+    return image[..., top : top + height, left : left + width]
+
+
+def _shown_mask(native: Native, geometry: _Geometry) -> Tensor | None:
+    """The mask as shown, which may be all False; None where the native one is missing or empty."""
+    binary = None if native.mask is None else binarise(native.mask)
+    if binary is None:
+        return None
+    weights = torch.from_numpy(binary.astype(np.float32))[None]
+    scaled = _interpolate(weights, geometry.scaled, Resize(interpolation="nearest"))
+    return (_cut(scaled, geometry)[0] > 0.5).contiguous()
+
+
+def _moved(landmarks: NDArray[np.generic], geometry: _Geometry) -> Tensor:
+    scale = np.array(geometry.scaled[::-1]) / np.array(geometry.native[::-1])
+    offset = np.array(geometry.offset[::-1])
+    points = landmarks.astype(np.float64)
+    if (scale != 1).any():
+        points = (points + 0.5) * scale - 0.5
+    return torch.from_numpy((points - offset).astype(np.float32))
+
+
+def _check_view(view: View, before: Picture, image: Tensor, mask: Tensor | None, landmarks: Tensor | None) -> None:
+    pairs = (("image", before.image, image), ("mask", before.mask, mask), ("landmarks", before.landmarks, landmarks))
+    for name, old, new in pairs:
+        if (old is None) != (new is None):
+            raise ValueError(f"view {view.name!r} adds or drops the {name}")
+        if old is not None and new is not None and (old.shape, old.dtype) != (new.shape, new.dtype):
+            raise ValueError(f"view {view.name!r} makes the {name} {new.dtype} {tuple(new.shape)}")
+    if not bool(((image >= 0) & (image <= 1)).all()):
+        raise ValueError(f"view {view.name!r} gives pixels that are not in [0, 1]")
+
+

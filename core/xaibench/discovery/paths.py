@@ -1,0 +1,120 @@
+"""Models and data sets given as paths: which component reads a file or folder."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from xaibench.api import FAMILY_RECORD, DatasetError, DatasetRecord, Kind, ModelError, ModelRecord, parse_spec
+from xaibench.discovery.components import Use, make, open_component
+from xaibench.discovery.registry import Registered, Registry, load_registry
+
+
+def is_path(registry: Registry, kind: Kind, text: str) -> bool:
+    """Whether ``--model``/``--dataset`` text means a file or folder: it exists, or it looks like a path.
+
+    A component's name means the component even where a folder of that name lies about; ``./NAME`` is the folder.
+    """
+    head = text.partition(":")[0]
+    if any(head in (c.record.name, c.name) for c in registry.of_kind(kind)):
+        return False
+    return Path(text).exists() or Path(head).exists() or head.startswith(("/", "./", "../", "~"))
+
+
+def open_models(
+    text: str, parameters: Mapping[str, object] | None = None, *, registry: Registry | None = None
+) -> list[tuple[str, Use]]:
+    """The (member name, model) pairs that ``--model text`` means.
+
+    A component name or a single file gives one pair with an empty member name; a folder of models is a family and
+    gives one pair a file, named by the file's stem, in sorted order.
+    """
+    registry, more = registry or load_registry(), parameters or {}
+    suffixes = _suffixes(registry)
+    head, _, rest = text.partition(":")
+    if not is_path(registry, "model", text) and Path(head).suffix not in suffixes:
+        return [("", open_component("model", text, more, registry=registry))]
+    path = Path(text).expanduser() if Path(text).exists() else Path(head).expanduser()
+    values = {**more, **(parse_spec(f"x:{rest}")[1] if rest and path == Path(head).expanduser() else {})}
+    if path.is_dir():
+        files = _model_files(path, suffixes)
+        if not files:
+            raise ModelError(f"no model file in {path}", f"put files ending in {', '.join(suffixes)} there")
+        return [(f.stem, _model_file(registry, f, suffixes, values)) for f in files]
+    if not path.exists():
+        raise ModelError(f"model file {path} does not exist", "give a file, a folder of models or a component name")
+    return [("", _model_file(registry, path, suffixes, values))]
+
+
+def _suffixes(registry: Registry) -> dict[str, Registered]:
+    found: dict[str, Registered] = {}
+    for component in registry.of_kind("model"):
+        record = component.record
+        assert isinstance(record, ModelRecord)
+        for suffix in record.suffixes:
+            found.setdefault(suffix, component)
+    return found
+
+
+def _model_files(folder: Path, suffixes: Mapping[str, Registered]) -> list[Path]:
+    """Model files of a folder; a card (.toml beside a model of the same stem) is not a model of its own."""
+    files = sorted(f for f in folder.iterdir() if f.is_file() and f.suffix in suffixes)
+    stems = {f.stem for f in files if f.suffix != ".toml"}
+    return [f for f in files if f.suffix != ".toml" or (f.stem not in stems and _names_a_model(f))]
+
+
+def runs_recorded(folder: Path) -> int:
+    """How many training runs the record of a family, ``family.toml`` in the folder or in the one around it, tells of.
+
+    0 where there is none that can be read: a folder of models needs no record.
+    """
+    for place in (folder, folder.resolve().parent):
+        try:
+            runs = tomllib.loads((place / FAMILY_RECORD).read_text(encoding="utf-8"))["family"]["runs"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if isinstance(runs, int):
+            return runs
+    return 0
+
+
+def _names_a_model(file: Path) -> bool:
+    """Whether a TOML file in a folder of models describes one, rather than anything else."""
+    try:
+        return bool({"factory", "weights", "path"} & set(tomllib.loads(file.read_text(encoding="utf-8"))))
+    except (OSError, ValueError):
+        return False
+
+
+def _model_file(
+    registry: Registry, path: Path, suffixes: Mapping[str, Registered], values: Mapping[str, object]
+) -> Use:
+    if path.suffix not in suffixes:
+        raise ModelError(
+            f"{path.name}: no model component reads files ending in '{path.suffix}'",
+            f"known endings: {', '.join(sorted(suffixes))}",
+        )
+    return make(suffixes[path.suffix], {"path": str(path), **values})
+
+
+def open_dataset(
+    text: str, parameters: Mapping[str, object] | None = None, *, registry: Registry | None = None
+) -> Use:
+    """The dataset that ``--dataset text`` means: a component name, or a folder or file recognised by its contents."""
+    registry, more = registry or load_registry(), parameters or {}
+    if not is_path(registry, "dataset", text):
+        return open_component("dataset", text, more, registry=registry)
+    head, _, rest = text.partition(":")
+    whole = Path(text).exists()
+    path = Path(text if whole else head).expanduser()
+    values = {**more, **({} if whole or not rest else parse_spec(f"x:{rest}")[1])}
+    if not path.exists():
+        raise DatasetError(f"dataset folder {path} does not exist", "give a folder, a manifest or a dataset's name")
+    candidates = [c for c in registry.of_kind("dataset") if isinstance(c.record, DatasetRecord) and c.record.markers]
+    for component in sorted(candidates, key=lambda c: (c.record.precedence, c.name)):  # type: ignore[attr-defined]
+        markers = component.record.markers  # type: ignore[attr-defined]
+        if (path.is_file() and path.name in markers) or any((path / m).exists() for m in markers):
+            return make(component, {"path": str(path), **values})
+    known = "; ".join(f"{c.record.name}: {' or '.join(c.record.markers)}" for c in candidates)  # type: ignore[attr-defined]
+    raise DatasetError(f"{path} holds nothing that a dataset recognises", f"expected one of {known}")

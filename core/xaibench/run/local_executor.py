@@ -1,0 +1,115 @@
+"""The local executor: in this process, or in spawned worker processes with one task in flight each."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from pydantic import Field
+
+from xaibench.api import Lost, Parameters
+
+TaskT = TypeVar("TaskT")
+OutcomeT = TypeVar("OutcomeT")
+
+
+class LocalParameters(Parameters):
+    jobs: int = Field(1, ge=1, description="worker processes; 1 runs in this process")
+    retries: int = Field(1, ge=0, description="times a task is tried again after its worker died")
+
+
+class LocalExecutor:
+    """Runs tasks on this machine.
+
+    With one job tasks run here. With more, each worker is a spawned process of its own (torch and OpenMP do not
+    survive a fork) that holds one task at a time, so that a worker that dies takes only its own task with it. Workers
+    end with the driver, however it ends.
+    """
+
+    Parameters = LocalParameters
+
+    def __init__(self, parameters: LocalParameters) -> None:
+        self.parameters = parameters
+        self._workers: list[ProcessPoolExecutor] = []
+
+    @property
+    def in_process(self) -> bool:
+        return self.parameters.jobs == 1
+
+    def run(self, tasks: Iterable[TaskT], call: Callable[[TaskT], OutcomeT]) -> Iterator[tuple[TaskT, OutcomeT | Lost]]:
+        if self.in_process:
+            for task in tasks:
+                yield task, call(task)
+            return
+        yield from self._run_workers(list(tasks), call)
+
+    def _run_workers(
+        self, tasks: list[TaskT], call: Callable[[TaskT], OutcomeT]
+    ) -> Iterator[tuple[TaskT, OutcomeT | Lost]]:
+        waiting = [(task, 0) for task in reversed(tasks)]
+        idle = [self._worker() for _ in range(min(self.parameters.jobs, len(tasks)))]
+        running: dict[Future[OutcomeT], tuple[TaskT, int, ProcessPoolExecutor]] = {}
+        while waiting or running:
+            while waiting and idle:
+                worker, (task, tries) = idle.pop(), waiting.pop()
+                try:
+                    future = worker.submit(call, task)
+                except BrokenProcessPool:  # it died while it had nothing to do
+                    self._workers.remove(worker)
+                    worker = self._worker()
+                    future = worker.submit(call, task)
+                running[future] = (task, tries, worker)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task, tries, worker = running.pop(future)
+                try:
+                    result = future.result()
+                except BrokenProcessPool:
+                    worker.shutdown(wait=False)
+                    self._workers.remove(worker)
+                    idle.append(self._worker())
+                    if tries < self.parameters.retries:
+                        waiting.append((task, tries + 1))
+                    else:
+                        yield task, Lost(f"the worker process died {tries + 1} times")
+                    continue
+                idle.append(worker)
+                yield task, result
+
+    def _worker(self) -> ProcessPoolExecutor:
+        worker = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker)
+        self._workers.append(worker)
+        return worker
+
+    def close(self) -> None:
+        for worker in self._workers:
+            for process in list((worker._processes or {}).values()):
+                process.terminate()
+            worker.shutdown(wait=False, cancel_futures=True)
+        self._workers.clear()
+
+
+def _begin_worker() -> None:
+    """Ctrl-C reaches every process of the terminal; the driver alone answers it, by ending the workers."""
+    import signal
+    import threading
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    threading.Thread(target=_end_with_driver, name="end-with-driver", daemon=True).start()
+
+
+def _end_with_driver() -> None:
+    """End this process once the driver is gone, however it went: a resumed run would share the machine with it.
+
+    It leaves no half-written result: a worker writes to the staging area alone, which the next run empties.
+    """
+    from multiprocessing.connection import wait
+
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        wait([driver.sentinel])
+        os._exit(1)

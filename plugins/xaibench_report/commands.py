@@ -1,0 +1,101 @@
+"""``report``, ``compare`` and ``rank detectors``: declared here, what computes is imported when a command is given."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xaibench.api import JsonFlag, RunFolder, StoreError, print_json
+
+Baseline = Annotated[
+    str | None, typer.Option(help="Model of the run beside which accuracy and interpretability are balanced.")
+]
+
+rank = typer.Typer(help="Order what a run compared.", no_args_is_help=True)
+
+
+def report(
+    run: RunFolder,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML file; default RUN/report.html.")] = None,
+    baseline: Baseline = None,
+    json: JsonFlag = False,
+) -> None:
+    """Print a run's leaderboards and write a self-contained HTML report."""
+    from rich.console import Console
+
+    from xaibench import open_run
+    from xaibench_report import terminal
+    from xaibench_report.balance import balances
+    from xaibench_report.leaderboard import build_leaderboards
+    from xaibench_report.report import write_report
+    from xaibench_report.run_tables import pictures, read_run
+
+    opened = open_run(run)
+    tables, info = read_run(opened, maps=True)
+    boards = build_leaderboards(tables, info)
+    balanced = balances(tables, info, baseline) if baseline is not None else None
+    read, why = pictures(opened)
+    if why:
+        print(why, file=sys.stderr)
+    target = out or run / "report.html"
+    try:
+        write_report(tables, info, target, read, leaderboards=boards, balanced=balanced, no_pictures=why)
+    except OSError as error:
+        raise StoreError(f"cannot write {target}: {error.strerror}", "choose another --out") from None
+    if json:
+        print_json(terminal.to_json(boards) | {"report": str(target)})
+        return
+    terminal.print_leaderboards(boards, Console())
+    print(f"report: {target}")
+
+
+def compare(first: RunFolder, second: RunFolder, json: JsonFlag = False) -> None:
+    """Compare two runs on their common samples: paired differences, second minus first."""
+    from rich.console import Console
+
+    from xaibench_report import terminal
+    from xaibench_report.compare import compare_runs
+    from xaibench_report.run_tables import read_run
+
+    (a, info), (b, _) = read_run(first), read_run(second)
+    comparison = compare_runs(a, b, info)
+    if json:
+        print_json(terminal.comparison_to_json(comparison))
+        return
+    terminal.print_comparison(comparison, Console())
+
+
+@rank.command("detectors")
+def rank_detectors(
+    run: RunFolder,
+    explainer: Annotated[
+        str | None, typer.Option("--explainer", "-e", help="Only this explainer (default: all that are no controls).")
+    ] = None,
+    measure: Annotated[
+        list[str] | None, typer.Option(help="Only this metric, or 'METRIC SCORE'; may be repeated.")
+    ] = None,
+    baseline: Baseline = None,
+    correct: Annotated[
+        bool, typer.Option("--correct", help="Compare all, on pictures that every run calls by their label.")
+    ] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Order detectors or families of equal accuracy by each measure, the explainer fixed."""
+    from rich.console import Console
+
+    from xaibench_report import ranking, ranking_terminal
+    from xaibench_report.balance import balances
+    from xaibench_report.run_tables import read_run
+
+    tables, info = read_run(run)
+    found = ranking.rank_detectors(tables, info, explainer=explainer, measures=measure or [], correct=correct)
+    balanced = balances(tables, info, baseline) if baseline is not None else None
+    if json:
+        print_json(ranking_terminal.to_json(found, balanced))
+        return
+    ranking_terminal.print_ranking(found, Console())
+    if balanced is not None:
+        ranking_terminal.print_balances(balanced, Console())

@@ -1,0 +1,105 @@
+"""The detectors and families of a run, and which of them are equally accurate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xaibench_report.detection import predictions_of
+from xaibench_report.results import RunTables, encode, short, texts
+from xaibench_report.wording import interval, number, plural
+from xaibench_statistics import Estimate, Values, common_samples
+from xaibench_statistics.auc import mean_auc_interval
+from xaibench_statistics.values import Strings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrant:
+    """One detector, or one family with its training runs, on one dataset.
+
+    ``auc``: the mean over its runs with an interval over runs and people; None where a label is missing, and ``why``
+    says so, as it does where there is no interval. ``correct``: the samples that all of its runs call by their label.
+    """
+
+    dataset: str
+    model: str
+    runs: tuple[str, ...]
+    auc: Estimate | None
+    why: str
+    correct: tuple[str, ...]
+
+
+def entrants(tables: RunTables, dataset: str, seed: int) -> tuple[Entrant, ...]:
+    """All detectors and families with predictions on a dataset, by name."""
+    table = tables.predictions.filter(texts(tables.predictions, "dataset") == dataset)
+    found = []
+    for model in encode(table, "model").names.tolist():
+        part = table.filter(texts(table, "model") == model)
+        runs = {m: predictions_of(part.filter(texts(part, "member") == m)) for m in encode(part, "member").names}
+        found.append(_entrant(dataset, str(model), runs, seed))
+    return tuple(found)
+
+
+def pictures_of(tables: RunTables, dataset: str) -> Values:
+    """Every picture of a dataset with its groups; the values say nothing."""
+    table = tables.predictions.filter(texts(tables.predictions, "dataset") == dataset)
+    samples, first = np.unique(texts(table, "sample"), return_index=True)
+    rows = table.take(first)
+    return Values.of(samples, np.zeros(len(samples)), texts(rows, "group"), texts(rows, "cross_group"))
+
+
+def _entrant(
+    dataset: str, model: str, runs: dict[str, tuple[Values, Strings, np.typing.NDArray[np.bool_]]], seed: int
+) -> Entrant:
+    samples = common_samples([values for values, _, _ in runs.values()])
+    right = [set(values.samples[correct].tolist()) for values, _, correct in runs.values()]
+    values, labels, _ = next(iter(runs.values()))
+    fake = labels[np.isin(values.samples, samples)] == "fake"
+    auc = None
+    if fake.any() and not fake.all():
+        auc = mean_auc_interval([v.on(samples) for v, _, _ in runs.values()], fake, seed=seed)
+    return Entrant(
+        dataset=dataset, model=model, runs=tuple(map(str, runs)), auc=auc,
+        why=auc.note if auc else _no_auc(runs, samples),
+        correct=tuple(sorted(set.intersection(*right))),
+    )  # fmt: skip
+
+
+def _no_auc(runs: Mapping[str, tuple[Values, Strings, np.typing.NDArray[np.bool_]]], samples: Strings) -> str:
+    empty = [str(m) for m, (values, _, _) in runs.items() if not len(values)]
+    if empty:
+        return f"{plural(len(empty), 'run')} without a prediction ({', '.join(empty)})"
+    return "AUC needs both real and fake pictures" if len(samples) else "its runs share no picture with a prediction"
+
+
+def equal_classes(found: Sequence[Entrant]) -> tuple[tuple[Entrant, ...], ...]:
+    """The largest sets of two or more whose AUC intervals all overlap one another.
+
+    Intervals on a line that overlap pairwise share a point, so each such set holds the lower end of one of them. One
+    entrant may stand in several.
+    """
+    known = [(e, e.auc.low, e.auc.high) for e in found if e.auc and e.auc.low is not None and e.auc.high is not None]
+    sets = {frozenset(o.model for o, low, high in known if low <= point <= high) for _, point, _ in known}
+    largest = [s for s in sets if len(s) > 1 and not any(s < other for other in sets)]
+    chosen = [tuple(e for e in found if e.model in s) for s in largest]
+    return tuple(sorted(chosen, key=lambda c: [e.model for e in c]))
+
+
+def accuracy_lines(found: Sequence[Entrant], classes: Sequence[Sequence[Entrant]]) -> list[str]:
+    """Who is as accurate as whom, and who is compared with nobody."""
+    lines = [f"equal accuracy (their AUC intervals overlap): {', '.join(short(e.model) for e in c)}" for c in classes]
+    compared = {e.model for c in classes for e in c}
+    for e in found:
+        if e.model not in compared:
+            alone = "no other is on this dataset" if len(found) == 1 else "no other AUC interval overlaps its own"
+            why = e.why or alone
+            lines.append(f"{short(e.model)} is not compared: {why}")
+    return lines
+
+
+def entrant_line(entrant: Entrant) -> str:
+    """``plain: AUC 0.970 [0.950, 0.990], 5 runs``."""
+    auc = f"AUC {number(entrant.auc.value)} {interval(entrant.auc)}".strip() if entrant.auc else "no AUC"
+    return f"{short(entrant.model)}: {auc}, {plural(len(entrant.runs), 'run')}"

@@ -1,0 +1,95 @@
+"""Scores whose items are columns of their own, and cells in which a measure has no room to rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from xaibench.api import Room
+from xaibench_report.results import CellKey, CellValues, ScoreInfo, Table
+from xaibench_statistics import paired_difference
+from xaibench_statistics.bootstrap import exact_mean
+from xaibench_statistics.values import Values
+
+MOST_RANDOM_FLIPS = 0.9
+LEAST_CEILING_FLIPS = 0.1
+
+
+def split_items(scores: Table, info: ScoreInfo) -> Table:
+    """The table with ``score`` saying ``score item`` where a score's items are columns of their own."""
+    apart = [key for key, spec in info.specs.items() if spec.per_item]
+    if not apart or not len(scores):
+        return scores
+    wanted = {f"{metric}\n{score}" for metric, score in apart}
+    names = pc.binary_join_element_wise(scores["metric"], scores["score"], "\n")
+    mask = pc.and_(pc.is_in(names, pa.array(sorted(wanted))), pc.not_equal(scores["item"], ""))
+    score = pc.if_else(mask, pc.binary_join_element_wise(scores["score"], scores["item"], " "), scores["score"])
+    item = pc.if_else(mask, "", scores["item"])
+    return scores.set_column(scores.schema.get_field_index("score"), "score", score).set_column(
+        scores.schema.get_field_index("item"), "item", item
+    )
+
+
+def without_item(scores: Iterable[tuple[str, str]], info: ScoreInfo) -> set[tuple[str, str]]:
+    """Scores without an item whose items are columns of their own: what a metric could not say of any item. They are
+    counted among the values left out and make no column."""
+    every = set(scores)
+    apart = {(metric, score.partition(" ")[0]) for metric, score in every if " " in score}
+    return {k for k in every & apart if (spec := info.spec(*k)) is not None and spec.per_item}
+
+
+def without_room(
+    key: CellKey, cell: CellValues, every: Mapping[CellKey, CellValues], info: ScoreInfo, seed: int
+) -> CellValues:
+    """The cell, or an undefined one with the reason where the measure has no room between random and its own ceiling.
+
+    *Saturated*: random regions turn more than nine verdicts in ten, or the interval of ceiling minus random covers 0
+    (with too few groups for an interval: the ceiling does not exceed random).
+    *Floored*: even the ceiling turns less than one in ten.
+    """
+    spec = info.spec(key.metric, key.score)
+    if spec is None or spec.room is None or not len(cell.values):
+        return cell
+    reason = _no_room(_Beside(key, spec.room, every), seed)
+    if not reason:
+        return cell
+    nothing = cell.where(np.zeros(len(cell.values), dtype=np.bool_))
+    return replace(nothing, left_out={**cell.left_out, ("undefined", reason): len(cell.values)})
+
+
+class _Beside:
+    """The ceiling and the random control of one cell, on the same item."""
+
+    def __init__(self, key: CellKey, room: Room, every: Mapping[CellKey, CellValues]) -> None:
+        self._key, self._every = key, every
+        _, _, self._item = key.score.partition(" ")
+        self.ceiling, self.random = self._values(room.ceiling), self._values(room.random)
+        self.ceiling_flip, self.random_flip = self._values(room.ceiling_flip), self._values(room.random_flip)
+
+    def _values(self, score: str) -> Values | None:
+        cell = self._every.get(self._key._replace(score=f"{score} {self._item}".strip()))
+        return cell.values if cell is not None and len(cell.values) else None
+
+
+def _no_room(beside: _Beside, seed: int) -> str:
+    turned = _mean(beside.random_flip)
+    if turned is not None and turned > MOST_RANDOM_FLIPS:
+        return f"saturated: random regions of the same area turn {turned:.0%} of the verdicts"
+    best = _mean(beside.ceiling_flip)
+    if best is not None and best < LEAST_CEILING_FLIPS:
+        return f"floored: the regions that drop most turn {best:.0%} of the verdicts"
+    if beside.ceiling is None or beside.random is None:
+        return ""
+    difference = paired_difference(beside.ceiling, beside.random, seed=seed, test=False)
+    least = difference.value if difference.low is None else difference.low
+    if least is not None and least <= 0:
+        return "saturated: the measure's own ceiling is not shown to exceed random regions of the same area"
+    return ""
+
+
+def _mean(values: Values | None) -> float | None:
+    return None if values is None else exact_mean(values.values)

@@ -1,0 +1,22 @@
+"""The leaderboards on stdout when a run ends."""
+
+from __future__ import annotations
+
+from xaibench.api import Parameters, RunEnds
+
+
+class Leaderboards:
+    """Prints the leaderboards of everything in the folder, where a person reads and the run came to its end."""
+
+    def __init__(self, parameters: Parameters) -> None: ...
+
+    def run_ends(self, event: RunEnds) -> None:
+        if event.interrupted or event.output != "text":
+            return
+        from rich.console import Console
+
+        from xaibench_report import terminal
+        from xaibench_report.leaderboard import build_leaderboards
+        from xaibench_report.run_tables import read_run
+
+        terminal.print_leaderboards(build_leaderboards(*read_run(event.out)), Console())

@@ -1,0 +1,209 @@
+"""Localisation by manipulation method: every method weighs alike, and none where looking at the middle is enough.
+
+**Macro mean.** With ``K`` methods, ``n_m`` samples of method m and ``N`` samples in all, sample i weighs
+``w_i = N / (K n_m)`` and the mean over methods is ``M = sum(w x) / N``. :func:`even` replaces ``x_i`` by
+``M + w_i (x_i - M)``, whose plain mean is M; means, paired differences and ranks then need no statistics of their
+own. In the bootstrap the weights stay fixed, and a replicate is the weighted mean ``sum(g w x) / sum(g w)``, g being
+how often a group was drawn, to first order around M. (Scaling alone, ``w_i x_i``, has the same mean, but a resample
+with more of a rare method would look larger even where all values are equal.) Where groups hold one method each, the
+interval also counts how many samples of which method are drawn: it is then too wide rather than too narrow.
+
+**Gate.** Where the centre prior's mask AUC exceeds :data:`GATE` on a method, a map that knows nothing of the picture
+finds the mask; such a method has no part in ranks and verdicts. Its means are still shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+
+from xaibench_report.detection import Detection
+from xaibench_report.results import CellKey, CellValues, Where, short
+from xaibench_statistics import Estimate, Values, mean_interval
+from xaibench_statistics.bootstrap import exact_mean
+from xaibench_statistics.values import Floats, Strings
+
+FAMILY: Final = "localisation"
+GATE: Final = 0.95
+_MEASURE: Final = "mask-auc"
+_PRIOR: Final = "center-prior"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodCell:
+    """One explainer under one score on the ``n`` samples of one manipulation method."""
+
+    method: str
+    estimate: Estimate
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardMethod:
+    """One manipulation method of a board.
+
+    ``n`` samples have a prediction, ``correct`` of them are called fake; both None without predictions. ``central`` is
+    the centre prior's mask AUC, None where it was not measured; ``ranked``: whether it lets ranks and verdicts stand.
+    """
+
+    method: str
+    n: int | None
+    correct: int | None
+    central: float | None
+    ranked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """The centre prior's mask AUC by method, or why it is not known."""
+
+    central: Mapping[str, float] = field(default_factory=dict)
+    unchecked: str = ""
+
+    @property
+    def shut(self) -> tuple[str, ...]:
+        """The methods that have no part in ranks and verdicts."""
+        return tuple(m for m, auc in sorted(self.central.items()) if auc > GATE)
+
+    def keeps(self, cell: CellValues) -> CellValues:
+        """The cell without the samples of those methods."""
+        return cell.where(~np.isin(cell.methods, self.shut)) if self.shut else cell
+
+    def closed(self, cells: Iterable[CellValues]) -> str:
+        """Why there are no ranks and verdicts at all; empty where there can be some."""
+        here = {str(m) for c in cells for m in np.unique(c.methods)}
+        if not here or not here <= set(self.shut):
+            return ""
+        return f"the centre prior's mask AUC exceeds {GATE:g} on {_names(sorted(here))}"
+
+
+def gate(where: Where, every: Mapping[CellKey, CellValues]) -> Gate:
+    """The gate of one detector and dataset. Of several centre priors the one that finds most counts."""
+    here = [k for k in every if k.where == where]
+    ran = {
+        _MEASURE: [k for k in here if _is(k.metric, _MEASURE)],
+        _PRIOR: [k for k in here if _is(k.explainer, _PRIOR)],
+    }
+    missing = [name for name, keys in ran.items() if not keys]
+    if missing:
+        return Gate(unchecked=f"{' and '.join(missing)} did not run")
+    both = [k for k in ran[_MEASURE] if k in ran[_PRIOR] and k.score == _MEASURE]
+    central: dict[str, float] = {}
+    for method, values in (pair for k in both for pair in split(every[k]).items()):
+        central[method] = max(exact_mean(values.values), central.get(method, -np.inf))
+    return Gate(central=central, unchecked="" if central else f"{_PRIOR} has no {_MEASURE}")
+
+
+def _is(name: str, built_in: str) -> bool:
+    return short(name).partition(":")[0] == built_in
+
+
+def split(cell: CellValues) -> dict[str, Values]:
+    """The values of every method, by its name."""
+    return {str(m): cell.values.where(cell.methods == m) for m in np.unique(cell.methods)}
+
+
+def alike(cell: CellValues) -> CellValues:
+    """The cell as if all of its samples were of one method: nothing is weighed."""
+    return replace(cell, methods=np.full(len(cell.values), "", dtype=np.str_))
+
+
+def even(cell: CellValues, samples: Strings) -> Values:
+    """The cell's values, those of ``samples`` replaced so that their mean is the mean over methods.
+
+    With one method they are left as they are. The others are kept, so that whoever pairs still counts them.
+    """
+    among = np.isin(cell.values.samples, samples)
+    values = cell.values.values.copy()
+    values[among] = _evened(values[among], cell.methods[among])
+    return cell.values.with_values(values)
+
+
+def _evened(values: Floats, methods: Strings) -> Floats:
+    names, which, sizes = np.unique(methods, return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        return values
+    weights = len(values) / (len(names) * sizes[which])
+    centre = exact_mean(weights * values)
+    found: Floats = centre + weights * (values - centre)
+    return found
+
+
+def even_pair(a: CellValues, b: CellValues) -> tuple[Values, Values]:
+    """Both cells weighed on the samples that both have."""
+    return even(a, b.values.samples), even(b, a.values.samples)
+
+
+def even_mean(cell: CellValues, seed: int) -> Estimate:
+    """The mean over methods with its interval, which no weighted mean can carry beyond the values themselves."""
+    found = mean_interval(even(cell, cell.values.samples), seed=seed)
+    if found.low is None or found.high is None or len(np.unique(cell.methods)) < 2:
+        return found
+    low, high = float(cell.values.values.min()), float(cell.values.values.max())
+    return replace(found, low=max(low, found.low), high=min(high, found.high))
+
+
+def method_cells(cell: CellValues, seed: int) -> tuple[MethodCell, ...]:
+    """The mean of every method with its interval."""
+    return tuple(MethodCell(method=m, estimate=mean_interval(v, seed=seed), n=len(v)) for m, v in split(cell).items())
+
+
+def board_methods(
+    cells: Iterable[CellValues], found: Gate, detection: Detection | None
+) -> tuple[BoardMethod, ...]:  # fmt: skip
+    """The methods that the cells of a board have samples of, by name."""
+    seen = {m.method: m for m in detection.methods} if detection else {}
+    names = sorted({str(m) for c in cells for m in np.unique(c.methods)})
+    return tuple(
+        BoardMethod(
+            method=m,
+            n=seen[m].n if m in seen else None,
+            correct=seen[m].correct if m in seen else None,
+            central=found.central.get(m),
+            ranked=m not in found.shut,
+        )
+        for m in names
+    )
+
+
+def gate_notes(found: Gate, methods: tuple[BoardMethod, ...]) -> list[str]:
+    """How methods are weighed, which of them have no part in ranks, and where that was not checked."""
+    notes = []
+    if len(methods) > 1:
+        notes.append(f"means are over {len(methods)} methods that weigh alike; the bootstrap keeps their weights")
+    notes += [
+        f"{method_name(m.method)}: no part in ranks and verdicts: the centre prior's mask AUC is {m.central:.3f}, "
+        f"above {GATE:g}"
+        for m in methods
+        if not m.ranked
+    ]
+    unknown = _names([m.method for m in methods if m.central is None])
+    if found.unchecked and methods:
+        notes.append(f"centre prior's gate not checked: {found.unchecked}")
+    elif unknown:
+        notes.append(f"centre prior's gate not checked: {_PRIOR} has no {_MEASURE} on {unknown}")
+    return notes
+
+
+def missing_notes(name: str, cells: Mapping[str, CellValues]) -> list[str]:
+    """Explainers whose mean of one score is over fewer methods than that of others."""
+    have = {e: set(split(c)) for e, c in cells.items() if len(c.values)}
+    every = sorted(set().union(*have.values()))
+    lack = {m: [short(e) for e in sorted(have) if m not in have[e]] for m in every}
+    return [
+        f"{name}: no value of {', '.join(names)} on {method_name(m)}: the mean is over the other methods"
+        for m, names in lack.items()
+        if names
+    ]
+
+
+def method_name(method: str) -> str:
+    """The method, or ``fake`` where the dataset names none."""
+    return method or "fake"
+
+
+def _names(methods: list[str]) -> str:
+    return ", ".join(map(method_name, methods))

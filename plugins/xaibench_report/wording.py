@@ -1,0 +1,140 @@
+"""How numbers and names are written, wherever people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from xaibench_report.cells import Cell, Column
+from xaibench_report.detection import Detection, LeftOut
+from xaibench_report.leaderboard import Board, Row
+from xaibench_report.methods import BoardMethod, MethodCell, method_name
+from xaibench_report.results import Where, score_name, short
+from xaibench_statistics import CensoredMedian, Difference, Estimate, Rank, RunsDifference
+
+ARROWS: Final = {"higher": "\u2191", "lower": "\u2193", "none": ""}
+DASH: Final = "\u2013"  # en dash, between the ends of a range
+
+
+def number(value: float | None) -> str:
+    """Three decimals, or three digits where those would say little; a dash for nothing."""
+    if value is None:
+        return DASH
+    if value == 0 or 0.001 <= abs(value) < 1000:
+        return f"{value:.3f}"
+    return f"{value:.2e}" if abs(value) < 0.001 else f"{value:.4g}"
+
+
+def interval(estimate: Estimate | Difference | RunsDifference | None) -> str:
+    """``[low, high]``, or nothing where there is no interval."""
+    if estimate is None or estimate.low is None:
+        return ""
+    return f"[{number(estimate.low)}, {number(estimate.high)}]"
+
+
+def median(found: CensoredMedian | None) -> str:
+    """``median 0.020 [0.010, >0.063]``; ``>`` where it is only known to lie above. Nothing for None."""
+    if found is None:
+        return ""
+    value = f"median {'>' if found.above else ''}{number(found.value)}"
+    if found.low is None:
+        return value
+    return f"{value} [{number(found.low)}, {'>' if found.high_above else ''}{number(found.high)}]"
+
+
+def span(ends: tuple[float, float] | None) -> str:
+    """The range over items of a score without samples."""
+    return f"{number(ends[0])} to {number(ends[1])}" if ends else ""
+
+
+def rank(found: Rank | None) -> str:
+    """``2 (1-3)``; the interval is left out where there is none."""
+    if found is None:
+        return ""
+    if found.low is None:
+        return f"#{found.rank}"
+    ends = f"{found.low}" if found.low == found.high else f"{found.low}{DASH}{found.high}"
+    return f"#{found.rank} ({ends})"
+
+
+def place(where: Where) -> str:
+    """``detector (member) on dataset``."""
+    return f"{detector_title(where)} on {short(where.dataset)}"
+
+
+def plural(n: int, noun: str) -> str:
+    """``1 group``, ``2 groups``."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def p_value(p: float | None) -> str:
+    """Three decimals, ``<0.001`` below."""
+    if p is None:
+        return DASH
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def detection_line(detection: Detection) -> str:
+    """``AUC 0.970 [0.950, 0.990], 240 samples (160 fake, 80 real) in 40 groups, 228 correct``."""
+    auc = f"AUC {number(detection.auc.value)} {interval(detection.auc)}".strip() if detection.auc else "no AUC"
+    groups = plural(detection.groups, "group")
+    if detection.cross_groups:
+        groups += f" crossed with {plural(detection.cross_groups, 'donor')} (two-way bootstrap)"
+    kinds = f"{detection.fake} fake, {detection.real} real"
+    return f"{auc}, {plural(detection.n, 'sample')} ({kinds}) in {groups}, {detection.correct} correct"
+
+
+def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:
+    """``pointing-game: 80 values undefined: a real picture has no mask``."""
+    return [
+        f"{short(x.what)}: {x.count} {x.status.replace('_', ' ')}" + (f": {x.reason}" if x.reason else "")
+        for x in left_out
+    ]
+
+
+def column_title(column: Column) -> str:
+    """``deletion``, then the score's name and an arrow in the direction in which it improves."""
+    name = f"{score_name(column.metric, column.score, chr(10))} {ARROWS.get(column.better, '')}".rstrip()
+    return f"{name}\nrestricted mean" if column.censored else name
+
+
+def detector_title(where: Where) -> str:
+    """``whitened (run-3)``."""
+    member = f" ({where.member})" if where.member not in ("", where.model) else ""
+    return f"{short(where.model)}{member}"
+
+
+def column_size(board: Board, column: int) -> int | None:
+    """The number of samples that every explainer of a column has, 0 for values of a whole set; None where they
+    differ."""
+    cells = [row.cells[column] for row in board.rows]
+    sizes = {c.estimate.n for c in cells if c is not None and c.estimate is not None}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def row_title(row: Row) -> str:
+    """The explainer's short name; a reference says that it is one."""
+    name = short(row.explainer) or "(detector)"
+    return f"{name} (reference)" if row.role == "reference" else name
+
+
+def method_title(method: BoardMethod) -> tuple[str, list[str]]:
+    """``swap`` and the lines below: ``18 of 20 correct``, where there are predictions, and ``not in ranks``."""
+    correct = "" if method.n is None else f"{method.correct} of {method.n} correct"
+    return method_name(method.method), [x for x in (correct, "" if method.ranked else "not in ranks") if x]
+
+
+def method_cell(cell: Cell | None, method: BoardMethod) -> MethodCell | None:
+    """What a cell says about one method of its board."""
+    return next((m for m in cell.methods if m.method == method.method), None) if cell else None
+
+
+def shows_methods(board: Board) -> bool:
+    """Whether a board's means are over several methods, so that there is something to show apart."""
+    return len(board.methods) > 1
+
+
+def detection_notes(detection: Detection) -> list[str]:
+    """What to know of a detector's result, and why methods have no interval."""
+    methods = [f"{m.method or 'fake'}: {m.auc.note}" for m in detection.methods if m.auc and m.auc.note]
+    return [n for n in (detection.note, *methods) if n]

@@ -1,0 +1,205 @@
+"""``xaibench check``: a detector against its contract and against labelled pictures, or a plugin against the kit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xaibench.api import Detector, JsonFlag, PluginError, PluginFiles, Sample, UsageError, parse_assignments, print_json
+from xaibench.discovery import components
+from xaibench.discovery.paths import open_dataset, open_models
+from xaibench.discovery.registry import Registry, load_registry
+
+if TYPE_CHECKING:
+    from xaibench.plan.settings import Settings
+    from xaibench_testing import CheckResult
+
+VIOLATED = 5
+
+
+def check(
+    what: Annotated[str, typer.Argument(help="A detector (name, file), or a plugin's distribution or file.")],
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-D", help="Labelled pictures to check the detector on.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
+    limit: Annotated[int, typer.Option(help="Pictures to look at.")] = 200,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or auto (default).")] = None,
+    plugin: PluginFiles = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", "--parameter", help="KIND.NAME.KEY=VALUE, as explainer.rise.masks=8000.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Check that a detector or a plugin keeps its contract. Exit 5 when it does not."""
+    parameters = parse_assignments(parameter or [])
+    code = check_anything(what, dataset, split, limit, device or "auto", plugin or [], parameters, json)
+    raise typer.Exit(code)
+
+
+def check_anything(
+    what: str,
+    dataset: str | None,
+    split: str | None,
+    limit: int,
+    device: str,
+    files: Sequence[Path],
+    parameters: Mapping[str, object],
+    as_json: bool,
+) -> int:
+    """Check a detector, or every component of a plugin; the exit code, 5 where a check failed."""
+    local = [str(f) for f in files]
+    if what.endswith(".py"):
+        what = str(Path(what))
+        files = files if what in local else [*files, Path(what)]
+    registry = load_registry(files)
+    _refuse_broken(registry, what)
+    if what.endswith(".py") or what in {c.origin.distribution for c in registry.components}:
+        found = _check_plugin(registry, what)
+    elif (Path(what) / "pyproject.toml").is_file():
+        raise PluginError(f"{what} is the folder of a plugin that is not installed", f"pip install -e {what}")
+    else:
+        found = _check_model(registry, what, dataset, split, limit, device, parameters)
+    failed = [r for r in found if r["status"] == "fail"]
+    if as_json:
+        print_json({"schema": "xaibench.check/1", "what": what, "checks": found, "failed": len(failed)})
+    else:
+        _print(found)
+        print(f"{len(found) - len(failed)} of {len(found)} checks passed or skipped, {len(failed)} failed")
+    return VIOLATED if failed else 0
+
+
+def _refuse_broken(registry: Registry, what: str) -> None:
+    for failure in registry.failures:
+        if what in (failure.origin.distribution, failure.origin.entry_point):
+            raise PluginError(f"plugin {failure}", "xaibench doctor shows the trace")
+
+
+def _check_plugin(registry: Registry, what: str) -> list[dict[str, str]]:
+    """All checks of all components of one distribution (or one local file)."""
+    from xaibench_testing import check_component
+
+    chosen = [c for c in registry.components if what in (c.origin.distribution, c.origin.entry_point)]
+    if not chosen:
+        raise PluginError(f"{what} registers no component", "mark the functions that return its records with @hookimpl")
+    found = []
+    for component in chosen:
+        try:
+            use = components.make(component, {})
+        except PluginError as error:
+            found.append(_row(component.record.name, "imported", "fail", error.what))
+            continue
+        except UsageError as error:
+            found.append(_row(component.record.name, "made from its defaults", "skip", " ".join(str(error).split())))
+            continue
+        found += [_of(component.record.name, r) for r in check_component(use, registry)]
+    return found
+
+
+def _check_model(
+    registry: Registry,
+    what: str,
+    dataset: str | None,
+    split: str | None,
+    limit: int,
+    device: str,
+    parameters: Mapping[str, object],
+) -> list[dict[str, str]]:
+    from xaibench.detector.torch_settings import prepare_torch
+    from xaibench.plan.runtime import make_runtime
+    from xaibench.plan.settings import make_settings
+    from xaibench_testing import check_detector
+
+    settings = make_settings(None, {"device": device, "split": split, "limit": limit, "parameter": dict(parameters)})
+    runtime = make_runtime(settings)
+    prepare_torch(runtime.threads)
+    overrides = components.parse_overrides(settings.parameter)
+    _, use = open_models(what, registry=registry)[0]
+    more = overrides.get(("model", use.registered.record.name), {})
+    if more:
+        _, use = open_models(what, more, registry=registry)[0]
+    detector = use.open(use.instance.members()[0], runtime)
+    name = detector.facts.name
+    found = [_row(name, "note", "skip", note) for note in detector.facts.notes]
+    found += [_row(name, k, "skip", f"not available: {v}") for k, v in detector.facts.limits.items()]
+    found += [_of(name, r) for r in check_detector(detector)]
+    if dataset is not None:
+        found += _check_labels(registry, detector, dataset, settings)
+    return found
+
+
+def _check_labels(registry: Registry, detector: Detector, dataset: str, settings: Settings) -> list[dict[str, str]]:
+    """Whether the detector ranks fakes above reals: an AUC below 0.5 means that its labels are swapped."""
+    import numpy as np
+
+    from xaibench.data.survey import survey
+    from xaibench_statistics.auc import auc_interval
+    from xaibench_statistics.values import Values
+
+    use = open_dataset(dataset, registry=registry)
+    chosen = survey(use.instance, dataset, seed=0, split=settings.split, limit=settings.limit)
+    p_fake = _predict(detector, use.instance, chosen.samples)
+    labels = [s.label == "fake" for s in chosen.samples]
+    found = [_row(detector.facts.name, "file left out", "skip", f"{p.file}: {p.reason}") for p in chosen.problems]
+    if all(labels) or not any(labels):
+        kind = "real" if all(labels) else "fake"
+        return [*found, _row(detector.facts.name, "labels", "skip", f"no {kind} one among {len(labels)} pictures")]
+    values = Values.of([s.id for s in chosen.samples], p_fake, [s.group for s in chosen.samples])
+    is_fake = dict(zip((s.id for s in chosen.samples), labels, strict=True))
+    auc = auc_interval(values, np.array([is_fake[s] for s in values.samples]))
+    assert auc.value is not None
+    span = f" [{auc.low:.3f}, {auc.high:.3f}]" if auc.low is not None and auc.high is not None else ""
+    text = f"AUC {auc.value:.3f}{span} on {len(labels)} pictures"
+    if auc.value >= 0.5:
+        return [*found, _row(detector.facts.name, "ranks fake above real", "pass", text)]
+    if auc.high is not None and auc.high >= 0.5:  # a detector that only guesses has no labels to swap
+        return [*found, _row(
+            detector.facts.name, "ranks fake above real", "skip",
+            f"{text}: not told from chance; more pictures (--limit) or a dataset that it was made for would tell",
+        )]  # fmt: skip
+    key = detector.facts.details.get("label_key", "real")
+    return [*found, _row(
+        detector.facts.name, "ranks fake above real", "fail",
+        f"{text}: it ranks real above fake, so its labels look swapped; mend the key '{key}' of its card",
+    )]  # fmt: skip
+
+
+def _predict(detector: Detector, dataset: Any, samples: Sequence[Sample]) -> list[float]:
+    from xaibench.api import Forward, p_fake
+    from xaibench.data.pictures import show_picture
+    from xaibench.detector.batch_size import compute_batch
+    from xaibench.detector.engine import ProbeEngine
+
+    def programme(sample: Sample) -> Any:
+        reply = yield Forward(show_picture(dataset, sample, detector.facts, counterpart=lambda: None).image[None])
+        return p_fake(reply[0].tolist(), detector.facts)
+
+    engine = ProbeEngine(detector, compute_batch(detector))
+    done = dict(engine.run((s.id, partial(programme, s)) for s in samples))
+    for result in done.values():
+        if result.error is not None:
+            raise result.error
+    return [float(done[s.id].value or 0.0) for s in samples]
+
+
+def _of(component: str, result: CheckResult) -> dict[str, str]:
+    return _row(component, result.name, result.status, result.message)
+
+
+def _row(component: str, check: str, status: str, message: str) -> dict[str, str]:
+    return {"component": component, "check": check, "status": status, "message": message}
+
+
+def _print(rows: Sequence[dict[str, str]]) -> None:
+    from rich.console import Console
+
+    console = Console()
+    styles = {"pass": "green", "fail": "bold red", "skip": "dim"}
+    for r in rows:
+        console.print(f"{r['status']:4} ", style=styles[r["status"]], end="")
+        console.print(f"{r['component']}: {r['check']}" + (f": {r['message']}" if r["message"] else ""),
+                      markup=False, highlight=False, soft_wrap=True)  # fmt: skip

@@ -1,0 +1,196 @@
+"""The plan: its cells, its reasons and its passes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from conftest import TOY
+from xaibench.api import Batch, parse_spec
+from xaibench.data.order import order_samples
+from xaibench.data.survey import slices
+from xaibench.detector.batch_size import compute_batch
+from xaibench.discovery.registry import load_registry
+from xaibench.plan import make_plan, making
+from xaibench.plan.settings import make_settings
+from xaibench.store.folder import RunFolder
+
+
+def plan_of(**flags):
+    settings = make_settings(None, {"plugin": [str(TOY)], "model": ["toy"], "dataset": ["demo:identities=8"], **flags})
+    return make_plan(settings, load_registry([TOY]))
+
+
+def test_quick_stays_under_its_ceiling():
+    plan = make_plan(make_settings(None, {}), load_registry())
+    assert plan.passes.forward + plan.passes.backward <= 80_000
+    assert not [c for c in plan.cells if c.reason]
+
+
+def test_quick_names_reduced_budgets():
+    plan = make_plan(make_settings(None, {}), load_registry())
+    names = [e.name for e in plan.explainers if not e.record.control]
+    assert "xaibench/rise:masks=400" in names
+    assert "xaibench/integrated-gradients:steps=16" in names
+
+
+def test_controls_run_beside_every_explainer():
+    plan = plan_of(explainer=["rows", "gradcam"], metric=["range"])
+    names = {e.name for e in plan.explainers if e.record.control}
+    assert names == {
+        "xaibench/random", "xaibench/center-prior", "xaibench/edges", "xaibench/mask-oracle",
+        "xaibench/face-hull", "xaibench/other-mask",
+        "xaibench/inverse:of=local/rows", "xaibench/inverse:of=gradcam",
+    }  # fmt: skip
+    assert next(e for e in plan.explainers if e.name == "xaibench/random").draws >= 20
+
+
+def test_third_parties_never_join_a_preset():
+    plan = plan_of(preset="full", model=["toy"], metric=["range"])
+    assert not [e for e in plan.explainers if e.name.startswith("local/")]
+
+
+def test_exact_passes_are_equal_and_bounds_hold(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["eval", "--plugin", TOY, "--model", "toy", "--dataset", "demo:identities=8", "-e", "rows", "-e", "gradcam",
+                 "-e", "integrated-gradients:steps=4", "-x", "deletion", "-x", "pointing-game", "--limit", 9,
+                 "--threads", 1, "-o", tmp_path / "run"]  # fmt: skip
+    _, out, _ = cli(*arguments, "--dry-run", "--json")
+    planned = json.loads(out)
+    code, _, _ = cli(*arguments, "-q")
+    assert code == 0
+    forward, backward = Counter(), Counter()
+    for u in RunFolder(tmp_path / "run").table("units").to_pylist():
+        forward[u["explainer"], u["metric"]] += u["forward"]
+        backward[u["explainer"], u["metric"]] += u["backward"]
+    assert planned["passes"]["predictions"] == forward.pop((None, None)) == 9
+    exact = [c for c in planned["cells"] if c["exact"]]
+    assert {(c["explainer"], c["metric"]) for c in exact if c["forward"]} >= {
+        ("local/rows", None), ("local/rows", "xaibench/deletion"), ("xaibench/gradcam", None),
+        ("xaibench/random", "xaibench/deletion"), ("xaibench/integrated-gradients:steps=4", None),
+    }  # fmt: skip
+    for c in planned["cells"]:
+        key = (c["explainer"], c["metric"])
+        if c["exact"]:
+            assert (c["forward"], c["backward"]) == (forward[key], backward[key]), key
+        else:
+            assert c["forward"] >= forward[key], key
+            assert c["backward"] >= backward[key], key
+
+
+def test_a_dry_run_prints_cells_reasons_passes_and_time_and_writes_nothing(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = cli("eval", "--plugin", TOY, "--model", "blind", "--dataset", "demo:identities=8", "-e", "gradcam",
+                         "-e", "rows", "-x", "deletion", "--dry-run")  # fmt: skip
+    assert code == 0
+    assert "the toy is a black box" in out
+    assert "deletion" in out
+    assert "s of detector work" in out
+    assert "passes" in out
+    assert "not applicable" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_parameter_given_apart_overrules_a_preset_and_yields_to_a_spec():
+    preset = plan_of(preset="quick", parameter={"explainer.rise.masks": 7})
+    assert "xaibench/rise:masks=7" in [e.name for e in preset.explainers]
+    named = plan_of(explainer=["rise:masks=9"], parameter={"explainer.rise.masks": 7, "explainer.rise.cells": 5})
+    assert "xaibench/rise:cells=5,masks=9" in [e.name for e in named.explainers]
+
+
+def test_two_configurations_of_one_component_stand_side_by_side():
+    plan = plan_of(explainer=["rise:masks=10", "rise:masks=20"], controls=False)
+    assert [e.name for e in plan.explainers] == ["xaibench/rise:masks=10", "xaibench/rise:masks=20"]
+
+
+@pytest.mark.parametrize(("spec", "repeats"), [
+    ("occlusion", 1), ("occlusion:fill=noise", 3), ("captum:Saliency", 1), ("captum:KernelShap", 3),
+    ("sobol:sequence=plain", 1), ("rise:cells=2,design=every", 1),
+])  # fmt: skip
+def test_parameters_say_whether_a_method_draws_at_random(spec, repeats):
+    (explainer,) = plan_of(explainer=[spec], repeats=3, controls=False).explainers
+    assert explainer.repeats == repeats
+
+
+def test_repeats_are_of_what_draws_at_random():
+    plan = plan_of(explainer=["rise:masks=10", "rows"], repeats=3)
+    repeats = {e.name: e.repeats for e in plan.explainers}
+    assert repeats["xaibench/rise:masks=10"] == 3
+    assert repeats["xaibench/inverse:of=rise:masks=10"] == 3
+    assert repeats["local/rows"] == 1
+    assert repeats["xaibench/edges"] == 1
+
+
+# ---- order ----------------------------------------------------------------------------------------------------------
+
+
+def samples():
+    return load_registry().find("dataset", "demo").load()(_demo_parameters()).samples()
+
+
+def _demo_parameters():
+    target = load_registry().find("dataset", "demo").load()
+    return target.Parameters(identities=16)
+
+
+def test_the_order_is_seeded_and_independent_of_the_listing():
+    listed = list(samples())
+    first = order_samples(listed, 0)
+    assert first == order_samples(listed[::-1], 0)
+    assert first != order_samples(listed, 1)
+    assert sorted(s.id for s in first) == sorted(s.id for s in listed)
+
+
+@pytest.mark.parametrize("n", [16, 24, 40])
+def test_every_prefix_is_balanced_and_pairs_are_adjacent(n):
+    ordered = order_samples(samples(), 0)
+    prefix = ordered[:n]
+    fakes = [s for s in prefix if s.label == "fake"]
+    counts = Counter(s.method for s in fakes)
+    assert len(counts) == 4
+    assert max(counts.values()) - min(counts.values()) <= 2
+    groups = Counter(s.group for s in prefix)
+    assert len(groups) == 8
+    for i, s in enumerate(ordered):
+        if s.label == "real":
+            assert ordered[i + 1].pair == s.id
+
+
+def test_slices_are_cut_at_earlier_limits_too():
+    assert slices(10, 4) == [(0, 4), (4, 8), (8, 10)]
+    assert slices(10, 4, [6]) == [(0, 4), (4, 6), (6, 8), (8, 10)]
+    assert slices(3, 4) == [(0, 3)]
+
+
+def test_a_list_in_a_spec_needs_no_quotes():
+    _, values = parse_spec("segment-attack:top=[1,3],segmentations=[slic-50,grid-7],attack=pgd")
+    assert values == {"top": [1, 3], "segmentations": ["slic-50", "grid-7"], "attack": "pgd"}
+    plan = plan_of(metric=["segment-attack:top=[1,3],segmentations=[grid-7]"])
+    (metric,) = plan.metrics
+    assert metric.name == "xaibench/segment-attack:top=[1, 3],segmentations=['grid-7']"
+    again = plan_of(metric=[metric.name])
+    assert again.metrics[0].name == metric.name
+
+
+@pytest.mark.parametrize(
+    ("limits", "asked", "told"),
+    [
+        (Batch(fixed=1), None, True),
+        (Batch(fixed=1), 1, False),
+        (Batch(maximum=4), 16, True),
+        (Batch(maximum=4), 2, False),
+        (Batch(), None, False),
+    ],
+)
+def test_a_batch_that_the_model_sets_is_said(limits, asked, told):
+    detector = SimpleNamespace(
+        facts=SimpleNamespace(batch=limits, notes=(), input_size=(224, 224)), device=torch.device("cpu")
+    )
+    member = SimpleNamespace(facts=detector.facts, batch_size=compute_batch(detector, asked))
+    model = SimpleNamespace(name="m", members=(member,), scored=1, trained=0)
+    notes = list(making._notes(SimpleNamespace(batch_size=asked), {}, [model], []))
+    assert notes == ([f"m: compute batch {member.batch_size}, as the model allows"] if told else [])

@@ -1,0 +1,169 @@
+"""What fails, what it costs and where that is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from conftest import TOY
+from xaibench.api import Parameters, Passes, RunBegins, RunEnds, TaskCommitted
+from xaibench.cli.progress import Bars, Progress
+from xaibench.plan.tasks import UnitResult
+from xaibench.run.failures import reason_of
+from xaibench.store.folder import RunFolder
+
+CARELESS = Path(__file__).parents[2] / "support" / "plugins" / "careless.py"
+OUTSIDE = "BadScores: 'too-big' is 2.0, outside [0, 1]"
+
+
+@pytest.fixture(autouse=True)
+def _in_tmp(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def careless(toy_eval):
+    """``xaibench eval`` of the toys and the careless ones on three samples."""
+    return lambda *arguments, **more: toy_eval("--plugin", CARELESS, "--limit", 3, "-o", "run", *arguments, **more)
+
+
+def units(kind):
+    return [u for u in RunFolder("run").table("units").to_pylist() if u["kind"] == kind]
+
+
+# ---- sys.exit in a component -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_exit_costs_its_own_unit_and_not_the_others_of_its_task(careless, jobs):
+    code, out, err = careless("-x", "quits", "-e", "local/quits", "--jobs", jobs)
+    assert code == 1
+    assert json.loads(out)["failed"] == 4  # the explainer's maps and both scores of them, and the metric on the others
+    found = {(r["explainer"], r["metric"]): r["status"] for r in RunFolder("run").table("scores").to_pylist()}
+    assert found.pop(("local/rows", "local/range")) == "ok"
+    assert set(found.values()) == {"failed"}
+    assert "failed: local/rows local/quits: 3 of 3 cases failed: PluginError: a component called sys.exit(0)" in err
+
+
+@pytest.mark.parametrize(("component", "check"), [
+    ("quits", "maps"), ("never-opens", "opens"), ("never-answers", "probabilities"),
+])  # fmt: skip
+def test_check_fails_a_component_that_exits(cli, component, check):
+    code, out, _ = cli("check", CARELESS, "--json")
+    found = {(c["component"], c["check"]): c for c in json.loads(out)["checks"]}
+    assert code == 5
+    assert found[component, check]["status"] == "fail"
+    assert "exit" in found[component, check]["message"].lower()
+
+
+def test_check_and_explain_refuse_a_detector_that_exits(cli):
+    Image.new("RGB", (32, 32)).save("one.png")
+    for model in ("never-opens", "never-answers"):
+        code, _, err = cli("explain", "one.png", "--plugin", CARELESS, "--model", model, "-e", "edges")
+        assert (code, "sys.exit(0)" in err) == (3, True)
+    code, _, err = cli("check", "never-opens", "--plugin", CARELESS)
+    assert (code, "sys.exit(0)" in err) == (3, True)
+
+
+def test_explain_goes_on_after_an_explainer_that_exits(cli):
+    Image.new("RGB", (32, 32)).save("one.png")
+    code, out, _ = cli("explain", "one.png", "--plugin", TOY, "--plugin", CARELESS, "--model", "toy",
+                       "-e", "local/quits", "-e", "rows", "--json")  # fmt: skip
+    assert code == 1
+    assert [m["status"] for m in json.loads(out)["maps"]] == ["failed", "ok"]
+
+
+# ---- reasons ---------------------------------------------------------------------------------------------------------
+
+
+def test_scores_out_of_range_are_told_with_their_reason(careless):
+    code, _, err = careless(metric="too-big")
+    assert code == 1
+    assert f"failed: local/rows local/too-big: 3 of 3 cases failed: {OUTSIDE}\n" in err
+    (unit,) = units("score")
+    assert unit["error"] == OUTSIDE
+    assert "Traceback" in unit["trace"]
+    assert "_check_score" in unit["trace"]
+
+
+def test_the_reason_of_maps_that_failed_is_told_with_every_score_on_them(toy_eval):
+    _, _, err = toy_eval("-o", "run", explainer="faulty")
+    for unit in units("explain") + units("score"):
+        told = " ".join(x for x in (unit["explainer"], unit["metric"]) if x)
+        assert f"failed: {told}: {unit['reason']}\n" in err
+        assert "of 12" in unit["reason"]
+        assert "failed: RuntimeError: no luck with" in unit["reason"]
+
+
+def test_a_count_without_a_reason_is_told_with_the_error():
+    result = UnitResult(key="k", kind="predict", model="m", member="", dataset="d", explainer=None, metric=None, start=0,
+                        stop=2, status="failed", reason="1 of 2 pictures failed", error="OSError: gone")  # fmt: skip
+    assert reason_of(result) == "1 of 2 pictures failed: OSError: gone"
+
+
+def test_bars_tell_reasons_in_one_line(capfd, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    reason = f"2 of 2 cases failed: {OUTSIDE}, {'long ' * 40}".strip()
+    progress = Progress(Parameters())
+    progress.run_begins(RunBegins(run="r", out=Path("run"), output="text"))
+    assert isinstance(progress._display, Bars)
+    progress.task_committed(TaskCommitted(kind="score", explainer="a/b", metric="a/c", samples=2, status="failed",
+                                          reason=reason, seconds=0.0, passes=Passes()))  # fmt: skip
+    progress.run_ends(RunEnds(run="r", out=Path("run"), done=1, reused=0, failed=1, passes=Passes(), seconds=0.0,
+                              interrupted=True, output="text"))  # fmt: skip
+    assert f"failed: a/b a/c: {reason}" in capfd.readouterr().err
+
+
+# ---- quiet, and again ------------------------------------------------------------------------------------------------
+
+
+def quietly(cli, *more, quiet=("-q",)):
+    return cli("eval", "--plugin", TOY, "--model", "toy", "--dataset", "demo:identities=8", "--limit", 12, "-e", "faulty",
+               "-x", "range", "--no-controls", "--threads", 1, "-o", "run", *quiet, *more)  # fmt: skip
+
+
+def test_quiet_is_not_silent_about_failures(cli):
+    code, out, err = quietly(cli)
+    assert (code, out) == (1, "")
+    assert [line.partition(": ")[2].partition(": ")[0] for line in err.splitlines()] == [
+        "local/faulty", "local/faulty local/range",
+    ]  # fmt: skip
+    code, out, err = quietly(cli)
+    assert (code, out) == (1, "")
+    assert err.startswith("failed before: 2 units;") and "--rerun failed" in err
+
+
+def test_a_run_that_reuses_failed_units_says_so(cli):
+    quietly(cli)
+    code, out, _ = quietly(cli, quiet=())
+    assert code == 1
+    assert "0 units done, 3 reused, 0 failed, 2 failed before;" in out
+    assert "failed before: 2 units; xaibench status run says why, --rerun failed tries again" in out
+    code, out, err = quietly(cli, "--json")
+    assert json.loads(out)["failed_before"] == 2
+    assert "failed before: 2 units" in err
+    code, out, _ = quietly(cli, "--rerun", "failed", quiet=())
+    assert "2 units done, 1 reused, 2 failed;" in out and "before" not in out
+
+
+# ---- damaged maps ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_damaged_map_file_is_named_with_what_mends_it(toy_eval, jobs):
+    toy_eval("-o", "run")
+    (file,) = Path("run/maps").iterdir()
+    file.write_bytes(file.read_bytes()[:100])
+    more = ("-o", "run", "-x", "entropy-spatial", "--jobs", jobs)
+    code, _, err = toy_eval(*more)
+    assert code == 3
+    assert f"maps/{file.name} cannot be read" in err and f"delete units/{file.name}" in err
+    assert "Traceback" not in err
+    (Path("run/units") / file.name).unlink()
+    code, out, _ = toy_eval(*more)
+    assert (code, json.loads(out)["done"]) == (0, 2)
+    assert len(pq.read_table(file)) == 12

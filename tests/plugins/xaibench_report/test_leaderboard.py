@@ -1,0 +1,279 @@
+"""Leaderboards from small tables whose numbers are known."""
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from leaderboard_tables import CONTROLS, DELETION, HIT, INFO, WHERE, build, column, sample, score, tables
+from rich.console import Console
+
+from xaibench.api import ScoreSpec
+from xaibench_report.leaderboard import build_leaderboards
+from xaibench_report.results import ScoreInfo, Where, cell_values, inverse_of, short
+from xaibench_report.terminal import print_leaderboards, to_json
+
+
+def prediction(i, label, p_fake, **changes):
+    return {
+        **WHERE, **sample(i, label), "probabilities": [1 - p_fake, p_fake], "classes": ["real", "fake"],
+        "p_fake": p_fake, "prediction": "fake", "verdict": "fake" if p_fake >= 0.5 else "real",
+        "correct": (p_fake >= 0.5) == (label == "fake"), "status": "ok", "reason": None,
+    } | changes  # fmt: skip
+
+
+def only_board(scores, info=INFO):
+    (board,) = build(scores, info).boards
+    return board
+
+
+def cell(board, explainer, at=0):
+    return next(row.cells[at] for row in board.rows if row.explainer == explainer)
+
+
+def sentence(board):
+    (verdict,) = board.verdicts
+    return verdict.sentence
+
+
+# ---- values within samples --------------------------------------------------------------------------------------
+
+
+def test_repeats_and_items_are_averaged_within_their_sample_first():
+    rows = [score("a", v, 0, repeat=r) for r, v in enumerate((1.0, 2.0, 6.0))] + [score("a", 5.0, 1)]
+    (found,) = cell_values(tables(rows).scores).values()
+    assert found.values.values.tolist() == [3.0, 5.0]  # not (1 + 2 + 6 + 5) / 4
+
+
+def test_a_sample_with_one_undefined_repeat_is_left_out_and_counted():
+    rows = [score("a", 1.0, 0), score("a", 0.0, 0, repeat=1, status="undefined", reason="constant map"),
+            score("a", 5.0, 1)]  # fmt: skip
+    (found,) = cell_values(tables(rows).scores).values()
+    assert found.values.values.tolist() == [5.0]
+    assert found.incomplete == 1
+    assert found.left_out == {("undefined", "constant map"): 1}
+
+
+def test_names_and_roles():
+    assert short("xaibench/rise:masks=8") == "rise:masks=8"
+    assert short("acme/rise") == "acme/rise"
+    assert inverse_of("xaibench/inverse:of=xaibench/gradcam") == inverse_of("xaibench/inverse:of=gradcam") == "gradcam"
+    roles = [INFO.role(e) for e in ("acme/x", *CONTROLS, "xaibench/mask-oracle")]
+    assert roles == ["explainer", "control", "control", "control", "inverse", "reference"]
+
+
+# ---- boards -----------------------------------------------------------------------------------------------------
+
+
+def test_a_board_ranks_explainers_and_never_controls():
+    board = only_board(column({"xaibench/rise": 0.3, "xaibench/gradcam": 0.2, "xaibench/random": 0.1}))
+    assert [(row.explainer, row.role) for row in board.rows] == [
+        ("xaibench/gradcam", "explainer"), ("xaibench/rise", "explainer"), ("xaibench/random", "control"),
+    ]  # fmt: skip
+    gradcam, rise, random = (row.cells[0] for row in board.rows)
+    assert gradcam.estimate.value == pytest.approx(0.2)
+    assert gradcam.estimate.low < 0.2 < gradcam.estimate.high
+    assert (gradcam.rank.rank, rise.rank.rank, random.rank) == (1, 2, None)
+    assert rise.versus_best.value == pytest.approx(0.1)
+    assert gradcam.versus_best is None
+
+
+def test_each_family_has_its_own_board_and_there_is_no_overall_number():
+    rows = column({"a": 0.2}) + column({"a": 0.7}, metric=HIT, score="hit", better="higher")
+    assert [b.family for b in build(rows).boards] == ["faithfulness", "localisation"]
+
+
+def test_only_primary_scores_stand_on_a_board_in_the_order_of_their_declaration():
+    specs = {
+        (DELETION, "b"): ScoreSpec(name="b", better="lower"),
+        (DELETION, "auc"): ScoreSpec(name="auc", better="lower"),
+        (DELETION, "hidden"): ScoreSpec(name="hidden", better="lower", primary=False),
+    }
+    rows = [r for name in ("auc", "b", "hidden") for r in column({"a": 0.2}, score=name)]
+    board = only_board(rows, ScoreInfo(families=INFO.families, specs=specs))
+    assert [c.score for c in board.columns] == ["b", "auc"]
+
+
+def test_ranks_use_common_samples_and_say_so():
+    rows = column({"a": 0.3, "b": 0.2})
+    rows = [r for r in rows if not (r["explainer"] == "b" and r["sample"] == "fake-00")]
+    rows.append(score("b", 0.0, 0, status="undefined", reason="constant map"))
+    board = only_board(rows)
+    assert board.columns[0].common == 11
+    assert (cell(board, "a").estimate.n, cell(board, "b").estimate.n) == (12, 11)
+    assert any("(b 11 of 12 samples); ranks use the 11" in note for note in board.notes)
+    assert [(x.status, x.reason, x.count) for x in board.left_out] == [("undefined", "constant map", 1)]
+
+
+def test_few_groups_give_no_interval_and_say_so():
+    board = only_board(column({"a": 0.2, "xaibench/random": 0.9}, n=6))
+    assert cell(board, "a").estimate.low is None
+    assert "deletion auc: 6 groups, fewer than 10: no interval" in board.notes
+    assert sentence(board) == (
+        "deletion auc: no explainer is shown to beat every control; "
+        "undetermined for a: 6 groups, fewer than 10: no interval."
+    )
+
+
+def test_an_explainer_without_values_stays_on_the_board_with_the_reason():
+    rows = column({"a": 0.2}) + [score("b", 0, i, status="failed", reason="RuntimeError: boom") for i in range(3)]
+    found = cell(only_board(rows), "b")
+    assert (found.estimate, found.why, found.incomplete) == (None, "failed: RuntimeError: boom", 3)
+
+
+def test_scores_of_a_whole_detector_have_a_range_over_items_and_no_interval():
+    whole = {"sample": "", "scope": "detector", "metric": "xaibench/stability", "score": "r", "better": "higher"}
+    rows = [score("a", v, item=i, **whole) for i, v in (("layer1", 0.2), ("layer2", 0.6))]
+    rows += [score("xaibench/random", 0.1, **whole)]
+    board = only_board(rows)
+    found = cell(board, "a")
+    assert (found.estimate.value, found.estimate.low, found.span) == (pytest.approx(0.4), None, (0.2, 0.6))
+    assert found.rank is None
+    assert "no interval" in sentence(board)
+
+
+def test_scores_of_a_family_stand_on_a_board_of_their_own():
+    rows = [*column({"a": 0.2}), score("a", 0.5, member="", sample="", scope="family")]
+    assert [b.where.member for b in build(rows).boards] == ["", "0"]
+
+
+def test_scores_without_direction_have_neither_ranks_nor_verdicts():
+    board = only_board(column({"a": 0.2, "xaibench/random": 0.9}, better="none"))
+    assert cell(board, "a").rank is None
+    assert board.verdicts == ()
+
+
+# ---- which explainers beat every control ------------------------------------------------------------------------
+
+BEATEN = {"xaibench/random": 0.5, "xaibench/center-prior": 0.4, "xaibench/edges": 0.45}
+
+
+def test_an_explainer_that_beats_every_control():
+    means = {"xaibench/gradcam": 0.2, **BEATEN, "xaibench/inverse:of=gradcam": 0.8, "xaibench/mask-oracle": 0.05}
+    board = only_board(column(means))
+    expected = "deletion auc: gradcam beats every control (center-prior, edges, random, own inverse)."
+    assert sentence(board) == expected  # the mask oracle is better and need not be beaten
+
+
+def test_one_control_is_enough_to_fail():
+    board = only_board(column({"xaibench/gradcam": 0.2, **BEATEN, "xaibench/edges": 0.1}))
+    assert sentence(board) == (
+        "deletion auc: no explainer is shown to beat every control; gradcam does not beat edges."
+    )
+
+
+def test_direction_counts():
+    rows = column({"xaibench/gradcam": 0.2, **BEATEN}, metric=HIT, score="hit", better="higher")
+    assert "gradcam does not beat center-prior, edges, random" in sentence(only_board(rows))
+
+
+def test_another_explainers_inverse_does_not_apply():
+    means = {"xaibench/gradcam": 0.2, "acme/rise": 0.3, **BEATEN, "xaibench/inverse:of=gradcam": 0.25}
+    assert sentence(only_board(column(means))) == (
+        "deletion auc: acme/rise, gradcam beat every control "
+        "(center-prior, edges, random, own inverse; no inverse of acme/rise was measured)."
+    )
+
+
+def test_a_difference_within_chance_beats_nothing():
+    rng = np.random.default_rng(0)
+    rows = [score(e, v, i) for e in ("a", "xaibench/random") for i, v in enumerate(rng.normal(size=30))]
+    assert "a does not beat random" in sentence(only_board(rows))
+
+
+def test_a_failed_control_leaves_the_question_open_and_an_undefined_one_does_not_apply():
+    rows = column({"a": 0.2, "xaibench/random": 0.9})
+    failed = score("xaibench/edges", 0, status="failed", reason="boom")
+    undefined = score("xaibench/edges", 0, status="undefined", reason="no edges")
+    assert sentence(only_board([*rows, failed])).endswith("undetermined for a: edges failed.")
+    assert sentence(only_board([*rows, undefined])) == "deletion auc: a beats every control (random)."
+
+
+def test_without_controls_nothing_can_be_said():
+    board = only_board(column({"a": 0.2}))
+    assert sentence(board).endswith("undetermined for a: no control was measured.")
+    assert any("no control ran" in note for note in board.notes)
+
+
+# ---- the detector -----------------------------------------------------------------------------------------------
+
+
+def test_detection_by_hand():
+    predictions = [prediction(0, "fake", 0.8), prediction(1, "fake", 0.5, method="warp"), prediction(2, "fake", 0.5),
+                   prediction(0, "real", 0.5), prediction(1, "real", 0.25),
+                   prediction(9, "real", 0.0, status="failed", reason="not decoded")]  # fmt: skip
+    failed = {
+        "run": "r", "unit": "u", "kind": "explain", "model": WHERE["model"], "member": "0",
+        "dataset": WHERE["dataset"], "explainer": "acme/bad", "metric": None, "start": 0, "stop": 4,
+        "status": "failed", "reason": "ValueError", "attempts": 1, "seconds": 1.0, "forward": 0, "backward": 0,
+        "peak_memory": 0, "device": "cpu", "error": "ValueError: no\nmore", "trace": "",
+    }  # fmt: skip
+    (found,) = build_leaderboards(tables(predictions=predictions, units=[failed]), INFO).detections
+    assert found.where == Where("xaibench/faces", "xaibench/demo", "0")
+    assert found.auc.value == pytest.approx(5 / 6)
+    assert (found.n, found.real, found.fake, found.groups, found.correct) == (5, 2, 3, 3, 4)
+    assert [(m.method, m.auc.value, m.n) for m in found.methods] == [("swap", 0.875, 2), ("warp", 0.75, 1)]
+    assert [(x.what, x.reason, x.count) for x in found.left_out] == [
+        ("predictions", "not decoded", 1), ("explain units acme/bad", "ValueError: no", 1),
+    ]  # fmt: skip
+
+
+def test_a_detector_that_ranks_real_above_fake_is_told_so():
+    predictions = [prediction(0, "fake", 0.1), prediction(0, "real", 0.9)]
+    (found,) = build_leaderboards(tables(predictions=predictions), INFO).detections
+    assert "classes swapped" in found.note
+    (found,) = build_leaderboards(tables(predictions=predictions[:1]), INFO).detections
+    assert (found.auc, found.note) == (None, "AUC needs both real and fake pictures")
+
+
+# ---- order, printing, JSON --------------------------------------------------------------------------------------
+
+
+def crowded():
+    means = {"xaibench/gradcam": 0.2, "a-vendor/a-map-with-a-very-long-name:masks=8000,cells=7": 0.3, **BEATEN}
+    rows = [r for name in ("auc", "b", "c", "d", "e") for r in column(means, score=name)]
+    rows.append(score("xaibench/edges", 0, 99, status="undefined", reason="a [bold]picture[/] has no edges"))
+    predictions = [prediction(i, label, p) for i in range(12) for label, p in (("fake", 0.9), ("real", 0.2))]
+    return rows, predictions
+
+
+def test_any_order_of_rows_gives_the_same_leaderboards():
+    rows, predictions = crowded()
+    first = to_json(build_leaderboards(tables(rows, predictions), INFO))
+    rng = np.random.default_rng(0)
+    rows, predictions = ([x[i] for i in rng.permutation(len(x))] for x in (rows, predictions))
+    assert to_json(build_leaderboards(tables(rows, predictions), INFO)) == first
+    json.dumps(first, allow_nan=False)
+    assert first["boards"][0]["where"] == {"dataset": "xaibench/faces", "model": "xaibench/demo", "member": "0"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_boards_fit_eighty_columns(encoding):
+    raw = io.BytesIO()
+    console = Console(file=io.TextIOWrapper(raw, encoding=encoding, write_through=True), width=80)
+    print_leaderboards(build_leaderboards(tables(*crowded()), INFO), console)
+    text = raw.getvalue().decode(encoding)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "faithfulness (1/2)" in text
+    assert "gradcam" in text
+    assert "xaibench/" not in text
+    assert "a [bold]picture[/] has no edges" in " ".join(text.split())
+
+
+def test_empty_tables_give_empty_leaderboards():
+    found = build_leaderboards(tables(), INFO)
+    assert (found.detections, found.boards) == ((), ())
+    print_leaderboards(found, Console(file=io.StringIO()))
+
+
+def test_maps_that_no_detector_enters_are_marked_and_not_ranked():
+    info = replace(INFO, independent=frozenset(("acme/edges", "xaibench/random")))
+    board = only_board(column({"acme/edges": 0.1, "acme/good": 0.2, "acme/bad": 0.4, "xaibench/random": 0.5}), info)
+    roles = {row.explainer: row.role for row in board.rows}
+    assert roles["acme/edges"] == "reference" and roles["xaibench/random"] == "control"
+    assert cell(board, "acme/edges").rank is None
+    assert cell(board, "acme/good").rank.rank == 1
+    assert "model-independent, never ranked: acme/edges, random: no detector enters these maps" in board.notes
+    (verdict,) = board.verdicts
+    assert {a.control for v in verdict.verdicts for a in v.against} == {"xaibench/random"}

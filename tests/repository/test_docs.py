@@ -1,0 +1,190 @@
+"""The documentation against the code: everything is described, and what is shown works."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+
+from xaibench.api import hookspecs
+from xaibench.cli.main import app
+from xaibench.discovery.registry import load_registry
+from xaibench.plan.settings import Settings
+from xaibench.store.schema import TABLES
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+load_registry().add_commands(app)
+COMMANDS = typer.main.get_command(app).commands
+
+pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="no documentation here")
+
+
+@pytest.fixture(scope="module")
+def pages():
+    """The generated pages, by path."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(DOCS)
+        found = importlib.import_module("hooks").pages()
+        for name in ("hooks", "docstrings"):
+            sys.modules.pop(name, None)
+    return found
+
+
+def blocks(text, language):
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+# ---- everything is described ----------------------------------------------------------------------------------------
+
+
+def test_every_page_is_in_the_navigation(pages):
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = set(re.findall(r"\S+\.md$", text, re.MULTILINE))
+    there = {p.relative_to(DOCS).as_posix() for p in DOCS.rglob("*.md")} | set(pages)
+    assert listed == there
+
+
+def test_the_start_page_names_every_page(pages):
+    linked = set(re.findall(r"\]\((\S+?\.md)\)", (DOCS / "index.md").read_text(encoding="utf-8")))
+    assert linked | {"index.md"} == {p.relative_to(DOCS).as_posix() for p in DOCS.rglob("*.md")} | set(pages)
+
+
+def test_the_readme_names_every_command():
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Commands\n")[2].partition("\n## ")[0]
+    for name, command in COMMANDS.items():
+        for words in [f"{name} {inner}" for inner in getattr(command, "commands", {})] or [name]:
+            assert re.search(rf"`{words}[ `]", table), words
+
+
+def test_every_hook_is_described(pages):
+    text = pages["reference/hooks.md"]
+    for name, function in vars(hookspecs).items():
+        if name.startswith("xaibench_"):
+            assert f"### {name}\n" in text
+            assert function.__doc__ and " ".join(function.__doc__.split())[:40] in " ".join(text.split())
+
+
+def test_every_command_flag_and_variable_is_described(pages):
+    text = pages["reference/command-line.md"]
+    for name, command in COMMANDS.items():
+        assert f"\n## {name}\n" in text
+        section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        for parameter in command.params:
+            if parameter.param_type_name == "option" and parameter.name != "help":
+                assert f"`{parameter.opts[0]}`" in section
+                assert parameter.help, f"{name} {parameter.opts[0]} has no help text"
+
+
+def test_every_exit_code_of_an_error_is_described(pages):
+    from xaibench import api as errors
+
+    text = pages["reference/command-line.md"]
+    codes = {e.exit_code for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.XaibenchError)}
+    for code in codes:
+        assert f"\n| {code} | " in text
+
+
+def test_every_environment_variable_is_described(pages):
+    text = pages["reference/command-line.md"]
+    for file in (ROOT / "core").rglob("*.py"):
+        for name in re.findall(r"environ[^\n]*\"(XAIBENCH_\w+)\"", file.read_text(encoding="utf-8")):
+            assert f"`{name}`" in text
+
+
+def test_every_setting_is_described(pages):
+    text = pages["reference/run-file.md"]
+    for name, field in Settings.model_fields.items():
+        assert f"| `{name.replace('_', '-')}` |" in text
+        assert field.description
+
+
+def test_every_table_and_column_is_described(pages):
+    text = pages["reference/tables.md"]
+    for name, schema in TABLES.items():
+        section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        for field in schema:
+            assert re.search(rf"\| `{field.name}` \| [^|]+ \| [^|]* \| [^|]{{3,}} \|", section), f"{name}.{field.name}"
+
+
+def test_every_built_in_component_is_described(pages):
+    from xaibench.discovery.registry import load_registry
+
+    text = pages["reference/components.md"]
+    for component in load_registry().components:
+        if component.origin.built_in:
+            assert f"### {component.record.name} " in text
+
+
+# ---- what is shown works --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_commands_and_flags_that_are_shown_exist(page):
+    for block in blocks(page.read_text(encoding="utf-8"), "sh"):
+        for words in (part.split() for line in block.splitlines() for part in line.split("&&")):
+            if words and words[0].rpartition("/")[2] == "xaibench":
+                command = COMMANDS[words[1]]
+                command = getattr(command, "commands", {}).get("".join(words[2:3]), command)
+                known = {o for p in command.params for o in p.opts}
+                assert {w for w in words[2:] if w.startswith("-")} <= known, " ".join(words)
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_toml_that_is_shown_is_known(page):
+    from xaibench_models.card import OnnxKeys
+    from xaibench_models.torch_model import TorchKeys
+
+    known = set(OnnxKeys.model_fields) | set(TorchKeys.model_fields) | set(Settings.model_fields) | {"project"}
+    for block in blocks(page.read_text(encoding="utf-8"), "toml"):
+        assert {k.replace("-", "_") for k in tomllib.loads(block)} <= known
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_python_that_is_shown_compiles(page):
+    for block in blocks(page.read_text(encoding="utf-8"), "python"):
+        compile(block, str(page), "exec")
+
+
+@pytest.mark.parametrize("name", ["explainer", "metric"])
+def test_the_guides_component_keeps_its_contract(name, cli, tmp_path):
+    """The blocks of a guide, put together as one plugin file, pass `xaibench check`."""
+    record, code = blocks((DOCS / f"how-to/{name}.md").read_text(encoding="utf-8"), "python")
+    plugin = tmp_path / "guide.py"
+    plugin.write_text(re.sub(r"xaibench_acme\.\w+:", "xaibench_local_guide:", record) + code, encoding="utf-8")
+    status, out, err = cli("check", plugin)
+    assert status == 0, out + err
+
+
+def test_the_readmes_plugin_runs_and_its_query_reads_the_tables(cli, tmp_path):
+    duckdb = pytest.importorskip("duckdb")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (plugin,) = blocks(text, "python")
+    (query,) = blocks(text, "sql")
+    file = tmp_path / "squares.py"
+    file.write_text(plugin, encoding="utf-8")
+    assert cli("check", file)[0] == 0
+    out = tmp_path / "xaibench-runs" / "one"
+    code, _, err = cli("eval", "--plugin", file, "--explainer", "squares", "--metric", "deletion", "--no-controls",
+                       "--limit", 4, "--out", out, "--quiet", "--threads", 1)  # fmt: skip
+    assert code == 0, err
+    rows = duckdb.sql(query.replace("xaibench-runs", str(tmp_path / "xaibench-runs"))).fetchall()
+    assert rows
+    assert {r[0] for r in rows} == {"local/squares"}
+    assert all(0 <= value <= 1 for _, _, value, _ in rows)
+
+
+@pytest.mark.parametrize("query", blocks((DOCS / "how-to/tables.md").read_text(encoding="utf-8"), "sql"))
+def test_the_guides_queries_read_the_tables(query, toy_eval, tmp_path):
+    duckdb = pytest.importorskip("duckdb")
+    twin = ("-e", "lime-adv:samples=20,twin_steps=2")
+    code, _, err = toy_eval("-o", tmp_path / "RUN", *twin, metric="deletion", limit=4)
+    assert code == 0, err
+    duckdb.sql(query.replace("RUN", str(tmp_path / "RUN"))).fetchall()
