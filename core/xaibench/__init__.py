@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xaibench.data.arrays import PictureArrays
     from xaibench.data.order import order_samples, select_samples
     from xaibench.data.pictures import apply_view, show_picture
     from xaibench.data.survey import Survey, survey
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from xaibench.discovery.paths import open_dataset, open_models
     from xaibench.discovery.registry import Registered, Registry, load_registry
     from xaibench.plan.runtime import make_runtime
+    from xaibench.run.evaluation import evaluate, explain, score
     from xaibench.run.workbench import Bench
     from xaibench.store.open_run import Run, open_run
     from xaibench.store.provenance import provenance, runtime_identity
@@ -30,6 +32,7 @@ __version__ = "0.1.0"
 
 _MODULE_OF = {
     "Bench": "run.workbench",
+    "PictureArrays": "data.arrays",
     "Registered": "discovery.registry",
     "Registry": "discovery.registry",
     "Run": "store.open_run",
@@ -37,6 +40,8 @@ _MODULE_OF = {
     "Use": "discovery.components",
     "apply_view": "data.pictures",
     "compute_batch": "detector.batch_size",
+    "evaluate": "run.evaluation",
+    "explain": "run.evaluation",
     "hold_component": "discovery.components",
     "load_registry": "discovery.registry",
     "make_runtime": "plan.runtime",
@@ -49,6 +54,7 @@ _MODULE_OF = {
     "provenance": "store.provenance",
     "run_programmes": "detector.engine",
     "runtime_identity": "store.provenance",
+    "score": "run.evaluation",
     "select_samples": "data.order",
     "show_picture": "data.pictures",
     "survey": "data.survey",
@@ -68,6 +74,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Bench",
+    "PictureArrays",
     "Registered",
     "Registry",
     "Run",
@@ -75,6 +82,8 @@ __all__ = [
     "Use",
     "apply_view",
     "compute_batch",
+    "evaluate",
+    "explain",
     "hold_component",
     "load_registry",
     "make_runtime",
@@ -87,6 +96,7 @@ __all__ = [
     "provenance",
     "run_programmes",
     "runtime_identity",
+    "score",
     "select_samples",
     "show_picture",
     "survey",

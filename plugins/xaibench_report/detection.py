@@ -83,14 +83,21 @@ def _detection(where: Where, table: Table, failed: tuple[LeftOut, ...], seed: in
         groups=len(np.unique(values.groups)), cross_groups=len(np.unique(values.cross[values.cross != ""])),
         correct=int(correct.sum()),
         methods=tuple(
-            MethodDetection(
-                method=str(m), auc=_auc(values, fake, methods == m, seed), n=int((methods == m).sum()),
-                groups=len(np.unique(values.groups[methods == m])), correct=int(correct[methods == m].sum()),
-            )
-            for m in np.unique(methods[fake])
+            _of_method(str(m), values, fake, fake & (methods == m), correct, seed) for m in np.unique(methods[fake])
         ),
         left_out=_not_ok("predictions", table.filter(~usable)) + failed,
         note=_note(auc),
+    )  # fmt: skip
+
+
+def _of_method(
+    method: str, values: Values, fake: np.typing.NDArray[np.bool_], of: np.typing.NDArray[np.bool_],
+    correct: np.typing.NDArray[np.bool_], seed: int,
+) -> MethodDetection:  # fmt: skip
+    """``of``: the fakes of one manipulation; their name is empty where the data set names none, as real ones' is."""
+    return MethodDetection(
+        method=method, auc=_auc(values, fake, of, seed), n=int(of.sum()),
+        groups=len(np.unique(values.groups[of])), correct=int(correct[of].sum()),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from xaibench.api.artefacts import Artefacts
 from xaibench.api.datasets import Picture
@@ -14,6 +14,7 @@ from xaibench.api.probes import Programme
 from xaibench.api.vocabulary import Status
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from xaibench.api.streams import Streams
@@ -35,6 +36,14 @@ class Explanation:
     status: Status = "ok"
     reason: str = ""
     details: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def array(self) -> np.ndarray[Any, Any]:
+        """The map as a numpy array, ``(H, W)`` float32. Raises ``ValueError`` with the reason where there is none."""
+        if self.map is None:
+            raise ValueError(f"no map: {self.status}: {self.reason}")
+        values: np.ndarray[Any, Any] = self.map.detach().cpu().numpy()
+        return values
 
     @staticmethod
     def none(reason: str) -> Explanation:

@@ -69,7 +69,7 @@ def _split_commas(text: str) -> list[str]:
     return [p for p in (*parts, text[start:]) if p]
 
 
-def parameter_class(target: type) -> type[Parameters]:
+def parameter_class(target: Any) -> type[Parameters]:
     """The parameter class that a component's class declares, or the empty one."""
     declared = getattr(target, "Parameters", Parameters)
     if not (isinstance(declared, type) and issubclass(declared, Parameters)):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xaibench.api import digest
-from xaibench.discovery.components import Use
+from xaibench.discovery.components import HELD, Use
 from xaibench.discovery.registry import Origin, Registered
 
 KEY_SCHEME = 1
@@ -40,7 +40,7 @@ def code_digest(origin: Origin, target: str) -> str | None:
     The files are those of every package that the distribution brings, and of the target's own, since components use
     what lies beside them; for a ``--plugin`` file it is the file itself.
     """
-    if origin.distribution == "local":
+    if origin.distribution in ("local", HELD):
         return origin.version
     if not is_editable(origin.distribution):
         return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -115,12 +115,22 @@ def parse_overrides(entries: Mapping[str, object]) -> dict[tuple[str, str], dict
     return found
 
 
-def hold_component(record: ComponentRecord, instance: object, *, distribution: str = "held") -> Use:
+HELD = "held"
+"""Stands where the distribution of a component does, for objects that were handed over in Python."""
+
+
+def hold_component(record: ComponentRecord, instance: object, *, version: str = "0") -> Use:
     """An object as a component, without a plugin: its name is ``held/NAME``, its record the one given.
 
-    Its parameters are those that it holds itself (``instance.parameters``), or none.
+    Its parameters are those that it holds itself (``instance.parameters``), or none. ``version`` stands for its code
+    in keys.
     """
     own = getattr(instance, "parameters", None)
-    use = Use(Registered(record, Origin(distribution, "0", "")), own if isinstance(own, Parameters) else Parameters())
-    use.__dict__["instance"] = instance
-    return use
+    parameters = own if isinstance(own, Parameters) else Parameters()
+    return Use(Registered(record, Origin(HELD, version, ""), instance), parameters)
+
+
+def with_held(registry: Registry, held: Sequence[Use]) -> Registry:
+    """The registry with objects of :func:`hold_component` among its components."""
+    components = [*registry.components, *(use.registered for use in held)]
+    return replace(registry, components=components)

@@ -63,10 +63,12 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A component record and where it comes from."""
+    """A component record and where it comes from. ``instance``: the object itself, where it was handed over in Python
+    and no import string leads to it; no other process can make it."""
 
     record: ComponentRecord
     origin: Origin
+    instance: object | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -75,6 +77,8 @@ class Registered:
 
     def load(self) -> Any:
         """Import the class. Raises :class:`PluginError` naming plugin and version when that fails."""
+        if self.instance is not None:
+            return _Maker(self.instance)
         module, _, attribute = self.record.target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
@@ -84,6 +88,20 @@ class Registered:
                 f"imported from {self.record.target}: {type(error).__name__}: {error}",
                 f"reinstall or update {self.origin.distribution}, or leave '{self.record.name}' out",
             ) from error
+
+
+class _Maker:
+    """Stands for the class of an object that exists already: called, it gives that object."""
+
+    def __init__(self, instance: object) -> None:
+        from xaibench.api import Parameters
+
+        own = getattr(instance, "parameters", None)
+        self.instance = instance
+        self.Parameters = type(own) if isinstance(own, Parameters) else Parameters
+
+    def __call__(self, parameters: object) -> object:
+        return self.instance
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,6 +227,13 @@ def test_a_detector_that_ranks_real_above_fake_is_told_so():
     assert (found.auc, found.note) == (None, "AUC needs both real and fake pictures")
 
 
+def test_fakes_without_a_method_stand_apart_from_real_pictures():
+    values = {"real": (0.2, 0.4), "fake": (0.3, 0.9)}
+    predictions = [prediction(i, label, p, method=None) for label, ps in values.items() for i, p in enumerate(ps)]
+    (found,) = build_leaderboards(tables(predictions=predictions), INFO).detections
+    assert [(m.method, m.auc.value, m.n, m.correct) for m in found.methods] == [("", 0.75, 2, 1)]
+
+
 # ---- order, printing, JSON --------------------------------------------------------------------------------------
 
 
