@@ -166,7 +166,7 @@ def test_the_guides_component_keeps_its_contract(name, cli, tmp_path):
 def test_the_readmes_plugin_runs_and_its_query_reads_the_tables(cli, tmp_path):
     duckdb = pytest.importorskip("duckdb")
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (plugin,) = blocks(text, "python")
+    plugin = next(b for b in blocks(text, "python") if b.startswith('"""squares.py'))
     (query,) = blocks(text, "sql")
     file = tmp_path / "squares.py"
     file.write_text(plugin, encoding="utf-8")
@@ -179,6 +179,36 @@ def test_the_readmes_plugin_runs_and_its_query_reads_the_tables(cli, tmp_path):
     assert rows
     assert {r[0] for r in rows} == {"local/squares"}
     assert all(0 <= value <= 1 for _, _, value, _ in rows)
+
+
+@pytest.fixture
+def notebook(tmp_path, monkeypatch):
+    """The names that the pages on Python take for granted, small."""
+    import torch
+    from PIL import Image
+    from small_networks import PairNet
+
+    monkeypatch.chdir(tmp_path)
+    images = torch.randint(0, 256, (6, 40, 40, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    Image.fromarray(images[1].numpy()).save("face.png")
+    mask = torch.zeros(40, 40)
+    mask[5:20, 5:20] = 1
+    return {"net": PairNet(), "images": images, "labels": ["real", "fake"] * 3, "masks": [None, mask] * 3,
+            "card": {"size": 32}, "saliency": torch.rand(32, 32)}  # fmt: skip
+
+
+def test_the_readmes_python_runs(notebook):
+    block = next(b for b in blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python") if "evaluate(net" in b)
+    exec(block, notebook)
+    assert len(notebook["run"].scores)
+
+
+def test_the_guide_to_python_runs(notebook):
+    for block in blocks((DOCS / "how-to/python.md").read_text(encoding="utf-8"), "python"):
+        code = block.replace('open_run("runs/acme")', "open_run((first := run).path)").replace("masks=1000", "masks=50")
+        code = code.replace('"face-017", "gradcam"', '"0001", "gradcam"').replace('"size": 224', '"size": 32')
+        exec(code, notebook)
+    assert notebook["explanation"].array.shape == (32, 32)
 
 
 @pytest.mark.parametrize("query", blocks((DOCS / "how-to/tables.md").read_text(encoding="utf-8"), "sql"))
