@@ -1,4 +1,4 @@
-"""What is checked, one session each: ``nox -s tests lint types docs bench build``.
+"""What is checked, one session each: ``nox -s tests slow lint types docs bench build``.
 
 A session makes an environment of its own. With ``nox --no-venv`` it installs what it needs into the environment that
 nox itself runs in, which ``.ci/run`` uses to unpack torch once and not six times.
@@ -33,6 +33,14 @@ def tests(session: nox.Session) -> None:
     """The tests; arguments after ``--`` go to pytest."""
     install(session, "-e", ".", groups=("test",))
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Tests that are too long for CI: every explainer finds the planted evidence at every place, on all pictures."""
+    install(session, "-e", ".", groups=("test",))
+    places = "tests/plugins/xaibench_explainers/test_place.py"
+    session.run("python", "-m", "pytest", places, *session.posargs, env={"XAIBENCH_TEST_EVERYWHERE": "1"})
 
 
 @nox.session
