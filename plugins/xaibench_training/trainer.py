@@ -13,7 +13,6 @@ import tomli_w
 import torch
 
 from xaibench.api import FAMILY_RECORD, Network, StoreError
-from xaibench.store.provenance import provenance
 from xaibench_training import loop
 from xaibench_training.cards import interface, write_member
 from xaibench_training.checkpoints import Epoch, History, RunState, held, snapshot
@@ -147,6 +146,8 @@ def _history(out: Path, run: int) -> History:
 
 def family_toml(plan: TrainingPlan, known: Mapping[str, Any], guides: Guides, runs: int) -> dict[str, Any]:
     """What is in the folder, for people and for the next call: the plan, the data, what the bytes hang on."""
+    from xaibench import provenance
+
     settings = plan.settings.model_dump(mode="json", exclude_none=True)
     return {
         "family": {"schema": "xaibench.family/1", "recipe": plan.recipe.name, "runs": runs,

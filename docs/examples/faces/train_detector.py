@@ -23,7 +23,7 @@ from xaibench.api import Resize
 from xaibench.data.pictures import show
 from xaibench.discovery.paths import open_dataset
 from xaibench.discovery.registry import load_registry
-from xaibench_statistics.auc import roc_auc
+from xaibench_statistics import roc_auc
 
 SIZE = 256
 

@@ -278,7 +278,7 @@ def test_a_map_without_items_gives_its_reason_to_the_items():
 
 def test_metrics_of_another_scope_are_not_asked():
     from xaibench.discovery.registry import load_registry
-    from xaibench_audit.audit import metric_use
+    from xaibench_audit.budgets import metric_use
 
     registry = load_registry()
     assert why_not(metric_use(registry, "run-stability")) == "it is of scope family, and a planted map has one picture"
