@@ -167,7 +167,7 @@ def _predict(detector: Detector, dataset: Any, samples: Sequence[Sample]) -> lis
     from xaibench.api import Forward, p_fake
 
     def programme(sample: Sample) -> Any:
-        reply = yield Forward(show_picture(dataset, sample, detector.facts, counterpart=lambda: None).image[None])
+        reply = yield Forward(show_picture(dataset, sample, detector.facts).image[None])
         return p_fake(reply[0].tolist(), detector.facts)
 
     done = dict(run_programmes(detector, ((s.id, partial(programme, s)) for s in samples)))

@@ -95,7 +95,7 @@ def load(
             break
         try:
             native = dataset.read(sample)
-            picture = show_picture(_Decoded(native), sample, shown_as(size), counterpart=lambda: None)
+            picture = show_picture(_Decoded(native), sample, shown_as(size))
         except UnreadablePicture as error:
             problems.append(Problem(sample.id, error.what))
             continue

@@ -119,8 +119,8 @@ def _onnx(out: Path, name: str) -> Path:
 
 def _export(plan: TrainingPlan, out: Path, name: str) -> float:
     """The member of the last epoch, opened from its files, as ONNX; the largest difference of a logit."""
+    from xaibench_operations import read_tensors
     from xaibench_training.export import export_onnx
-    from xaibench_training.networks.checkpoints import read_tensors
 
     card = tomllib.loads((out / f"{name}.toml").read_text(encoding="utf-8"))
     module = build_trained(**card["kwargs"])
