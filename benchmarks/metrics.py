@@ -36,6 +36,7 @@ from overhead import Watched
 from torch import Tensor, nn
 from torch.nn import functional
 
+from xaibench import hold_component
 from xaibench.api import (
     Dataset,
     Detector,
@@ -61,7 +62,7 @@ from xaibench.discovery.registry import Registered, Registry, load_registry
 from xaibench.run.workbench import Bench
 from xaibench_models.torch_loading import Loaded
 from xaibench_models.torch_model import TorchKeys, build
-from xaibench_testing.harness import drawn_by, held, value
+from xaibench_testing.harness import drawn_by, value
 
 SMALLER: Mapping[str, Mapping[str, object]] = {
     "segment-attack": {
@@ -130,7 +131,7 @@ class GradientMaps:
     def __init__(self, registry: Registry) -> None:
         self.drawn = 0
         self._inner = open_component("explainer", "saliency", registry=registry).instance
-        self.use = held(
+        self.use = hold_component(
             ExplainerRecord(name="gradient", target="metrics:GradientMaps", summary="gradients", signed=False), self
         )
 

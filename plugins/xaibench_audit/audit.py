@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from xaibench.api import Lost, MetricRecord, NothingToEvaluate, PlanError
-from xaibench.discovery.components import Use, open_component
-from xaibench.discovery.registry import Registered, Registry, load_registry
-from xaibench.run.local_executor import LocalExecutor, LocalParameters
-from xaibench_audit.budgets import budget
+from xaibench.api import Executor, Lost, MetricRecord, NothingToEvaluate, PlanError
+from xaibench_audit.budgets import metric_use
 from xaibench_audit.evidence import SENSITIVE, evidence, plant
 from xaibench_audit.maps import TRUTH, candidates
 from xaibench_audit.mechanism import Mechanism, mechanism
@@ -21,6 +19,9 @@ from xaibench_audit.scoring import Cost, Measure, Measured, correlations, score_
 from xaibench_audit.verdicts import Verdict, verdict
 from xaibench_statistics import Estimate
 from xaibench_testing import make_bench
+
+if TYPE_CHECKING:
+    from xaibench import Registered, Registry
 
 FAMILIES = frozenset(("faithfulness", "localisation", "attack"))
 REFERENCES = (("repair", "repair-auc"), ("counterpart-attack", "margin-drop"))
@@ -144,13 +145,6 @@ def _ranks(registry: Registry, component: Registered) -> bool:
     return record.family in FAMILIES or any(s.ranks_evidence for s in scores)
 
 
-def metric_use(registry: Registry, spec: str) -> Use:
-    """A metric with the audit's budget under the values given."""
-    registered = registry.find("metric", spec.partition(":")[0])
-    own = budget(registered.origin.distribution, registered.record.name)
-    return open_component("metric", spec, own, registry=registry)
-
-
 def chosen_questions(registry: Registry, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The questions of the salience measures among those named (none named: all)."""
     known = {c.record.name for c in registry.of_kind("metric") if c.origin.built_in}
@@ -177,7 +171,7 @@ def run(settings: Settings, jobs: int, done: Callable[[str, int, int], None]) ->
     Raises :class:`PlanError` where a worker died twice.
     """
     todo = tasks(settings)
-    executor = LocalExecutor(LocalParameters(jobs=max(1, min(jobs, len(todo))), retries=1))
+    executor = _executor(max(1, min(jobs, len(todo))), _registry(settings.plugins))
     found: dict[Task, OnEvidence | tuple[Found, ...]] = {}
     try:
         for task, outcome in executor.run(todo, perform):
@@ -192,6 +186,13 @@ def run(settings: Settings, jobs: int, done: Callable[[str, int, int], None]) ->
     return concluded(settings, on, [f for o in outcomes if isinstance(o, tuple) for f in o])
 
 
+def _executor(jobs: int, registry: Registry) -> Executor:
+    from xaibench import open_component
+
+    executor: Executor = open_component("executor", "local", {"jobs": jobs, "retries": 1}, registry=registry).instance
+    return executor
+
+
 def perform(task: Task) -> OnEvidence | tuple[Found, ...]:
     """One piece, in whatever process."""
     registry = _registry(task.settings.plugins)
@@ -200,6 +201,8 @@ def perform(task: Task) -> OnEvidence | tuple[Found, ...]:
 
 @lru_cache(maxsize=1)
 def _registry(plugins: tuple[str, ...]) -> Registry:
+    from xaibench import load_registry
+
     return load_registry([Path(p) for p in plugins])
 
 

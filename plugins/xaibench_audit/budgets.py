@@ -8,7 +8,10 @@ the command line (``--metric deletion:steps=50``) wins.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from xaibench import Registry, Use
 
 _STEPS = "ten steps: each removes a good half of the evidence's area"
 _SUBSETS = "its error shrinks with the root of the subsets, and pictures average it further"
@@ -44,6 +47,15 @@ BUDGETS: Final[Mapping[str, Budget]] = {
     "geometric-following": ({}, "its own defaults"),
     "noise-response": ({"levels": (0.05, 0.25)}, "a light and a heavy level"),
 }
+
+
+def metric_use(registry: Registry, spec: str) -> Use:
+    """A metric with the audit's budget under the values given."""
+    from xaibench import open_component
+
+    registered = registry.find("metric", spec.partition(":")[0])
+    own = budget(registered.origin.distribution, registered.record.name)
+    return open_component("metric", spec, own, registry=registry)
 
 
 def budget(distribution: str, metric: str) -> Mapping[str, object]:

@@ -39,7 +39,7 @@ def audit(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Say which measures can be believed: run each on detectors whose evidence is planted and known."""
-    from xaibench.discovery.registry import load_registry
+    from xaibench import load_registry
     from xaibench_audit import audit as auditing
     from xaibench_audit.evidence import NAMES
     from xaibench_audit.evidence import evidence as known

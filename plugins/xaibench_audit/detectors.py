@@ -12,6 +12,7 @@ from torch.nn import functional
 from xaibench.api import Facts, Features, PlanError, digest
 from xaibench_audit.pictures import AuditPictures
 from xaibench_audit.responses import Response, Weights
+from xaibench_testing import MarginDetector, margin_logits, randomised_facts
 
 CELL = 4
 LAYER = "responses"
@@ -37,7 +38,7 @@ class Part:
         return HEIGHT * torch.tanh(SLOPE * (total - self.middle) / self.half)
 
 
-class EvidenceDetector:
+class EvidenceDetector(MarginDetector):
     """``P(fake) = sigmoid(z)``, ``z = sum_c weight_c z_c``, logits ``(-z/2, z/2)``, of parts that measure a thing each.
 
     Differentiable and smooth; ``features`` gives the parts' responses averaged over cells of 4 x 4 pixels, one channel
@@ -47,37 +48,25 @@ class EvidenceDetector:
 
     def __init__(self, name: str, parts: Sequence[Part], size: tuple[int, int]) -> None:
         self.parts = tuple(parts)
-        self._facts = Facts(
-            name=name,
-            classes=("real", "fake"),
-            real_class=0,
-            input_size=size,
-            digest=digest(["audit", name, size, [repr(p) for p in parts]]),
-            gives=frozenset(("gradients", "activations")),
-            limits={"operations": "a planted detector", "attention": "a planted detector"},
-            target_layer=LAYER,
-            layers=(LAYER,),
+        super().__init__(
+            Facts(
+                name=name,
+                classes=("real", "fake"),
+                real_class=0,
+                input_size=size,
+                digest=digest(["audit", name, size, [repr(p) for p in parts]]),
+                gives=frozenset(("gradients", "activations")),
+                limits={"operations": "a planted detector", "attention": "a planted detector"},
+                target_layer=LAYER,
+                layers=(LAYER,),
+            )
         )
 
-    @property
-    def facts(self) -> Facts:
-        return self._facts
-
-    @property
-    def device(self) -> torch.device:
-        return torch.device("cpu")
-
-    def probabilities(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            return self.logits(images).softmax(dim=1)
-
-    def scores(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            return self.logits(images)
-
     def logits(self, images: Tensor) -> Tensor:
-        z = self.margin(images)
-        return torch.stack((-z / 2, z / 2), dim=1).float()
+        """``(N, 2)`` float32 inside autograd."""
+        return margin_logits(self.margin(images)).float()
+
+    _logits = logits
 
     def margin(self, images: Tensor) -> Tensor:
         """``(N,)`` logit margins, in the floating type of the pictures."""
@@ -100,7 +89,7 @@ class EvidenceDetector:
         activation = functional.avg_pool2d(self.responses(images), CELL)
         passed_on = edit(activation, 1) if edit else activation
         z = self._margin(passed_on.sum(dim=(2, 3)) * CELL**2)
-        return Features(activation, torch.stack((-z / 2, z / 2), dim=1).float(), lambda grid: grid)
+        return Features(activation, margin_logits(z).float(), lambda grid: grid)
 
     def randomised(self, layers: Sequence[str], generator: torch.Generator) -> EvidenceDetector:
         """A copy whose parts look at normal weights all over the picture."""
@@ -116,8 +105,7 @@ class EvidenceDetector:
                 for part, w in zip(parts, rows, strict=True)
             )
         copy = EvidenceDetector(self._facts.name, parts, self._facts.input_size)
-        parent = digest([self._facts.digest, "randomised", list(layers), generator.initial_seed()])
-        copy._facts = replace(copy._facts, digest=parent)
+        copy._facts = randomised_facts(self._facts, layers, generator)
         return copy
 
     def evidence(self, fake: Tensor, real: Tensor) -> Tensor:

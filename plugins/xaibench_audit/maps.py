@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from xaibench.api import Streams
-from xaibench.discovery.components import Use, open_component
-from xaibench.discovery.registry import Registry
 from xaibench_audit.evidence import Planted
 from xaibench_perturbation import gaussian_blur
 from xaibench_testing import drawn_by
+
+if TYPE_CHECKING:
+    from xaibench import Registry, Use
 
 Role = Literal["truth", "rival", "rung", "explainer"]
 
@@ -49,6 +50,8 @@ def candidates(
     counterpart and the class *real* it is the truth as well, since with the roles of the two exchanged every
     contribution keeps its size.
     """
+    from xaibench import open_component
+
     shown: list[tuple[str, str, Role, Mapping[str, Tensor]]] = [(TRUTH, TRUTH, "truth", _each(planted, positive))]
     shown += [(kind, kind, "rival", _each(planted, make)) for kind, make in _RIVALS.items()]
     for i in range(draws):

@@ -12,8 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from xaibench_statistics import RESAMPLES, SEED, Estimate, Values, mean_interval
-from xaibench_statistics.bootstrap import Design, bounds, exact_mean, mean_replicates
+from xaibench_statistics import (
+    RESAMPLES,
+    SEED,
+    Design,
+    Estimate,
+    Values,
+    exact_mean,
+    mean_interval,
+    mean_replicates,
+    percentile_bounds,
+)
 
 Floats = npt.NDArray[np.float64]
 Table = Mapping[str, Mapping[str, float]]
@@ -111,7 +120,9 @@ def tau(found: Ladder | str) -> Tau:
     if not np.isfinite(point):
         return Tau(reason="the truth tells no two of the maps apart")
     design, replicates = _replicates(found)
-    low, high, note = (None, None, design.too_few()) if replicates is None else bounds(replicates, design.smallest)
+    low, high, note = (
+        (None, None, design.too_few()) if replicates is None else percentile_bounds(replicates, design.smallest)
+    )
     return Tau(
         value=float(point), low=low, high=high, maps=len(found.scores), n=len(found.samples), reason=note
     )  # fmt: skip
@@ -133,7 +144,7 @@ def difference(a: Ladder | str, b: Ladder | str) -> Tau:
     (design, of_first), (_, of_second) = _replicates(first), _replicates(second)
     if of_first is None or of_second is None:
         return Tau(value=value, maps=maps, n=n, reason=design.too_few())
-    low, high, note = bounds(of_first - of_second, design.smallest)
+    low, high, note = percentile_bounds(of_first - of_second, design.smallest)
     return Tau(value=value, low=low, high=high, maps=maps, n=n, reason=note)
 
 

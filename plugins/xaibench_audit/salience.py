@@ -16,15 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from xaibench.api import Done, ExplainRequest, Scores, Streams, describe_error
-from xaibench.discovery.components import Use, open_component
-from xaibench.discovery.registry import Registry
-from xaibench_audit.budgets import budget
+from xaibench_audit.budgets import metric_use
 from xaibench_audit.detectors import EvidenceDetector, Part, calibrated
 from xaibench_audit.evidence import CORNER, Evidence, Planted, evidence, plant
 from xaibench_audit.maps import shifted
@@ -32,9 +31,11 @@ from xaibench_audit.pictures import AuditPictures, Change, Manipulation
 from xaibench_audit.ranking import slack_of
 from xaibench_audit.responses import Brightness, Checker, Contrast, Response
 from xaibench_audit.scoring import FAKE, Measure
-from xaibench_statistics import Difference, Values, paired_difference
-from xaibench_statistics.bootstrap import exact_mean
+from xaibench_statistics import Difference, Values, exact_mean, paired_difference
 from xaibench_testing import Member, Patch, drawn_by, make_bench, pictures_of, score, score_set
+
+if TYPE_CHECKING:
+    from xaibench import Registry, Use
 
 DRAWN = ("gradcam", "saliency")
 EVIDENCE_MAP = "evidence"
@@ -104,7 +105,7 @@ class Asked:
     seed: int
 
 
-Condition = tuple[Planted, Use]
+Condition: TypeAlias = "tuple[Planted, Use]"
 
 
 @dataclass(slots=True)
@@ -137,7 +138,9 @@ class Side:
 
 def answer(asked: Asked, registry: Registry) -> tuple[Found, ...]:
     """Both conditions of a question, scored by one metric."""
-    metric = _metric(registry, asked.metric)
+    from xaibench import open_component
+
+    metric = metric_use(registry, asked.metric)
     found: list[Found] = []
     for explainer, first, second in _conditions(asked, registry):
         scored = [_scored(metric, condition, asked, registry) for condition in (first, second)]
@@ -150,17 +153,13 @@ def answer(asked: Asked, registry: Registry) -> tuple[Found, ...]:
     return tuple(found)
 
 
-def _metric(registry: Registry, spec: str) -> Use:
-    registered = registry.find("metric", spec.partition(":")[0])
-    own = budget(registered.origin.distribution, registered.record.name)
-    return open_component("metric", spec, own, registry=registry)
-
-
 # ---- conditions -----------------------------------------------------------------------------------------------------
 
 
 def _conditions(asked: Asked, registry: Registry) -> Iterator[tuple[str, Condition, Condition]]:
     """By the explainer's name, the two conditions of a question; none for ``runs``, whose cases are families."""
+    from xaibench import open_component
+
     drawn = [(name, open_component("explainer", name, registry=registry)) for name in DRAWN]
     truth = drawn_by(evidence_map, EVIDENCE_MAP)
     if asked.question == "focus":

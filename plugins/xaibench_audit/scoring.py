@@ -7,13 +7,15 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from xaibench.api import DETECTOR_NEEDS, Better, Done, MetricRecord, Passes, Scores, ScoreSpec, describe_error
-from xaibench.discovery.components import Use
-from xaibench.run.workbench import Bench
 from xaibench_audit.evidence import Planted
 from xaibench_audit.maps import Candidate, correlation
 from xaibench_testing import explain, score
+
+if TYPE_CHECKING:
+    from xaibench import Bench, Use
 
 FAKE = 1
 GIVEN = frozenset(("gradients", "activations", "mask", "pair"))

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from xaibench import __version__
 from xaibench.api import StoreError, commit_file, stage_table
 from xaibench_audit.audit import Audit, Ranked
 from xaibench_audit.evidence import evidence
@@ -96,6 +95,8 @@ def write(audit: Audit, folder: Path, staging: Path) -> None:
 
     The settings and the version of xaibench are in each file's metadata (``xaibench.audit``, JSON).
     """
+    from xaibench import __version__
+
     about = json.dumps({"schema": JSON_SCHEMA, "version": __version__, "settings": _settings(audit)})
     staged = []
     try:

@@ -15,12 +15,12 @@ from xaibench_perturbation import (
     SegmentParameters,
     Switch,
     SwitchParameters,
+    fake_margins,
     per_pixel,
     refusal,
     segments_of,
     switch_off,
 )
-from xaibench_perturbation.attacks.pursuit import fake_margins
 
 COUNTERPART = SwitchParameters.model_validate({"fill": "counterpart"})
 ONE_REGION = "the picture is a single segment: there is nothing to compare"

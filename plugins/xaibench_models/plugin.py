@@ -26,7 +26,7 @@ def xaibench_models() -> list[ModelRecord]:
             summary="A PyTorch model: torch.export .pt2, TorchScript, or a .toml naming a factory and weights.",
             gives=_DIFFERENTIABLE,
             suffixes=(".pt2", ".pt", ".ts", ".torchscript", ".toml"),
-            wraps=True,
+            wraps="xaibench_models.live_model:LiveModel",
         ),
         ModelRecord(
             name="demo",

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from xaibench.api import ModelError
+from xaibench_operations import check_fit, read_tensors, without_prefix
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights", "params")
 _PREFIXES = ("", "module.", "model.", "module.model.", "net.", "_orig_mod.")
 _CONVERT = 'save_file(model.state_dict(), "weights.safetensors"), with save_file from safetensors.torch'
 _OPERATORS = ("torch.ops.", "_operator.", "math.", "torch.sym_", "torch._sym_")
@@ -282,71 +282,11 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
     Raises :class:`ModelError` for a file that is missing, corrupt, pickled, or does not fit the model.
     """
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file", "mend the key 'weights'")
-    state = _safetensors(path) if path.suffix == ".safetensors" else _checkpoint(path)
+    state = read_tensors(path)
     expected = module.state_dict()
-    fitted = min((_without(state, p) for p in _PREFIXES), key=lambda s: len(set(s) ^ set(expected)))
-    _refuse_misfit(path, fitted, expected)
+    fitted = min((without_prefix(state, p) for p in _PREFIXES), key=lambda s: len(set(s) ^ set(expected)))
+    check_fit(path, fitted, expected, "check that factory and kwargs build the model that was trained, in its sizes")
     module.load_state_dict(fitted, strict=False)
-
-
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file as load_tensors
-
-    try:
-        return dict(load_tensors(str(path)))
-    except SafetensorError as error:
-        raise ModelError(
-            f"{path}: is no safetensors file, or is cut off: {_first_line(error)}", "copy it again"
-        ) from None
-
-
-def _checkpoint(path: Path) -> dict[str, Tensor]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise ModelError(
-            f"{path}: needs pickled code, which is never run", f"where you trust it, convert it: {_CONVERT}"
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise ModelError(f"{path}: is no checkpoint, or is cut off: {_first_line(error)}", "copy it again") from None
-    for key in _WRAPPERS:
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
-            break
-    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise ModelError(f"{path}: holds no table of tensors", f"save the state alone: {_CONVERT}")
-    return dict(loaded)
-
-
-def _without(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in state.items()}
-
-
-def _refuse_misfit(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    present = {value.data_ptr() for name, value in expected.items() if name in state and value.numel()}
-    missing = [n for n, v in expected.items() if n not in state and v.data_ptr() not in present]
-    unexpected = [name for name in state if name not in expected]
-    if missing or unexpected:
-        raise ModelError(
-            f"{path}: does not fit the model: {len(missing)} weights missing{_some(missing)}, "
-            f"{len(unexpected)} unexpected{_some(unexpected)}",
-            "check that factory and kwargs build the model that was trained",
-        )
-    for name, value in state.items():
-        if value.shape != expected[name].shape:
-            raise ModelError(
-                f"{path}: '{name}' has shape {tuple(value.shape)}, the model's {tuple(expected[name].shape)}",
-                "check kwargs: the model is built with other sizes than it was trained with",
-            )
-
-
-def _some(names: Sequence[str]) -> str:
-    return f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else ""
 
 
 # ---- digests ----------------------------------------------------------------------------------------------------

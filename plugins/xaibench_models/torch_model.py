@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -27,9 +26,6 @@ from xaibench_models.layers import choose, grid_of, known_grids, named_layer, ru
 from xaibench_models.runs import attention_limit
 from xaibench_models.torch_detector import ROUNDED_DIGITS, Network, TorchDetector
 from xaibench_models.torch_loading import Loaded, load_factory, load_file
-
-if TYPE_CHECKING:
-    from xaibench_models.live_model import LiveModel
 
 
 class _TorchSource(Parameters):
@@ -66,13 +62,6 @@ class TorchModel:
 
     def __init__(self, parameters: TorchParameters) -> None:
         self.parameters = parameters
-
-    @classmethod
-    def wrap(cls, thing: Any, name: str, card: Mapping[str, Any], version: str) -> LiveModel:
-        """A source of detectors of a live module or callable: see :class:`xaibench_models.live_model.LiveModel`."""
-        from xaibench_models.live_model import LiveModel
-
-        return LiveModel(thing, name, card, version)
 
     def members(self) -> tuple[str, ...]:
         return (self._name(),)

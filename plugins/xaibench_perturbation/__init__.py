@@ -3,7 +3,7 @@
 Import from here; the modules behind it may move.
 """
 
-from xaibench_perturbation.attacks import AttackMode, AttackSettings, GradientSettings, jpeg
+from xaibench_perturbation.attacks import AttackMode, AttackSettings, GradientSettings, fake_margins, jpeg
 from xaibench_perturbation.coalitions import (
     Coalitions,
     balanced_members,
@@ -37,10 +37,12 @@ from xaibench_perturbation.segments import (
     slic_segments,
 )
 from xaibench_perturbation.switching import (
+    IMAGENET_MEAN,
     SWITCH_KINDS,
     Switch,
     SwitchKind,
     SwitchParameters,
+    UnitValue,
     extra_needs,
     random_fill,
     refusal,
@@ -53,6 +55,7 @@ from xaibench_perturbation.twins import Twin
 __all__ = [
     "CHUNK",
     "FILL_KINDS",
+    "IMAGENET_MEAN",
     "SIGMA",
     "SWITCH_KINDS",
     "AttackMode",
@@ -71,6 +74,7 @@ __all__ = [
     "SwitchKind",
     "SwitchParameters",
     "Twin",
+    "UnitValue",
     "Windows",
     "ascending",
     "balanced_members",
@@ -78,6 +82,7 @@ __all__ = [
     "cell_labels",
     "every_mask",
     "extra_needs",
+    "fake_margins",
     "fill",
     "gaussian_blur",
     "grid_segments",

@@ -10,8 +10,7 @@ from xaibench.api import UsageError
 from xaibench_report.detectors import of_detector
 from xaibench_report.entrants import Entrant, entrants
 from xaibench_report.results import CellKey, CellValues, RunTables, ScoreInfo, cell_values, encode, short
-from xaibench_statistics import SEED
-from xaibench_statistics.balance import AxisFigures, Balance, balance, interpretability, kept_accuracy
+from xaibench_statistics import SEED, AxisFigures, Balance, balance, interpretability, kept_accuracy
 
 FIGURES = ("odc", "axis-auc", "diagonal-share")
 CHANCE = "-random"
@@ -47,8 +46,8 @@ class Balances:
 def balances(tables: RunTables, info: ScoreInfo, baseline: str, *, seed: int = SEED) -> Balances:
     """The balance of every detector of a run that holds the scores ``odc``, ``axis-auc`` and ``diagonal-share``.
 
-    Chance is the baseline's own ``-random`` scores: see :mod:`xaibench_statistics.balance`. Raises UsageError where the
-    run has no such model, several datasets, or no such scores.
+    Chance is the baseline's own ``-random`` scores: see :func:`xaibench_statistics.balance`. Raises UsageError where
+    the run has no such model, several datasets, or no such scores.
     """
     cells = {k: c for k, c in cell_values(tables.scores).items() if of_detector(c)}
     datasets = encode(tables.predictions, "dataset").names.tolist()

@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from xaibench_report.results import RunTables, Table, Where, encode, short, texts
-from xaibench_statistics import SEED, Estimate, Values, auc_interval
-from xaibench_statistics.values import Strings
+from xaibench_statistics import SEED, Estimate, Strings, Values, auc_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

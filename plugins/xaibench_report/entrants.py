@@ -10,9 +10,7 @@ import numpy as np
 from xaibench_report.detection import predictions_of
 from xaibench_report.results import RunTables, encode, short, texts
 from xaibench_report.wording import interval, number, plural
-from xaibench_statistics import Estimate, Values, common_samples
-from xaibench_statistics.auc import mean_auc_interval
-from xaibench_statistics.values import Strings
+from xaibench_statistics import Estimate, Strings, Values, common_samples, mean_auc_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,7 @@ import numpy as np
 from xaibench_report.entrants import Entrant
 from xaibench_report.methods import FAMILY, even, gate
 from xaibench_report.results import CellKey, CellValues, ScoreInfo, Where
-from xaibench_statistics import Runs, common_samples
-from xaibench_statistics.bootstrap import exact_mean
-from xaibench_statistics.ranking import COVERAGE
-from xaibench_statistics.values import Strings, Values
+from xaibench_statistics import COVERAGE, Runs, Strings, Values, common_samples, exact_mean
 
 Cells = Mapping[CellKey, CellValues]
 

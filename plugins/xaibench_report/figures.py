@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xaibench_report.results import ScoreInfo, Table, Where, encode, short
-from xaibench_statistics.values import Floats, Ints, Strings
+from xaibench_statistics import Floats, Ints, Strings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from xaibench_report.results import score_name, short
+from xaibench_report.standings import Contest, MeasureRanking, Standing
 from xaibench_report.wording import interval, number, p_value, plural
 from xaibench_statistics import LEAST_RUNS, RunsDifference
-
-if TYPE_CHECKING:
-    from xaibench_report.ranking import Contest, MeasureRanking, Standing
 
 
 def finding(ranking: MeasureRanking) -> str:

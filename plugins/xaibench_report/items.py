@@ -11,9 +11,7 @@ import pyarrow.compute as pc
 
 from xaibench.api import Room
 from xaibench_report.results import CellKey, CellValues, ScoreInfo, Table
-from xaibench_statistics import paired_difference
-from xaibench_statistics.bootstrap import exact_mean
-from xaibench_statistics.values import Values
+from xaibench_statistics import Values, exact_mean, paired_difference
 
 MOST_RANDOM_FLIPS = 0.9
 LEAST_CEILING_FLIPS = 0.1

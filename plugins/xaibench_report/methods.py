@@ -22,9 +22,7 @@ import numpy as np
 
 from xaibench_report.detection import Detection
 from xaibench_report.results import CellKey, CellValues, Where, short
-from xaibench_statistics import Estimate, Values, mean_interval
-from xaibench_statistics.bootstrap import exact_mean
-from xaibench_statistics.values import Floats, Strings
+from xaibench_statistics import Estimate, Floats, Strings, Values, exact_mean, mean_interval
 
 FAMILY: Final = "localisation"
 GATE: Final = 0.95

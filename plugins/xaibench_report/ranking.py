@@ -9,7 +9,7 @@ of a rank leaves out the places of those that are shown better or worse.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from math import inf
 from typing import Final
@@ -23,63 +23,20 @@ from xaibench_report.findings import finding
 from xaibench_report.items import without_item
 from xaibench_report.leaderboard import ready_cells
 from xaibench_report.results import RunTables, ScoreInfo, encode, family_order, score_name, score_order, short
-from xaibench_statistics import SEED, Estimate, Rank, RunsDifference, holm, runs_difference, runs_interval
-from xaibench_statistics.runs import least_p
-from xaibench_statistics.values import Strings, Values
+from xaibench_report.standings import Contest, DetectorRanking, EqualAccuracy, MeasureRanking, Standing
+from xaibench_statistics import (
+    SEED,
+    Estimate,
+    Rank,
+    Strings,
+    Values,
+    holm,
+    least_p,
+    runs_difference,
+    runs_interval,
+)
 
 LEVEL: Final = 0.05
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """One detector or family under one measure; ``estimate`` is None where it has no value, and ``why`` says so."""
-
-    model: str
-    runs: int
-    estimate: Estimate | None
-    rank: Rank | None = None
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contest:
-    """Two of equal accuracy under one measure, ``first`` the better placed (the lower, without a better side).
-    ``shown``: whether that is more than chance; None where nothing was tested."""
-
-    first: str
-    second: str
-    difference: RunsDifference
-    shown: bool | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasureRanking:
-    """One measure on detectors of equal accuracy. ``n``: samples behind it, 0 for values of whole sets."""
-
-    measure: Measure
-    better: str
-    n: int
-    standings: tuple[Standing, ...]
-    contests: tuple[Contest, ...]
-    finding: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EqualAccuracy:
-    """Detectors or families of one dataset that are equally accurate, under every measure."""
-
-    dataset: str
-    models: tuple[str, ...]
-    measures: tuple[MeasureRanking, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DetectorRanking:
-    """Everything that ``rank detectors`` says."""
-
-    entrants: tuple[Entrant, ...]
-    classes: tuple[EqualAccuracy, ...]
-    notes: tuple[str, ...]
 
 
 def rank_detectors(

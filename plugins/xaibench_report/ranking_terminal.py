@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from xaibench_report.balance import Balances
-    from xaibench_report.ranking import DetectorRanking, EqualAccuracy, MeasureRanking
+    from xaibench_report.standings import DetectorRanking, EqualAccuracy, MeasureRanking
 
 _NAME_WIDTH = 22
 _CELL_WIDTH = 17

@@ -18,8 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xaibench.api import ScoreSpec
-from xaibench_statistics.bootstrap import exact_mean
-from xaibench_statistics.values import Floats, Ints, Strings, Values
+from xaibench_statistics import Floats, Ints, Strings, Values, exact_mean
 
 Table: TypeAlias = Any  # pyarrow.Table; pyarrow ships no types
 Role = Literal["explainer", "control", "inverse", "reference"]

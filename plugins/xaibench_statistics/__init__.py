@@ -9,35 +9,73 @@ the order of rows.
 from __future__ import annotations
 
 from xaibench_statistics.auc import auc_interval, mean_auc_interval, roc_auc
-from xaibench_statistics.bootstrap import MINIMUM_GROUPS, RESAMPLES, SEED, Estimate, mean_interval
+from xaibench_statistics.bootstrap import (
+    MINIMUM_GROUPS,
+    RESAMPLES,
+    SEED,
+    Design,
+    Estimate,
+    exact_mean,
+    mean_interval,
+    mean_replicates,
+    percentile_bounds,
+)
 from xaibench_statistics.censored import CensoredMedian, censored_median
+from xaibench_statistics.interpretability_balance import AxisFigures, Balance, balance, interpretability, kept_accuracy
 from xaibench_statistics.paired import Difference, holm, paired_difference
-from xaibench_statistics.ranking import Rank, Ranking, rank_explainers
-from xaibench_statistics.runs import LEAST_RUNS, Runs, RunsDifference, runs_difference, runs_interval
-from xaibench_statistics.values import Values, common_samples
+from xaibench_statistics.ranking import COVERAGE, Rank, Ranking, rank_explainers
+from xaibench_statistics.runs import (
+    LEAST_RUNS,
+    Runs,
+    RunsDifference,
+    jackknife_variance,
+    least_p,
+    people_variance,
+    runs_difference,
+    runs_interval,
+    t_interval,
+)
+from xaibench_statistics.values import Floats, Ints, Strings, Values, common_samples
 
 __all__ = [
+    "COVERAGE",
     "LEAST_RUNS",
     "MINIMUM_GROUPS",
     "RESAMPLES",
     "SEED",
+    "AxisFigures",
+    "Balance",
     "CensoredMedian",
+    "Design",
     "Difference",
     "Estimate",
+    "Floats",
+    "Ints",
     "Rank",
     "Ranking",
     "Runs",
     "RunsDifference",
+    "Strings",
     "Values",
     "auc_interval",
+    "balance",
     "censored_median",
     "common_samples",
+    "exact_mean",
     "holm",
+    "interpretability",
+    "jackknife_variance",
+    "kept_accuracy",
+    "least_p",
     "mean_auc_interval",
     "mean_interval",
+    "mean_replicates",
     "paired_difference",
+    "people_variance",
+    "percentile_bounds",
     "rank_explainers",
     "roc_auc",
     "runs_difference",
     "runs_interval",
+    "t_interval",
 ]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from xaibench_statistics.bootstrap import MINIMUM_GROUPS, RESAMPLES, SEED, Design, Estimate, bounds
+from xaibench_statistics.bootstrap import MINIMUM_GROUPS, RESAMPLES, SEED, Design, Estimate, percentile_bounds
 from xaibench_statistics.runs import Runs, t_interval
 from xaibench_statistics.values import Floats, Values
 
@@ -36,7 +36,8 @@ def auc_interval(
     design = Design.of(scores.groups, scores.cross)
     note, low, high = design.too_few() or _one_sided(scores, positive), None, None
     if not note:
-        low, high, note = bounds(_replicates(design, scores, positive, seed, resamples), _smallest(scores, positive))
+        replicates = _replicates(design, scores, positive, seed, resamples)
+        low, high, note = percentile_bounds(replicates, _smallest(scores, positive))
     return Estimate(
         value=roc_auc(scores.values[positive], scores.values[~positive]), n=len(scores), groups=design.groups,
         cross_groups=design.cross_groups, low=low, high=high, note=note,

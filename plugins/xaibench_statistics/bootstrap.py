@@ -167,14 +167,14 @@ def mean_interval(values: Values, *, seed: int = SEED, resamples: int = RESAMPLE
     design = Design.of(values.groups, values.cross)
     note, low, high = design.too_few(), None, None
     if not note:
-        low, high, note = bounds(mean_replicates(design, values.values, seed, resamples), design.smallest)
+        low, high, note = percentile_bounds(mean_replicates(design, values.values, seed, resamples), design.smallest)
     return Estimate(
         value=exact_mean(values.values), n=len(values), groups=design.groups,
         cross_groups=design.cross_groups, low=low, high=high, note=note,
     )  # fmt: skip
 
 
-def bounds(replicates: Floats, k: int) -> tuple[float | None, float | None, str]:
+def percentile_bounds(replicates: Floats, k: int) -> tuple[float | None, float | None, str]:
     """Low, high and the note of an interval from its replicates."""
     found = percentile_interval(replicates, k)
     if found is None:

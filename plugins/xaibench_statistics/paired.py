@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr
 
-from xaibench_statistics.bootstrap import RESAMPLES, SEED, Design, bounds, exact_mean, mean_replicates
+from xaibench_statistics.bootstrap import RESAMPLES, SEED, Design, exact_mean, mean_replicates, percentile_bounds
 from xaibench_statistics.values import Floats, Values, common_samples
 
 FLIPS: Final = 20_000
@@ -66,7 +66,7 @@ def paired_difference(
     if note:
         return Difference(value=value, n=len(delta), dropped=dropped, groups=design.groups, note=note)
     replicates = mean_replicates(design, delta, seed, resamples)
-    low, high, note = bounds(replicates, design.smallest)
+    low, high, note = percentile_bounds(replicates, design.smallest)
     found = Difference(value=value, n=len(delta), dropped=dropped, groups=design.groups, low=low, high=high, note=note)
     if not test or note:
         return found

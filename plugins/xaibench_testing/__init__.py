@@ -11,6 +11,7 @@
 * :func:`check_component` runs every check of one component and returns what came of each.
 * :func:`explain` and :func:`score` run an explainer or a metric outside of a run, exactly as a run does.
 * :class:`PatchDetector` and its like are detectors whose evidence is known; :func:`planted_samples` has pictures.
+  :class:`MarginDetector` is the base of further ones.
 * :func:`fake_distribution` installs a plugin into a folder without pip.
 
 Importing this package imports neither pytest nor torch; a name is loaded when it is first asked for.
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
     from xaibench_testing.checks import Case, cases, check_component, check_detector, check_names
     from xaibench_testing.checks.subject import Subject
     from xaibench_testing.distributions import fake_distribution
+    from xaibench_testing.facade import MarginDetector, margin_logits, randomised_facts
     from xaibench_testing.harness import (
         DrawnBy,
         Member,
         drawn_by,
         explain,
-        held,
         make_bench,
         score,
         score_model,
@@ -58,6 +59,7 @@ _MODULE_OF = {
     "DifferentiablePatchDetector": "planted",
     "DrawnBy": "harness",
     "LinearDetector": "planted",
+    "MarginDetector": "facade",
     "Member": "harness",
     "NotApplicable": "violations",
     "Patch": "planted",
@@ -74,14 +76,15 @@ _MODULE_OF = {
     "drawn_by": "harness",
     "explain": "harness",
     "fake_distribution": "distributions",
-    "held": "harness",
     "limited": "worlds",
     "make_bench": "harness",
+    "margin_logits": "facade",
     "parametrize_checks": "pytest_cases",
     "pictures_of": "planted_data",
     "planted_family": "planted",
     "planted_samples": "planted_data",
     "planted_world": "worlds",
+    "randomised_facts": "facade",
     "score": "harness",
     "score_model": "harness",
     "score_set": "harness",
@@ -107,6 +110,7 @@ __all__ = [
     "DifferentiablePatchDetector",
     "DrawnBy",
     "LinearDetector",
+    "MarginDetector",
     "Member",
     "NotApplicable",
     "Patch",
@@ -123,14 +127,15 @@ __all__ = [
     "drawn_by",
     "explain",
     "fake_distribution",
-    "held",
     "limited",
     "make_bench",
+    "margin_logits",
     "parametrize_checks",
     "pictures_of",
     "planted_family",
     "planted_samples",
     "planted_world",
+    "randomised_facts",
     "score",
     "score_model",
     "score_set",

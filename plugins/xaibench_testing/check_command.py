@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xaibench.api import Detector, JsonFlag, PluginError, PluginFiles, Sample, UsageError, parse_assignments, print_json
-from xaibench.discovery import components
-from xaibench.discovery.paths import open_dataset, open_models
-from xaibench.discovery.registry import Registry, load_registry
 
 if TYPE_CHECKING:
-    from xaibench.plan.settings import Settings
+    from xaibench import Registry
     from xaibench_testing import CheckResult
 
 VIOLATED = 5
@@ -27,7 +24,7 @@ def check(
         str | None, typer.Option("--dataset", "-D", help="Labelled pictures to check the detector on.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
-    limit: Annotated[int, typer.Option(help="Pictures to look at.")] = 200,
+    limit: Annotated[int, typer.Option(min=1, help="Pictures to look at.")] = 200,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or auto (default).")] = None,
     plugin: PluginFiles = None,
     parameter: Annotated[
@@ -52,6 +49,8 @@ def check_anything(
     as_json: bool,
 ) -> int:
     """Check a detector, or every component of a plugin; the exit code, 5 where a check failed."""
+    from xaibench import load_registry
+
     local = [str(f) for f in files]
     if what.endswith(".py"):
         what = str(Path(what))
@@ -81,6 +80,7 @@ def _refuse_broken(registry: Registry, what: str) -> None:
 
 def _check_plugin(registry: Registry, what: str) -> list[dict[str, str]]:
     """All checks of all components of one distribution (or one local file)."""
+    from xaibench import open_component
     from xaibench_testing import check_component
 
     chosen = [c for c in registry.components if what in (c.origin.distribution, c.origin.entry_point)]
@@ -89,7 +89,7 @@ def _check_plugin(registry: Registry, what: str) -> list[dict[str, str]]:
     found = []
     for component in chosen:
         try:
-            use = components.make(component, {})
+            use = open_component(component.record.kind, component.name, registry=registry)
         except PluginError as error:
             found.append(_row(component.record.name, "imported", "fail", error.what))
             continue
@@ -109,39 +109,33 @@ def _check_model(
     device: str,
     parameters: Mapping[str, object],
 ) -> list[dict[str, str]]:
-    from xaibench.detector.torch_settings import prepare_torch
-    from xaibench.plan.runtime import make_runtime
-    from xaibench.plan.settings import make_settings
+    from xaibench import make_runtime, open_models, prepare_torch
     from xaibench_testing import check_detector
 
-    settings = make_settings(None, {"device": device, "split": split, "limit": limit, "parameter": dict(parameters)})
-    runtime = make_runtime(settings)
+    runtime = make_runtime(device)
     prepare_torch(runtime.threads)
-    overrides = components.parse_overrides(settings.parameter)
-    _, use = open_models(what, registry=registry)[0]
-    more = overrides.get(("model", use.registered.record.name), {})
-    if more:
-        _, use = open_models(what, more, registry=registry)[0]
+    _, use = open_models(what, overrides=parameters, registry=registry)[0]
     detector = use.open(use.instance.members()[0], runtime)
     name = detector.facts.name
     found = [_row(name, "note", "skip", note) for note in detector.facts.notes]
     found += [_row(name, k, "skip", f"not available: {v}") for k, v in detector.facts.limits.items()]
     found += [_of(name, r) for r in check_detector(detector)]
     if dataset is not None:
-        found += _check_labels(registry, detector, dataset, settings)
+        found += _check_labels(registry, detector, dataset, split, limit)
     return found
 
 
-def _check_labels(registry: Registry, detector: Detector, dataset: str, settings: Settings) -> list[dict[str, str]]:
+def _check_labels(
+    registry: Registry, detector: Detector, dataset: str, split: str | None, limit: int
+) -> list[dict[str, str]]:
     """Whether the detector ranks fakes above reals: an AUC below 0.5 means that its labels are swapped."""
     import numpy as np
 
-    from xaibench.data.survey import survey
-    from xaibench_statistics.auc import auc_interval
-    from xaibench_statistics.values import Values
+    from xaibench import open_dataset, survey
+    from xaibench_statistics import Values, auc_interval
 
     use = open_dataset(dataset, registry=registry)
-    chosen = survey(use.instance, dataset, seed=0, split=settings.split, limit=settings.limit)
+    chosen = survey(use.instance, dataset, seed=0, split=split, limit=limit)
     p_fake = _predict(detector, use.instance, chosen.samples)
     labels = [s.label == "fake" for s in chosen.samples]
     found = [_row(detector.facts.name, "file left out", "skip", f"{p.file}: {p.reason}") for p in chosen.problems]
@@ -169,17 +163,14 @@ def _check_labels(registry: Registry, detector: Detector, dataset: str, settings
 
 
 def _predict(detector: Detector, dataset: Any, samples: Sequence[Sample]) -> list[float]:
+    from xaibench import run_programmes, show_picture
     from xaibench.api import Forward, p_fake
-    from xaibench.data.pictures import show_picture
-    from xaibench.detector.batch_size import compute_batch
-    from xaibench.detector.engine import ProbeEngine
 
     def programme(sample: Sample) -> Any:
-        reply = yield Forward(show_picture(dataset, sample, detector.facts, counterpart=lambda: None).image[None])
+        reply = yield Forward(show_picture(dataset, sample, detector.facts).image[None])
         return p_fake(reply[0].tolist(), detector.facts)
 
-    engine = ProbeEngine(detector, compute_batch(detector))
-    done = dict(engine.run((s.id, partial(programme, s)) for s in samples))
+    done = dict(run_programmes(detector, ((s.id, partial(programme, s)) for s in samples)))
     for result in done.values():
         if result.error is not None:
             raise result.error

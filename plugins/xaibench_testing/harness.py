@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from xaibench.api import (
-    ComponentRecord,
     Detector,
     Done,
     ExplainerRecord,
@@ -20,7 +19,6 @@ from xaibench.api import (
     MapCase,
     MetricRecord,
     ModelCase,
-    Parameters,
     Passes,
     PassQuery,
     Picture,
@@ -29,27 +27,15 @@ from xaibench.api import (
     Scores,
     SetCase,
     Streams,
+    check_scores,
 )
-from xaibench.detector.batch_size import compute_batch
-from xaibench.detector.torch_settings import prepare_torch
-from xaibench.discovery.components import Use
-from xaibench.discovery.registry import Origin, Registered, Registry, load_registry
-from xaibench.run.measure import checked
-from xaibench.run.workbench import Bench, BenchArtefacts
-from xaibench.store import map_rows
 from xaibench_testing.planted_data import planted_samples
+
+if TYPE_CHECKING:
+    from xaibench import Bench, Registry, Use
 
 T = TypeVar("T")
 Targets = int | Sequence[int]
-
-
-def held(record: ComponentRecord, instance: object) -> Use:
-    """An object as a component, without a plugin: its name is ``held/NAME``, its record the one given."""
-    own = getattr(instance, "parameters", None)
-    parameters = own if isinstance(own, Parameters) else Parameters()
-    use = Use(Registered(record, Origin("held", "0", "")), parameters)
-    use.__dict__["instance"] = instance
-    return use
 
 
 @dataclass(frozen=True)
@@ -67,6 +53,8 @@ class DrawnBy:
 
 def drawn_by(draw: Callable[[ExplainRequest], torch.Tensor], name: str = "drawn", *, stochastic: bool = False) -> Use:
     """:class:`DrawnBy` as a component: gives a metric the maps that a test wants."""
+    from xaibench import hold_component
+
     record = ExplainerRecord(
         name=name,
         target="xaibench_testing.harness:DrawnBy",
@@ -74,7 +62,7 @@ def drawn_by(draw: Callable[[ExplainRequest], torch.Tensor], name: str = "drawn"
         signed=True,
         stochastic=stochastic,
     )
-    return held(record, DrawnBy(draw))
+    return hold_component(record, DrawnBy(draw))
 
 
 def make_bench(detector: Detector, *, seed: int = 0, batch_size: int = 8, registry: Registry | None = None) -> Bench:
@@ -83,6 +71,8 @@ def make_bench(detector: Detector, *, seed: int = 0, batch_size: int = 8, regist
     ``batch_size`` gives way to the detector's own limit. ``registry`` is where an explainer finds the others that it
     asks for; None: nowhere.
     """
+    from xaibench import Bench, Registry, compute_batch, prepare_torch
+
     prepare_torch(1)
     nothing = planted_samples(0)  # pictures are handed over, not read
     batch = compute_batch(detector, batch_size)
@@ -91,6 +81,8 @@ def make_bench(detector: Detector, *, seed: int = 0, batch_size: int = 8, regist
 
 def _bench_for(explainer: Use, detector: Detector, seed: int, batch_size: int, registry: Registry | None) -> Bench:
     """A bench with what is installed at hand, if the explainer says that it asks for others."""
+    from xaibench import load_registry
+
     asks = bool(getattr(explainer.instance, "depends", ()))
     known = load_registry() if registry is None and asks else registry
     return make_bench(detector, seed=seed, batch_size=batch_size, registry=known)
@@ -208,7 +200,7 @@ def score_model(
     clean = dict(at.engine().run(asked))
     rows = [value(clean[i]) for i in range(len(pictures))]
     case = ModelCase(
-        detector=detector, pictures=pictures, missing=0, artefacts=BenchArtefacts(at, detector),
+        detector=detector, pictures=pictures, missing=0, artefacts=at.artefacts(),
         clean=torch.stack(rows) if rows else torch.zeros(0, len(detector.facts.classes)),
         streams=Streams.of(seed, 0, use.name, ""),
     )  # fmt: skip
@@ -225,16 +217,20 @@ def value(done: Done[T]) -> T:
 
 def explainer_use(explainer: Use | object) -> Use:
     """An explainer as a component; an object gets a record that claims nothing."""
+    from xaibench import Use, hold_component
+
     if isinstance(explainer, Use):
         return explainer
-    return held(ExplainerRecord(name="toy", target="held:Toy", summary="a toy", signed=True), explainer)
+    return hold_component(ExplainerRecord(name="toy", target="held:Toy", summary="a toy", signed=True), explainer)
 
 
 def metric_use(metric: Use | object) -> Use:
     """A metric as a component; an object gets a record of scope ``sample``."""
+    from xaibench import Use, hold_component
+
     if isinstance(metric, Use):
         return metric
-    return held(MetricRecord(name="toy", target="held:Toy", summary="a toy", family="faithfulness"), metric)
+    return hold_component(MetricRecord(name="toy", target="held:Toy", summary="a toy", family="faithfulness"), metric)
 
 
 def _record(use: Use, kind: type[T]) -> T:
@@ -288,7 +284,7 @@ def _checked(metric: Use, done: Done[Any]) -> Done[Scores]:
     if done.error is not None:
         return done
     try:
-        return Done(checked(done.value, {s.name: s for s in metric.instance.scores}), None, done.passes)
+        return Done(check_scores(done.value, metric.instance.scores), None, done.passes)
     except ValueError as error:
         return Done(None, error, done.passes)
 
@@ -297,10 +293,3 @@ def _unmapped(metric: Use, done: Done[Explanation]) -> Done[Scores]:
     explanation = value(done)
     values = (Score(name=s.name, status=explanation.status, reason=explanation.reason) for s in metric.instance.scores)
     return Done(Scores(tuple(values)), None, Passes())
-
-
-def stored(saliency: torch.Tensor) -> torch.Tensor:
-    """A map as a metric sees it: after float16 storage."""
-    kept = map_rows.stored_form(Explanation(map=saliency)).map
-    assert kept is not None
-    return kept

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from xaibench.api import Facts, Features, digest
+from xaibench_testing.facade import MarginDetector, margin_logits, randomised_facts
 
 Pattern = Literal["contrast", "brightness"]
 Response = Literal["smooth", "step"]
@@ -78,39 +79,25 @@ def pattern_weights(patch: Patch, size: tuple[int, int], pattern: Pattern) -> Te
     return weights * (1.0 - 2.0 * ((rows[:, None] + columns) % 2))
 
 
-class _Planted:
+class _Planted(MarginDetector):
     """What all planted detectors share. ``calls`` counts calls, ``pictures`` the rows in them, padding included."""
 
     def __init__(self, name: str, size: tuple[int, int], gives: frozenset[str], *identity: object) -> None:
         self.calls = 0
         self.pictures = 0
-        self._facts = Facts(
-            name=name,
-            classes=CLASSES,
-            real_class=REAL,
-            input_size=size,
-            digest=digest([name, size, *identity]),
-            gives=gives,
-            limits={} if gives else _LIMITS,
-            target_layer=LAYER if gives else None,
-            layers=(LAYER,) if gives else (),
+        super().__init__(
+            Facts(
+                name=name,
+                classes=CLASSES,
+                real_class=REAL,
+                input_size=size,
+                digest=digest([name, size, *identity]),
+                gives=gives,
+                limits={} if gives else _LIMITS,
+                target_layer=LAYER if gives else None,
+                layers=(LAYER,) if gives else (),
+            )
         )
-
-    @property
-    def facts(self) -> Facts:
-        return self._facts
-
-    @property
-    def device(self) -> torch.device:
-        return torch.device("cpu")
-
-    def probabilities(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            return self._double_logits(self._count(images)).softmax(dim=1).float()
-
-    def scores(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            return self._double_logits(self._count(images)).float()
 
     def _count(self, images: Tensor) -> Tensor:
         if images.dtype != torch.float32 or tuple(images.shape[1:]) != (3, *self._facts.input_size):
@@ -119,9 +106,8 @@ class _Planted:
         self.pictures += len(images)
         return images
 
-    def _double_logits(self, images: Tensor) -> Tensor:
-        z = self._z(images.double())
-        return torch.stack((-z / 2, z / 2), dim=1)
+    def _logits(self, images: Tensor) -> Tensor:
+        return margin_logits(self._z(self._count(images).double()))
 
     def _z(self, images: Tensor) -> Tensor:
         """``(N,)`` float64 of ``(N, 3, H, W)`` float64."""
@@ -183,7 +169,7 @@ class _Differentiable(_Planted):
 
     def logits(self, images: Tensor) -> Tensor:
         """``(N, 2)`` float32 inside autograd."""
-        return self._double_logits(self._count(images)).float()
+        return self._logits(images).float()
 
     def features(
         self, images: Tensor, layer: str | None = None, edit: Callable[[Tensor, int], Tensor] | None = None
@@ -197,7 +183,7 @@ class _Differentiable(_Planted):
         activation = functional.avg_pool2d(maps, cell).float()
         passed_on = edit(activation, 1) if edit else activation
         z = self._from_evidence(passed_on[:, 0].double().sum(dim=(1, 2)) * cell**2)
-        return Features(activation, torch.stack((-z / 2, z / 2), dim=1).float(), lambda grid: grid)
+        return Features(activation, margin_logits(z).float(), lambda grid: grid)
 
     def _z(self, images: Tensor) -> Tensor:
         shares = self._evidence_map(images)[:, None]
@@ -321,11 +307,6 @@ class ConstantDetector(_Differentiable):
 
     def _from_evidence(self, total: Tensor) -> Tensor:
         return total + self.value
-
-
-def randomised_facts(facts: Facts, layers: Sequence[str], generator: torch.Generator) -> Facts:
-    """The parent's facts with a digest of its own: parent, layers and the state that the draw started from."""
-    return replace(facts, digest=digest([facts.digest, "randomised", list(layers), generator.initial_seed()]))
 
 
 def planted_family(

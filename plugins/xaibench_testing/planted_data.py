@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from xaibench.api import Dataset, Detector, Native, Picture, Problem, Sample
-from xaibench.data.pictures import show_picture
 from xaibench_testing.planted import AMPLITUDE, PATCH, SIZE, Patch, Pattern, pattern_weights
 
 
@@ -72,6 +71,8 @@ def planted_samples(
 
 def pictures_of(dataset: Dataset, detector: Detector, samples: Iterable[Sample] | None = None) -> list[Picture]:
     """The samples (None: all) as the detector is shown them, with real counterparts and strangers at hand."""
+    from xaibench import show_picture
+
     known = {s.id: s for s in dataset.samples()}
     fakes = [s for s in known.values() if s.label == "fake" and s.has_mask]
 

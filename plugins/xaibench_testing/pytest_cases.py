@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from xaibench.api import Kind
-from xaibench.discovery import components
-from xaibench.discovery.registry import Registered, Registry, load_registry
 from xaibench_testing.checks import cases, check_names
 from xaibench_testing.violations import ContractViolation, NotApplicable
 
 if TYPE_CHECKING:
     import pytest
+
+    from xaibench import Registered, Registry
 
 CHECKED: tuple[Kind, ...] = ("explainer", "metric", "model", "dataset", "recipe")
 
@@ -34,7 +34,10 @@ class LazyCase:
         """Run the check: ContractViolation fails a test, what does not apply skips it."""
         import pytest
 
-        use = components.make(self.component, self.parameters)
+        from xaibench import open_component
+
+        kind, name = self.component.record.kind, self.component.name
+        use = open_component(kind, name, self.parameters, registry=self.registry)
         wanted = [c for c in cases(use, self.registry) if c.name.partition("[")[0] == self.check]
         reasons = []
         for case in wanted:
@@ -57,6 +60,8 @@ def lazy_cases(
     leave_out: Sequence[str] = (),
 ) -> Iterator[LazyCase]:
     """The cases behind :func:`parametrize_checks`; nothing is imported to list them."""
+    from xaibench import load_registry
+
     known = registry or load_registry()
     values = parameters or {}
     for kind in kinds:

@@ -82,10 +82,8 @@ def _plan(
     recipe: str, dataset: str, given: dict[str, Any], augment: str | None, split: str | None, validation: str | None,
     method: list[str], limit: int | None, threads: int | None, device: str, plugin: list[Path], parameter: list[str],
 ) -> TrainingPlan:  # fmt: skip
+    from xaibench import load_registry, make_runtime
     from xaibench.api import build_parameters
-    from xaibench.discovery.registry import load_registry
-    from xaibench.plan.runtime import make_runtime
-    from xaibench.plan.settings import make_settings
     from xaibench_training.family import DataChoice, make_plan
     from xaibench_training.settings import TrainingSettings, read_augmentation
 
@@ -94,7 +92,7 @@ def _plan(
     registry = load_registry(plugin)
     for failure in registry.failures:
         print(f"broken plugin: {failure}", file=sys.stderr)
-    runtime = make_runtime(make_settings(None, {"device": device, "threads": threads}))
+    runtime = make_runtime(device, threads=threads)
     data = DataChoice(dataset=dataset, split=split, validation=validation, methods=tuple(method), limit=limit)
     return make_plan(registry, recipe, _parameters(parameter), data, settings, runtime)
 

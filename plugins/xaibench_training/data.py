@@ -24,7 +24,6 @@ from xaibench.api import (
     digest,
     digest_native,
 )
-from xaibench.data.pictures import show_picture
 
 MEMORY = 4 * 2**30
 """Bytes of pictures that are kept; where there are more, each is decoded again whenever it is needed."""
@@ -65,6 +64,8 @@ class Pictures(Sequence[Picture]):
         return torch.stack([_bytes(self[i]) for i in indices.tolist()]).float() / 255
 
     def _show(self, sample: Sample) -> Picture:
+        from xaibench import show_picture
+
         return show_picture(
             self.dataset, sample, shown_as(self.size), counterpart=partial(self._counterpart, sample.pair)
         )
@@ -83,6 +84,8 @@ def load(
     dataset: Dataset, samples: Sequence[Sample], size: int, *, limit: int | None = None, memory: int = MEMORY
 ) -> tuple[Pictures, tuple[Problem, ...]]:
     """Decode the first ``limit`` readable samples; the unreadable ones come back with the reason."""
+    from xaibench import show_picture
+
     found: list[tuple[Sample, str]] = []
     held: list[Tensor] = []
     problems: list[Problem] = []
@@ -92,7 +95,7 @@ def load(
             break
         try:
             native = dataset.read(sample)
-            picture = show_picture(_Decoded(native), sample, shown_as(size), counterpart=lambda: None)
+            picture = show_picture(_Decoded(native), sample, shown_as(size))
         except UnreadablePicture as error:
             problems.append(Problem(sample.id, error.what))
             continue

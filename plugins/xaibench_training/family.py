@@ -6,24 +6,19 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-import xaibench
 from xaibench.api import Network, PlanError, Problem, Runtime, Streams, digest
-from xaibench.detector.torch_settings import prepare_torch
-from xaibench.discovery import paths
-from xaibench.discovery.code_identity import use_identity
-from xaibench.discovery.components import Use, open_component
-from xaibench.discovery.paths import open_dataset
-from xaibench.discovery.registry import Registry
-from xaibench.store.provenance import runtime_identity
 from xaibench_training.data import Guides, Pictures, load, no_guides, pack_guides
 from xaibench_training.faults import asked
 from xaibench_training.networks import build, settled_size
 from xaibench_training.settings import TrainingSettings
 from xaibench_training.splits import Split, choose
+
+if TYPE_CHECKING:
+    from xaibench import Registry, Use
 
 SCHEME = 1
 """Raise it when the same settings train another network than before."""
@@ -67,6 +62,8 @@ class TrainingPlan:
 
     def guides(self, run: int) -> Guides:
         """What the recipe's guides are in one run. Raises :class:`PlanError` where a guiding recipe has none at all."""
+        from xaibench import prepare_torch
+
         if not hasattr(self.recipe.instance, "guides"):
             return no_guides(self.train)
         generator = Streams(("training", str(self.seed_of(run)))).torch("guides")
@@ -92,6 +89,8 @@ def make_plan(
     runtime: Runtime,
 ) -> TrainingPlan:
     """Resolve names, choose and decode the pictures; everything that can be refused before training is refused here."""
+    from xaibench import open_component, open_dataset, prepare_torch
+
     use = open_component("recipe", recipe, parameters, registry=registry)
     size = settled_size(settings.network, settings.size)
     settled = settings.model_copy(update={"size": size})
@@ -101,10 +100,8 @@ def make_plan(
     train, broken = load(source.instance, split.train, size, limit=data.limit)
     validation, more = load(source.instance, split.validation, size, limit=data.limit)
     _check_classes(train, validation)
-    is_path = paths.is_path(registry, "dataset", data.dataset)
-    name = Path(data.dataset.partition(":")[0]).expanduser().resolve().name if is_path else source.name
     plan = TrainingPlan(
-        recipe=use, settings=settled, runtime=runtime, dataset=name, train=train, validation=validation,
+        recipe=use, settings=settled, runtime=runtime, dataset=source.display_name, train=train, validation=validation,
         notes=_notes(split, train, validation), problems=(*source.instance.problems(), *broken, *more),
     )  # fmt: skip
     tried, fresh = plan.new_recipe(), plan.network(0)
@@ -116,8 +113,10 @@ def make_plan(
 def identity(plan: TrainingPlan, guides: Guides) -> dict[str, Any]:
     """Everything that the bytes of a run hang on, as a flat table. ``guides`` are those of run 0. How many runs there
     are is no part of it: more of them can be added to a family."""
+    from xaibench import __version__, runtime_identity, use_identity
+
     s = plan.settings
-    found: dict[str, Any] = {"scheme": SCHEME, "xaibench": xaibench.__version__, "recipe": plan.recipe.name}
+    found: dict[str, Any] = {"scheme": SCHEME, "xaibench": __version__, "recipe": plan.recipe.name}
     found["recipe's code"] = digest(use_identity(plan.recipe))
     found |= {name.replace("_", "-"): v for name, v in s.model_dump(mode="json").items() if name != "augmentation"}
     found |= {f"augmentation {name}": v for name, v in s.augmentation.model_dump(mode="json").items()}

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from xaibench.api import DatasetError, Sample, Streams, UsageError
-from xaibench.data.order import order_samples, select_samples
 
 VALIDATION_SHARE = 0.2
 """Share of the groups that validate where the data have no split for it."""
@@ -32,6 +31,8 @@ def choose(
     seed, validates. ``methods`` leaves out fakes of all others from both. Raises :class:`UsageError` for an unknown
     split or method and :class:`DatasetError` where a side is empty, lacks a class, or shares a group with the other.
     """
+    from xaibench import select_samples
+
     known = {s.split for s in samples if s.split}
     inner = split or ("train" if known else None)
     outer = validation or ("val" if "val" in known else None)
@@ -53,6 +54,8 @@ def groups_of(sample: Sample) -> frozenset[str]:
 
 def _dealt(samples: Sequence[Sample], seed: int) -> tuple[Sample, ...]:
     """The seeded order of an evaluation, real and fake in turn, so that a limit takes as many of each."""
+    from xaibench import order_samples
+
     ordered = order_samples(samples, seed)
     sides = [[s for s in ordered if s.label == label] for label in ("real", "fake")]
     return tuple(s for pair in zip_longest(*sides) for s in pair if s is not None)

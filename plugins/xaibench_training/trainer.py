@@ -13,7 +13,6 @@ import tomli_w
 import torch
 
 from xaibench.api import FAMILY_RECORD, Network, StoreError
-from xaibench.store.provenance import provenance
 from xaibench_training import loop
 from xaibench_training.cards import interface, write_member
 from xaibench_training.checkpoints import Epoch, History, RunState, held, snapshot
@@ -120,8 +119,8 @@ def _onnx(out: Path, name: str) -> Path:
 
 def _export(plan: TrainingPlan, out: Path, name: str) -> float:
     """The member of the last epoch, opened from its files, as ONNX; the largest difference of a logit."""
+    from xaibench_operations import read_tensors
     from xaibench_training.export import export_onnx
-    from xaibench_training.networks.checkpoints import read_tensors
 
     card = tomllib.loads((out / f"{name}.toml").read_text(encoding="utf-8"))
     module = build_trained(**card["kwargs"])
@@ -147,6 +146,8 @@ def _history(out: Path, run: int) -> History:
 
 def family_toml(plan: TrainingPlan, known: Mapping[str, Any], guides: Guides, runs: int) -> dict[str, Any]:
     """What is in the folder, for people and for the next call: the plan, the data, what the bytes hang on."""
+    from xaibench import provenance
+
     settings = plan.settings.model_dump(mode="json", exclude_none=True)
     return {
         "family": {"schema": "xaibench.family/1", "recipe": plan.recipe.name, "runs": runs,

@@ -81,6 +81,7 @@ from xaibench.api.records import (
     ViewRecord,
     hookimpl,
 )
+from xaibench.api.score_checks import BadScores, check_scores
 from xaibench.api.streams import Streams
 from xaibench.api.targets import (
     TARGET_RULES,
@@ -188,6 +189,7 @@ __all__ = [
     "Artefacts",
     "Ask",
     "Backward",
+    "BadScores",
     "Batch",
     "Better",
     "Component",
@@ -278,6 +280,7 @@ __all__ = [
     "build_parameters",
     "canonical_json",
     "check_native",
+    "check_scores",
     "check_target_rule",
     "commit_file",
     "connected_components",

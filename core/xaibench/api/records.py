@@ -79,14 +79,14 @@ class ModelRecord(ComponentRecord):
 
     ``gives`` names what its detectors can do beyond probabilities (``gradients``, ``activations``); the opened
     detector has the last word. ``suffixes`` are the file endings that ``--model FILE`` sends to this component,
-    through its parameter ``path``. ``wraps``: the target has a class method ``wrap(thing, name, card, version) ->
-    Model`` that makes a source of detectors of a live ``torch.nn.Module``, or of a callable that maps pictures
-    ``(N, 3, H, W)`` to values ``(N, K)``; ``card`` holds the keys of a model card.
+    through its parameter ``path``. ``wraps`` names a function ``(thing, name, card, version) -> Model``,
+    ``"package.module:function"``, that makes a source of detectors of a live ``torch.nn.Module``, or of a callable that
+    maps pictures ``(N, 3, H, W)`` to values ``(N, K)``; ``card`` holds the keys of a model card.
     """
 
     gives: frozenset[str] = frozenset()
     suffixes: tuple[str, ...] = ()
-    wraps: bool = False
+    wraps: str = ""
     kind: ClassVar[Kind] = "model"
 
 

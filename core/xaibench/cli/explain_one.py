@@ -41,7 +41,7 @@ def explain_one(
     if target == "label":
         raise UsageError("a picture from outside a dataset has no label", "use predicted, fake, real or a class name")
     registry = load_registry(files)
-    runtime = make_runtime(settings)
+    runtime = make_runtime(settings.device)
     prepare_torch(runtime.threads)
     overrides = parse_overrides(settings.parameter)
     _, source = open_models(model, registry=registry)[0]

@@ -47,7 +47,7 @@ def show_picture(
     sample: Sample,
     facts: Facts,
     *,
-    counterpart: Callable[[], Picture | None],
+    counterpart: Callable[[], Picture | None] = lambda: None,
     stranger: Callable[[], Picture | None] = lambda: None,
 ) -> Picture:
     """Decode a sample and show it as the detector of ``facts`` sees it. Raises :class:`UnreadablePicture`."""

@@ -36,14 +36,23 @@ class Ref:
 
 @dataclass(frozen=True)
 class Use:
-    """A component with its parameters: ``name`` is ``distribution/name[:key=value,…]``, defaults left out."""
+    """A component with its parameters: ``name`` is ``distribution/name[:key=value,…]``, defaults left out.
+
+    ``alias`` is the name of the folder or file that it was opened from, empty where it was opened by its own name.
+    """
 
     registered: Registered
     parameters: Parameters
+    alias: str = ""
 
     @property
     def name(self) -> str:
         return format_spec(self.registered.name, self.parameters, self.registered.record.parameters)
+
+    @property
+    def display_name(self) -> str:
+        """What people and tables call it: the alias, else the name."""
+        return self.alias or self.name
 
     @property
     def ref(self) -> Ref:
@@ -101,9 +110,6 @@ def resolve(registry: Registry, ref: Ref) -> Use:
     return Use(registered, parameter_class(registered.load()).model_validate_json(ref.parameters))
 
 
-# ---- models and datasets given as paths -----------------------------------------------------------------------------
-
-
 def parse_overrides(entries: Mapping[str, object]) -> dict[tuple[str, str], dict[str, object]]:
     """Split ``{"explainer.rise.masks": 8000}`` into ``{("explainer", "rise"): {"masks": 8000}}``."""
     found: dict[tuple[str, str], dict[str, object]] = {}
@@ -113,6 +119,11 @@ def parse_overrides(entries: Mapping[str, object]) -> dict[tuple[str, str], dict
             raise UsageError(f"parameter '{key}' is not KIND.NAME.KEY", "write for example explainer.rise.masks=8000")
         found.setdefault((parts[0], parts[1]), {})[parts[2]] = value
     return found
+
+
+def overrides_of(registered: Registered, entries: Mapping[str, object]) -> dict[str, object]:
+    """The values among ``KIND.NAME.KEY`` entries that are meant for one component."""
+    return parse_overrides(entries).get((registered.record.kind, registered.record.name), {})
 
 
 HELD = "held"

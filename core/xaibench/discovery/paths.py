@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from xaibench.api import FAMILY_RECORD, DatasetError, DatasetRecord, Kind, ModelError, ModelRecord, parse_spec
-from xaibench.discovery.components import Use, make, open_component
+from xaibench.discovery.components import Use, make, overrides_of
 from xaibench.discovery.registry import Registered, Registry, load_registry
 
 
@@ -23,28 +24,35 @@ def is_path(registry: Registry, kind: Kind, text: str) -> bool:
 
 
 def open_models(
-    text: str, parameters: Mapping[str, object] | None = None, *, registry: Registry | None = None
+    text: str, *, overrides: Mapping[str, object] | None = None, registry: Registry | None = None
 ) -> list[tuple[str, Use]]:
     """The (member name, model) pairs that ``--model text`` means.
 
     A component name or a single file gives one pair with an empty member name; a folder of models is a family and
-    gives one pair a file, named by the file's stem, in sorted order.
+    gives one pair a file, named by the file's stem, in sorted order. ``overrides`` are parameter values of any
+    components by ``KIND.NAME.KEY``, as ``-p`` gives them; those in ``text`` win.
     """
-    registry, more = registry or load_registry(), parameters or {}
+    registry, more = registry or load_registry(), overrides or {}
     suffixes = _suffixes(registry)
     head, _, rest = text.partition(":")
     if not is_path(registry, "model", text) and Path(head).suffix not in suffixes:
-        return [("", open_component("model", text, more, registry=registry))]
+        return [("", _named(registry, "model", text, more))]
     path = Path(text).expanduser() if Path(text).exists() else Path(head).expanduser()
-    values = {**more, **(parse_spec(f"x:{rest}")[1] if rest and path == Path(head).expanduser() else {})}
+    values = parse_spec(f"x:{rest}")[1] if rest and path == Path(head).expanduser() else {}
     if path.is_dir():
         files = _model_files(path, suffixes)
         if not files:
             raise ModelError(f"no model file in {path}", f"put files ending in {', '.join(suffixes)} there")
-        return [(f.stem, _model_file(registry, f, suffixes, values)) for f in files]
+        return [(f.stem, _model_file(f, suffixes, values, more)) for f in files]
     if not path.exists():
         raise ModelError(f"model file {path} does not exist", "give a file, a folder of models or a component name")
-    return [("", _model_file(registry, path, suffixes, values))]
+    return [("", _model_file(path, suffixes, values, more))]
+
+
+def _named(registry: Registry, kind: Kind, text: str, overrides: Mapping[str, object]) -> Use:
+    name, values = parse_spec(text)
+    registered = registry.find(kind, name)
+    return make(registered, {**overrides_of(registered, overrides), **values})
 
 
 def _suffixes(registry: Registry) -> dict[str, Registered]:
@@ -88,33 +96,38 @@ def _names_a_model(file: Path) -> bool:
 
 
 def _model_file(
-    registry: Registry, path: Path, suffixes: Mapping[str, Registered], values: Mapping[str, object]
+    path: Path, suffixes: Mapping[str, Registered], values: Mapping[str, object], overrides: Mapping[str, object]
 ) -> Use:
     if path.suffix not in suffixes:
         raise ModelError(
             f"{path.name}: no model component reads files ending in '{path.suffix}'",
             f"known endings: {', '.join(sorted(suffixes))}",
         )
-    return make(suffixes[path.suffix], {"path": str(path), **values})
+    registered = suffixes[path.suffix]
+    return make(registered, {"path": str(path), **overrides_of(registered, overrides), **values})
 
 
 def open_dataset(
-    text: str, parameters: Mapping[str, object] | None = None, *, registry: Registry | None = None
+    text: str, *, overrides: Mapping[str, object] | None = None, registry: Registry | None = None
 ) -> Use:
-    """The dataset that ``--dataset text`` means: a component name, or a folder or file recognised by its contents."""
-    registry, more = registry or load_registry(), parameters or {}
+    """The dataset that ``--dataset text`` means: a component name, or a folder or file recognised by its contents.
+
+    ``overrides`` as in :func:`open_models`. The alias of a folder or file is its own name.
+    """
+    registry, more = registry or load_registry(), overrides or {}
     if not is_path(registry, "dataset", text):
-        return open_component("dataset", text, more, registry=registry)
+        return _named(registry, "dataset", text, more)
     head, _, rest = text.partition(":")
     whole = Path(text).exists()
     path = Path(text if whole else head).expanduser()
-    values = {**more, **({} if whole or not rest else parse_spec(f"x:{rest}")[1])}
+    values = {} if whole or not rest else parse_spec(f"x:{rest}")[1]
     if not path.exists():
         raise DatasetError(f"dataset folder {path} does not exist", "give a folder, a manifest or a dataset's name")
     candidates = [c for c in registry.of_kind("dataset") if isinstance(c.record, DatasetRecord) and c.record.markers]
     for component in sorted(candidates, key=lambda c: (c.record.precedence, c.name)):  # type: ignore[attr-defined]
         markers = component.record.markers  # type: ignore[attr-defined]
         if (path.is_file() and path.name in markers) or any((path / m).exists() for m in markers):
-            return make(component, {"path": str(path), **values})
+            use = make(component, {"path": str(path), **overrides_of(component, more), **values})
+            return replace(use, alias=path.resolve().name)
     known = "; ".join(f"{c.record.name}: {' or '.join(c.record.markers)}" for c in candidates)  # type: ignore[attr-defined]
     raise DatasetError(f"{path} holds nothing that a dataset recognises", f"expected one of {known}")

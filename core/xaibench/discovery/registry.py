@@ -75,17 +75,21 @@ class Registered:
         """``distribution/name``, as in every table."""
         return f"{self.origin.distribution}/{self.record.name}"
 
-    def load(self) -> Any:
-        """Import the class. Raises :class:`PluginError` naming plugin and version when that fails."""
+    def load(self, target: str = "") -> Any:
+        """Import what ``target`` names, by default the record's class.
+
+        Raises :class:`PluginError` naming plugin and version when that fails.
+        """
         if self.instance is not None:
             return _Maker(self.instance)
-        module, _, attribute = self.record.target.partition(":")
+        target = target or self.record.target
+        module, _, attribute = target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{self.record.kind} '{self.name}' ({self.origin.distribution} {self.origin.version}) cannot be "
-                f"imported from {self.record.target}: {type(error).__name__}: {error}",
+                f"imported from {target}: {type(error).__name__}: {error}",
                 f"reinstall or update {self.origin.distribution}, or leave '{self.record.name}' out",
             ) from error
 

@@ -53,18 +53,13 @@ def preset_members(preset: str, key: str) -> list[str]:
 def choose_dataset(
     registry: Registry,
     text: str,
-    overrides: Overrides,
     settings: Settings,
     limit: int | None,
     cuts: Mapping[str, Sequence[int]],
     strangers: bool,
 ) -> PlannedDataset:
-    use = open_dataset(text, registry=registry)
-    more = overrides.get(("dataset", use.registered.record.name), {})
-    if more:
-        use = open_dataset(text, more, registry=registry)
-    path = Path(text.partition(":")[0]).expanduser()
-    name = path.resolve().name if paths.is_path(registry, "dataset", text) else use.name
+    use = open_dataset(text, overrides=settings.parameter, registry=registry)
+    name = use.display_name
     found = survey(
         use.instance, name, seed=settings.seed, split=settings.split, methods=settings.method, limit=limit,
         strangers=strangers,
@@ -94,15 +89,11 @@ def choose_model(
     registry: Registry,
     text: str,
     name: str,
-    overrides: Overrides,
     settings: Settings,
     runtime: Runtime,
     opened: dict[DetectorRef, Detector],
 ) -> PlannedModel:
-    uses = open_models(text, registry=registry)
-    more = overrides.get(("model", uses[0][1].registered.record.name), {})
-    if more:
-        uses = open_models(text, more, registry=registry)
+    uses = open_models(text, overrides=settings.parameter, registry=registry)
     name = name or uses[0][1].name
     members = []
     for member, use in uses:

@@ -39,20 +39,20 @@ def make_plan(
     _check_requires(settings.requires)
     preset = read_preset(settings.preset)
     overrides = components.parse_overrides(settings.parameter)
-    runtime = make_runtime(settings)
+    runtime = make_runtime(settings.device, precision=settings.precision, threads=settings.threads)
     limit = settings.limit or preset.get("limit")
     metrics = choose_metrics(registry, settings, preset, overrides)
     drawn = bool(settings.explainer) or any(m.record.scope != "model" for m in metrics)
     explainers = choose_explainers(registry, settings, preset, overrides) if drawn else ()
     strangers = any("stranger" in needs for needs in (*(e.needs for e in explainers), *(m.needs for m in metrics)))
     datasets = tuple(
-        choose_dataset(registry, text, overrides, settings, limit, cuts or {}, strangers)
+        choose_dataset(registry, text, settings, limit, cuts or {}, strangers)
         for text in settings.dataset or preset["dataset"]
     )
     detectors: dict[DetectorRef, Detector] = {}
     named = settings.model or preset["model"]
     models = tuple(
-        choose_model(registry, text, name, overrides, settings, runtime, detectors)
+        choose_model(registry, text, name, settings, runtime, detectors)
         for text, name in zip(named, name_models(registry, named), strict=True)
     )
     _check_unique("model", [m.name for m in models])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 
 from xaibench.api import PlanError, Runtime, UsageError
-from xaibench.plan.settings import Settings
 
 
-def make_runtime(settings: Settings) -> Runtime:
-    """Device, precision and thread count as they will be, nothing left automatic."""
-    device = settings.device
+def make_runtime(device: str = "auto", *, precision: str = "fp32", threads: int | None = None) -> Runtime:
+    """Device, precision and thread count as they will be, nothing left automatic.
+
+    ``device``: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``, which is ``cuda`` where torch finds one. ``threads`` None is
+    the number of cores. Raises :class:`UsageError` for an unknown device and :class:`PlanError` for one that is not
+    there.
+    """
     if device == "auto" or device.startswith("cuda"):
         import torch
 
@@ -22,4 +25,4 @@ def make_runtime(settings: Settings) -> Runtime:
             )
     elif device != "cpu":
         raise UsageError(f"device '{device}' is not known", "use cpu, cuda, cuda:N or auto")
-    return Runtime(device=device, precision=settings.precision, threads=settings.threads or os.cpu_count() or 1)
+    return Runtime(device=device, precision=precision, threads=threads or os.cpu_count() or 1)

@@ -41,6 +41,6 @@ def first_pictures(dataset: PlannedDataset, facts: Facts) -> Tensor | None:
     """``(n, 3, H, W)``: the first samples as a detector with these facts sees them; None where there is none."""
     import torch
 
-    shown = [show_picture(dataset.use.instance, s, facts, counterpart=lambda: None).image
+    shown = [show_picture(dataset.use.instance, s, facts).image
              for s in dataset.survey.samples[:_PICTURES]]  # fmt: skip
     return torch.stack(shown) if shown else None

@@ -32,7 +32,6 @@ from xaibench.api import (
     PluginError,
     Scores,
     UsageError,
-    build_parameters,
     read_picture,
 )
 from xaibench.api.events import Output
@@ -197,7 +196,7 @@ def _session(
     live = _LiveObjects(plugins, card or {}, "")
     text, spec = live.model(model), live.explainer(explainer)
     known = with_held(plugins, live.uses)
-    runtime = make_runtime(build_parameters(Settings, {"device": device}, "explain"))
+    runtime = make_runtime(device)
     prepare_torch(runtime.threads)
     _, source = open_models(text, registry=known)[0]
     detector = source.open(source.instance.members()[0], runtime)
@@ -243,11 +242,11 @@ class _LiveObjects:
             return str(thing)
         if not callable(thing):
             raise UsageError(f"{type(thing).__name__} is no model", "give a path, a name, a module or a callable")
-        maker = next((c for c in self.registry.of_kind("model") if getattr(c.record, "wraps", False)), None)
+        maker = next((c for c in self.registry.of_kind("model") if getattr(c.record, "wraps", "")), None)
         if maker is None:
             raise PluginError("no plugin makes detectors of live objects", "leave the built-in models in")
         name = _kebab(getattr(thing, "__name__", type(thing).__name__))
-        instance = maker.load().wrap(thing, name, self.card, self._code)
+        instance = maker.load(maker.record.wraps)(thing, name, self.card, self._code)  # type: ignore[attr-defined]
         return self._hold(ModelRecord(name=name, target="held:Model", summary="A model in memory."), instance)
 
     def dataset(self, thing: Any) -> str:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from xaibench.api import Artefact, Done, Passes, Product, Programme, Sample, describe_error, trace_of
 from xaibench.plan.tasks import ArtefactTask, UnitResult
 from xaibench.run.memory import peak_memory
-from xaibench.run.workbench import Bench, BenchArtefacts, Workbench, artefact_key
+from xaibench.run.workbench import Bench, Workbench, artefact_key
 from xaibench.store import artefact_rows
 from xaibench.store.sample_columns import sample_columns
 from xaibench.store.schema import ARTEFACTS
@@ -43,7 +43,7 @@ def make_artefacts(workbench: Workbench, task: ArtefactTask) -> Iterator[UnitRes
 
 def _one(bench: Bench, artefact: Artefact, sample: Sample) -> Programme[Product]:
     picture = bench.picture(sample.id)
-    product = yield from BenchArtefacts(bench, bench.detector).get(artefact, picture)
+    product = yield from bench.artefacts().get(artefact, picture)
     return product
 
 

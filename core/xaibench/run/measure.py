@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ from xaibench.api import (
     Score,
     Scores,
     ScoreSpec,
+    check_scores,
     describe_error,
     predicted_class,
     trace_of,
@@ -56,10 +56,6 @@ class Drawn:
     passes: Passes
     seconds: float
     error: BaseException | None
-
-
-class BadScores(ValueError):
-    """A metric returned something that its declaration does not allow: a fault of the metric."""
 
 
 def measure(bench: Bench, task: ExplainTask, drawn: Drawn, score: ScoreUnit, metric: Use) -> UnitResult:
@@ -99,7 +95,7 @@ def commonest(reasons: Iterable[str]) -> str:
 def checked_done(specs: dict[str, ScoreSpec], done: Done[Scores]) -> Done[Scores]:
     """What a metric came to; scores that break the contract are its error."""
     try:
-        return done if done.error is not None else replace(done, value=checked(done.value, specs))
+        return done if done.error is not None else replace(done, value=check_scores(done.value, specs.values()))
     except Exception as error:
         return Done(None, error, done.passes)
 
@@ -130,35 +126,6 @@ def _outcome(specs: dict[str, ScoreSpec], m: MapOf, done: Done[Scores] | None) -
         why = m.explanation.reason or "no map"
         return Scores(blank_scores(specs.values(), m.explanation.status, why))
     return or_failed(specs, done)
-
-
-def checked(scores: Any, specs: dict[str, ScoreSpec]) -> Scores:
-    """The scores if they keep the contract, else :class:`BadScores`."""
-    if not isinstance(scores, Scores):
-        raise BadScores(f"score() returned {type(scores).__name__}, not Scores")
-    for score in scores.values:
-        _check_score(score, specs.get(score.name))
-    for curve in scores.curves:
-        if len(curve.x) != len(curve.y):
-            raise BadScores(f"curve '{curve.name}' has {len(curve.x)} x and {len(curve.y)} y")
-    missing = specs.keys() - {s.name for s in scores.values}
-    if missing:
-        raise BadScores(f"no value for the declared score '{min(missing)}'")
-    return scores
-
-
-def _check_score(score: Score, spec: ScoreSpec | None) -> None:
-    if spec is None:
-        raise BadScores(f"'{score.name}' is not declared in scores")
-    if score.status != "ok":
-        if not score.reason or score.value is not None:
-            raise BadScores(f"'{score.name}': status '{score.status}' needs a reason and no value")
-        return
-    if score.value is None or not math.isfinite(score.value):
-        raise BadScores(f"'{score.name}' is {score.value}; say undefined, with the reason")
-    slack = 1e-6 * max(1.0, abs(score.value))
-    if not spec.low - slack <= score.value <= spec.high + slack:
-        raise BadScores(f"'{score.name}' is {score.value}, outside [{spec.low}, {spec.high}]")
 
 
 # ---- rows -----------------------------------------------------------------------------------------------------------

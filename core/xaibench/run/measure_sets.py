@@ -26,7 +26,7 @@ from xaibench.discovery.components import Use
 from xaibench.plan.tasks import ExplainTask, ModelTask, SetTask, UnitResult
 from xaibench.run.measure import Drawn, case_of, checked_done, curve_columns, or_failed, score_columns
 from xaibench.run.memory import peak_memory
-from xaibench.run.workbench import Bench, BenchArtefacts
+from xaibench.run.workbench import Bench
 from xaibench.store.sample_columns import sample_columns
 from xaibench.store.schema import CURVES, SCORES
 
@@ -77,7 +77,7 @@ def measure_model(task: ModelTask, benches: Sequence[Bench], metric: Use) -> Uni
     pictures, clean, missing = _pictures(task, benches)
     case = ModelCase(
         detector=bench.detector, pictures=pictures, clean=clean, missing=missing,
-        streams=Streams.of(task.setup.seed, 0, metric.name, ""), artefacts=BenchArtefacts(bench, bench.detector),
+        streams=Streams.of(task.setup.seed, 0, metric.name, ""), artefacts=bench.artefacts(),
     )  # fmt: skip
     done = bench.engine().run_one(lambda: metric.instance.score(case))
     where: dict[str, Any] = {

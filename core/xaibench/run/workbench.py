@@ -242,7 +242,7 @@ class Bench:
             picture=picture,
             target=target,
             streams=self.streams(explainer.name, picture, draw, detector if control else None),
-            artefacts=BenchArtefacts(self, detector),
+            artefacts=self.artefacts(detector),
             explanation_of=other,
         )
         result = explainer.instance.explain(request)
@@ -251,6 +251,10 @@ class Bench:
             result = yield from addressed(cast("Programme[Any]", result), detector)
         height, width = picture.image.shape[1:]
         return map_rows.stored_form(map_rows.check(result, height, width))
+
+    def artefacts(self, detector: Detector | None = None) -> BenchArtefacts:
+        """The artefacts of the bench's pictures in front of ``detector`` (None: the bench's own)."""
+        return BenchArtefacts(self, detector or self.detector)
 
     def streams(self, component: str, picture: Picture, repeat: int, detector: Detector | None) -> Streams:
         """Random streams of one component on one picture; ``detector`` only where runs must differ (controls)."""
@@ -277,7 +281,7 @@ class Bench:
             clean=clean,
             # keyed by the metric alone: every explainer's map of a sample meets the same draws
             streams=self.streams(metric.name, picture, draw, None),
-            artefacts=BenchArtefacts(self, self.detector),
+            artefacts=self.artefacts(),
             explain=partial(self._explain_view, explainer, picture, target, draw),
         )
 

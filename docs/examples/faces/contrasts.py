@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 
-from xaibench.store.folder import RunFolder
+from xaibench import open_run
 from xaibench_statistics import Difference, Values, common_samples, holm, mean_interval, paired_difference
 
 METHODS = {
@@ -101,7 +101,7 @@ def told(d: Difference | None) -> str:
 
 
 if __name__ == "__main__":
-    scored = RunFolder(sys.argv[1]).table("scores").to_pylist()
+    scored = open_run(sys.argv[1]).scores.to_pylist()
     known = read(scored)
     table(known)
     contrasts(known)

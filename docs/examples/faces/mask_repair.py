@@ -13,9 +13,8 @@ from collections import defaultdict
 
 import torch
 
+from xaibench import load_registry, open_dataset, open_models
 from xaibench.api import Runtime
-from xaibench.discovery.paths import open_dataset, open_models
-from xaibench.discovery.registry import load_registry
 from xaibench_testing import pictures_of
 
 CHANGES = ("inside the mask", "outside it", "everywhere")

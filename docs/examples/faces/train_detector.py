@@ -19,13 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xaibench.api import Resize
-from xaibench.data.pictures import show
-from xaibench.discovery.paths import open_dataset
-from xaibench.discovery.registry import load_registry
-from xaibench_statistics.auc import roc_auc
+from xaibench import open_dataset, show_picture
+from xaibench.api import Facts
+from xaibench_statistics import roc_auc
 
 SIZE = 256
+SHOWN_TO = Facts(name="faces", classes=("real", "fake"), real_class=0, input_size=(SIZE, SIZE), digest="")
 
 
 class FacesNet(nn.Module):
@@ -53,9 +52,9 @@ class FacesNet(nn.Module):
 
 def load(folder: str, split: str) -> tuple[Tensor, Tensor, list[str]]:
     """Pictures (n, 3, 256, 256), labels (n,) with 1 = fake, and methods of one split."""
-    source = open_dataset(folder, registry=load_registry()).instance
+    source = open_dataset(folder).instance
     chosen = [s for s in source.samples() if s.split == split]
-    images = [show(source.read(s), s, (SIZE, SIZE), Resize())[0] for s in chosen]
+    images = [show_picture(source, s, SHOWN_TO).image for s in chosen]
     return (
         torch.stack(images),
         torch.tensor([s.label == "fake" for s in chosen]).long(),

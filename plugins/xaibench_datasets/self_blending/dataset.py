@@ -21,8 +21,6 @@ from xaibench.api import (
     UsageError,
     check_native,
 )
-from xaibench.discovery.paths import open_dataset
-from xaibench.discovery.registry import load_registry
 from xaibench_datasets.files import ListedDataset
 from xaibench_datasets.self_blending.augment import augment
 from xaibench_datasets.self_blending.blend import Recipe, draw_recipe, self_blend
@@ -143,9 +141,11 @@ class SelfBlendDataset:
 
 def wrapped(of: str) -> Dataset:
     """The dataset that ``of`` means. Raises :class:`DatasetError` or what that dataset's name or parameters deserve."""
+    from xaibench import open_dataset
+
     if not of:
         raise DatasetError("self-blend needs a dataset of real faces", "write --dataset self-blend:of=FOLDER")
-    found: Dataset = open_dataset(of, registry=load_registry()).instance
+    found: Dataset = open_dataset(of).instance
     if isinstance(found, SelfBlendDataset):
         raise DatasetError(f"self-blend of '{of}': its fakes are self-blends already", "name the dataset of real faces")
     return found

@@ -22,7 +22,8 @@ from xaibench.api import (
     PassQuery,
     Programme,
 )
-from xaibench_explainers.gradient.gradcam import GradCamParameters, class_activation_map, upsampled
+from xaibench_explainers.gradient.gradcam import GradCamParameters, class_activation_map
+from xaibench_explainers.layer_maps import upsampled
 
 _NOBODY = "no position of the layer speaks for the class: the map is zero everywhere"
 

@@ -7,7 +7,6 @@ from typing import TypeAlias
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from xaibench.api import (
     ExplainRequest,
@@ -20,6 +19,7 @@ from xaibench.api import (
     PassQuery,
     Programme,
 )
+from xaibench_explainers.layer_maps import upsampled
 
 Combine: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Activations and gradients of a layer, ``(n, K, h, w)`` each, to maps ``(n, h, w)``."""
@@ -36,21 +36,6 @@ def gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
     """``relu(sum_k w_k A_k)``, ``w_k`` the gradient's mean over positions: ``(n, K, h, w)`` twice to ``(n, h, w)``."""
     weights = gradients.mean(dim=(2, 3), keepdim=True)
     return (weights * activations).sum(dim=1).relu()
-
-
-def upsample(native: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear interpolation (half-pixel centres) of ``(h, w)`` to ``size``."""
-    return F.interpolate(native[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
-
-
-def upsampled(native: Tensor, size: tuple[int, int], zero: str) -> Explanation:
-    """The map of a layer as an explanation; none where it is not finite, nor where it is zero (``zero`` says why)."""
-    native = native.cpu()
-    if not native.isfinite().all():
-        return Explanation.none("the layer's activations or gradients are not finite")
-    if not native.any():
-        return Explanation.none(zero)
-    return Explanation(map=upsample(native, size), native_map=native)
 
 
 def class_activation_map(

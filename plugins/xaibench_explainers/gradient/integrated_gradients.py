@@ -26,15 +26,16 @@ from xaibench.api import (
 from xaibench_explainers.gradient.pixels import drawn
 from xaibench_perturbation import (
     CHUNK,
+    IMAGENET_MEAN,
     SIGMA,
     AttackMode,
     SwitchParameters,
+    UnitValue,
     extra_needs,
     refusal,
     stored_artefacts,
     switch_off,
 )
-from xaibench_perturbation.switching import IMAGENET_MEAN, UnitValue
 
 Rule = Literal["gauss-legendre", "midpoint"]
 BaselineKind = Literal["black", "grey", "white", "mean", "colour", "blur", "twin", "counterpart"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from xaibench.api import Apply, Explanation, Output, Parameters, Passes, Programme
-from xaibench_explainers.gradient.gradcam import upsampled
+from xaibench_explainers.layer_maps import upsampled
 
 
 class ChannelParameters(Parameters):

@@ -9,12 +9,12 @@ from xaibench.api import Curve, MapCase, Parameters, Passes, PassQuery, Programm
 from xaibench_metrics.faithfulness.curves import (
     CONSTANT,
     RemovalFill,
+    area,
     removal_background,
     replaced_probabilities,
     saliency_of,
     shown_image,
     still_called,
-    trapezoid,
     with_clean,
 )
 from xaibench_perturbation import SIGMA, is_constant, pixel_ranks, step_counts
@@ -81,7 +81,7 @@ class AccuracyUnderRemoval:
             (INSERTION_ACCURACY, self._verdicts(case, with_clean(case, inserted, last=True))),
         )
         return Scores(
-            tuple(Score(name=spec.name, value=min(1.0, max(0.0, trapezoid(x, y)))) for spec, y in curves),
+            tuple(Score(name=spec.name, value=area(x, y)) for spec, y in curves),
             tuple(Curve(name=spec.name, x=x.tolist(), y=y.tolist()) for spec, y in curves),
         )
 

@@ -25,8 +25,8 @@ from xaibench.api import (
     Scores,
     ScoreSpec,
 )
-from xaibench_metrics.faithfulness.curves import CONSTANT, saliency_of, shown_image
-from xaibench_metrics.faithfulness.removal import DeletionParameters, area, removal_curve
+from xaibench_metrics.faithfulness.curves import CONSTANT, area, saliency_of, shown_image
+from xaibench_metrics.faithfulness.removal import DeletionParameters, removal_curve
 from xaibench_perturbation import Background, FillKind, is_constant, pixel_ranks
 
 TOP_MINUS_RANDOM = ScoreSpec(

@@ -81,3 +81,8 @@ def still_called(probabilities: Tensor, target: int, facts: Facts) -> Tensor:
 def trapezoid(x: Tensor, y: Tensor) -> float:
     """Trapezoid rule, in float64."""
     return float(torch.trapezoid(y.double(), x.double()))
+
+
+def area(x: Tensor, y: Tensor) -> float:
+    """Trapezoid rule over x from 0 to 1, in [0, 1] as y is."""
+    return min(1.0, max(0.0, trapezoid(x, y)))

@@ -14,6 +14,7 @@ from xaibench_metrics.faithfulness.curves import (
     CONSTANT,
     RemovalFill,
     RemovalParameters,
+    area,
     removal_background,
     replaced_probabilities,
     saliency_of,
@@ -56,7 +57,7 @@ def flipping_area(curve: Tensor, counts: Tensor, form: Literal["normalised", "qu
     if form == "quantus":
         return trapezoid(torch.arange(len(counts)), curve[1:])
     shares = torch.cat([counts.new_zeros(1), counts]).double() / counts[-1]
-    return min(1.0, max(0.0, trapezoid(shares, curve)))
+    return area(shares, curve)
 
 
 class PixelFlipping:

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from xaibench.api import Curve, MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
-from xaibench_metrics.faithfulness.curves import replaced_probabilities
+from xaibench_metrics.faithfulness.curves import area, replaced_probabilities
 from xaibench_perturbation import SIGMA, Background, FillKind, is_constant, pixel_ranks, step_counts
 
 Direction = Literal["delete", "insert"]
@@ -66,11 +66,6 @@ def removal_curve(
     probabilities = changed[:, target]
     ends = [at_picture, probabilities] if direction == "delete" else [probabilities, at_picture]
     return counts.double() / ranks.numel(), torch.cat(ends)
-
-
-def area(x: Tensor, y: Tensor) -> float:
-    """Trapezoid rule over x from 0 to 1, in [0, 1] as y is."""
-    return min(1.0, max(0.0, float(torch.trapezoid(y.double(), x.double()))))
 
 
 def _score(

@@ -21,10 +21,10 @@ from xaibench.api import (
 )
 from xaibench_metrics.faithfulness.curves import (
     CONSTANT,
+    area,
     replaced_probabilities,
     saliency_of,
     shown_image,
-    trapezoid,
     with_clean,
 )
 from xaibench_perturbation import is_constant, jpeg, pixel_ranks, step_counts
@@ -127,7 +127,7 @@ class Repair:
         pasted = yield from self._pasted(real, ranks, self._seam_pixels(counts, turned))
         seam = float(p_fake(pasted, facts)[0] - fake[-1])
         values = (
-            Score(name=REPAIR_AUC.name, value=min(1.0, max(0.0, trapezoid(x, fake)))),
+            Score(name=REPAIR_AUC.name, value=area(x, fake)),
             _half(x, turned),
             Score(name=SEAM.name, value=seam),
         )

@@ -23,8 +23,7 @@ from xaibench_metrics.salience.compare import (
     shown_map,
 )
 from xaibench_perturbation import is_constant
-from xaibench_statistics import Values
-from xaibench_statistics.runs import jackknife_variance, people_variance, t_interval
+from xaibench_statistics import Values, jackknife_variance, people_variance, t_interval
 
 NAME = "run-stability"
 Pair = tuple[str, str]

@@ -10,16 +10,12 @@ import torch
 from onnx import TensorProto, inliner, shape_inference
 from torch import Tensor, nn
 
-from xaibench_models.onnx_graph.claims import (
-    MICROSOFT,
-    Operator,
-    claimed_definition,
-    definition,
-    operators,
-)
+from xaibench_models.onnx_graph.claims import claimed_definition, definition
 from xaibench_models.onnx_graph.graph import GraphModule, Step
 from xaibench_models.onnx_graph.node import Node
+from xaibench_models.onnx_graph.operators import OPERATORS
 from xaibench_models.onnx_graph.problems import Problem, UnsupportedGraph
+from xaibench_models.onnx_graph.registration import MICROSOFT, Operator
 from xaibench_models.onnx_graph.types import TORCH, to_torch, type_name
 
 _SMALL = 1024  # bytes of a weight up to which type inference may look at it
@@ -166,10 +162,10 @@ class _Loader:
 
     def _claimed(self, proto: onnx.NodeProto) -> tuple[Operator | None, str | None]:
         """The operator, or why there is none."""
-        key, known = _key(proto), operators()
-        if key in known:
+        key = _key(proto)
+        if key in OPERATORS:
             opset = self.opsets.get(proto.domain or "ai.onnx", 0)
-            return known[key], None if "::" in key else claimed_definition(key, opset)
+            return OPERATORS[key], None if "::" in key else claimed_definition(key, opset)
         return None, _why_unknown(proto)
 
     def _wrong_type(self, proto: onnx.NodeProto, spec: Operator) -> str | None:

@@ -9,7 +9,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from xaibench_models.onnx_graph.claims import Operator
+from xaibench_models.onnx_graph.registration import Operator
 from xaibench_models.onnx_graph.types import TORCH, to_torch
 
 _DYNAMIC, _MISSING = "dynamic", "missing"  # sources of an argument; anything else is the name of a constant

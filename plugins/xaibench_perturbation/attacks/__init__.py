@@ -10,7 +10,7 @@ attack              what it asks                                          for
 
 from xaibench_perturbation.attacks.gradient import GradientSettings, fgsm, pgd_attack
 from xaibench_perturbation.attacks.nes import AttackSettings, estimate, nes_attack
-from xaibench_perturbation.attacks.pursuit import in_full_precision, jpeg
+from xaibench_perturbation.attacks.pursuit import fake_margins, in_full_precision, jpeg
 from xaibench_perturbation.attacks.result import ALREADY_REAL, NO_SIGNAL, Attacked, AttackMode
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Attacked",
     "GradientSettings",
     "estimate",
+    "fake_margins",
     "fgsm",
     "in_full_precision",
     "jpeg",

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import TYPE_CHECKING
 
 from xaibench.api import Dataset, Detector, Kind, MetricRecord, Runtime
-from xaibench.discovery.components import Use
-from xaibench.discovery.registry import Registry
 from xaibench_testing.checks import datasets, explainers, metrics, model_metrics, models, recipes, records
 from xaibench_testing.checks.subject import Subject
 from xaibench_testing.violations import CheckResult, ContractViolation, NotApplicable
+
+if TYPE_CHECKING:
+    from xaibench import Registry, Use
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from xaibench_testing.checks.subject import (
     named,
     require_passes,
 )
-from xaibench_testing.harness import explain, held
+from xaibench_testing.harness import explain
 from xaibench_testing.planted import FAKE, REAL
 from xaibench_testing.planted_data import clone_of
 from xaibench_testing.violations import NotApplicable, require
@@ -94,9 +94,11 @@ class _Recorder:
 
 def check_maps(subject: Subject) -> None:
     """Maps are finite float32 at the picture's size, other statuses have a reason, and some picture has a map."""
+    from xaibench import hold_component
+
     world = planted_world(subject.needs())
     recorder = _Recorder(subject.instance)
-    watched = replace(subject, use=held(subject.explainer, recorder))
+    watched = replace(subject, use=hold_component(subject.explainer, recorder))
     found = _explanations(watched, world)
     for picture in world.pictures:
         _check_returned(recorder.returned[picture.sample.id], picture)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -28,7 +29,6 @@ from xaibench.api import (
     Scores,
     ScoreSpec,
 )
-from xaibench.discovery.components import Use
 from xaibench_testing.checks.subject import (
     BATCH,
     Subject,
@@ -40,11 +40,14 @@ from xaibench_testing.checks.subject import (
     scores_bytes,
     seeded,
 )
-from xaibench_testing.harness import Member, drawn_by, explain, held, make_bench, score, score_set, value
+from xaibench_testing.harness import Member, drawn_by, explain, make_bench, score, score_set, value
 from xaibench_testing.planted import FAKE
 from xaibench_testing.planted_data import clone_of
 from xaibench_testing.violations import NotApplicable, require
 from xaibench_testing.worlds import World, awkward_worlds, bare, limited, planted_evidence, planted_world
+
+if TYPE_CHECKING:
+    from xaibench import Use
 
 RANDOM_SETS = 32
 """Random maps a picture that the planted evidence must beat on average."""
@@ -276,7 +279,10 @@ class _Silent:
         return Passes()
 
 
-_SILENT = held(ExplainerRecord(name="silent", target="held:Silent", summary="draws nothing"), _Silent())
+def _silent() -> Use:
+    from xaibench import hold_component
+
+    return hold_component(ExplainerRecord(name="silent", target="held:Silent", summary="draws nothing"), _Silent())
 
 
 def check_few(subject: Subject) -> None:
@@ -284,7 +290,7 @@ def check_few(subject: Subject) -> None:
     if subject.metric.scope == "sample":
         raise NotApplicable("scores one map at a time; is not asked where there is none")
     world = planted_world(subject.needs())
-    for where, done in _run(subject, world, _SILENT):
+    for where, done in _run(subject, world, _silent()):
         finished(done, f"no maps: {where}")
     for where, done in _run(subject, replace(world, pictures=world.pictures[-1:])):
         finished(done, f"one picture: {where}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,9 +20,10 @@ from xaibench.api import (
     Picture,
     Scores,
 )
-from xaibench.discovery.components import Use, open_component
-from xaibench.discovery.registry import Registry, load_registry
 from xaibench_testing.violations import ContractViolation, require
+
+if TYPE_CHECKING:
+    from xaibench import Registry, Use
 
 C = TypeVar("C", bound=ComponentRecord)
 T = TypeVar("T")
@@ -53,6 +54,8 @@ class Subject:
 
     def depends(self) -> list[Subject]:
         """The explainers whose maps this one asks for."""
+        from xaibench import load_registry, open_component
+
         specs = tuple(getattr(self.instance, "depends", ()))
         if not specs:
             return []

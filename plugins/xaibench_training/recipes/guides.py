@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,12 +27,11 @@ from xaibench.api import (
     read_picture,
     resolve_target,
 )
-from xaibench.data.pictures import show_picture
-from xaibench.discovery.components import Use, open_component
-from xaibench.discovery.paths import open_models
-from xaibench.discovery.registry import load_registry
-from xaibench_testing.harness import explain, make_bench, value
+from xaibench_testing import explain, make_bench, value
 from xaibench_training.recipes.cams import FLAT, min_max
+
+if TYPE_CHECKING:
+    from xaibench import Use
 
 _CHUNK = 32
 """Pictures whose maps are drawn at once."""
@@ -59,6 +59,8 @@ def map_guides(pictures: Sequence[Picture], model: str, explainer: str, rule: st
 
     ``rule`` says which class is explained (:data:`xaibench.api.TARGET_RULES`). Components are those that are installed.
     """
+    from xaibench import load_registry, open_component, open_models
+
     registry = load_registry()
     use = open_component("explainer", explainer, registry=registry)
     _, source = open_models(model, registry=registry)[0]
@@ -78,6 +80,8 @@ def fitted(found: Tensor, picture: Picture) -> Tensor | None:
 
 
 def _maps(pictures: Sequence[Picture], detector: Detector, use: Use, rule: str) -> list[Tensor | None]:
+    from xaibench import load_registry, show_picture
+
     bench = make_bench(detector, batch_size=_CHUNK, registry=load_registry())
     shown = [show_picture(_One(p), p.sample, detector.facts, counterpart=p.counterpart) for p in pictures]
     asked = [(i, lambda p=p: _probabilities(p)) for i, p in enumerate(shown)]

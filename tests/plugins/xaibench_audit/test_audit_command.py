@@ -8,9 +8,11 @@ from collections import Counter
 import pyarrow.parquet as pq
 import pytest
 
+from xaibench import load_registry
 from xaibench.api import StoreError
 from xaibench_audit import salience
 from xaibench_audit.audit import choose
+from xaibench_audit.budgets import metric_use
 from xaibench_audit.scoring import Measure, Measured, _joined, why_not
 from xaibench_audit.tables import SCHEMAS
 
@@ -185,9 +187,7 @@ def test_families_are_of_the_seed():
 
 
 def test_means_are_of_the_pictures_that_both_conditions_have():
-    from xaibench.discovery.registry import load_registry
-
-    metric = salience._metric(load_registry(), "entropy-spatial")
+    metric = metric_use(load_registry(), "entropy-spatial")
     measure = Measure.of(metric, next(s for s in metric.instance.scores if s.primary))
     first, second = salience.Side(), salience.Side()
     first.values[measure] = {f"s{i}": 0.5 for i in range(11)} | {"alone": 100.0}
@@ -278,7 +278,6 @@ def test_a_map_without_items_gives_its_reason_to_the_items():
 
 def test_metrics_of_another_scope_are_not_asked():
     from xaibench.discovery.registry import load_registry
-    from xaibench_audit.audit import metric_use
 
     registry = load_registry()
     assert why_not(metric_use(registry, "run-stability")) == "it is of scope family, and a planted map has one picture"

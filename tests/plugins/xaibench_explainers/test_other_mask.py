@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from xaibench import hold_component
 from xaibench.api import ExplainerRecord, Native, Parameters, Sample, UnreadablePicture
 from xaibench.data.survey import survey
 from xaibench.store.folder import RunFolder
 from xaibench_explainers.controls import OtherMask
 from xaibench_testing import planted_samples, value
-from xaibench_testing.harness import explain, held
+from xaibench_testing.harness import explain
 from xaibench_testing.planted import FAKE, REAL, PatchDetector
 from xaibench_testing.planted_data import pictures_of
 
@@ -87,7 +88,7 @@ def test_the_control_shows_the_strangers_mask():
     detector = PatchDetector()
     pictures = pictures_of(planted_samples(2), detector)
     fakes = [p for p in pictures if p.sample.label == "fake"]
-    use = held(ExplainerRecord(name="other-mask", target="held:Toy", summary="a control"), OtherMask(Parameters()))
+    use = hold_component(ExplainerRecord(name="other-mask", target="held:Toy", summary="a control"), OtherMask(Parameters()))
     for picture, done in zip(fakes, explain(use, detector, fakes, FAKE), strict=True):
         other = picture.stranger()
         assert other is not None and other.sample.id != picture.sample.id

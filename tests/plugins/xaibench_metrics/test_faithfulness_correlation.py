@@ -15,6 +15,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
+from xaibench import hold_component
 from xaibench.api import (
     ArtefactQuery,
     Done,
@@ -53,7 +54,7 @@ from xaibench_metrics.faithfulness.infidelity import (
 from xaibench_metrics.faithfulness.monotonicity import Monotonicity, MonotonicityCorrelation
 from xaibench_metrics.faithfulness.records import FAITHFULNESS
 from xaibench_testing.checks.metrics import EVIDENCE, INVERTED, RANDOM
-from xaibench_testing.harness import drawn_by, held, score
+from xaibench_testing.harness import drawn_by, score
 from xaibench_testing.planted import FAKE
 from xaibench_testing.worlds import planted_evidence, planted_world
 
@@ -482,7 +483,7 @@ def _planted(metric: Any, maps: Any, draws: int = 1) -> float:
     world = planted_world(frozenset()).only("fake")
     values: list[float] = []
     for draw in range(draws):
-        for done in score(held(record, metric), maps, world.detector, world.pictures, FAKE, draw=draw, batch_size=8):
+        for done in score(hold_component(record, metric), maps, world.detector, world.pictures, FAKE, draw=draw, batch_size=8):
             assert done.value is not None
             values.extend(s.value for s in done.value.values if s.name == record.name and s.value is not None)
     return fmean(values)

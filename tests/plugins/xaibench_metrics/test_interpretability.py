@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from xaibench import hold_component
 from xaibench.api import Facts, Features, MetricRecord, Passes, PassQuery, Score, Scores, ScoreSpec
 from xaibench.discovery import components
 from xaibench.discovery.registry import Origin, Registered
@@ -23,7 +24,6 @@ from xaibench_testing import (
     ContractViolation,
     NotApplicable,
     Subject,
-    held,
     pictures_of,
     planted_samples,
     score_model,
@@ -174,7 +174,7 @@ def check_all(subject):
 )  # fmt: skip
 def test_the_checks_find_what_is_wrong(bad, said):
     record = MetricRecord(name="bad", target="held:Bad", summary="bad", family="interpretability", scope="model")
-    subject = Subject(held(record, bad()))
+    subject = Subject(hold_component(record, bad()))
     if said is None:
         check_all(subject)
     else:

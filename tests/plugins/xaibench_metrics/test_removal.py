@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from toys import stored
 
 from xaibench.api import (
     Done,
@@ -45,7 +46,6 @@ from xaibench_metrics.faithfulness.removal import Deletion
 from xaibench_metrics.faithfulness.repair import Repair, turning_point
 from xaibench_metrics.faithfulness.road import Road, removed_counts
 from xaibench_testing import drawn_by, make_bench, score, value
-from xaibench_testing.harness import stored
 
 WEIGHTS = torch.tensor([[0.4, 0.3], [0.2, 0.1]])
 AOPC = "region-perturbation"

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from robustness_toys import SIZE, Bright, case_of, make, rand, reason_of, run, scores_of, values_of
 from torch import Tensor, nn
+from toys import stored
 
 from xaibench.api import (
     Explanation,
@@ -44,7 +45,6 @@ from xaibench_metrics.robustness.stability import (
     relative_difference,
     relative_stability,
 )
-from xaibench_testing.harness import stored
 
 
 def middling(seed: int = 0) -> Tensor:

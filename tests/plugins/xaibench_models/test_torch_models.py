@@ -519,10 +519,10 @@ def test_weights_must_fit(tmp_path: Path, factory: str) -> None:
         (
             "less",
             {k: v for k, v in state.items() if k != "head.bias"},
-            r"1 weights missing \(head.bias\), 0 unexpected",
+            r"1 weights missing \(head.bias\), 0 left over",
         ),
-        ("more", {**state, "aux.weight": torch.zeros(1)}, r"0 weights missing, 1 unexpected \(aux.weight\)"),
-        ("shape", {**state, "head.bias": torch.zeros(3)}, r"'head.bias' has shape \(3,\), the model's \(2,\)"),
+        ("more", {**state, "aux.weight": torch.zeros(1)}, r"0 weights missing, 1 left over \(aux.weight\)"),
+        ("shape", {**state, "head.bias": torch.zeros(3)}, r"'head.bias' has shape \(3,\), the network's \(2,\)"),
     ):
         save_file(changed, tmp_path / f"{name}.safetensors")
         with pytest.raises(ModelError, match=match):

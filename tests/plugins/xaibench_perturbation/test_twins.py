@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from xaibench import hold_component
 from xaibench.api import Done, ExplainerRecord, ExplainRequest, Explanation, PassQuery, Picture, Product
 from xaibench.run.workbench import BenchArtefacts
 from xaibench_perturbation import Switch, SwitchParameters, Twin, switch_off
-from xaibench_testing.harness import explain, held, make_bench, value
+from xaibench_testing.harness import explain, make_bench, value
 from xaibench_testing.planted import LinearDetector, PatchDetector
 from xaibench_testing.planted_data import pictures_of, planted_samples
 
@@ -118,7 +119,7 @@ def _map_of(switch: Switch) -> Explanation:
 def test_one_twin_for_all_that_ask_on_a_bench() -> None:
     detector, picture = slope(margin=1)
     bench = make_bench(detector)
-    uses = [held(toy(fill), Filled(fill)) for fill in ("twin", "noise-twin")]
+    uses = [hold_component(toy(fill), Filled(fill)) for fill in ("twin", "noise-twin")]
     one, two = (explain(use, detector, [picture], 1, bench=bench)[0] for use in uses)
     assert one.passes.forward > 81
     assert two.passes.forward == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xaibench_statistics.balance import (
+from xaibench_statistics.interpretability_balance import (
     AxisFigures,
     Balance,
     balance,

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from toys import GoodExplainer, GoodMetric, Plain, failing
 
+from xaibench import hold_component
 from xaibench.api import ExplainerRecord, Explanation, Parameters, Score
 from xaibench.discovery.registry import load_registry
 from xaibench_testing import (
@@ -22,7 +23,6 @@ from xaibench_testing import (
     drawn_by,
     explain,
     fake_distribution,
-    held,
     make_bench,
     parametrize_checks,
     pictures_of,
@@ -47,7 +47,7 @@ class CrashesWithoutMask(Plain):
 
 
 def explainer(instance, **record):
-    return held(ExplainerRecord(**{"name": "toy", "target": "toys:Toy", "summary": "a toy", **record}), instance)
+    return hold_component(ExplainerRecord(**{"name": "toy", "target": "toys:Toy", "summary": "a toy", **record}), instance)
 
 
 RANDOM = {"stochastic": True}

@@ -217,9 +217,8 @@ def test_broken_and_missing_guide_files_are_refused(pictures, tmp_path):
 
 
 def test_another_models_maps_guide_and_are_drawn_once(pictures, monkeypatch):
+    from xaibench import load_registry, open_component, show_picture
     from xaibench.api import Runtime
-    from xaibench.discovery.components import open_component
-    from xaibench.discovery.registry import load_registry
     from xaibench_testing import explain, value
     from xaibench_training.recipes import guides as sources
 
@@ -228,7 +227,7 @@ def test_another_models_maps_guide_and_are_drawn_once(pictures, monkeypatch):
     registry = load_registry()
     demo = open_component("model", "demo", registry=registry).instance
     detector = demo.open(demo.members()[0], Runtime())
-    shown = sources.show_picture(pictures.dataset, pictures.samples[3], detector.facts, counterpart=lambda: None)
+    shown = show_picture(pictures.dataset, pictures.samples[3], detector.facts)
     fake = 1 - detector.facts.real_class
     (done,) = explain(open_component("explainer", "saliency", registry=registry), detector, [shown], fake)
     assert found[3] is not None

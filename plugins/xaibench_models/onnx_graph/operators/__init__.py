@@ -1,4 +1,4 @@
-"""The operators, one module per family; importing the package registers all of them."""
+"""The operators, one module per family; importing the package registers all of them in :data:`OPERATORS`."""
 
 from xaibench_models.onnx_graph.operators import (
     arithmetic,
@@ -14,8 +14,10 @@ from xaibench_models.onnx_graph.operators import (
     shape,
     unary,
 )
+from xaibench_models.onnx_graph.registration import OPERATORS
 
 __all__ = [
+    "OPERATORS",
     "arithmetic",
     "attention",
     "contributed",

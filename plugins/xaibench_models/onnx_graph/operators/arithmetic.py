@@ -8,8 +8,8 @@ from functools import partial, reduce
 import torch
 from torch import Tensor
 
-from xaibench_models.onnx_graph.claims import ALL, FLOATS, INTS, NUMBERS, operator
 from xaibench_models.onnx_graph.node import Node
+from xaibench_models.onnx_graph.registration import ALL, FLOATS, INTS, NUMBERS, operator
 
 
 def _apply(function: Callable[[Tensor, Tensor], Tensor], node: Node, a: Tensor, b: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench_models.onnx_graph.claims import operator
 from xaibench_models.onnx_graph.node import Node
+from xaibench_models.onnx_graph.registration import operator
 
 
 def _heads(x: Tensor, count: int) -> Tensor:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench_models.onnx_graph.claims import operator
 from xaibench_models.onnx_graph.node import Node
 from xaibench_models.onnx_graph.operators.convolution import conv
+from xaibench_models.onnx_graph.registration import operator
 
 _ACTIVATIONS: dict[str, Callable[[Tensor, list[float]], Tensor]] = {
     "Relu": lambda x, _: F.relu(x),

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench_models.onnx_graph.claims import operator
 from xaibench_models.onnx_graph.node import Node
+from xaibench_models.onnx_graph.registration import operator
 from xaibench_models.onnx_graph.windows import windows
 
 _CONV: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench_models.onnx_graph.claims import ALL, FLOATS, NUMBERS, operator
 from xaibench_models.onnx_graph.node import Node, numbers
+from xaibench_models.onnx_graph.registration import ALL, FLOATS, NUMBERS, operator
 
 
 def _positive(indices: Tensor, size: int) -> Tensor:

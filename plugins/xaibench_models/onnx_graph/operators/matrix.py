@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench_models.onnx_graph.claims import FLOATS, INTS, operator
 from xaibench_models.onnx_graph.node import Node
+from xaibench_models.onnx_graph.registration import FLOATS, INTS, operator
 
 _MATRIX = FLOATS | {"int32", "int64"}
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench_models.onnx_graph.claims import FLOATS, operator
 from xaibench_models.onnx_graph.node import Node
+from xaibench_models.onnx_graph.registration import FLOATS, operator
 
 _FLATTENING = 13  # before it, softmax flattened the input to two axes
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench_models.onnx_graph.claims import FLOATS, operator
 from xaibench_models.onnx_graph.node import Node
+from xaibench_models.onnx_graph.registration import FLOATS, operator
 from xaibench_models.onnx_graph.windows import Windows, windows
 
 _MAX: dict[int, Callable[..., Tensor]] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}

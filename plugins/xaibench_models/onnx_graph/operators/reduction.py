@@ -9,8 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from xaibench_models.onnx_graph.claims import ALL, FLOATS, NUMBERS, operator
 from xaibench_models.onnx_graph.node import Node, numbers
+from xaibench_models.onnx_graph.registration import ALL, FLOATS, NUMBERS, operator
 
 Axes = list[int]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench_models.onnx_graph.claims import NUMBERS, operator
 from xaibench_models.onnx_graph.node import Node, numbers
+from xaibench_models.onnx_graph.registration import NUMBERS, operator
 
 
 @dataclass(frozen=True, slots=True)

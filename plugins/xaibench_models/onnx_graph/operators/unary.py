@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench_models.onnx_graph.claims import ALL, FLOATS, INTS, NUMBERS, operator
 from xaibench_models.onnx_graph.node import Node
+from xaibench_models.onnx_graph.registration import ALL, FLOATS, INTS, NUMBERS, operator
 
 _SELU_ALPHA, _SELU_GAMMA = 1.67326319217681884765625, 1.05070102214813232421875
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from xaibench import hold_component
 from xaibench.api import DatasetRecord
-from xaibench_testing import PlantedDataset, check_component, held, planted_samples
+from xaibench_testing import PlantedDataset, check_component, planted_samples
 
 
 def failing(results):
@@ -116,7 +117,7 @@ BAD_DATASETS = [
 
 
 def dataset(instance):
-    return held(DatasetRecord(name="toy", target="toys:Toy", summary="a toy"), instance)
+    return hold_component(DatasetRecord(name="toy", target="toys:Toy", summary="a toy"), instance)
 
 
 @pytest.mark.parametrize(("cls", "check"), BAD_DATASETS, ids=[c.__name__ for c, _ in BAD_DATASETS])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from xaibench import hold_component
 from xaibench.api import ModelRecord
 from xaibench_testing import (
     ConstantDetector,
@@ -16,7 +17,6 @@ from xaibench_testing import (
     PatchDetector,
     check_component,
     check_detector,
-    held,
     limited,
 )
 
@@ -163,7 +163,7 @@ class Family:
 
 
 def test_a_model_that_cannot_be_opened_is_a_failure_and_the_other_members_are_checked():
-    results = check_component(held(ModelRecord(name="toy", target="toys:Toy", summary="a toy"), Family()))
+    results = check_component(hold_component(ModelRecord(name="toy", target="toys:Toy", summary="a toy"), Family()))
     assert failing(results) == {"opens[two]"}
     assert message(results, "rows[two]") == "cannot be opened: OSError"
     assert "the file of 'two' is gone" in message(results, "opens[two]")

@@ -8,8 +8,9 @@ import pytest
 import torch
 from toys import GoodExplainer, Plain, failing
 
+from xaibench import hold_component
 from xaibench.api import Backward, ExplainerRecord, Explanation, Parameters, Passes, Streams
-from xaibench_testing import check_component, check_names, held
+from xaibench_testing import check_component, check_names
 
 
 def message(results, name):
@@ -158,7 +159,7 @@ class UndocumentedExplainer(GoodExplainer):
 
 
 def explainer(instance, **record):
-    return held(ExplainerRecord(**{"name": "toy", "target": "toys:Toy", "summary": "a toy", **record}), instance)
+    return hold_component(ExplainerRecord(**{"name": "toy", "target": "toys:Toy", "summary": "a toy", **record}), instance)
 
 
 RANDOM = {"stochastic": True}

@@ -10,8 +10,9 @@ import pytest
 import torch
 from toys import DROP, GoodMetric, failing
 
+from xaibench import hold_component
 from xaibench.api import Curve, Forward, MetricRecord, Passes, Score, Scores, ScoreSpec, SetCase
-from xaibench_testing import check_component, check_names, held
+from xaibench_testing import check_component, check_names
 
 
 def ids(rows):
@@ -133,7 +134,7 @@ class DividesByChange(GoodMetric):
 def metric(instance, **record):
     fields = {"name": "toy", "target": "toys:Toy", "summary": "a toy", "family": "faithfulness", **record}
     fields.setdefault("better", instance.scores[0].better if instance.scores else "none")
-    return held(MetricRecord(**fields), instance)
+    return hold_component(MetricRecord(**fields), instance)
 
 
 BAD_METRICS = [
