@@ -30,7 +30,7 @@ def report(
     from xaibench_report import terminal
     from xaibench_report.balance import balances
     from xaibench_report.leaderboard import build_leaderboards
-    from xaibench_report.report import write_report
+    from xaibench_report.report_page import write_report
     from xaibench_report.run_tables import pictures, read_run
 
     opened = open_run(run)

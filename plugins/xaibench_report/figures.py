@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from xaibench_report.results import ScoreInfo, Table, Where, encode, short
+from xaibench_report.run_values import ScoreInfo, Table, Where, encode, short
 from xaibench_statistics.values import Floats, Ints, Strings
 
 if TYPE_CHECKING:

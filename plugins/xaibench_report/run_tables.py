@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xaibench.api import Room, ScoreSpec, XaibenchError
-from xaibench_report.results import RunTables, ScoreInfo
+from xaibench_report.run_values import RunTables, ScoreInfo
 
 if TYPE_CHECKING:
     from xaibench import Run

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from xaibench.store.schema import COMPONENTS, CURVES, MAPS, PREDICTIONS, RUNS, SCORES, UNITS
-from xaibench_report.results import RunTables
+from xaibench_report.run_values import RunTables
 
 METRIC = "xaibench/deletion"
 

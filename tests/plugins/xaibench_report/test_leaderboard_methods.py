@@ -14,9 +14,9 @@ from rich.console import Console
 
 from xaibench.store.schema import PREDICTIONS, SCORES, UNITS
 from xaibench_report.leaderboard import Board, Cell, build_leaderboards
-from xaibench_report.methods import even, even_pair
-from xaibench_report.report import write_report
-from xaibench_report.results import RunTables, ScoreInfo, cell_values
+from xaibench_report.manipulation_methods import even, even_pair
+from xaibench_report.report_page import write_report
+from xaibench_report.run_values import RunTables, ScoreInfo, cell_values
 from xaibench_report.terminal import print_leaderboards, to_json
 from xaibench_statistics import RESAMPLES, SEED, mean_interval, rank_explainers
 from xaibench_statistics.bootstrap import Design, percentile_interval

@@ -18,7 +18,7 @@ from xaibench_report.figures import pareto_figure
 from xaibench_report.plugin import xaibench_add_commands
 from xaibench_report.ranking import rank_detectors
 from xaibench_report.ranking_terminal import print_ranking
-from xaibench_report.results import RunTables, ScoreInfo
+from xaibench_report.run_values import RunTables, ScoreInfo
 
 ENTROPY, STABILITY, ODC, PURITY = (
     f"xaibench/{n}" for n in ("entropy-spatial", "run-stability", "channel-decorrelation", "axis-purity")

@@ -17,8 +17,8 @@ from xaibench.store.schema import CURVES, PREDICTIONS, SCORES
 from xaibench_report.compare import compare_runs
 from xaibench_report.figures import mean_curves, overlay
 from xaibench_report.leaderboard import build_leaderboards
-from xaibench_report.report import write_report
-from xaibench_report.results import RunTables, ScoreInfo
+from xaibench_report.report_page import write_report
+from xaibench_report.run_values import RunTables, ScoreInfo
 from xaibench_report.terminal import comparison_to_json, print_comparison
 
 INFO = ScoreInfo(controls=frozenset({"xaibench/random"}), families={METRIC: "faithfulness"})

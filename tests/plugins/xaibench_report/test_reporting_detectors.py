@@ -10,9 +10,9 @@ from rich.console import Console
 
 from xaibench.api import ScoreSpec
 from xaibench_report.compare import compare_runs
-from xaibench_report.report import write_report
-from xaibench_report.results import ScoreInfo
+from xaibench_report.report_page import write_report
 from xaibench_report.run_tables import score_info
+from xaibench_report.run_values import ScoreInfo
 from xaibench_report.terminal import print_leaderboards, to_json
 
 ATTACK, ODC = "xaibench/segment-attack", "xaibench/channel-decorrelation"

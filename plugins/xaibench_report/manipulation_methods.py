@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 
 from xaibench_report.detection import Detection
-from xaibench_report.results import CellKey, CellValues, Where, short
+from xaibench_report.run_values import CellKey, CellValues, Where, short
 from xaibench_statistics import Estimate, Values, mean_interval
 from xaibench_statistics.bootstrap import exact_mean
 from xaibench_statistics.values import Floats, Strings

@@ -22,11 +22,11 @@ import pyarrow.compute as pc
 from xaibench.api import UnreadablePicture
 from xaibench_report import wording
 from xaibench_report.balance import Balances
-from xaibench_report.cells import Cell
-from xaibench_report.detectors import DetectorTable
+from xaibench_report.board_cells import Cell
+from xaibench_report.detector_tables import DetectorTable
 from xaibench_report.figures import Pixels, curve_figure, mean_curves, overlay, pareto_figure, png_bytes
 from xaibench_report.leaderboard import Board, Leaderboards, build_leaderboards
-from xaibench_report.results import RunTables, ScoreInfo, Table, Where, encode, score_name, short, texts
+from xaibench_report.run_values import RunTables, ScoreInfo, Table, Where, encode, score_name, short, texts
 
 SAMPLES: Final = 8
 SIDE: Final = 160

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xaibench.api import Room
-from xaibench_report.results import CellKey, CellValues, ScoreInfo, Table
+from xaibench_report.run_values import CellKey, CellValues, ScoreInfo, Table
 from xaibench_statistics import paired_difference
 from xaibench_statistics.bootstrap import exact_mean
 from xaibench_statistics.values import Values
