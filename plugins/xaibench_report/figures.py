@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -202,3 +203,8 @@ def png_bytes(image: Pixels, side: int | None = None) -> bytes:
     out = io.BytesIO()
     picture.save(out, format="png", optimize=True)
     return out.getvalue()
+
+
+def data_uri(png: bytes) -> str:
+    """PNG bytes as a ``data:`` URI, which a page holds inline."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

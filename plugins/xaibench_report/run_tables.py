@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xaibench_report.figures import Pixels
 
 
-def read_run(run: Run | str | Path, *, maps: bool = False) -> tuple[RunTables, ScoreInfo]:
+def read_run(run: Run | str | Path) -> tuple[RunTables, ScoreInfo]:
     """The tables of a run and what its scores mean. Raises :class:`StoreError` where a folder is no run."""
     from xaibench import open_run
 
@@ -25,7 +25,7 @@ def read_run(run: Run | str | Path, *, maps: bool = False) -> tuple[RunTables, S
     tables = RunTables(
         scores=opened.table("scores"), predictions=opened.table("predictions"), units=opened.table("units"),
         curves=opened.table("curves"), artefacts=opened.table("artefacts", columns),
-        maps=opened.table("maps") if maps else None, runs=opened.table("runs"), components=components,
+        runs=opened.table("runs"), components=components,
     )  # fmt: skip
     return tables, score_info(components.to_pylist())
 

@@ -424,7 +424,7 @@ def test_what_is_printed():
 
 def test_the_command(monkeypatch):
     held = tables([*family(GUIDED, LOW), *family(PLAIN, HIGH)], TWO)
-    monkeypatch.setattr("xaibench_report.run_tables.read_run", lambda path, maps=False: (held, INFO))
+    monkeypatch.setattr("xaibench_report.run_tables.read_run", lambda path: (held, INFO))
     if all(group.name != "rank" for group in app.registered_groups):
         xaibench_add_commands(app)
     result = CliRunner().invoke(app, ["rank", "detectors", "anywhere", "--explainer", "gradcam", "--json"])
