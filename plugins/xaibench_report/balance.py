@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from xaibench.api import UsageError
-from xaibench_report.detectors import of_detector
-from xaibench_report.entrants import Entrant, entrants
-from xaibench_report.results import CellKey, CellValues, RunTables, ScoreInfo, cell_values, encode, short
+from xaibench_report.detector_accuracy import Entrant, entrants
+from xaibench_report.detector_tables import of_detector
+from xaibench_report.run_values import CellKey, CellValues, RunTables, ScoreInfo, cell_values, encode, short
 from xaibench_statistics import SEED, AxisFigures, Balance, balance, interpretability, kept_accuracy
 
 FIGURES = ("odc", "axis-auc", "diagonal-share")

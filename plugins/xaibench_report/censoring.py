@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from xaibench_report.results import CellKey, CellValues, ScoreInfo, score_name, short
+from xaibench_report.run_values import CellKey, CellValues, ScoreInfo, score_name, short
 from xaibench_statistics import CensoredMedian, censored_median
 
 _TOLERANCE = 1e-9

@@ -28,21 +28,18 @@ def report(
 
     from xaibench import open_run
     from xaibench_report import terminal
-    from xaibench_report.balance import balances
-    from xaibench_report.leaderboard import build_leaderboards
-    from xaibench_report.report import write_report
-    from xaibench_report.run_tables import pictures, read_run
+    from xaibench_report.report_context import ReportContext
+    from xaibench_report.report_page import sections_of, write_report
 
     opened = open_run(run)
-    tables, info = read_run(opened, maps=True)
-    boards = build_leaderboards(tables, info)
-    balanced = balances(tables, info, baseline) if baseline is not None else None
-    read, why = pictures(opened)
-    if why:
-        print(why, file=sys.stderr)
+    context = ReportContext.read(opened, baseline)
+    boards = context.leaderboards
+    _, no_pictures = context.pictures
+    if no_pictures:
+        print(no_pictures, file=sys.stderr)
     target = out or run / "report.html"
     try:
-        write_report(tables, info, target, read, leaderboards=boards, balanced=balanced, no_pictures=why)
+        write_report(context, sections_of(opened), target)
     except OSError as error:
         raise StoreError(f"cannot write {target}: {error.strerror}", "choose another --out") from None
     if json:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xaibench.api import PlanError
-from xaibench_report.items import split_items
-from xaibench_report.methods import FAMILY, alike, even_pair
-from xaibench_report.results import (
+from xaibench_report.manipulation_methods import FAMILY, alike, even_pair
+from xaibench_report.run_values import (
     CellKey,
     CellValues,
     RunTables,
@@ -22,6 +21,7 @@ from xaibench_report.results import (
     short,
     texts,
 )
+from xaibench_report.score_items import split_items
 from xaibench_statistics import SEED, Difference, holm, paired_difference
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
-from xaibench_report.results import RunTables, Table, Where, encode, short, texts
+from xaibench_report.run_values import RunTables, Table, Where, encode, short, texts
 from xaibench_statistics import SEED, Estimate, Strings, Values, auc_interval
 
 

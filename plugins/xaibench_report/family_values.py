@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xaibench_report.entrants import Entrant
-from xaibench_report.methods import FAMILY, even, gate
-from xaibench_report.results import CellKey, CellValues, ScoreInfo, Where
+from xaibench_report.detector_accuracy import Entrant
+from xaibench_report.manipulation_methods import FAMILY, even, gate
+from xaibench_report.run_values import CellKey, CellValues, ScoreInfo, Where
 from xaibench_statistics import COVERAGE, Runs, Strings, Values, common_samples, exact_mean
 
 Cells = Mapping[CellKey, CellValues]

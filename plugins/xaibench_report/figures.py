@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from xaibench_report.results import ScoreInfo, Table, Where, encode, short
+from xaibench_report.run_values import ScoreInfo, Table, Where, encode, short
 from xaibench_statistics import Floats, Ints, Strings
 
 if TYPE_CHECKING:
@@ -202,3 +203,8 @@ def png_bytes(image: Pixels, side: int | None = None) -> bytes:
     out = io.BytesIO()
     picture.save(out, format="png", optimize=True)
     return out.getvalue()
+
+
+def data_uri(png: bytes) -> str:
+    """PNG bytes as a ``data:`` URI, which a page holds inline."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

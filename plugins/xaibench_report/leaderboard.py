@@ -3,7 +3,7 @@
 Rows are explainers, columns the primary scores of the family's metrics. Every mean is over the explainer's
 own complete samples and says how many they are; ranks, differences and verdicts use only samples that all the
 compared explainers have, and the notes say where that makes a difference. Controls are never ranked. In localisation
-every manipulation method weighs alike (:mod:`~xaibench_report.methods`).
+every manipulation method weighs alike (:mod:`~xaibench_report.manipulation_methods`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Literal, cast
 
 import numpy as np
 
-from xaibench_report.cells import Cell, Column, make_cell, make_column
+from xaibench_report.board_cells import Cell, Column, make_cell, make_column
+from xaibench_report.board_notes import absent_notes, independent_notes, interval_notes, not_applicable, score_notes
 from xaibench_report.censoring import censoring_notes, with_censoring
 from xaibench_report.detection import Detection, LeftOut, detections
-from xaibench_report.detectors import DetectorTable, detector_tables, of_detector
-from xaibench_report.items import split_items, without_item, without_room
-from xaibench_report.methods import (
+from xaibench_report.detector_tables import DetectorTable, detector_tables, of_detector
+from xaibench_report.manipulation_methods import (
     FAMILY,
     BoardMethod,
     Gate,
@@ -31,8 +31,7 @@ from xaibench_report.methods import (
     gate_notes,
     method_cells,
 )
-from xaibench_report.notes import absent_notes, independent_notes, interval_notes, not_applicable, score_notes
-from xaibench_report.results import (
+from xaibench_report.run_values import (
     CellKey,
     CellValues,
     Role,
@@ -45,6 +44,7 @@ from xaibench_report.results import (
     score_order,
     short,
 )
+from xaibench_report.score_items import split_items, without_item, without_room
 from xaibench_report.verdicts import ScoreVerdict, score_verdict
 from xaibench_statistics import RESAMPLES, SEED, Difference, Ranking, holm, paired_difference, rank_explainers
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xaibench.api import ListenerRecord, ViewRecord, hookimpl
+from xaibench.api import ListenerRecord, SectionRecord, ViewRecord, hookimpl
 
 if TYPE_CHECKING:
     import typer
@@ -41,6 +41,28 @@ def xaibench_run_views() -> list[ViewRecord]:
             suffix="png",
         ),
     ]
+
+
+@hookimpl
+def xaibench_report_sections() -> list[SectionRecord]:
+    """The sections of every page. Those of other plugins stand between the maps and what was left out, unless their
+    ``position`` says otherwise."""
+    return [
+        _section("detectors", "Detectors", 10, "What every detector says of the untouched pictures."),
+        _section("boards", "Leaderboards", 20, "One leaderboard a metric family, with verdicts and notes."),
+        _section(
+            "balance", "Accuracy and interpretability", 25, "Every detector beside the one that --baseline names."
+        ),
+        _section("curves", "Curves", 30, "Mean curves of the metrics that draw some."),
+        _section("maps", "Maps", 40, "A few pictures with the maps of every explainer over them."),
+        _section("left-out", "Left out", 80, "How many values are missing of what, and why."),
+        _section("provenance", "Provenance", 90, "Commands, versions, plans, components and costs of the runs."),
+    ]
+
+
+def _section(name: str, title: str, position: int, summary: str) -> SectionRecord:
+    target = f"xaibench_report.report_sections:{name.replace('-', '_')}"
+    return SectionRecord(name=name, title=title, target=target, summary=summary, position=position)
 
 
 @hookimpl

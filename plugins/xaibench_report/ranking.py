@@ -17,12 +17,12 @@ from typing import Final
 import numpy as np
 
 from xaibench.api import PlanError, UsageError
-from xaibench_report.entrants import Entrant, accuracy_lines, entrants, equal_classes, pictures_of
+from xaibench_report.detector_accuracy import Entrant, accuracy_lines, entrants, equal_classes, pictures_of
 from xaibench_report.family_values import Cells, FamilyValues, Measure, family_values
 from xaibench_report.findings import finding
-from xaibench_report.items import without_item
 from xaibench_report.leaderboard import ready_cells
-from xaibench_report.results import RunTables, ScoreInfo, encode, family_order, score_name, score_order, short
+from xaibench_report.run_values import RunTables, ScoreInfo, encode, family_order, score_name, score_order, short
+from xaibench_report.score_items import without_item
 from xaibench_report.standings import Contest, DetectorRanking, EqualAccuracy, MeasureRanking, Standing
 from xaibench_statistics import (
     SEED,

@@ -30,8 +30,8 @@ def to_json(found: DetectorRanking, balanced: Balances | None) -> dict[str, Any]
 def print_ranking(found: DetectorRanking, console: Console) -> None:
     """Print who is compared, the tables and the findings."""
     from xaibench.api import say
-    from xaibench_report.entrants import entrant_line
-    from xaibench_report.results import short
+    from xaibench_report.detector_accuracy import entrant_line
+    from xaibench_report.run_values import short
 
     several = len({e.dataset for e in found.entrants}) > 1
     for entrant in found.entrants:
@@ -52,7 +52,7 @@ def print_ranking(found: DetectorRanking, console: Console) -> None:
 
 def _print_class(group: EqualAccuracy, console: Console, several: bool) -> None:
     from xaibench.api import say
-    from xaibench_report.results import short
+    from xaibench_report.run_values import short
 
     for explainer in dict.fromkeys(m.measure.explainer for m in group.measures):
         measures = [m for m in group.measures if m.measure.explainer == explainer]
@@ -72,7 +72,7 @@ def _table(models: Sequence[str], measures: Sequence[MeasureRanking], console: C
     from rich.table import Table
 
     from xaibench.api import literal
-    from xaibench_report.results import score_name, short
+    from xaibench_report.run_values import score_name, short
     from xaibench_report.wording import ARROWS
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -109,7 +109,7 @@ def print_balances(found: Balances, console: Console) -> None:
     from rich.table import Table
 
     from xaibench.api import literal, say
-    from xaibench_report.results import short
+    from xaibench_report.run_values import short
     from xaibench_report.wording import number, plural
 
     say(console, f"\nbalance against {short(found.baseline)}", style="bold")

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xaibench.api import Room, ScoreSpec, XaibenchError
-from xaibench_report.results import RunTables, ScoreInfo
+from xaibench_report.run_values import RunTables, ScoreInfo
 
 if TYPE_CHECKING:
     from xaibench import Run
     from xaibench_report.figures import Pixels
 
 
-def read_run(run: Run | str | Path, *, maps: bool = False) -> tuple[RunTables, ScoreInfo]:
+def read_run(run: Run | str | Path) -> tuple[RunTables, ScoreInfo]:
     """The tables of a run and what its scores mean. Raises :class:`StoreError` where a folder is no run."""
     from xaibench import open_run
 
@@ -25,7 +25,7 @@ def read_run(run: Run | str | Path, *, maps: bool = False) -> tuple[RunTables, S
     tables = RunTables(
         scores=opened.table("scores"), predictions=opened.table("predictions"), units=opened.table("units"),
         curves=opened.table("curves"), artefacts=opened.table("artefacts", columns),
-        maps=opened.table("maps") if maps else None, runs=opened.table("runs"), components=components,
+        runs=opened.table("runs"), components=components,
     )  # fmt: skip
     return tables, score_info(components.to_pylist())
 

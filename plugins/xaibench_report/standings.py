@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xaibench_report.entrants import Entrant
+from xaibench_report.detector_accuracy import Entrant
 from xaibench_report.family_values import Measure
 from xaibench_statistics import Estimate, Rank, RunsDifference
 

@@ -12,13 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from xaibench.api import literal, say
-from xaibench_report.cells import Cell
+from xaibench_report.board_cells import Cell
 from xaibench_report.compare import ComparedScore, RunComparison
 from xaibench_report.detection import Detection, LeftOut
-from xaibench_report.detectors import DetectorTable
+from xaibench_report.detector_tables import DetectorTable
 from xaibench_report.leaderboard import Board, Leaderboards
-from xaibench_report.methods import BoardMethod
-from xaibench_report.results import score_name, short
+from xaibench_report.manipulation_methods import BoardMethod
+from xaibench_report.run_values import score_name, short
 from xaibench_report.wording import (
     ARROWS,
     DASH,

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from xaibench_report.methods import even_pair
-from xaibench_report.results import CellValues, ScoreInfo, inverse_of, measured, score_name, short
+from xaibench_report.manipulation_methods import even_pair
+from xaibench_report.run_values import CellValues, ScoreInfo, inverse_of, measured, score_name, short
 from xaibench_statistics import Difference, Ranking, paired_difference
 
 OWN_INVERSE: Final = "own inverse"

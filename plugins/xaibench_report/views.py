@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xaibench_report.leaderboard import Leaderboards, build_leaderboards
-from xaibench_report.run_tables import read_run
+from xaibench_report.leaderboard import Leaderboards
+from xaibench_report.report_context import context_of
 
 if TYPE_CHECKING:
     from xaibench import Run
@@ -13,4 +13,4 @@ if TYPE_CHECKING:
 
 def leaderboards(run: Run) -> Leaderboards:
     """One board a family of metrics, with intervals, ranks and verdicts: what ``xaibench report`` prints."""
-    return build_leaderboards(*read_run(run))
+    return context_of(run).leaderboards

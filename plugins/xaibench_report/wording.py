@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from xaibench_report.cells import Cell, Column
+from xaibench_report.board_cells import Cell, Column
 from xaibench_report.detection import Detection, LeftOut
 from xaibench_report.leaderboard import Board, Row
-from xaibench_report.methods import BoardMethod, MethodCell, method_name
-from xaibench_report.results import Where, score_name, short
+from xaibench_report.manipulation_methods import BoardMethod, MethodCell, method_name
+from xaibench_report.run_values import Where, score_name, short
 from xaibench_statistics import CensoredMedian, Difference, Estimate, Rank, RunsDifference
 
 ARROWS: Final = {"higher": "\u2191", "lower": "\u2193", "none": ""}

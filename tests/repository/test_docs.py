@@ -163,6 +163,17 @@ def test_the_guides_component_keeps_its_contract(name, cli, tmp_path):
     assert status == 0, out + err
 
 
+def test_the_guides_section_stands_on_the_page(cli, toy_eval, tmp_path):
+    record, code, _ = blocks((DOCS / "how-to/report-section.md").read_text(encoding="utf-8"), "python")
+    plugin = tmp_path / "guide.py"
+    plugin.write_text(re.sub(r"xaibench_acme\.\w+:", "xaibench_local_guide:", record) + code, encoding="utf-8")
+    assert toy_eval("--plugin", plugin, "-o", tmp_path / "run")[0] == 0
+    status, _, err = cli("report", tmp_path / "run")
+    assert status == 0, err
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert ">Notes</h2>\n<table><tr><th>status</th><th>values</th></tr><tr><td>ok</td><td>12</td></tr></table>" in page
+
+
 def test_the_readmes_plugin_runs_and_its_query_reads_the_tables(cli, tmp_path):
     duckdb = pytest.importorskip("duckdb")
     text = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from xaibench.store.schema import PREDICTIONS, SCORES, UNITS
 from xaibench_report.leaderboard import build_leaderboards
-from xaibench_report.results import RunTables, ScoreInfo
+from xaibench_report.run_values import RunTables, ScoreInfo
 
 DELETION, HIT = "xaibench/deletion", "xaibench/pointing-game"
 

@@ -1,16 +1,55 @@
-"""The tables of a small run made by hand, for tests of the report."""
+"""The tables of a small run made by hand, for tests of the report, and the page of such tables."""
 
 import datetime
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
 
+from xaibench.api import UsageError
+from xaibench.discovery.registry import load_registry
 from xaibench.store.schema import COMPONENTS, CURVES, MAPS, PREDICTIONS, RUNS, SCORES, UNITS
-from xaibench_report.results import RunTables
+from xaibench_report.report_context import ReportContext
+from xaibench_report.report_page import write_report
+from xaibench_report.run_values import RunTables
 
 METRIC = "xaibench/deletion"
+EXPLAINERS = ("xaibench/gradcam", "xaibench/random")
 
 N = 12
+
+
+class HandMadeRun:
+    """What sections ask of an opened run beside its numbers: the table of maps, and pictures or why there are none."""
+
+    def __init__(self, maps, picture, why):
+        self._maps, self._picture, self._why = maps, picture, why
+
+    def table(self, name):
+        assert name == "maps"
+        return self._maps
+
+    def picture_reader(self):
+        if self._picture is None:
+            raise UsageError(self._why)
+        return self._picture
+
+
+def hand_made_context(tables, info, picture=None, *, why="no data set is here", maps=None, balances=None):
+    """``maps``: a table; None: the maps of ``run_tables()``."""
+    run = HandMadeRun(map_table() if maps is None else maps, picture, why)
+    return ReportContext(run=run, tables=tables, info=info, balances=balances)
+
+
+@cache
+def built_in_sections():
+    return tuple(s for s in load_registry().of_kind("section") if s.origin.built_in)
+
+
+def report_page(folder, *context, sections=(), **more):
+    """The text of the page of tables: the built-in sections and further ones."""
+    every = [*built_in_sections(), *sections]
+    return write_report(hand_made_context(*context, **more), every, folder / "report.html").read_text("utf-8")
 
 
 def where(**changes):
@@ -22,7 +61,7 @@ def sample(i):
             "method": "swap" if i % 2 else None}  # fmt: skip
 
 
-def run_tables(shift=0.0, explainers=("xaibench/gradcam", "xaibench/random"), n=N, definition=1, **changes):
+def run_tables(shift=0.0, explainers=EXPLAINERS, n=N, definition=1, **changes):
     base = where(**changes)
     scores = [
         {**base, **sample(i), "prediction": "fake", "explainer": e, "target": "fake", "metric": METRIC, "score": "auc",
@@ -40,13 +79,6 @@ def run_tables(shift=0.0, explainers=("xaibench/gradcam", "xaibench/random"), n=
          "point": p, "x": p / 4, "y": 1 - p / 4}
         for e in explainers for i in range(n) for p in range(5)
     ]  # fmt: skip
-    ramp = np.linspace(-1, 1, 64).reshape(8, 8).astype("<f2").tobytes()
-    maps = [
-        {**base, "sample": f"s{i:02d}", "view": "", "explainer": e, "target": "fake", "repeat": 0, "height": 8,
-         "width": 8, "scale": 2.0, "map": ramp, "native_height": None, "native_width": None, "native_scale": None,
-         "native_map": None, "segment_weights": None, "forward": 1, "backward": 0, "status": "ok", "reason": None}
-        for e in explainers for i in range(n)
-    ]  # fmt: skip
     unit = {"run": "r", "unit": "u", "kind": "explain", "model": base["model"], "member": "0",
             "dataset": base["dataset"], "explainer": "acme/bad", "metric": None, "start": 0, "stop": 8,
             "status": "failed", "reason": "ValueError", "attempts": 1, "seconds": 1.5, "forward": 3, "backward": 0,
@@ -60,6 +92,17 @@ def run_tables(shift=0.0, explainers=("xaibench/gradcam", "xaibench/random"), n=
     table = pa.Table.from_pylist
     return RunTables(
         scores=table(scores, SCORES), predictions=table(predictions, PREDICTIONS), units=table([unit], UNITS),
-        curves=table(curves, CURVES), maps=table(maps, MAPS), runs=table([run], RUNS),
+        curves=table(curves, CURVES), runs=table([run], RUNS),
         components=table([component], COMPONENTS),
     )  # fmt: skip
+
+
+def map_table():
+    ramp = np.linspace(-1, 1, 64).reshape(8, 8).astype("<f2").tobytes()
+    rows = [
+        where() | {"sample": f"s{i:02d}", "view": "", "explainer": e, "target": "fake", "repeat": 0, "height": 8,
+         "width": 8, "scale": 2.0, "map": ramp, "native_height": None, "native_width": None, "native_scale": None,
+         "native_map": None, "segment_weights": None, "forward": 1, "backward": 0, "status": "ok", "reason": None}
+        for e in EXPLAINERS for i in range(N)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, MAPS)

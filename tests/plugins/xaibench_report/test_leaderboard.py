@@ -11,7 +11,7 @@ from rich.console import Console
 
 from xaibench.api import ScoreSpec
 from xaibench_report.leaderboard import build_leaderboards
-from xaibench_report.results import ScoreInfo, Where, cell_values, inverse_of, short
+from xaibench_report.run_values import ScoreInfo, Where, cell_values, inverse_of, short
 from xaibench_report.terminal import print_leaderboards, to_json
 
 

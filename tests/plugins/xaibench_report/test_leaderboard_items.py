@@ -10,7 +10,7 @@ import pytest
 from xaibench.api import Room, ScoreSpec
 from xaibench.store.schema import PREDICTIONS, SCORES, UNITS
 from xaibench_report.leaderboard import build_leaderboards
-from xaibench_report.results import RunTables, ScoreInfo
+from xaibench_report.run_values import RunTables, ScoreInfo
 
 ROOM = Room(ceiling="ceiling", random="random", ceiling_flip="ceiling-flip", random_flip="random-flip")
 SPECS = {

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from report_tables import report_page
 from rich.console import Console
 
 from xaibench.store.schema import PREDICTIONS, SCORES, UNITS
 from xaibench_report.leaderboard import Board, Cell, build_leaderboards
-from xaibench_report.methods import even, even_pair
-from xaibench_report.report import write_report
-from xaibench_report.results import RunTables, ScoreInfo, cell_values
+from xaibench_report.manipulation_methods import even, even_pair
+from xaibench_report.run_values import RunTables, ScoreInfo, cell_values
 from xaibench_report.terminal import print_leaderboards, to_json
 from xaibench_statistics import RESAMPLES, SEED, mean_interval, rank_explainers
 from xaibench_statistics.bootstrap import Design, percentile_interval
@@ -319,7 +319,7 @@ def test_json_and_report_hold_the_methods(tmp_path: Any) -> None:
     at = [c["metric"] for c in board["columns"]].index(MASS)
     (a,) = (row for row in board["rows"] if row["explainer"] == "a")
     assert [(m["method"], m["n"]) for m in a["cells"][at]["methods"]] == [("swap", 12), ("warp", 12)]
-    html = write_report(found, INFO, tmp_path / "report.html").read_text(encoding="utf-8")
+    html = report_page(tmp_path, found, INFO)
     assert "<th>swap<small>1 of 2 correct</small><small>not in ranks</small></th>" in html
     assert "By manipulation method" in html
 

@@ -18,7 +18,7 @@ from xaibench_report.figures import pareto_figure
 from xaibench_report.plugin import xaibench_add_commands
 from xaibench_report.ranking import rank_detectors
 from xaibench_report.ranking_terminal import print_ranking
-from xaibench_report.results import RunTables, ScoreInfo
+from xaibench_report.run_values import RunTables, ScoreInfo
 
 ENTROPY, STABILITY, ODC, PURITY = (
     f"xaibench/{n}" for n in ("entropy-spatial", "run-stability", "channel-decorrelation", "axis-purity")
@@ -424,7 +424,7 @@ def test_what_is_printed():
 
 def test_the_command(monkeypatch):
     held = tables([*family(GUIDED, LOW), *family(PLAIN, HIGH)], TWO)
-    monkeypatch.setattr("xaibench_report.run_tables.read_run", lambda path, maps=False: (held, INFO))
+    monkeypatch.setattr("xaibench_report.run_tables.read_run", lambda path: (held, INFO))
     if all(group.name != "rank" for group in app.registered_groups):
         xaibench_add_commands(app)
     result = CliRunner().invoke(app, ["rank", "detectors", "anywhere", "--explainer", "gradcam", "--json"])

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
-from report_tables import METRIC, N, run_tables, where
+from report_tables import METRIC, N, map_table, report_page, run_tables, where
 from rich.console import Console
 
 from xaibench.api import PlanError, ScoreSpec, UnreadablePicture
@@ -17,8 +17,7 @@ from xaibench.store.schema import CURVES, PREDICTIONS, SCORES
 from xaibench_report.compare import compare_runs
 from xaibench_report.figures import mean_curves, overlay
 from xaibench_report.leaderboard import build_leaderboards
-from xaibench_report.report import write_report
-from xaibench_report.results import RunTables, ScoreInfo
+from xaibench_report.run_values import RunTables, ScoreInfo
 from xaibench_report.terminal import comparison_to_json, print_comparison
 
 INFO = ScoreInfo(controls=frozenset({"xaibench/random"}), families={METRIC: "faithfulness"})
@@ -34,7 +33,7 @@ def picture(sample_id):
 
 
 def test_the_report_is_one_file_that_needs_nothing_beside_it(tmp_path):
-    html = write_report(run_tables(), INFO, tmp_path / "report.html", picture).read_text(encoding="utf-8")
+    html = report_page(tmp_path, run_tables(), INFO, picture)
     assert not re.search(r'(src|href)="(?!data:image/png|#)', html)
     assert "<script" not in html
     assert "ValueError: &lt;script&gt;" in html
@@ -46,15 +45,15 @@ def test_the_report_is_one_file_that_needs_nothing_beside_it(tmp_path):
 def test_the_report_does_without_maps_curves_and_pictures(tmp_path):
     full = run_tables()
     bare = RunTables(scores=full.scores, predictions=full.predictions, units=full.units)
-    html = write_report(bare, INFO, tmp_path / "bare.html").read_text(encoding="utf-8")
+    html = report_page(tmp_path, bare, INFO, picture, maps=map_table().slice(0, 0))
     assert "<img" not in html
     assert "No run is recorded" in html
 
 
 def test_the_report_says_why_it_has_no_pictures(tmp_path):
-    html = write_report(run_tables(), INFO, tmp_path / "r.html", no_pictures="faces is no folder").read_text("utf-8")
+    html = report_page(tmp_path, run_tables(), INFO, why="faces is no folder")
     assert "No maps are shown: faces is no folder" in html
-    assert "No maps are shown" not in write_report(run_tables(), INFO, tmp_path / "s.html", picture).read_text("utf-8")
+    assert "No maps are shown" not in report_page(tmp_path, run_tables(), INFO, picture)
 
 
 def test_what_is_not_primary_stands_beside_the_board(tmp_path):
@@ -63,7 +62,7 @@ def test_what_is_not_primary_stands_beside_the_board(tmp_path):
     tables = replace(tables, scores=pa.concat_tables([tables.scores, pa.Table.from_pylist(null, schema=SCORES)]))
     spec = ScoreSpec(name="null", better="none", primary=False, why_not="a control", description="what chance gives")
     info = replace(INFO, specs={(METRIC, "null"): spec})
-    html = write_report(tables, info, tmp_path / "r.html").read_text("utf-8")
+    html = report_page(tmp_path, tables, info)
     board, _, rest = html.partition("<summary>beside them")
     assert "deletion null" not in board and "what chance gives" not in board
     row = rest[rest.index("what chance gives") :].partition("</tr>")[0]
@@ -77,7 +76,7 @@ def test_what_is_not_primary_stands_beside_the_board(tmp_path):
 
 
 def test_the_report_of_equal_tables_is_equal(tmp_path):
-    one, two = (write_report(run_tables(), INFO, tmp_path / f"{i}.html", picture).read_bytes() for i in range(2))
+    one, two = (report_page(tmp_path, run_tables(), INFO, picture) for _ in range(2))
     assert one == two
 
 

@@ -5,14 +5,13 @@ import io
 import pytest
 from leaderboard_tables import INFO, build, score, tables
 from leaderboard_tables import column as columns
-from report_tables import run_tables
+from report_tables import report_page, run_tables
 from rich.console import Console
 
 from xaibench.api import ScoreSpec
 from xaibench_report.compare import compare_runs
-from xaibench_report.report import write_report
-from xaibench_report.results import ScoreInfo
 from xaibench_report.run_tables import score_info
+from xaibench_report.run_values import ScoreInfo
 from xaibench_report.terminal import print_leaderboards, to_json
 
 ATTACK, ODC = "xaibench/segment-attack", "xaibench/channel-decorrelation"
@@ -117,7 +116,7 @@ def test_measures_of_detectors_stand_in_a_table_of_their_own():
 
 def test_the_report_shows_them(tmp_path):
     rows = [model_score("0", 0.2), *attacked("a", [0.1, None, None])]
-    page = write_report(tables(rows), SPECS, tmp_path / "r.html").read_text(encoding="utf-8")
+    page = report_page(tmp_path, tables(rows), SPECS)
     assert "interpretability of detectors" in page
     assert "median &gt;0.500" in page
     assert "restricted mean" in page
@@ -125,8 +124,8 @@ def test_the_report_shows_them(tmp_path):
 
 def test_the_report_counts_what_was_left_out_of_them(tmp_path):
     rows = [model_score("0", 0.2), model_score("1", None, status="undefined", reason="a constant layer")]
-    page = write_report(tables(rows), SPECS, tmp_path / "r.html").read_text(encoding="utf-8")
-    left_out = page.partition("What was left out")[2].partition("Provenance")[0]
+    page = report_page(tmp_path, tables(rows), SPECS)
+    left_out = page.partition('id="left-out"')[2].partition('id="provenance"')[0]
     assert "values of channel-decorrelation: 1 undefined: a constant layer" in left_out
     assert "Nothing." not in left_out
 
@@ -134,7 +133,7 @@ def test_the_report_counts_what_was_left_out_of_them(tmp_path):
 def test_values_of_a_whole_set_are_not_said_to_be_of_no_samples(tmp_path):
     where = {"sample": "", "group": "", "cross_group": None, "label": "", "method": None, "scope": "family"}
     rows = [score("a", 0.7, **where, member=""), score("b", 0.8, **where, member="")]
-    page = write_report(tables(rows), SPECS, tmp_path / "r.html").read_text(encoding="utf-8")
+    page = report_page(tmp_path, tables(rows), SPECS)
     assert "n=0" not in page
     assert "n=0" not in printed(build(rows, SPECS))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from xaibench_report.methods import missing_notes
-from xaibench_report.results import CellValues, ScoreInfo, inverse_of, score_name, short
+from xaibench_report.manipulation_methods import missing_notes
+from xaibench_report.run_values import CellValues, ScoreInfo, inverse_of, score_name, short
 from xaibench_statistics import Estimate, Ranking
 
 

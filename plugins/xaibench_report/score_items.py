@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xaibench.api import Room
-from xaibench_report.results import CellKey, CellValues, ScoreInfo, Table
+from xaibench_report.run_values import CellKey, CellValues, ScoreInfo, Table
 from xaibench_statistics import Values, exact_mean, paired_difference
 
 MOST_RANDOM_FLIPS = 0.9

@@ -36,7 +36,6 @@ class RunTables:
     predictions: Table
     units: Table
     curves: Table | None = None
-    maps: Table | None = None
     artefacts: Table | None = None
     runs: Table | None = None
     components: Table | None = None

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xaibench_report.cells import Cell, Column, make_cell, make_column
+from xaibench_report.board_cells import Cell, Column, make_cell, make_column
 from xaibench_report.detection import LeftOut
-from xaibench_report.items import without_item
-from xaibench_report.results import CellKey, CellValues, ScoreInfo, Where, family_order, score_order, short
+from xaibench_report.run_values import CellKey, CellValues, ScoreInfo, Where, family_order, score_order, short
+from xaibench_report.score_items import without_item
 
 ScoreKey = tuple[str, str]
 

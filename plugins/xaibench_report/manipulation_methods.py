@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 
 from xaibench_report.detection import Detection
-from xaibench_report.results import CellKey, CellValues, Where, short
+from xaibench_report.run_values import CellKey, CellValues, Where, short
 from xaibench_statistics import Estimate, Floats, Strings, Values, exact_mean, mean_interval
 
 FAMILY: Final = "localisation"

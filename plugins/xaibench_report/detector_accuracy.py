@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xaibench_report.detection import predictions_of
-from xaibench_report.results import RunTables, encode, short, texts
+from xaibench_report.run_values import RunTables, encode, short, texts
 from xaibench_report.wording import interval, number, plural
 from xaibench_statistics import Estimate, Strings, Values, common_samples, mean_auc_interval
 

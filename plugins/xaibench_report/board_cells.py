@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xaibench_report.censoring import median_of
-from xaibench_report.methods import MethodCell, even_mean
-from xaibench_report.results import CellValues, ScoreInfo, measured
+from xaibench_report.manipulation_methods import MethodCell, even_mean
+from xaibench_report.run_values import CellValues, ScoreInfo, measured
 from xaibench_statistics import CensoredMedian, Difference, Estimate, Rank
 
 

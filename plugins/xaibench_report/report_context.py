@@ -1,0 +1,75 @@
+"""What the sections of one page share of a run, read and computed once a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from xaibench_report.balance import Balances, balances
+from xaibench_report.leaderboard import Leaderboards, build_leaderboards
+from xaibench_report.run_tables import pictures, read_run
+from xaibench_report.run_values import RunTables, ScoreInfo, Table
+
+if TYPE_CHECKING:
+    from xaibench import Run
+    from xaibench_report.figures import Pixels
+
+
+@dataclass(eq=False, kw_only=True)
+class ReportContext:
+    """One run, its tables and what is computed from them. ``balances``: None where no baseline was named."""
+
+    run: Run
+    tables: RunTables
+    info: ScoreInfo
+    balances: Balances | None = None
+
+    @classmethod
+    def read(cls, run: Run, baseline: str | None = None) -> ReportContext:
+        """The context of a run. Raises :class:`~xaibench.api.UsageError` where nothing can be balanced against
+        ``baseline``."""
+        tables, info = read_run(run)
+        beside = balances(tables, info, baseline) if baseline is not None else None
+        return cls(run=run, tables=tables, info=info, balances=beside)
+
+    @cached_property
+    def leaderboards(self) -> Leaderboards:
+        """Detectors and boards, with intervals, ranks and verdicts."""
+        return build_leaderboards(self.tables, self.info)
+
+    @cached_property
+    def maps(self) -> Table:
+        """The table of maps, which may be large."""
+        return self.run.table("maps")
+
+    @cached_property
+    def pictures(self) -> tuple[Callable[[str], Pixels] | None, str]:
+        """A function from sample id to the picture as the detector saw it, or None and the reason."""
+        return pictures(self.run)
+
+
+_page: ContextVar[ReportContext | None] = ContextVar("xaibench_report_page", default=None)
+
+
+@contextmanager
+def use_context(context: ReportContext) -> Iterator[None]:
+    """Inside, :func:`context_of` gives ``context`` for its run."""
+    token = _page.set(context)
+    try:
+        yield
+    finally:
+        _page.reset(token)
+
+
+def context_of(run: Run) -> ReportContext:
+    """The context of the page that is being written of this very ``run``, else a new one.
+
+    Sections are handed the run alone, so that anybody can call one with what :func:`xaibench.open_run` opens; through
+    this function those of one page build leaderboards and open the data set once.
+    """
+    page = _page.get()
+    return page if page is not None and page.run is run else ReportContext.read(run)
