@@ -30,6 +30,8 @@ def accepts_api(wanted: str | int, version: str = API_VERSION) -> bool:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:
+        if not text:
+            raise InvalidSpecifier
         return SpecifierSet(text).contains(version)
     except InvalidSpecifier:
         raise ValueError(
