@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xaibench.data.arrays import PictureArrays
     from xaibench.data.order import order_samples, select_samples
-    from xaibench.data.pictures import apply_view, show_picture
-    from xaibench.data.survey import Survey, survey
+    from xaibench.data.pictures import show_picture
+    from xaibench.data.survey import survey
     from xaibench.detector.batch_size import compute_batch
     from xaibench.detector.engine import run_programmes
     from xaibench.detector.torch_settings import prepare_torch
@@ -36,9 +36,7 @@ _MODULE_OF = {
     "Registered": "discovery.registry",
     "Registry": "discovery.registry",
     "Run": "store.open_run",
-    "Survey": "data.survey",
     "Use": "discovery.components",
-    "apply_view": "data.pictures",
     "compute_batch": "detector.batch_size",
     "evaluate": "run.evaluation",
     "explain": "run.evaluation",
@@ -78,9 +76,7 @@ __all__ = [
     "Registered",
     "Registry",
     "Run",
-    "Survey",
     "Use",
-    "apply_view",
     "compute_batch",
     "evaluate",
     "explain",

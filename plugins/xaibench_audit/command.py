@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import os
 import sys
 import time
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api import UsageError
+from xaibench.api import JsonFlag, PluginFiles, UsageError, print_json
 
 if TYPE_CHECKING:
     from xaibench_audit.audit import Audit
@@ -35,8 +34,8 @@ def audit(
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", help="Worker processes (default: all cores; with --quick 1).")
     ] = None,
-    plugin: Annotated[list[Path] | None, typer.Option("--plugin", help="Load a one-off plugin file.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    plugin: PluginFiles = None,
+    json: JsonFlag = False,
 ) -> None:
     """Say which measures can be believed: run each on detectors whose evidence is planted and known."""
     from xaibench import load_registry
@@ -87,7 +86,7 @@ def audit(
 
 def _print(found: Audit, as_json: dict[str, Any] | None) -> None:
     if as_json is not None:
-        print(jsonlib.dumps(as_json))
+        print_json(as_json)
         return
     from rich.console import Console
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api import UsageError
+from xaibench.api import JsonFlag, PluginFiles, parse_assignments, print_json
 
 if TYPE_CHECKING:
     from xaibench_training.family import TrainingPlan
@@ -48,13 +47,13 @@ def train(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads (default: all cores).")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto (default).")] = "auto",
     export: Annotated[bool, typer.Option("--export/--no-export", help="Also write onnx/run-N.onnx.")] = True,
-    plugin: Annotated[list[Path] | None, typer.Option("--plugin", help="Load a one-off plugin file.")] = None,
+    plugin: PluginFiles = None,
     parameter: Annotated[
         list[str] | None, typer.Option("-p", "--parameter", help="Parameter of the recipe, KEY=VALUE.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and print the plan; train nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    json: JsonFlag = False,
 ) -> None:
     """Train a family of detectors by a recipe. The same command resumes, and a higher --runs extends the family."""
     given = {
@@ -73,7 +72,7 @@ def train(
         print("xaibench: interrupted; finished epochs are kept, the same command goes on from there", file=sys.stderr)
         raise typer.Exit(130) from None
     if json:
-        print(jsonlib.dumps(_result_json(plan, out, found)))
+        print_json(_result_json(plan, out, found))
     elif not quiet:
         _show_result(out, found)
 
@@ -93,21 +92,9 @@ def _plan(
     for failure in registry.failures:
         print(f"broken plugin: {failure}", file=sys.stderr)
     runtime = make_runtime(device, threads=threads)
+    values_of_recipe = parse_assignments(parameter, "KEY=VALUE, a parameter of the recipe")
     data = DataChoice(dataset=dataset, split=split, validation=validation, methods=tuple(method), limit=limit)
-    return make_plan(registry, recipe, _parameters(parameter), data, settings, runtime)
-
-
-def _parameters(entries: list[str]) -> dict[str, object]:
-    """``["alpha=0.3"]`` -> ``{"alpha": 0.3}``."""
-    from xaibench.api import parse_value
-
-    found: dict[str, object] = {}
-    for entry in entries:
-        key, equals, value = entry.partition("=")
-        if not equals:
-            raise UsageError(f"'{entry}' has no value", "write -p KEY=VALUE, a parameter of the recipe")
-        found[key.strip()] = parse_value(value.strip())
-    return found
+    return make_plan(registry, recipe, values_of_recipe, data, settings, runtime)
 
 
 def _train(plan: TrainingPlan, out: Path, runs: int, *, export: bool, quiet: bool) -> list[RunResult]:
@@ -143,13 +130,13 @@ def _show_plan(plan: TrainingPlan, out: Path, runs: int, as_json: bool) -> None:
         _announce(plan, out, runs)
         print(f"{guides.count} of {len(plan.train)} training pictures have a guide")
         return
-    print(jsonlib.dumps({
+    print_json({
         "schema": "xaibench.train-plan/1", "out": str(out), "recipe": plan.recipe.name, "runs": runs,
         "seeds": [plan.seed_of(run) for run in range(runs)], "settings": plan.settings.model_dump(mode="json"),
         "device": plan.runtime.device, "threads": plan.runtime.threads, "dataset": plan.dataset,
         "training": len(plan.train), "validation": len(plan.validation), "guided": guides.count,
         "notes": list(plan.notes), "left_out": _left_out(plan),
-    }))  # fmt: skip
+    })  # fmt: skip
 
 
 def _left_out(plan: TrainingPlan) -> list[dict[str, str]]:
