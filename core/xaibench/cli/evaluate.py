@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from xaibench.api import UsageError
 
 if TYPE_CHECKING:
-    from xaibench.plan import Plan
+    from xaibench.plan.parts import Plan
     from xaibench.run.driver import Prepared, RunResult
 
 

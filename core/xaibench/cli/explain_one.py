@@ -109,7 +109,7 @@ def _ask(request: Any) -> Any:
 
 def _usable(registry: Any, detector: Detector) -> list[str]:
     """The quick preset's explainers that this detector can run."""
-    from xaibench.plan import preset_members
+    from xaibench.plan.choice import preset_members
 
     return [
         s for s in preset_members("quick", "explainer")
