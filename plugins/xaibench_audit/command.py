@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api import UsageError
+from xaibench.api import SHARED_FLAGS, JsonFlag, PluginFiles, UsageError
 
 if TYPE_CHECKING:
     from xaibench_audit.audit import Audit
@@ -23,7 +23,7 @@ LEAST = 10
 
 def audit(
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", "-x", help="Metric, NAME[:KEY=VALUE,...]; default all that rank.")
+        list[str] | None, SHARED_FLAGS["metric"].option("metric, NAME[:KEY=VALUE,...]; default: all that rank")
     ] = None,
     evidence: Annotated[
         list[str] | None, typer.Option("--evidence", help="Planted evidence: patch, seam@0.5 ...; default all.")
@@ -33,10 +33,10 @@ def audit(
     quick: Annotated[bool, typer.Option("--quick", help="Three kinds of evidence, ten fakes, no explainers.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the tables (Parquet).")] = None,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", help="Worker processes (default: all cores; with --quick 1).")
+        int | None, SHARED_FLAGS["jobs"].option("worker processes; default: all cores, with --quick 1")
     ] = None,
-    plugin: Annotated[list[Path] | None, typer.Option("--plugin", help="Load a one-off plugin file.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    plugin: PluginFiles = None,
+    json: JsonFlag = False,
 ) -> None:
     """Say which measures can be believed: run each on detectors whose evidence is planted and known."""
     from xaibench.discovery.registry import load_registry
