@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from xaibench.discovery.registry import load_registry
-from xaibench.plan import make_plan
+from xaibench.plan.making import make_plan
 from xaibench.plan.settings import make_settings
 from xaibench.plan.tasks import Setup, UnitResult
 from xaibench.plan.units import Units

@@ -66,10 +66,9 @@ def command_line() -> str:
     """Every command with its arguments and flags, exit codes, environment variables."""
     import typer
 
-    from xaibench.cli.main import app
+    from xaibench.cli.main import program
 
-    load_registry().add_commands(app)
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(program())
     parts = [
         NOTE,
         "# Command line\n",
@@ -118,7 +117,9 @@ def _flags(name: str, command: Any) -> str:
             continue
         words = ", ".join(f"`{o}`" for o in p.opts)
         variable = f"XAIBENCH_{name}_{p.name}".upper().replace("-", "_").replace(" ", "_")
-        rows.append((words, p.help or "", f"`{variable}`"))
+        shown = p.show_default and p.default is not None and p.default is not False
+        default = f" Default: {_value(p.default)}." if shown else ""
+        rows.append((words, f"{p.help or ''}{default}", f"`{variable}`"))
     return _table(("argument or flag", "meaning", "variable"), rows) if rows else ""
 
 

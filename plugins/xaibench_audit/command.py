@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api import JsonFlag, PluginFiles, UsageError, print_json
+from xaibench.api import SHARED_FLAGS, JsonFlag, PluginFiles, UsageError, print_json
 
 if TYPE_CHECKING:
     from xaibench_audit.audit import Audit
@@ -22,7 +22,7 @@ LEAST = 10
 
 def audit(
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", "-x", help="Metric, NAME[:KEY=VALUE,...]; default all that rank.")
+        list[str] | None, SHARED_FLAGS["metric"].option("metric, NAME[:KEY=VALUE,...]; default: all that rank")
     ] = None,
     evidence: Annotated[
         list[str] | None, typer.Option("--evidence", help="Planted evidence: patch, seam@0.5 ...; default all.")
@@ -32,7 +32,7 @@ def audit(
     quick: Annotated[bool, typer.Option("--quick", help="Three kinds of evidence, ten fakes, no explainers.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the tables (Parquet).")] = None,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", help="Worker processes (default: all cores; with --quick 1).")
+        int | None, SHARED_FLAGS["jobs"].option("worker processes; default: all cores, with --quick 1")
     ] = None,
     plugin: PluginFiles = None,
     json: JsonFlag = False,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from xaibench.api import JsonFlag, RunFolder, StoreError, print_json
+from xaibench.api import SHARED_FLAGS, JsonFlag, RunFolder, StoreError, print_json
 
 Baseline = Annotated[
     str | None, typer.Option(help="Model of the run beside which accuracy and interpretability are balanced.")
@@ -69,7 +69,7 @@ def compare(first: RunFolder, second: RunFolder, json: JsonFlag = False) -> None
 def rank_detectors(
     run: RunFolder,
     explainer: Annotated[
-        str | None, typer.Option("--explainer", "-e", help="Only this explainer (default: all that are no controls).")
+        str | None, SHARED_FLAGS["explainer"].option("only this explainer; default: all that are no controls")
     ] = None,
     measure: Annotated[
         list[str] | None, typer.Option(help="Only this metric, or 'METRIC SCORE'; may be repeated.")

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api import Detector, JsonFlag, PluginError, PluginFiles, Sample, UsageError, parse_assignments, print_json
+from xaibench.api import (
+    SHARED_FLAGS,
+    Detector,
+    JsonFlag,
+    PluginError,
+    PluginFiles,
+    Sample,
+    UsageError,
+    parse_assignments,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from xaibench import Registry
@@ -21,20 +31,18 @@ VIOLATED = 5
 def check(
     what: Annotated[str, typer.Argument(help="A detector (name, file), or a plugin's distribution or file.")],
     dataset: Annotated[
-        str | None, typer.Option("--dataset", "-D", help="Labelled pictures to check the detector on.")
+        str | None, SHARED_FLAGS["dataset"].option("labelled pictures to check the detector on: a dataset or a folder")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Pictures to look at.")] = 200,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or auto (default).")] = None,
+    split: Annotated[str | None, SHARED_FLAGS["split"].option()] = None,
+    limit: Annotated[int, SHARED_FLAGS["limit"].option()] = 200,
+    device: Annotated[str, SHARED_FLAGS["device"].option()] = "auto",
     plugin: PluginFiles = None,
-    parameter: Annotated[
-        list[str] | None, typer.Option("-p", "--parameter", help="KIND.NAME.KEY=VALUE, as explainer.rise.masks=8000.")
-    ] = None,
+    parameter: Annotated[list[str] | None, SHARED_FLAGS["parameter"].option()] = None,
     json: JsonFlag = False,
 ) -> None:
     """Check that a detector or a plugin keeps its contract. Exit 5 when it does not."""
     parameters = parse_assignments(parameter or [])
-    code = check_anything(what, dataset, split, limit, device or "auto", plugin or [], parameters, json)
+    code = check_anything(what, dataset, split, limit, device, plugin or [], parameters, json)
     raise typer.Exit(code)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api import JsonFlag, PluginFiles, parse_assignments, print_json
+from xaibench.api import SHARED_FLAGS, JsonFlag, PluginFiles, parse_assignments, print_json, with_flags
+from xaibench_training.settings import DataChoice, Invocation, TrainingSettings
 
 if TYPE_CHECKING:
     from xaibench_training.family import TrainingPlan
@@ -17,84 +18,53 @@ if TYPE_CHECKING:
 OPTIMISTIC = "best/ was chosen on the validation pictures, so its AUC on them is optimistic"
 
 
+@with_flags
 def train(
     recipe: Annotated[str, typer.Argument(help="Recipe, NAME[:KEY=VALUE,...]; see xaibench list recipe.")],
-    dataset: Annotated[str, typer.Option("--dataset", "-D", help="Dataset: a name or a folder.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the family; the same one resumes or extends.")],
-    runs: Annotated[int, typer.Option(min=1, help="Independent training runs.")] = 1,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything drawn at random (default 0).")] = None,
-    network: Annotated[str | None, typer.Option(help="Network to train (default small).")] = None,
-    weights: Annotated[Path | None, typer.Option(help="File with the weights to start from.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the pictures (default: the network's own).")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training pictures (default 20).")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures in one step (default 32).")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate of the first epoch (default 0.02).")] = None,
-    momentum: Annotated[float | None, typer.Option(help="Momentum (default 0.9).")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Weight decay (default 0.0001).")] = None,
-    schedule: Annotated[
-        str | None, typer.Option(help="cosine (default), or step: a tenth every --step-epochs.")
-    ] = None,
-    step_epochs: Annotated[int | None, typer.Option(help="Epochs of one step of the schedule (default 12).")] = None,
-    augment: Annotated[
-        str | None, typer.Option(help="none, or changes of the defaults: mirror=false,shift=0.1,jpeg=0.5.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Split to train on (default train, if there is one).")] = None,
-    validation: Annotated[
-        str | None, typer.Option(help="Split to validate on (default val; else a fifth of the groups).")
-    ] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Only fakes of this method, on both sides.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most N pictures on either side.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads (default: all cores).")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto (default).")] = "auto",
+    data: DataChoice,
+    call: Invocation,
+    settings: TrainingSettings,
     export: Annotated[bool, typer.Option("--export/--no-export", help="Also write onnx/run-N.onnx.")] = True,
     plugin: PluginFiles = None,
     parameter: Annotated[
-        list[str] | None, typer.Option("-p", "--parameter", help="Parameter of the recipe, KEY=VALUE.")
+        list[str] | None, SHARED_FLAGS["parameter"].option("parameter of the recipe, KEY=VALUE")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and print the plan; train nothing.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
     json: JsonFlag = False,
 ) -> None:
     """Train a family of detectors by a recipe. The same command resumes, and a higher --runs extends the family."""
-    given = {
-        "network": network, "weights": str(weights) if weights else None, "size": size, "epochs": epochs,
-        "batch_size": batch_size, "lr": lr, "momentum": momentum, "weight_decay": weight_decay, "schedule": schedule,
-        "step_epochs": step_epochs, "seed": seed,
-    }  # fmt: skip
+    changes = parse_assignments(parameter or [], "KEY=VALUE, a parameter of the recipe")
     try:
-        plan = _plan(recipe, dataset, given, augment, split, validation, method or [], limit, threads, device,
-                     plugin or [], parameter or [])  # fmt: skip
-        if dry_run:
-            _show_plan(plan, out, runs, json)
+        plan = _plan(recipe, changes, data, call, settings, plugin or [])
+        if call.dry_run:
+            _show_plan(plan, out, call.runs, json)
             return
-        found = _train(plan, out, runs, export=export, quiet=quiet)
+        found = _train(plan, out, call.runs, export=export, quiet=call.quiet)
     except KeyboardInterrupt:
         print("xaibench: interrupted; finished epochs are kept, the same command goes on from there", file=sys.stderr)
         raise typer.Exit(130) from None
     if json:
         print_json(_result_json(plan, out, found))
-    elif not quiet:
+    elif not call.quiet:
         _show_result(out, found)
 
 
 def _plan(
-    recipe: str, dataset: str, given: dict[str, Any], augment: str | None, split: str | None, validation: str | None,
-    method: list[str], limit: int | None, threads: int | None, device: str, plugin: list[Path], parameter: list[str],
-) -> TrainingPlan:  # fmt: skip
+    recipe: str,
+    changes: dict[str, object],
+    data: DataChoice,
+    call: Invocation,
+    settings: TrainingSettings,
+    plugin: list[Path],
+) -> TrainingPlan:
     from xaibench import load_registry, make_runtime
-    from xaibench.api import build_parameters
-    from xaibench_training.family import DataChoice, make_plan
-    from xaibench_training.settings import TrainingSettings, read_augmentation
+    from xaibench_training.family import make_plan
 
-    values = {k: v for k, v in given.items() if v is not None} | {"augmentation": read_augmentation(augment)}
-    settings = build_parameters(TrainingSettings, values, "train")
     registry = load_registry(plugin)
     for failure in registry.failures:
         print(f"broken plugin: {failure}", file=sys.stderr)
-    runtime = make_runtime(device, threads=threads)
-    values_of_recipe = parse_assignments(parameter, "KEY=VALUE, a parameter of the recipe")
-    data = DataChoice(dataset=dataset, split=split, validation=validation, methods=tuple(method), limit=limit)
-    return make_plan(registry, recipe, values_of_recipe, data, settings, runtime)
+    runtime = make_runtime(call.device, threads=call.threads)
+    return make_plan(registry, recipe, changes, data, settings, runtime)
 
 
 def _train(plan: TrainingPlan, out: Path, runs: int, *, export: bool, quiet: bool) -> list[RunResult]:

@@ -14,7 +14,7 @@ from xaibench.api import Network, PlanError, Problem, Runtime, Streams, digest
 from xaibench_training.data import Guides, Pictures, load, no_guides, pack_guides
 from xaibench_training.faults import asked
 from xaibench_training.networks import build, settled_size
-from xaibench_training.settings import TrainingSettings
+from xaibench_training.settings import DataChoice, TrainingSettings
 from xaibench_training.splits import Split, choose
 
 if TYPE_CHECKING:
@@ -22,17 +22,6 @@ if TYPE_CHECKING:
 
 SCHEME = 1
 """Raise it when the same settings train another network than before."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataChoice:
-    """Which pictures: the flags of the same names."""
-
-    dataset: str
-    split: str | None = None
-    validation: str | None = None
-    methods: tuple[str, ...] = ()
-    limit: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +84,7 @@ def make_plan(
     size = settled_size(settings.network, settings.size)
     settled = settings.model_copy(update={"size": size})
     source = open_dataset(data.dataset, registry=registry)
-    split = choose(source.instance.samples(), data.split, data.validation, data.methods, settings.seed)
+    split = choose(source.instance.samples(), data.split, data.validation, data.method, settings.seed)
     prepare_torch(runtime.threads)
     train, broken = load(source.instance, split.train, size, limit=data.limit)
     validation, more = load(source.instance, split.validation, size, limit=data.limit)

@@ -49,5 +49,4 @@ def xaibench_add_commands(app: typer.Typer) -> None:
     """Adds ``train``."""
     from xaibench_training.command import train
 
-    if all(c.callback is not train for c in app.registered_commands):
-        app.command()(train)
+    app.command()(train)

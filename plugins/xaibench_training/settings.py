@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from xaibench.api import Parameters, UsageError, build_parameters, parse_spec
+from xaibench.api import SHARED_FLAGS, Parameters, UsageError, build_parameters, parse_spec, setting
 
 
 class Augmentation(Parameters):
@@ -28,18 +28,27 @@ DEFAULT = build_parameters(Augmentation, {}, "augmentation")
 class TrainingSettings(Parameters):
     """Everything that ``xaibench train`` can be told about how a family is trained, whatever the recipe."""
 
-    network: str = Field("small", description="network to train")
-    weights: str | None = Field(None, description="file with the weights to start from; default: drawn from the seed")
-    size: int | None = Field(None, ge=1, description="side of the pictures, in pixels; default: the network's own")
-    epochs: int = Field(20, ge=1, description="passes over the training pictures")
-    batch_size: int = Field(32, ge=2, description="pictures in one step")
-    lr: float = Field(0.02, gt=0, description="learning rate of the first epoch")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of stochastic gradient descent")
-    weight_decay: float = Field(1e-4, ge=0, description="weight decay, on every parameter")
-    schedule: Literal["cosine", "step"] = Field("cosine", description="how the learning rate falls from epoch to epoch")
-    step_epochs: int = Field(12, ge=1, description="epochs after which the step schedule divides the rate by ten")
-    augmentation: Augmentation = Field(DEFAULT, description="changes of the training pictures")
-    seed: int = Field(0, ge=0, description="seed of everything that is drawn at random")
+    network: str = setting("small", "network to train")
+    weights: str | None = setting(None, "file with the weights to start from; default: drawn from the seed", path=True)
+    size: int | None = setting(None, "side of the pictures, in pixels; default: the network's own", ge=1)
+    epochs: int = setting(20, "passes over the training pictures", ge=1)
+    batch_size: int = setting(32, "pictures in one step", ge=2)
+    lr: float = setting(0.02, "learning rate of the first epoch", gt=0)
+    momentum: float = setting(0.9, "momentum of stochastic gradient descent", ge=0, lt=1)
+    weight_decay: float = setting(1e-4, "weight decay, on every parameter", ge=0)
+    schedule: Literal["cosine", "step"] = setting("cosine", "how the learning rate falls from epoch to epoch")
+    step_epochs: int = setting(12, "epochs after which the step schedule divides the rate by ten", ge=1)
+    augmentation: Augmentation = setting(
+        DEFAULT,
+        "changes of the training pictures: none, or what differs from the defaults, as mirror=false,jpeg=0.5",
+        flag="augment",
+    )
+    seed: int = setting(0, SHARED_FLAGS["seed"], ge=0)
+
+    @field_validator("augmentation", mode="before")
+    @classmethod
+    def _read_augmentation(cls, value: object) -> object:
+        return read_augmentation(value) if isinstance(value, str) else value
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 1.
@@ -52,10 +61,28 @@ class TrainingSettings(Parameters):
         return float(self.lr * 0.1 ** ((epoch - 1) // self.step_epochs))
 
 
-def read_augmentation(text: str | None) -> Augmentation:
+class DataChoice(Parameters):
+    """Which pictures train and which validate."""
+
+    dataset: str = setting(..., SHARED_FLAGS["dataset"])
+    split: str | None = setting(None, "split to train on; default: train, if there is one")
+    validation: str | None = setting(None, "split to validate on; default: val, else a fifth of the groups")
+    method: tuple[str, ...] = setting((), "only fakes of this method, on both sides")
+    limit: int | None = setting(None, "at most N pictures on either side", ge=1)
+
+
+class Invocation(Parameters):
+    """What one call of ``xaibench train`` is told beside what a run is."""
+
+    runs: int = setting(1, "independent training runs", ge=1)
+    threads: int | None = setting(None, SHARED_FLAGS["threads"], ge=1)
+    device: str = setting("auto", SHARED_FLAGS["device"])
+    dry_run: bool = setting(False, "check and print the plan; train nothing")
+    quiet: bool = setting(False, "no progress and no summary", short="-q")
+
+
+def read_augmentation(text: str) -> Augmentation:
     """``mirror=false,jpeg=0.5`` over the defaults; ``none`` for no change at all. Raises :class:`UsageError`."""
-    if text is None:
-        return DEFAULT
     if text == "none":
         return build_parameters(Augmentation, _OFF, "--augment")
     if "=" not in text:

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from xaibench.api import hookspecs
-from xaibench.cli.main import app
+from xaibench.cli.main import program
 from xaibench.discovery.registry import load_registry
 from xaibench.plan.settings import Settings
 from xaibench.store.schema import TABLES
@@ -20,8 +20,7 @@ from xaibench.store.schema import TABLES
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
-load_registry().add_commands(app)
-COMMANDS = typer.main.get_command(app).commands
+COMMANDS = typer.main.get_command(program()).commands
 
 pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="no documentation here")
 
@@ -115,8 +114,6 @@ def test_every_table_and_column_is_described(pages):
 
 
 def test_every_built_in_component_is_described(pages):
-    from xaibench.discovery.registry import load_registry
-
     text = pages["reference/components.md"]
     for component in load_registry().components:
         if component.origin.built_in:

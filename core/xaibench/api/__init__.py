@@ -41,6 +41,7 @@ from xaibench.api.errors import (
 from xaibench.api.events import Listener, PassesDone, RunBegins, RunEnds, StageBegins, TaskCommitted
 from xaibench.api.executors import Component, Executor, Lost
 from xaibench.api.explainers import Explainer, ExplainRequest, Explanation
+from xaibench.api.flags import SHARED_FLAGS, Flag, setting, with_flags
 from xaibench.api.groups import Groups, connected_components, statistical_groups
 from xaibench.api.metrics import Curve, MapCase, Metric, ModelCase, Room, Score, Scores, ScoreSpec, SetCase
 from xaibench.api.passes import Passes, PassQuery
@@ -103,7 +104,6 @@ if TYPE_CHECKING:
         RunFolder,
         guarded,
         literal,
-        parse_assignments,
         print_json,
         say,
     )
@@ -116,6 +116,7 @@ if TYPE_CHECKING:
         format_spec,
         format_value,
         parameter_class,
+        parse_assignments,
         parse_spec,
         parse_value,
     )
@@ -127,7 +128,6 @@ _LAZY = {
         "RunFolder",
         "guarded",
         "literal",
-        "parse_assignments",
         "print_json",
         "say",
     ),
@@ -150,6 +150,7 @@ _LAZY = {
         "format_spec",
         "format_value",
         "parameter_class",
+        "parse_assignments",
         "parse_spec",
         "parse_value",
     ),
@@ -181,6 +182,7 @@ __all__ = [
     "PROJECT",
     "REAL",
     "SAMPLE_NEEDS",
+    "SHARED_FLAGS",
     "STATUSES",
     "TARGET_RULES",
     "Apply",
@@ -209,6 +211,7 @@ __all__ = [
     "Explanation",
     "Facts",
     "Features",
+    "Flag",
     "Forward",
     "Gradients",
     "Groups",
@@ -308,11 +311,13 @@ __all__ = [
     "read_picture",
     "resolve_target",
     "say",
+    "setting",
     "stage_table",
     "stage_text",
     "statistical_groups",
     "sync_folder",
     "trace_of",
     "verdict",
+    "with_flags",
     "write_error",
 ]

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api.errors import UsageError, XaibenchError
-from xaibench.api.parameters import parse_value
+from xaibench.api.errors import XaibenchError
+from xaibench.api.flags import SHARED_FLAGS
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-PluginFiles = Annotated[list[Path] | None, typer.Option("--plugin", help="Load a one-off plugin file.")]
+PluginFiles = Annotated[list[Path] | None, SHARED_FLAGS["plugin"].option()]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
 
 _ASCII = str.maketrans({"↑": "^", "↓": "v", "–": "-"})
@@ -27,20 +27,6 @@ _ASCII = str.maketrans({"↑": "^", "↓": "v", "–": "-"})
 def print_json(value: Mapping[str, Any]) -> None:
     """Print the one object of a ``--json`` command on stdout."""
     print(jsonlib.dumps(value, default=str))
-
-
-def parse_assignments(entries: Sequence[str], form: str = "KIND.NAME.KEY=VALUE") -> dict[str, object]:
-    """``["explainer.rise.masks=8000"]`` -> ``{"explainer.rise.masks": 8000}``.
-
-    ``form`` is how an entry is written, for the message of the :class:`UsageError` that one without a value raises.
-    """
-    values: dict[str, object] = {}
-    for entry in entries:
-        key, equals, value = entry.partition("=")
-        if not equals:
-            raise UsageError(f"'{entry}' has no value", f"write -p {form}")
-        values[key.strip()] = parse_value(value.strip())
-    return values
 
 
 def literal(console: Console, text: str, style: str = "") -> Text:

@@ -83,4 +83,5 @@ def xaibench_report_sections() -> Iterable[SectionRecord]:  # type: ignore[empty
 @hookspec
 def xaibench_add_commands(app: typer.Typer) -> None:
     """Add commands to the command line. Called when the command line starts, with ``app``, the program's
-    ``typer.Typer``; import what a command needs inside the command. Added in API 1."""
+    ``typer.Typer``; import what a command needs inside the command. :func:`~xaibench.api.with_flags` makes the flags
+    of a command from its settings. Added in API 1."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -59,6 +59,20 @@ def parse_spec(text: str) -> tuple[str, dict[str, object]]:
     return name.strip(), values
 
 
+def parse_assignments(entries: Sequence[str], form: str = "KIND.NAME.KEY=VALUE") -> dict[str, object]:
+    """``["explainer.rise.masks=8000"]`` -> ``{"explainer.rise.masks": 8000}``.
+
+    ``form`` is how an entry is written, for the message of the :class:`UsageError` that one without a value raises.
+    """
+    values: dict[str, object] = {}
+    for entry in entries:
+        key, equals, value = entry.partition("=")
+        if not equals:
+            raise UsageError(f"'{entry}' has no value", f"write -p {form}")
+        values[key.strip()] = parse_value(value.strip())
+    return values
+
+
 def _split_commas(text: str) -> list[str]:
     parts, depth, start = [], 0, 0
     for i, c in enumerate(text):
@@ -77,10 +91,13 @@ def parameter_class(target: Any) -> type[Parameters]:
     return declared
 
 
-def build_parameters(model: type[P], values: Mapping[str, object], of: str) -> P:
+def build_parameters(
+    model: type[P], values: Mapping[str, object], of: str, origins: Mapping[str, str] | None = None
+) -> P:
     """Validate ``values``; a wrong key or value raises :class:`UsageError` naming what is accepted.
 
-    ``of`` is the component's name for the message. The key ``""`` is the first field declared.
+    ``of`` is the component's name for the message, ``origins`` what to call a key in it (a flag, a variable). The key
+    ``""`` is the first field declared.
     """
     given = dict(values)
     if "" in given:
@@ -98,7 +115,8 @@ def build_parameters(model: type[P], values: Mapping[str, object], of: str) -> P
         if not first["loc"]:  # a rule between parameters, which names them itself
             raise UsageError(f"{of}: {reason}") from None
         key = str(first["loc"][0])
-        what = f"{key}={given[key]!s} is wrong: {reason}" if key in given else f"{key} is missing"
+        origin = (origins or {}).get(key, key)
+        what = f"{origin}={given[key]!s} is wrong: {reason}" if key in given else f"{origin} is missing"
         raise UsageError(f"{of}: {what}", _describe_one(model, key)) from None
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json as jsonlib
 from typing import Any
 
+from xaibench.api import JsonFlag
 from xaibench.discovery.registry import Registry, load_registry
 from xaibench.store.provenance import provenance, version_of
 
 
-def diagnose(as_json: bool) -> None:
-    """Print versions, devices and providers, every plugin with its load time, and the trace of each failure."""
+def diagnose(json: JsonFlag = False) -> None:
+    """Show versions, devices, ONNX providers, and every plugin with its load time or its error."""
     import sys
 
     light = set(sys.modules)
@@ -25,7 +26,7 @@ def diagnose(as_json: bool) -> None:
         "failures": [{"plugin": str(f.origin), "stage": f.stage, "error": f.error, "trace": f.trace}
                      for f in registry.failures],
     }  # fmt: skip
-    if as_json:
+    if json:
         print(jsonlib.dumps(found, default=str))
         return
     _print(found)

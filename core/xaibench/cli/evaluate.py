@@ -1,42 +1,54 @@
-"""``xaibench eval``: settings, plan, run, leaderboards."""
+"""``xaibench eval``: settings, plan, run, leaderboards. What computes is imported when the command is given."""
 
 from __future__ import annotations
 
 import json as jsonlib
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from xaibench.api import UsageError
+import typer
+
+from xaibench.api import JsonFlag, Parameters, setting, with_flags
+from xaibench.plan.settings import Settings, make_settings
 
 if TYPE_CHECKING:
-    from xaibench.plan import Plan
+    from xaibench.plan.parts import Plan
     from xaibench.run.driver import Prepared, RunResult
 
 
+class Invocation(Parameters):
+    """What one call of ``xaibench eval`` is told and no run file holds."""
+
+    rerun: Literal["missing", "failed", "all"] = setting("missing", "units of this plan that run")
+    replace: bool = setting(False, "move results of another plan to superseded/ first")
+    dry_run: bool = setting(False, "print the plan, its cost and what cannot run; do nothing")
+    fail_fast: bool = setting(False, "stop at the first failed unit")
+    quiet: bool = setting(False, "no progress and no leaderboard", short="-q")
+
+
+@with_flags
 def evaluate(
-    run_file: Path | None,
-    flags: Mapping[str, object],
+    run_file: Annotated[Path | None, typer.Argument(help="Run file (TOML) with the same keys as the flags.")] = None,
     *,
-    rerun: str,
-    replace: bool,
-    dry_run: bool,
-    fail_fast: bool,
-    quiet: bool,
-    as_json: bool,
-) -> int:
+    flags: Settings,
+    call: Invocation,
+    json: JsonFlag = False,
+) -> None:
+    """Evaluate explanations. With no arguments: the demo detector on the demo faces, in a minute or two."""
+    given = {key: getattr(flags, key) for key in flags.model_fields_set}
+    raise typer.Exit(_evaluate(make_settings(run_file, given), call, json))
+
+
+def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
     """Run a plan and show what came of it; the exit code."""
     from xaibench.detector.torch_settings import prepare_torch
     from xaibench.discovery.registry import load_registry
-    from xaibench.plan.settings import make_settings
     from xaibench.run.driver import execute, prepare
 
-    if rerun not in ("missing", "failed", "all"):
-        raise UsageError(f"--rerun {rerun} is not known", "use missing, failed or all")
-    settings = make_settings(run_file, flags)
     registry = load_registry(settings.plugin, settings.no_plugin)
     for failure in registry.failures:
         print(f"broken plugin: {failure}", file=sys.stderr)
@@ -46,24 +58,24 @@ def evaluate(
         print("xaibench: interrupted before anything ran", file=sys.stderr)
         return 130
     prepare_torch(prepared.plan.runtime.threads)
-    if dry_run:
+    if call.dry_run:
         show_plan(prepared, as_json)
         return 0
-    if not quiet:
+    if not call.quiet:
         _announce(prepared)
     try:
         result = execute(
-            prepared, registry, rerun=rerun, replace=replace, fail_fast=fail_fast,
-            output="none" if quiet else "json" if as_json else "text",
+            prepared, registry, rerun=call.rerun, replace=call.replace, fail_fast=call.fail_fast,
+            output="none" if call.quiet else "json" if as_json else "text",
         )  # fmt: skip
     except KeyboardInterrupt:
         print("xaibench: interrupted; finished units are kept, the same command goes on from there", file=sys.stderr)
         return 130
     if as_json:
         print(jsonlib.dumps(_result_json(result)))
-    elif not quiet:
+    elif not call.quiet:
         _show_result(result)
-    if result.still_failed and (quiet or as_json):
+    if result.still_failed and (call.quiet or as_json):
         print(_failed_before(result), file=sys.stderr)
     return result.exit_code
 

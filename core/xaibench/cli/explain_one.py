@@ -64,7 +64,7 @@ def explain_one(
 
 def _usable(registry: Registry, detector: Detector) -> list[str]:
     """The quick preset's explainers that this detector can run."""
-    from xaibench.plan import preset_members
+    from xaibench.plan.choice import preset_members
 
     def needs(spec: str) -> frozenset[str]:
         return getattr(registry.find("explainer", spec.partition(":")[0]).record, "needs", frozenset())

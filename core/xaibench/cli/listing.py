@@ -6,10 +6,23 @@ import json as jsonlib
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from xaibench.api import DETECTOR_NEEDS, KINDS, NEEDS, ExplainerRecord, Kind, MetricRecord, UnknownComponent, UsageError
+import typer
+
+from xaibench.api import (
+    DETECTOR_NEEDS,
+    KINDS,
+    NEEDS,
+    SHARED_FLAGS,
+    ExplainerRecord,
+    JsonFlag,
+    Kind,
+    MetricRecord,
+    PluginFiles,
+    UnknownComponent,
+    UsageError,
+)
 from xaibench.discovery.registry import PluginFailure, Registered, Registry, load_registry
 
 _EXTRAS = ("needs", "gives", "suffixes", "markers", "signed", "class_specific", "control", "model_independent",
@@ -17,17 +30,24 @@ _EXTRAS = ("needs", "gives", "suffixes", "markers", "signed", "class_specific", 
 
 
 def list_components(
-    kind: str | None, needs: str | None, model: str | None, files: Sequence[Path], without: Sequence[str], as_json: bool
+    kind: Annotated[str | None, typer.Argument(help="model, explainer, dataset, metric, executor or recipe.")] = None,
+    needs: Annotated[
+        str | None, typer.Option(help="Only components that need this, such as gradients or mask.")
+    ] = None,
+    model: Annotated[str | None, SHARED_FLAGS["model"].option("say what can be used with this detector")] = None,
+    plugin: PluginFiles = None,
+    no_plugin: Annotated[list[str] | None, SHARED_FLAGS["no_plugin"].option()] = None,
+    json: JsonFlag = False,
 ) -> None:
-    """Print what there is; with ``model`` also what of it that detector can use."""
+    """List the components of all plugins, and the plugins that are broken."""
     kinds = _kinds(kind)
     if needs is not None and needs not in NEEDS:
         raise UsageError(f"nothing is called a need '{needs}'", f"needs: {', '.join(sorted(NEEDS))}")
-    registry = load_registry(files, without)
+    registry = load_registry(plugin or [], no_plugin or [])
     chosen = [c for k in kinds for c in sorted(registry.of_kind(k), key=lambda c: (not c.origin.built_in, c.name))]
     chosen = [c for c in chosen if needs is None or needs in getattr(c.record, "needs", ())]
     usable = _usability(registry, model, chosen) if model else {}
-    if as_json:
+    if json:
         print(jsonlib.dumps({
             "schema": "xaibench.list/1",
             "components": [_as_json(c) | _usable_json(usable, c) for c in chosen],
@@ -136,9 +156,13 @@ def _notes(c: Registered) -> str:
 # ---- info -----------------------------------------------------------------------------------------------------------
 
 
-def show_component(name: str, files: Sequence[Path], as_json: bool) -> None:
-    """Print everything about the components of that name, whatever their kind."""
-    registry = load_registry(files)
+def show_component(
+    name: Annotated[str, typer.Argument(help="Component, NAME or DISTRIBUTION/NAME.")],
+    plugin: PluginFiles = None,
+    json: JsonFlag = False,
+) -> None:
+    """Describe a component: parameters, needs, scores, source."""
+    registry = load_registry(plugin or [])
     found = []
     for kind in get_args(Kind):
         try:
@@ -148,7 +172,7 @@ def show_component(name: str, files: Sequence[Path], as_json: bool) -> None:
     if not found:
         registry.find(_nearest_kind(registry, name), name)
     rows = [_as_json(c) | {"parameters": _parameters(c), "scores": _scores(c)} for c in found]
-    if as_json:
+    if json:
         print(jsonlib.dumps({"schema": "xaibench.info/1", "components": rows}, default=str))
         return
     for component, row in zip(found, rows, strict=True):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from xaibench.api import UsageError
 
@@ -19,8 +22,11 @@ _FILES = {
 }
 
 
-def write_plugin(name: str, out: Path) -> None:
-    """Write the package into ``out/NAME``; a folder that is there already is refused."""
+def write_plugin(
+    name: Annotated[str, typer.Argument(help="Name of the distribution, such as xaibench-acme.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to put it in.")] = Path(),
+) -> None:
+    """Write a plugin package with one explainer and one metric that passes `check`."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise UsageError(f"'{name}' is no distribution name", "use lower-case words with dashes, such as xaibench-acme")
     folder = out / name

@@ -6,7 +6,7 @@ import time
 from typing import cast
 
 from xaibench.api import Detector, DifferentiableDetector, Passes
-from xaibench.plan import Plan
+from xaibench.plan.parts import Plan
 
 
 def seconds(plan: Plan) -> float:

@@ -1,4 +1,4 @@
-"""What a run is asked to do: the run file (TOML) and the flags, which have the same keys."""
+"""What a run is asked to do. A field of :class:`Settings` is a run-file key, a flag and a variable."""
 
 from __future__ import annotations
 
@@ -7,44 +7,42 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
-from xaibench.api import Parameters, PlanError, UsageError, build_parameters
+from xaibench.api import SHARED_FLAGS, Parameters, PlanError, UsageError, build_parameters, setting
 
 
 class Settings(Parameters):
-    """Everything that ``xaibench eval`` can be told. In a run file dashes and underscores are the same."""
+    """Everything that ``xaibench eval`` can be told of a run. In a run file dashes and underscores are the same."""
 
-    model: tuple[str, ...] = Field(
-        (), description="detectors: component names, model files, or folders of models (families)"
+    model: tuple[str, ...] = setting((), SHARED_FLAGS["model"])
+    dataset: tuple[str, ...] = setting((), SHARED_FLAGS["dataset"])
+    explainer: tuple[str, ...] = setting((), SHARED_FLAGS["explainer"])
+    metric: tuple[str, ...] = setting((), SHARED_FLAGS["metric"])
+    preset: Literal["quick", "standard", "full"] = setting("quick", "what runs when nothing is named")
+    target: str = setting("predicted", "class explained: predicted, fake, real, label or a class name")
+    out: str | None = setting(None, "folder of the run, the same one resumes; default: xaibench-runs/PLAN", short="-o")
+    seed: int = setting(0, SHARED_FLAGS["seed"], ge=0)
+    repeats: int = setting(1, "repeats of explainers that draw at random", ge=1)
+    limit: int | None = setting(None, SHARED_FLAGS["limit"], ge=1)
+    split: str | None = setting(None, SHARED_FLAGS["split"])
+    method: tuple[str, ...] = setting((), "only fakes of this manipulation method, and the real pictures")
+    batch_size: int | None = setting(
+        None, "pictures in every detector call; default: 64, less of large pictures on a CPU", ge=1
     )
-    dataset: tuple[str, ...] = Field((), description="datasets: component names or folders")
-    explainer: tuple[str, ...] = Field((), description="explainers, NAME[:KEY=VALUE,...]; default: the preset's")
-    metric: tuple[str, ...] = Field((), description="metrics, NAME[:KEY=VALUE,...]; default: the preset's")
-    preset: Literal["quick", "standard", "full"] = Field("quick", description="what runs when nothing is named")
-    target: str = Field("predicted", description="class explained: predicted, fake, real, label or a class name")
-    out: str | None = Field(None, description="folder of the run; default xaibench-runs/PLAN")
-    seed: int = Field(0, ge=0, description="seed of every random stream")
-    repeats: int = Field(1, ge=1, description="repeats of explainers that draw at random")
-    limit: int | None = Field(None, ge=1, description="evaluate the first N samples of the seeded order")
-    split: str | None = Field(None, description="only samples of this split")
-    method: tuple[str, ...] = Field((), description="only fakes of these manipulation methods, and the real pictures")
-    batch_size: int | None = Field(
-        None, ge=1, description="pictures in every detector call; default: 64; less of large pictures on a CPU"
-    )
-    shard_size: int = Field(32, ge=1, description="samples in one unit of work")
-    executor: str = Field("local", description="where tasks run")
-    jobs: int = Field(1, ge=1, description="worker processes")
-    threads: int | None = Field(None, ge=1, description="threads of each detector call; default: all cores")
-    device: str = Field("auto", description="cpu, cuda, cuda:N or auto")
-    precision: Literal["fp32", "fp16", "bf16"] = Field("fp32", description="precision of detector calls")
-    maps: Literal["auto", "keep", "drop"] = Field("auto", description="whether saliency maps are kept")
-    members: Literal["first", "all"] = Field("first", description="members of a family that sample metrics run on")
-    controls: bool = Field(True, description="run the controls beside the explainers")
-    plugin: tuple[str, ...] = Field((), description="one-off plugin files")
-    no_plugin: tuple[str, ...] = Field((), description="distributions whose plugins are left out")
-    requires: tuple[str, ...] = Field((), description="distributions the run needs, such as 'xaibench-acme>=1.2'")
-    parameter: dict[str, Any] = Field({}, description="component parameters, KIND.NAME.KEY = value")
+    shard_size: int = setting(32, "samples in one unit of work", ge=1)
+    executor: str = setting("local", "where tasks run")
+    jobs: int = setting(1, SHARED_FLAGS["jobs"], ge=1)
+    threads: int | None = setting(None, SHARED_FLAGS["threads"], ge=1)
+    device: str = setting("auto", SHARED_FLAGS["device"])
+    precision: Literal["fp32", "fp16", "bf16"] = setting("fp32", "precision of detector calls")
+    maps: Literal["auto", "keep", "drop"] = setting("auto", "whether saliency maps are kept")
+    members: Literal["first", "all"] = setting("first", "members of a family that sample metrics run on")
+    controls: bool = setting(True, "run the controls beside the explainers")
+    plugin: tuple[str, ...] = setting((), SHARED_FLAGS["plugin"])
+    no_plugin: tuple[str, ...] = setting((), SHARED_FLAGS["no_plugin"])
+    requires: tuple[str, ...] = setting((), "distribution the run needs, such as 'xaibench-acme>=1.2'")
+    parameter: dict[str, Any] = setting({}, SHARED_FLAGS["parameter"])
 
     @field_validator(
         "model", "dataset", "explainer", "metric", "method", "plugin", "no_plugin", "requires", mode="before"

@@ -10,7 +10,15 @@ from typing import Any
 
 from xaibench.api import digest
 from xaibench.discovery.code_identity import component_identity, unit_key, use_identity
-from xaibench.plan import Cell, Plan, PlannedArtefact, PlannedDataset, PlannedExplainer, PlannedMember, PlannedMetric
+from xaibench.plan.parts import (
+    Cell,
+    Plan,
+    PlannedArtefact,
+    PlannedDataset,
+    PlannedExplainer,
+    PlannedMember,
+    PlannedMetric,
+)
 from xaibench.plan.tasks import (
     ArtefactTask,
     ExplainTask,

@@ -27,7 +27,8 @@ from xaibench.data.survey import slices
 from xaibench.discovery import components
 from xaibench.discovery.components import open_component
 from xaibench.discovery.registry import Registry
-from xaibench.plan import Plan, PlannedDataset, PlannedMember, make_plan
+from xaibench.plan.making import make_plan
+from xaibench.plan.parts import Plan, PlannedDataset, PlannedMember
 from xaibench.plan.settings import Settings
 from xaibench.plan.tasks import PredictTask, Setup, Task, UnitResult
 from xaibench.plan.units import Clean, Units

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from xaibench.api import Score, ScoreSpec, describe_error, trace_of
-from xaibench.plan import Cell, Plan
+from xaibench.plan.parts import Cell, Plan
 from xaibench.plan.tasks import ArtefactTask, ExplainTask, ModelTask, PredictTask, SetTask, Setup, Task, UnitResult
 from xaibench.run.measure import blank_scores, score_columns
 from xaibench.store.sample_columns import sample_columns

@@ -14,7 +14,7 @@ import tomli_w
 from xaibench.api import PROJECT, canonical_json, digest
 from xaibench.discovery.code_identity import KEY_SCHEME, use_identity
 from xaibench.discovery.components import Use
-from xaibench.plan import Plan
+from xaibench.plan.parts import Plan
 from xaibench.plan.units import shard_digest, stranger_digest
 from xaibench.store.provenance import provenance, runtime_identity, version_of
 from xaibench.store.schema import COMPONENTS, RUNS

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from conftest import TOY
-from xaibench.cli.main import app
+from xaibench.cli.main import program
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +99,7 @@ def refused(result, code, *texts):
         (["eval", "--method", "nope"], 2, ["no manipulation method 'nope'"]),
         (["eval", "--device", "tpu"], 2, ["tpu"]),
         (["eval", "--preset", "huge"], 2, ["preset"]),
-        (["eval", "--rerun", "some"], 2, ["missing, failed or all"]),
+        (["eval", "--rerun", "some"], 2, ["--rerun=some", "missing | failed | all"]),
         (["eval", "--plugin", "absent.py"], 2, ["absent.py"]),
         (["eval", "--no-plugin", "nobody"], 2, ["nobody"]),
         (["eval", "--limit", "0"], 2, ["limit"]),
@@ -423,7 +423,7 @@ def test_a_stray_toml_in_a_family_is_no_member(cli, onnx_file, faces, tmp_path):
 def test_every_command_that_prints_a_table_has_json():
     from typer.main import get_command
 
-    commands = get_command(app).commands
+    commands = get_command(program()).commands
     for name in ("list", "info", "eval", "status", "explain", "check", "report", "compare", "doctor"):
         assert any("--json" in p.opts for p in commands[name].params), name
 

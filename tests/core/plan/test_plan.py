@@ -15,7 +15,8 @@ from xaibench.data.order import order_samples
 from xaibench.data.survey import slices
 from xaibench.detector.batch_size import compute_batch
 from xaibench.discovery.registry import load_registry
-from xaibench.plan import make_plan, making
+from xaibench.plan import making
+from xaibench.plan.making import make_plan
 from xaibench.plan.settings import make_settings
 from xaibench.store.folder import RunFolder
 

@@ -11,11 +11,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from xaibench.api import PlanError, ScoreSpec, UsageError
-from xaibench.cli.main import app
+from xaibench.cli.main import program
 from xaibench.store.schema import PREDICTIONS, SCORES, UNITS
 from xaibench_report.balance import balances
 from xaibench_report.figures import pareto_figure
-from xaibench_report.plugin import xaibench_add_commands
 from xaibench_report.ranking import rank_detectors
 from xaibench_report.ranking_terminal import print_ranking
 from xaibench_report.run_values import RunTables, ScoreInfo
@@ -425,9 +424,7 @@ def test_what_is_printed():
 def test_the_command(monkeypatch):
     held = tables([*family(GUIDED, LOW), *family(PLAIN, HIGH)], TWO)
     monkeypatch.setattr("xaibench_report.run_tables.read_run", lambda path: (held, INFO))
-    if all(group.name != "rank" for group in app.registered_groups):
-        xaibench_add_commands(app)
-    result = CliRunner().invoke(app, ["rank", "detectors", "anywhere", "--explainer", "gradcam", "--json"])
+    result = CliRunner().invoke(program("rank"), ["rank", "detectors", "anywhere", "--explainer", "gradcam", "--json"])
     assert result.exit_code == 0
     found = json.loads(result.stdout)
     (measure,) = found["classes"][0]["measures"]

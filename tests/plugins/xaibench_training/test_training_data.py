@@ -290,7 +290,8 @@ def test_learning_rates_fall_as_the_schedule_says():
 
 
 def test_augmentation_is_read_from_one_flag():
-    assert read_augmentation(None) == Augmentation()
+    assert build_parameters(TrainingSettings, {}, "train").augmentation == Augmentation()
+    assert build_parameters(TrainingSettings, {"augmentation": "none"}, "train").augmentation == OFF
     assert read_augmentation("mirror=false,jpeg=0.5") == Augmentation(mirror=False, jpeg=0.5)
     assert Augmentation(mirror=False, shift=0, brightness=0, contrast=0) == OFF
     with pytest.raises(UsageError, match="no parameter 'flip'"):
