@@ -92,13 +92,15 @@ def open_component(
 def make(registered: Registered, values: Mapping[str, object]) -> Use:
     """A component with these parameter values over the record's ready-made ones."""
     model = parameter_class(registered.load())
-    return Use(registered, build_parameters(model, {**registered.record.parameters, **values}, registered.record.name))
+    given = {**registered.record.parameters, **values}
+    return Use(registered, build_parameters(model, given, registered.record.name, registered.registry))
 
 
 def resolve(registry: Registry, ref: Ref) -> Use:
     """The component a :class:`Ref` names, with exactly its parameters."""
     registered = registry.find(ref.kind, ref.name)
-    return Use(registered, parameter_class(registered.load()).model_validate_json(ref.parameters))
+    model = parameter_class(registered.load())
+    return Use(registered, model.model_validate_json(ref.parameters, context=registry))
 
 
 # ---- models and datasets given as paths -----------------------------------------------------------------------------

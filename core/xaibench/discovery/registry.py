@@ -40,6 +40,7 @@ _HOOK_KINDS: dict[str, Kind] = {
     "xaibench_explainers": "explainer",
     "xaibench_datasets": "dataset",
     "xaibench_metrics": "metric",
+    "xaibench_fills": "fill",
     "xaibench_executors": "executor",
     "xaibench_recipes": "recipe",
     "xaibench_run_events": "listener",
@@ -63,15 +64,21 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A component record and where it comes from."""
+    """A component record and where it comes from. ``registry`` is where its parameters look up what they name; None:
+    they know the built-in components alone."""
 
     record: ComponentRecord
     origin: Origin
+    registry: Registry | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:
         """``distribution/name``, as in every table."""
         return f"{self.origin.distribution}/{self.record.name}"
+
+    @property
+    def built_in(self) -> bool:
+        return self.origin.built_in
 
     def load(self) -> Any:
         """Import the class. Raises :class:`PluginError` naming plugin and version when that fails."""
@@ -239,7 +246,7 @@ def _load_plugin(registry: Registry, manager: pluggy.PluginManager, origin: Orig
         _check_hook_names(module)
         manager.register(module, name=name)
         stage = "hooks"
-        registry.add([Registered(record, origin) for record in _records(manager, module)])
+        registry.add([Registered(record, origin, registry) for record in _records(manager, module)])
     except (Exception, SystemExit) as error:
         if manager.has_plugin(name):
             manager.unregister(name=name)
