@@ -15,7 +15,7 @@ from xaibench_testing.violations import ContractViolation, NotApplicable
 if TYPE_CHECKING:
     import pytest
 
-CHECKED: tuple[Kind, ...] = ("explainer", "metric", "model", "dataset", "recipe")
+CHECKED: tuple[Kind, ...] = ("explainer", "metric", "model", "dataset", "fill", "recipe")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def parametrize_checks(distribution: str | None = None, **options: Any) -> pytes
     distribution: whose components; None: everybody's.
     registry: None: what is installed.
     parameters: by component name, values that differ from the defaults: small budgets make a test quick.
-    kinds: of components; ``explainer``, ``metric``, ``model``, ``dataset``, ``recipe``.
+    kinds: of components; ``explainer``, ``metric``, ``model``, ``dataset``, ``fill``, ``recipe``.
     leave_out: names of components not to check.
     """
     import pytest
