@@ -194,7 +194,7 @@ def tables() -> str:
 
 _TITLES = {
     "model": "Detectors", "explainer": "Explainers and controls", "dataset": "Datasets", "metric": "Metrics",
-    "executor": "Executors", "recipe": "Training recipes", "listener": "Listeners", "section": "Sections of the report",
+    "fill": "Fills", "executor": "Executors", "recipe": "Training recipes", "listener": "Listeners", "section": "Sections of the report",
     "view": "Views",
 }  # fmt: skip
 
@@ -308,7 +308,7 @@ def hooks() -> str:
     parts += [
         "## Records\n",
         "::: xaibench.api.records\n    options:\n      show_root_heading: false\n      show_root_toc_entry: false\n"
-        "      heading_level: 3\n      filters: ['!^_', '!^(KINDS|NEEDS|PROJECT|hookimpl)$']\n",
+        "      heading_level: 3\n      filters: ['!^_', '!^(KINDS|NEEDS|FILL_NEEDS|PROJECT|hookimpl)$']\n",
     ]
     return "\n".join(parts)
 

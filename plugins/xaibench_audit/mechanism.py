@@ -11,11 +11,11 @@ from torch import Tensor
 from xaibench.api import Picture, Streams
 from xaibench_audit.evidence import Planted
 from xaibench_audit.pictures import somewhere
-from xaibench_perturbation import FillKind, fill
+from xaibench_perturbation import fill
 from xaibench_statistics import Estimate, Values, mean_interval
 from xaibench_testing import Patch
 
-FILLS: tuple[FillKind, ...] = ("black", "grey", "mean", "blur")
+FILLS = ("black", "grey", "mean", "blur")
 PLACES = 8
 EXTENT = (14, 18)
 _RISE = 1e-4
@@ -26,7 +26,7 @@ class Mechanism:
     """For one fill: on what share of fakes P(fake) rises by more than 1e-4 when a random place of 14 x 18 pixels is
     filled, and what share of real pictures the same edit turns fake. Per picture over 8 places, then over pictures."""
 
-    fill: FillKind
+    fill: str
     rises: Estimate
     turned: Estimate
 
@@ -37,14 +37,14 @@ def mechanism(planted: Planted, seed: int) -> tuple[Mechanism, ...]:
     return tuple(_of_fill(planted, places, kind) for kind in FILLS)
 
 
-def filled(image: Tensor, places: Sequence[Patch], kind: FillKind) -> Tensor:
+def filled(image: Tensor, places: Sequence[Patch], kind: str) -> Tensor:
     """``(places, 3, H, W)``: the picture with each place filled by itself."""
     background = fill(image, kind)
     masks = torch.stack([p.mask((image.shape[1], image.shape[2])) for p in places])
     return torch.where(masks[:, None], background, image)
 
 
-def _of_fill(planted: Planted, places: Sequence[Sequence[Patch]], kind: FillKind) -> Mechanism:
+def _of_fill(planted: Planted, places: Sequence[Sequence[Patch]], kind: str) -> Mechanism:
     rises, turned = [], []
     for fake, real, at in zip(planted.fakes, planted.reals, places, strict=True):
         clean = _p_fake(planted, fake.image[None])

@@ -89,7 +89,7 @@ class CounterfactualOracle:
         labels = merged(segments, self.parameters.count)
         if not labels.any():
             return Explanation.none(ONE_REGION)
-        assert switch.background is not None  # only fill=inpaint has none
+        assert switch.background is not None  # only a fill that needs masks has none
         players = changed_regions(switch.image, switch.background, labels)
         margins = yield from _margins(request, switch, labels, players)
         if reason := no_signal(margins):

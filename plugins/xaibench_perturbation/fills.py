@@ -1,48 +1,124 @@
-"""What replaces switched-off pixels."""
+"""Fills that follow from the picture, and asking for a fill's background."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from xaibench.api import ArtefactQuery, Passes, PassQuery, Product
-
-FillKind = Literal["black", "grey", "white", "mean", "blur"]
-FILL_KINDS: tuple[FillKind, ...] = get_args(FillKind)
+from xaibench.api import (
+    ArtefactQuery,
+    Artefacts,
+    Detector,
+    FillRequest,
+    Passes,
+    PassQuery,
+    Picture,
+    Product,
+    Programme,
+    Streams,
+)
+from xaibench_perturbation.fill_parameters import PICTURE_FILLS, as_fill
 
 SIGMA = 0.0225
 """Default blur: the standard deviation as a share of the shorter side, 5 px of 224 (RISE's commonly quoted value)."""
 
 
-def fill(image: Tensor, kind: FillKind, *, sigma: float = SIGMA) -> Tensor:
-    """The picture that stands for "nothing here".
+# ---- the fills ------------------------------------------------------------------------------------------------------
+
+
+def black(request: FillRequest) -> Tensor:
+    """0 everywhere."""
+    return torch.full_like(request.image, 0.0)
+
+
+def grey(request: FillRequest) -> Tensor:
+    """0.5 everywhere."""
+    return torch.full_like(request.image, 0.5)
+
+
+def white(request: FillRequest) -> Tensor:
+    """1 everywhere."""
+    return torch.full_like(request.image, 1.0)
+
+
+def mean(request: FillRequest) -> Tensor:
+    """The picture's own mean colour."""
+    return request.image.mean(dim=(1, 2), keepdim=True).expand_as(request.image).contiguous()
+
+
+def minimum(request: FillRequest) -> Tensor:
+    """The least value of the picture over all channels (Quantus's "black")."""
+    return request.image.min().expand_as(request.image).contiguous()
+
+
+def blur(request: FillRequest) -> Tensor:
+    """The picture's Gaussian blur; its standard deviation is ``sigma`` of the shorter side."""
+    sigma, image = request.sigma, request.image
+    if sigma is None or not math.isfinite(sigma) or sigma <= 0:
+        raise ValueError(f"sigma must be positive, got {sigma}")
+    return gaussian_blur(image, sigma * min(image.shape[-2:])).clamp(0, 1)
+
+
+# ---- asking for one -------------------------------------------------------------------------------------------------
+
+
+def fill(image: Tensor, kind: str, *, sigma: float = SIGMA) -> Tensor:
+    """The picture that stands for "nothing here", from an image alone: a built-in fill of :data:`PICTURE_FILLS`.
 
     Parameters
     ----------
     image: ``(3, H, W)`` float32 in [0, 1]; never changed.
-    kind: ``black`` 0, ``grey`` 0.5, ``white`` 1, ``mean`` the picture's own mean colour, ``blur`` its Gaussian blur.
+    kind: the name of the fill.
     sigma: standard deviation of ``blur`` as a share of the shorter side.
 
-    Returns ``(3, H, W)`` float32 in [0, 1] on the device of ``image``, never the same storage. Kinds that need more
-    than the picture (a random stream, the hole to inpaint, a twin, the real counterpart) are in
-    :mod:`xaibench_perturbation.switching`.
+    Returns ``(3, H, W)`` float32 in [0, 1] on the device of ``image``, never the same storage.
     """
-    make = _FILLS.get(kind)
-    if make is None:
-        raise ValueError(f"no fill called {kind!r}; there are {', '.join(FILL_KINDS)}")
-    return make(image, sigma)
+    if kind not in PICTURE_FILLS:
+        raise ValueError(f"no fill called {kind!r}; there are {', '.join(PICTURE_FILLS)}")
+    background: Tensor = as_fill(str(kind)).component.load()(FillRequest(image=image, sigma=sigma))
+    return background
+
+
+class Asker(Protocol):
+    """What a fill is asked for by: an explanation's request, a metric's case, an artefact's query."""
+
+    @property
+    def detector(self) -> Detector: ...
+    @property
+    def picture(self) -> Picture: ...
+    @property
+    def streams(self) -> Streams: ...
+    @property
+    def artefacts(self) -> Artefacts: ...
+
+
+def background_of(asker: Asker, name: str, sigma: float = SIGMA) -> Programme[Tensor]:
+    """``(3, H, W)``, where the detector computes: a fill that needs at most ``sigma`` and ``random``, so that there is
+    one for every picture. ``name`` is a parameter's value."""
+    background = yield from as_fill(name).of(
+        FillRequest(
+            image=asker.picture.image.to(asker.detector.device),
+            picture=asker.picture,
+            artefacts=asker.artefacts,
+            sigma=sigma,
+            streams=asker.streams,
+        )
+    )
+    if not isinstance(background, Tensor):
+        raise ValueError(f"fill {name!r} is not one picture")
+    return background
 
 
 @dataclass(frozen=True, slots=True)
 class Background:
     """The fill of a picture as an :class:`xaibench.api.Artefact` with the tensor ``background``."""
 
-    fill: FillKind
+    fill: str
     sigma: float = SIGMA
 
     kind = "background"
@@ -50,14 +126,17 @@ class Background:
     stored = False
 
     def parameters(self) -> Mapping[str, object]:
-        return {"fill": self.fill, "sigma": self.sigma if self.fill == "blur" else None}
+        return {"fill": self.fill, "sigma": self.sigma if "sigma" in as_fill(self.fill).needs else None}
 
-    def make(self, query: ArtefactQuery) -> Product:
-        image = query.picture.image.to(query.detector.device)
-        return Product(tensors={"background": fill(image, self.fill, sigma=self.sigma)})
+    def make(self, query: ArtefactQuery) -> Programme[Product]:
+        background = yield from background_of(query, self.fill, self.sigma)
+        return Product(tensors={"background": background})
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes()
+
+
+# ---- blurring -------------------------------------------------------------------------------------------------------
 
 
 def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
@@ -82,26 +161,3 @@ def _blur_matrix(n: int, sigma: float) -> Tensor:
     taps /= taps.sum()
     sources = (torch.arange(n)[:, None] + offsets).clamp(0, n - 1)
     return torch.zeros(n, n, dtype=torch.float64).scatter_add_(1, sources, taps.expand(n, -1).contiguous())
-
-
-def _constant(value: float) -> Callable[[Tensor, float], Tensor]:
-    return lambda image, _: torch.full_like(image, value)
-
-
-def _mean_colour(image: Tensor, _: float) -> Tensor:
-    return image.mean(dim=(1, 2), keepdim=True).expand_as(image).contiguous()
-
-
-def _blurred(image: Tensor, sigma: float) -> Tensor:
-    if not math.isfinite(sigma) or sigma <= 0:
-        raise ValueError(f"sigma must be positive, got {sigma}")
-    return gaussian_blur(image, sigma * min(image.shape[-2:])).clamp(0, 1)
-
-
-_FILLS: Mapping[str, Callable[[Tensor, float], Tensor]] = {
-    "black": _constant(0.0),
-    "grey": _constant(0.5),
-    "white": _constant(1.0),
-    "mean": _mean_colour,
-    "blur": _blurred,
-}

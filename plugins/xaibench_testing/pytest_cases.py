@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from xaibench import Registered, Registry
 
-CHECKED: tuple[Kind, ...] = ("explainer", "metric", "model", "dataset", "recipe")
+CHECKED: tuple[Kind, ...] = ("explainer", "metric", "model", "dataset", "fill", "recipe")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def parametrize_checks(distribution: str | None = None, **options: Any) -> pytes
     distribution: whose components; None: everybody's.
     registry: None: what is installed.
     parameters: by component name, values that differ from the defaults: small budgets make a test quick.
-    kinds: of components; ``explainer``, ``metric``, ``model``, ``dataset``, ``recipe``.
+    kinds: of components; ``explainer``, ``metric``, ``model``, ``dataset``, ``fill``, ``recipe``.
     leave_out: names of components not to check.
     """
     import pytest

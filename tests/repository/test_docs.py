@@ -150,7 +150,7 @@ def test_python_that_is_shown_compiles(page):
         compile(block, str(page), "exec")
 
 
-@pytest.mark.parametrize("name", ["explainer", "metric"])
+@pytest.mark.parametrize("name", ["explainer", "metric", "fill"])
 def test_the_guides_component_keeps_its_contract(name, cli, tmp_path):
     """The blocks of a guide, put together as one plugin file, pass `xaibench check`."""
     record, code = blocks((DOCS / f"how-to/{name}.md").read_text(encoding="utf-8"), "python")

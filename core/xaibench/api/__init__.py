@@ -41,6 +41,7 @@ from xaibench.api.errors import (
 from xaibench.api.events import Listener, PassesDone, RunBegins, RunEnds, StageBegins, TaskCommitted
 from xaibench.api.executors import Component, Executor, Lost
 from xaibench.api.explainers import Explainer, ExplainRequest, Explanation
+from xaibench.api.fills import Fill, FillFunction, FillParameter, FillRequest, FillResult, MaskFill
 from xaibench.api.flags import SHARED_FLAGS, Flag, setting, with_flags
 from xaibench.api.groups import Groups, connected_components, statistical_groups
 from xaibench.api.metrics import Curve, MapCase, Metric, ModelCase, Room, Score, Scores, ScoreSpec, SetCase
@@ -63,6 +64,7 @@ from xaibench.api.probes import (
 from xaibench.api.recipes import FAKE, FAMILY_RECORD, REAL, Loss, Network, Recipe, TrainingBatch
 from xaibench.api.records import (
     DETECTOR_NEEDS,
+    FILL_NEEDS,
     KINDS,
     NEEDS,
     PROJECT,
@@ -71,6 +73,7 @@ from xaibench.api.records import (
     DatasetRecord,
     ExecutorRecord,
     ExplainerRecord,
+    FillRecord,
     Kind,
     ListenerRecord,
     MetricFamily,
@@ -175,6 +178,7 @@ __all__ = [
     "DETECTOR_NEEDS",
     "FAKE",
     "FAMILY_RECORD",
+    "FILL_NEEDS",
     "KINDS",
     "MAX_PIXELS",
     "NEEDS",
@@ -211,6 +215,12 @@ __all__ = [
     "Explanation",
     "Facts",
     "Features",
+    "Fill",
+    "FillFunction",
+    "FillParameter",
+    "FillRecord",
+    "FillRequest",
+    "FillResult",
     "Flag",
     "Forward",
     "Gradients",
@@ -225,6 +235,7 @@ __all__ = [
     "Loss",
     "Lost",
     "MapCase",
+    "MaskFill",
     "Metric",
     "MetricFamily",
     "MetricRecord",

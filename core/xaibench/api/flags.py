@@ -113,7 +113,7 @@ def with_flags(command: Callable[..., Any]) -> Callable[..., Any]:
             read = {key: _read(values.pop(flag.name), model.model_fields[key]) for key, flag in flags.items()}
             given = {key: value for key, value in read.items() if value is not None}
             origins = {key: _origin(context, flags[key]) for key in given}
-            values[argument] = build_parameters(model, given, context.info_name or "", origins)
+            values[argument] = build_parameters(model, given, context.info_name or "", origins=origins)
         return command(**values)
 
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ from xaibench.api.records import (
     DatasetRecord,
     ExecutorRecord,
     ExplainerRecord,
+    FillRecord,
     ListenerRecord,
     MetricRecord,
     ModelRecord,
@@ -49,6 +50,12 @@ def xaibench_datasets() -> Iterable[DatasetRecord]:  # type: ignore[empty-body]
 @hookspec
 def xaibench_metrics() -> Iterable[MetricRecord]:  # type: ignore[empty-body]
     """Name the metrics that this plugin brings. Called at discovery. Added in API 1."""
+
+
+@hookspec
+def xaibench_fills() -> Iterable[FillRecord]:  # type: ignore[empty-body]
+    """Name the fills that this plugin brings: what stands in place of pixels that explainers and metrics switch off.
+    Called at discovery. Added in API 1."""
 
 
 @hookspec

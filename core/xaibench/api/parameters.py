@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from xaibench.api.errors import UsageError
+from xaibench.api.fills import Components, FillParameter
 
 P = TypeVar("P", bound="Parameters")
 
@@ -92,12 +94,18 @@ def parameter_class(target: Any) -> type[Parameters]:
 
 
 def build_parameters(
-    model: type[P], values: Mapping[str, object], of: str, origins: Mapping[str, str] | None = None
+    model: type[P],
+    values: Mapping[str, object],
+    of: str,
+    components: Components | None = None,
+    *,
+    origins: Mapping[str, str] | None = None,
 ) -> P:
     """Validate ``values``; a wrong key or value raises :class:`UsageError` naming what is accepted.
 
     ``of`` is the component's name for the message, ``origins`` what to call a key in it (a flag, a variable). The key
-    ``""`` is the first field declared.
+    ``""`` is the first field declared. ``components`` is where values that name a component are looked up; None:
+    built-in ones alone are known.
     """
     given = dict(values)
     if "" in given:
@@ -108,7 +116,7 @@ def build_parameters(
     if unknown:
         raise UsageError(f"{of} has no parameter '{unknown[0]}'", _accepted(model, unknown[0]))
     try:
-        return model.model_validate(given)
+        return model.model_validate(given, context=components)
     except ValidationError as error:
         first = error.errors()[0]
         reason = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -117,7 +125,7 @@ def build_parameters(
         key = str(first["loc"][0])
         origin = (origins or {}).get(key, key)
         what = f"{origin}={given[key]!s} is wrong: {reason}" if key in given else f"{origin} is missing"
-        raise UsageError(f"{of}: {what}", _describe_one(model, key)) from None
+        raise UsageError(f"{of}: {what}", _describe_one(model, key, components)) from None
 
 
 def _accepted(model: type[Parameters], wrong: str) -> str:
@@ -129,24 +137,31 @@ def _accepted(model: type[Parameters], wrong: str) -> str:
     return f"{hint}accepted: {', '.join(names)}"
 
 
-def _describe_one(model: type[Parameters], key: str) -> str:
-    return next(
-        (f"{r['name']}: {r['type']}, {r['description']}" for r in describe_parameters(model) if r["name"] == key), ""
-    )
+def _describe_one(model: type[Parameters], key: str, components: Components | None) -> str:
+    rows = describe_parameters(model, components)
+    return next((f"{r['name']}: {r['type']}, {r['description']}" for r in rows if r["name"] == key), "")
 
 
-def describe_parameters(model: type[Parameters]) -> list[dict[str, Any]]:
-    """One row a parameter: name, type, default, description; what ``xaibench info`` prints."""
+def describe_parameters(model: type[Parameters], components: Components | None = None) -> list[dict[str, Any]]:
+    """One row a parameter: name, type, default, description; what ``xaibench info`` prints.
+
+    ``components`` are those that a parameter may name; None: the built-in ones.
+    """
     properties = model.model_json_schema().get("properties", {})
     return [
         {
             "name": name,
-            "type": _type_name(properties.get(name, {})),
+            "type": _fill_names(field, components) or _type_name(properties.get(name, {})),
             "default": "required" if field.is_required() else field.get_default(call_default_factory=True),
             "description": field.description or "",
         }
         for name, field in model.model_fields.items()
     ]
+
+
+def _fill_names(field: FieldInfo, components: Components | None) -> str:
+    """What a parameter that names a fill can be; empty for any other."""
+    return " | ".join(n for m in field.metadata if isinstance(m, FillParameter) for n in m.names(components))
 
 
 _JSON_TYPES = {"integer": "int", "number": "float", "string": "str", "boolean": "bool", "object": "table"}

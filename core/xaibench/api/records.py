@@ -24,7 +24,7 @@ PROJECT = "xaibench"
 
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-Kind = Literal["model", "explainer", "dataset", "metric", "executor", "recipe", "listener", "section", "view"]
+Kind = Literal["model", "explainer", "dataset", "metric", "fill", "executor", "recipe", "listener", "section", "view"]
 Need = Literal[
     "gradients", "activations", "operations", "attention",
     "mask", "pair", "landmarks", "stranger", "family", "reference",
@@ -36,6 +36,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 DETECTOR_NEEDS: frozenset[str] = frozenset(("gradients", "activations", "operations", "attention"))
 SAMPLE_NEEDS: frozenset[str] = frozenset(("mask", "pair", "landmarks", "stranger"))
 NEEDS: frozenset[str] = DETECTOR_NEEDS | SAMPLE_NEEDS | {"family", "reference"}
+FILL_NEEDS: frozenset[str] = SAMPLE_NEEDS | {"sigma", "colour", "random", "segments", "masks", "twin"}
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9+]*(-[a-z0-9+]+)*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -136,6 +137,30 @@ class MetricRecord(ComponentRecord):
     scope: Scope = "sample"
     needs: frozenset[str] = frozenset()
     kind: ClassVar[Kind] = "metric"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillRecord(ComponentRecord):
+    """What replaces pixels that are switched off. ``target`` names a function, see :class:`xaibench.api.FillFunction`.
+
+    ``needs``: what it needs beside the picture's own pixels. A fill that needs nothing, or ``sigma`` alone, follows
+    from the picture, and every component that takes a fill accepts it. One that needs more is refused by components
+    that cannot give it: explainers that switch regions off give everything, measures and baselines little beyond
+    ``sigma``.
+
+    ==============  ==================================================================================================
+    ``sigma``       the component's parameter ``sigma``: a blur, as a share of the shorter side
+    ``colour``      its parameter ``colour``
+    ``random``      random streams: two seeds give two fills
+    ``segments``    the segments that are switched off
+    ``masks``       each mask: the fill of a hole is another for another hole
+    ``twin``        the adversarial twin that the component's parameters ask for
+    of the sample   ``mask``, ``pair``, ``landmarks``, ``stranger``, as for explainers
+    ==============  ==================================================================================================
+    """
+
+    needs: frozenset[str] = frozenset()
+    kind: ClassVar[Kind] = "fill"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

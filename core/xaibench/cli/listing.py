@@ -185,7 +185,7 @@ def _parameters(c: Registered) -> list[dict[str, Any]]:
 
     ready = getattr(c.record, "parameters", {})
     return [row | ({"default": ready[row["name"]]} if row["name"] in ready else {}) for row in
-            describe_parameters(parameter_class(c.load()))]  # fmt: skip
+            describe_parameters(parameter_class(c.load()), c.registry)]  # fmt: skip
 
 
 def _nearest_kind(registry: Registry, name: str) -> Kind:

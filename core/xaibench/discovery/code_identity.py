@@ -6,12 +6,12 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from xaibench.api import digest
+from xaibench.api import Fill, Parameters, digest
 from xaibench.discovery.components import HELD, Use
 from xaibench.discovery.registry import Origin, Registered
 
@@ -87,7 +87,21 @@ def _package_digest(package: str) -> str:
 
 
 def use_identity(use: Use) -> dict[str, Any]:
-    """All of a component that can change numbers: versions, code, every parameter, the content it reads."""
+    """All of a component that can change numbers: versions, code, every parameter, the fills that they name, the
+    content it reads."""
     identity = component_identity(use.registered) | {"as": use.name, "parameters": json.loads(use.ref.parameters)}
+    named = {fill: fill.component for fill in _fills(use.parameters)}
+    fills = {fill: component_identity(c) for fill, c in named.items() if isinstance(c, Registered)}
     content = getattr(use.instance, "content_digest", None)
-    return identity | ({"content": content()} if content else {})
+    return identity | ({"fills": fills} if fills else {}) | ({"content": content()} if content else {})
+
+
+def _fills(value: object) -> Iterator[Fill]:
+    """The fills among the values of parameters, however deep."""
+    if isinstance(value, Fill):
+        yield value
+    elif isinstance(value, Parameters):
+        yield from _fills(dict(value))
+    elif isinstance(value, Mapping | list | tuple | set | frozenset):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _fills(inner)

@@ -101,13 +101,15 @@ def open_component(
 def make(registered: Registered, values: Mapping[str, object]) -> Use:
     """A component with these parameter values over the record's ready-made ones."""
     model = parameter_class(registered.load())
-    return Use(registered, build_parameters(model, {**registered.record.parameters, **values}, registered.record.name))
+    given = {**registered.record.parameters, **values}
+    return Use(registered, build_parameters(model, given, registered.record.name, registered.registry))
 
 
 def resolve(registry: Registry, ref: Ref) -> Use:
     """The component a :class:`Ref` names, with exactly its parameters."""
     registered = registry.find(ref.kind, ref.name)
-    return Use(registered, parameter_class(registered.load()).model_validate_json(ref.parameters))
+    model = parameter_class(registered.load())
+    return Use(registered, model.model_validate_json(ref.parameters, context=registry))
 
 
 def parse_overrides(entries: Mapping[str, object]) -> dict[tuple[str, str], dict[str, object]]:
@@ -138,10 +140,11 @@ def hold_component(record: ComponentRecord, instance: object, *, version: str = 
     """
     own = getattr(instance, "parameters", None)
     parameters = own if isinstance(own, Parameters) else Parameters()
-    return Use(Registered(record, Origin(HELD, version, ""), instance), parameters)
+    return Use(Registered(record, Origin(HELD, version, ""), instance=instance), parameters)
 
 
 def with_held(registry: Registry, held: Sequence[Use]) -> Registry:
-    """The registry with objects of :func:`hold_component` among its components."""
-    components = [*registry.components, *(use.registered for use in held)]
-    return replace(registry, components=components)
+    """A registry of the same components and of objects of :func:`hold_component`."""
+    larger = replace(registry, components=list(registry.components))
+    larger.components += [replace(use.registered, registry=larger) for use in held]
+    return larger

@@ -40,6 +40,7 @@ _HOOK_KINDS: dict[str, Kind] = {
     "xaibench_explainers": "explainer",
     "xaibench_datasets": "dataset",
     "xaibench_metrics": "metric",
+    "xaibench_fills": "fill",
     "xaibench_executors": "executor",
     "xaibench_recipes": "recipe",
     "xaibench_run_events": "listener",
@@ -63,17 +64,23 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A component record and where it comes from. ``instance``: the object itself, where it was handed over in Python
-    and no import string leads to it; no other process can make it."""
+    """A component record and where it comes from. ``registry`` is where its parameters look up what they name; None:
+    they know the built-in components alone. ``instance``: the object itself, where it was handed over in Python and no
+    import string leads to it; no other process can make it."""
 
     record: ComponentRecord
     origin: Origin
-    instance: object | None = field(default=None, compare=False, repr=False)
+    registry: Registry | None = field(default=None, repr=False, compare=False)
+    instance: object | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:
         """``distribution/name``, as in every table."""
         return f"{self.origin.distribution}/{self.record.name}"
+
+    @property
+    def built_in(self) -> bool:
+        return self.origin.built_in
 
     def load(self, target: str = "") -> Any:
         """Import what ``target`` names, by default the record's class.
@@ -261,7 +268,7 @@ def _load_plugin(registry: Registry, manager: pluggy.PluginManager, origin: Orig
         _check_hook_names(module)
         manager.register(module, name=name)
         stage = "hooks"
-        registry.add([Registered(record, origin) for record in _records(manager, module)])
+        registry.add([Registered(record, origin, registry) for record in _records(manager, module)])
     except (Exception, SystemExit) as error:
         if manager.has_plugin(name):
             manager.unregister(name=name)

@@ -29,7 +29,7 @@ from xaibench.api import (
 )
 from xaibench_explainers.gradient.propagation.common import explained
 from xaibench_explainers.perturbation.regions import no_signal
-from xaibench_perturbation import SIGMA, FillKind, fill, grid_segments
+from xaibench_perturbation import SIGMA, PictureFill, background_of, grid_segments
 
 Options = Mapping[str, Any]
 Size = tuple[int, int]
@@ -103,7 +103,7 @@ class CaptumParameters(Parameters):
 
     method: str = Field(description=f"class of captum.attr: {', '.join(WRAPPED)}")
     options: str = Field("{}", description='arguments of its attribute(), as JSON: {"n_steps": 20}')
-    baseline: FillKind = Field("black", description="baseline of classes that take one")
+    baseline: PictureFill = Field("black", description="baseline of classes that take one")
     sigma: float = Field(SIGMA, gt=0, le=1, description="blur of baseline=blur, as a share of the shorter side")
     cells: int = Field(64, ge=2, description="cells of the grid, for classes that take features to be cells")
     output: Output = Field("logit", description="what is explained")
@@ -274,7 +274,7 @@ class Captum:
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
         p = self.parameters
         image = request.picture.image.to(request.detector.device)
-        baseline = fill(image, p.baseline, sigma=p.sigma)
+        baseline = yield from background_of(request, p.baseline, p.sigma)
         seed = torch.tensor([request.streams.seed("captum")], dtype=torch.int64, device=image.device)
         cost = pictures_asked(p, (image.shape[1], image.shape[2]))
         (found,) = yield Apply(

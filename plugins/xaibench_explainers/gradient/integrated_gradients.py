@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from xaibench.api import (
+    SAMPLE_NEEDS,
     Backward,
     ExplainRequest,
     Explanation,
@@ -32,20 +33,22 @@ from xaibench_perturbation import (
     SwitchParameters,
     UnitValue,
     extra_needs,
+    fill_parameter,
     refusal,
     stored_artefacts,
     switch_off,
 )
 
 Rule = Literal["gauss-legendre", "midpoint"]
-BaselineKind = Literal["black", "grey", "white", "mean", "colour", "blur", "twin", "counterpart"]
+Baseline = Annotated[str, fill_parameter({"colour", "twin", *SAMPLE_NEEDS})]
+"""A fill that is one picture and not drawn at random."""
 
 
 class IntegratedGradientsParameters(Parameters):
     """Parameters of ``integrated-gradients``."""
 
     steps: int = Field(50, ge=1, description="pictures on the way from the baseline")
-    baseline: BaselineKind = Field("black", description="where the way starts: as fill of perturbation explainers")
+    baseline: Baseline = Field("black", description="where the way starts: as fill of perturbation explainers")
     sigma: float = Field(SIGMA, gt=0, le=1, description="blur of baseline=blur, as a share of the shorter side")
     colour: tuple[UnitValue, UnitValue, UnitValue] = Field(
         IMAGENET_MEAN, description="red, green and blue of baseline=colour; the default is the mean of ImageNet"
@@ -117,7 +120,7 @@ class IntegratedGradients:
         if isinstance(switch, Explanation):
             return switch
         image, baseline = switch.image, switch.background
-        assert baseline is not None  # every kind of baseline is one picture
+        assert baseline is not None  # only a fill that needs masks has none
         if torch.equal(image, baseline):
             return Explanation.none(f"the baseline ({p.baseline}) is the picture itself")
         found = yield from integrated_gradients(

@@ -16,7 +16,7 @@ from xaibench_explainers.perturbation.regions import (
     regions_of,
 )
 from xaibench_explainers.perturbation.shapley import constrained_shapley, exact_shapley, kernel_design
-from xaibench_perturbation import SwitchKind, extra_needs, refusal, stored_artefacts
+from xaibench_perturbation import AnyFill, extra_needs, refusal, stored_artefacts
 
 STRONG_BLUR = 0.165
 """Blur that stands for "nothing here", as a share of the shorter side: the standard deviation of the 128 pixel box on a
@@ -26,7 +26,7 @@ STRONG_BLUR = 0.165
 class KernelShapParameters(SegmentSwitchParameters):
     """Parameters of ``kernel-shap``."""
 
-    fill: SwitchKind = Field("blur", description="what replaces a segment that is off")
+    fill: AnyFill = Field("blur", description="what replaces a segment that is off")
     sigma: float = Field(STRONG_BLUR, gt=0, le=1, description="blur of fill=blur, as a share of the shorter side")
     samples: int = Field(2048, ge=4, description="pictures scored, the picture itself and the empty one among them")
     output: Output = Field("logit", description="what is shared out: the logit, or the probability of the target")

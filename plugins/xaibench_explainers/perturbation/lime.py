@@ -16,13 +16,13 @@ from xaibench_explainers.perturbation.regions import (
     painted,
     regions_of,
 )
-from xaibench_perturbation import ScoreKind, SwitchKind, extra_needs, refusal, stored_artefacts
+from xaibench_perturbation import AnyFill, ScoreKind, extra_needs, refusal, stored_artefacts
 
 
 class LimeParameters(SegmentSwitchParameters):
     """Parameters of ``lime``; kernel, ridge and fill are those of the authors' ``lime_image``."""
 
-    fill: SwitchKind = Field("segment-mean", description="what replaces a segment that is off")
+    fill: AnyFill = Field("segment-mean", description="what replaces a segment that is off")
     samples: int = Field(2000, ge=2, description="changed pictures a sample (lime_image: 1000)")
     width: float = Field(0.25, gt=0, description="width of the kernel over cosine distances")
     alpha: float = Field(1.0, gt=0, description="weight of the ridge penalty; the intercept is not penalised")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
+from xaibench.api import FILL_NEEDS, ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
 from xaibench_explainers.perturbation.kernel_shap import STRONG_BLUR
 from xaibench_explainers.perturbation.partition import evaluations, owen_values
 from xaibench_explainers.perturbation.regions import no_signal
 from xaibench_perturbation import (
     Switch,
-    SwitchKind,
     SwitchParameters,
     extra_needs,
+    fill_parameter,
     random_fill,
     refusal,
     stored_artefacts,
@@ -25,19 +27,14 @@ from xaibench_perturbation import (
 class PartitionShapParameters(SwitchParameters):
     """Parameters of ``partition-shap``."""
 
-    fill: SwitchKind = Field("blur", description="what replaces the parts that are off")
+    fill: Annotated[str, fill_parameter(FILL_NEEDS - {"segments"})] = Field(
+        "blur", description="what replaces the parts that are off"
+    )
     sigma: float = Field(STRONG_BLUR, gt=0, le=1, description="blur of fill=blur, as a share of the shorter side")
     box: int = Field(0, ge=0, description="fill=blur: pixels of a box blur in place of the Gaussian; 0: Gaussian")
     evals: int = Field(2000, ge=4, description="most pictures scored, the picture and the empty one among them")
     batch: int = Field(64, ge=2, description="pictures scored before the next parts to halve are chosen (shap: 50)")
     output: Output = Field("logit", description="what is shared out: the logit, or the probability of the target")
-
-    @field_validator("fill")
-    @classmethod
-    def _needs_no_segments(cls, fill: SwitchKind) -> SwitchKind:
-        if fill == "segment-mean":
-            raise ValueError("there are no segments whose mean could be taken: choose another fill")
-        return fill
 
 
 def box_blur(image: Tensor, side: int) -> Tensor:

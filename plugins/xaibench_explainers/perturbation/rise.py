@@ -56,13 +56,13 @@ class RiseParameters(RegionParameters):
 
 
 def rise(
-    image: Tensor, background: Tensor | None, design: RiseDesign, target: int, keep: float | None
+    image: Tensor, background: Tensor, design: RiseDesign, target: int, keep: float | None
 ) -> Programme[Tensor]:
     """``S = sum_i p_target(x * m_i + b * (1 - m_i)) m_i / Z``, float32, in [0, 1] up to sampling noise.
 
-    ``image`` and ``background``: ``(3, H, W)``, the latter None to inpaint. Returns ``(H, W)``, or ``(S,)`` for
-    coalitions of segments. Z is ``N * keep``, or the per-pixel sum of masks where ``keep`` is None (a pixel that no
-    mask shows is then 0). Masks are rendered and scored ``CHUNK`` at a time.
+    ``image`` and ``background``: ``(3, H, W)``. Returns ``(H, W)``, or ``(S,)`` for coalitions of segments. Z is
+    ``N * keep``, or the per-pixel sum of masks where ``keep`` is None (a pixel that no mask shows is then 0). Masks are
+    rendered and scored ``CHUNK`` at a time.
     """
     scores = yield from masked_scores(Switch(image, background), design, target, "probability")
     return weighted_mean(design, scores, keep)

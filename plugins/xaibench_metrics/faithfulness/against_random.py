@@ -27,7 +27,7 @@ from xaibench.api import (
 )
 from xaibench_metrics.faithfulness.curves import CONSTANT, area, saliency_of, shown_image
 from xaibench_metrics.faithfulness.removal import DeletionParameters, removal_curve
-from xaibench_perturbation import Background, FillKind, is_constant, pixel_ranks
+from xaibench_perturbation import Background, is_constant, pixel_ranks
 
 TOP_MINUS_RANDOM = ScoreSpec(
     name="top-minus-random",
@@ -103,7 +103,7 @@ class RandomDeletion:
     cells: int
     draws: int
     steps: int
-    fill: FillKind
+    fill: str
     sigma: float
 
     kind = "random-deletion"

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from xaibench.api import Forward, MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
-from xaibench_perturbation import SIGMA, Background, FillKind, blend, is_constant
+from xaibench_perturbation import SIGMA, Background, PictureFill, blend, is_constant
 
 GUARD = 1e-8
 Values = Literal["absolute", "signed"]
@@ -45,7 +45,7 @@ class AverageDropParameters(Parameters):
     """Parameters of ``average-drop``."""
 
     values: Values = Field("absolute", description="mask from |a| (xplique), or from the values with their sign")
-    fill: FillKind = Field("black", description="what the mask lets through where it is 0")
+    fill: PictureFill = Field("black", description="what the mask lets through where it is 0")
     sigma: float = Field(SIGMA, gt=0, le=1, description="blur of fill=blur, as a share of the shorter side")
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from xaibench.api import Forward, MapCase, Output, Parameters, Programme
 from xaibench_metrics.faithfulness.curves import removal_background, shown_image
-from xaibench_perturbation import CHUNK, SIGMA, FillKind, pixel_ranks, step_counts
+from xaibench_perturbation import CHUNK, SIGMA, PictureFill, pixel_ranks, step_counts
 
 Correlation = Literal["pearson", "spearman"]
 CONSTANT = "the map is constant: it tells no pixels apart"
@@ -23,7 +23,7 @@ _ROUNDING = 4 * torch.finfo(torch.float32).eps
 class ChangeParameters(Parameters):
     """What replaces removed pixels, and which output is watched; inherited by the measures that remove pixels."""
 
-    fill: FillKind = Field("mean", description="what replaces removed pixels")
+    fill: PictureFill = Field("mean", description="what replaces removed pixels")
     sigma: float = Field(SIGMA, gt=0, le=1, description="blur of fill=blur, as a share of the shorter side")
     output: Output = Field("logit", description="output of the target class that is watched")
 

@@ -26,7 +26,7 @@ from xaibench_metrics.faithfulness.changes import (
     subset_size,
     sums_over,
 )
-from xaibench_perturbation import FillKind, cell_labels, is_constant, random_members
+from xaibench_perturbation import PictureFill, cell_labels, is_constant, random_members
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -103,7 +103,7 @@ class FaithfulnessEstimateParameters(ChangeParameters):
 class MuFidelityParameters(ChangeParameters):
     """Parameters of ``mufidelity``."""
 
-    fill: FillKind = Field("black", description="what replaces removed cells")
+    fill: PictureFill = Field("black", description="what replaces removed cells")
     cells: int = Field(9, ge=2, description="cells along a side")
     off: Share = Field(0.2, description="probability with which a cell is removed")
     subsets: int = Field(200, ge=3, description="random sets of cells")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from xaibench.api import Facts, Forward, MapCase, Parameters, Programme, predicted_class
-from xaibench_perturbation import CHUNK, SIGMA, Background
+from xaibench_perturbation import CHUNK, SIGMA, Background, as_fill, background_of, fill_parameter
 
-RemovalFill = Literal["black", "grey", "white", "mean", "blur", "minimum", "noise"]
-"""Those of :data:`xaibench_perturbation.FillKind`, ``minimum``, the least value of the picture over all channels
-(Quantus's "black"), and ``noise``, uniform in [0, 1], drawn once a picture and the same for every map of it."""
+RemovalFill = Annotated[str, fill_parameter({"random"})]
+"""A fill that there is of every picture; a random one is drawn once a picture and the same for every map of it."""
 
 CONSTANT = "the map is constant: it orders no pixels"
 
@@ -36,16 +35,13 @@ def saliency_of(case: MapCase) -> Tensor:
     return case.explanation.map.cpu()
 
 
-def removal_background(case: MapCase, kind: RemovalFill, sigma: float) -> Programme[Tensor]:
+def removal_background(case: MapCase, fill: str, sigma: float) -> Programme[Tensor]:
     """``(3, H, W)`` that stands in place of removed pixels, on the detector's device."""
-    image = shown_image(case)
-    if kind == "minimum":
-        return image.min().expand_as(image).contiguous()
-    if kind == "noise":
-        return torch.rand(image.shape, generator=case.streams.torch("fill")).to(image)
-    made = yield from case.artefacts.get(Background(kind, sigma), case.picture)
-    background: Tensor = made.tensors["background"]
-    return background
+    if "random" in as_fill(fill).needs:
+        background = yield from background_of(case, fill, sigma)
+        return background
+    made = yield from case.artefacts.get(Background(fill, sigma), case.picture)
+    return made.tensors["background"]
 
 
 def replaced_probabilities(image: Tensor, background: Tensor, ranks: Tensor, counts: Tensor) -> Programme[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.faithfulness.curves import (
-    RemovalFill,
     removal_background,
     replaced_probabilities,
     saliency_of,
@@ -19,7 +18,15 @@ from xaibench_metrics.faithfulness.curves import (
     trapezoid,
     with_clean,
 )
-from xaibench_perturbation import SIGMA, SegmentParameters, is_constant, per_segment_mean, pixel_ranks, segments_of
+from xaibench_perturbation import (
+    SIGMA,
+    SegmentParameters,
+    fill_parameter,
+    is_constant,
+    per_segment_mean,
+    pixel_ranks,
+    segments_of,
+)
 
 IROF = ScoreSpec(
     name="irof",
@@ -38,7 +45,7 @@ class IrofParameters(SegmentParameters):
     """Parameters of ``irof``."""
 
     count: int = Field(100, ge=2, description="segments wanted; where there are more than twice as many, the last go")
-    fill: RemovalFill | Literal["current-mean"] = Field(
+    fill: Annotated[str, fill_parameter({"random"}, also=("current-mean",))] = Field(
         "mean", description="what a segment becomes; current-mean is that of the picture as changed so far"
     )
     sigma: float = Field(SIGMA, gt=0, le=1, description="blur of fill=blur, as a share of the shorter side")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xaibench.api import Curve, MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.faithfulness.curves import area, replaced_probabilities
-from xaibench_perturbation import SIGMA, Background, FillKind, is_constant, pixel_ranks, step_counts
+from xaibench_perturbation import SIGMA, Background, PictureFill, is_constant, pixel_ranks, step_counts
 
 Direction = Literal["delete", "insert"]
 
@@ -36,7 +36,7 @@ class DeletionParameters(Parameters):
     """Parameters of ``deletion``."""
 
     steps: int = Field(20, ge=1, description="equal steps from the picture to the fill")
-    fill: FillKind = Field("black", description="what replaces removed pixels")
+    fill: PictureFill = Field("black", description="what replaces removed pixels")
     sigma: float = Field(SIGMA, gt=0, le=1, description="blur of fill=blur, as a share of the shorter side")
 
 
@@ -44,7 +44,7 @@ class InsertionParameters(Parameters):
     """Parameters of ``insertion``."""
 
     steps: int = Field(20, ge=1, description="equal steps from the fill to the picture")
-    fill: FillKind = Field("blur", description="what stands where pixels are not shown yet")
+    fill: PictureFill = Field("blur", description="what stands where pixels are not shown yet")
     sigma: float = Field(SIGMA, gt=0, le=1, description="blur of fill=blur, as a share of the shorter side")
 
 

@@ -1,7 +1,8 @@
 """Every check of a component, as a list, and the one call that runs them.
 
 A check is a public function of :mod:`.records`, :mod:`.explainers`, :mod:`.metrics`, :mod:`.model_metrics`,
-:mod:`.models`, :mod:`.datasets` or :mod:`.recipes`. :func:`check_component` runs all that apply to a component.
+:mod:`.models`, :mod:`.datasets`, :mod:`.fills` or :mod:`.recipes`. :func:`check_component` runs all that apply to a
+component.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from xaibench.api import Dataset, Detector, Kind, MetricRecord, Runtime
-from xaibench_testing.checks import datasets, explainers, metrics, model_metrics, models, recipes, records
+from xaibench_testing.checks import datasets, explainers, fills, metrics, model_metrics, models, recipes, records
 from xaibench_testing.checks.subject import Subject
 from xaibench_testing.violations import CheckResult, ContractViolation, NotApplicable
 
@@ -68,6 +69,7 @@ def check_names(kind: Kind) -> tuple[str, ...]:
         "metric": tuple(c.name for c in metrics.CHECKS),
         "model": ("members", "opens", *(c.name for c in models.CHECKS)),
         "dataset": tuple(c.name for c in datasets.CHECKS),
+        "fill": tuple(c.name for c in fills.CHECKS),
         "recipe": tuple(c.name for c in recipes.CHECKS),
     }
     return (*(c.name for c in records.CHECKS), *own.get(kind, ()))
@@ -83,6 +85,9 @@ def cases(use: Use, registry: Registry | None = None, runtime: Runtime | None = 
         of_model = isinstance(record, MetricRecord) and record.scope == "model"
         of_metric = model_metrics.CHECKS if of_model else metrics.CHECKS
         for check in explainers.CHECKS if kind == "explainer" else of_metric:
+            yield Case(check.name, partial(check.run, subject))
+    elif kind == "fill":
+        for check in fills.CHECKS:
             yield Case(check.name, partial(check.run, subject))
     elif kind == "model":
         yield from _model_cases(use, runtime or Runtime())

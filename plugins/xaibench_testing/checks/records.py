@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xaibench.api import NEEDS, build_parameters, describe_parameters, parameter_class, parse_spec
+from xaibench.api import FILL_NEEDS, NEEDS, build_parameters, describe_parameters, parameter_class, parse_spec
 from xaibench_testing.checks.subject import Subject, named
 from xaibench_testing.violations import require
 
@@ -13,8 +13,9 @@ def check_record(subject: Subject) -> None:
     require(bool(record.summary.strip()), f"{record.name} has no summary")
     require("\n" not in record.summary, f"the summary of {record.name} has several lines")
     needs: frozenset[str] = getattr(record, "needs", frozenset())
-    unknown, known = ", ".join(sorted(needs - NEEDS)), ", ".join(sorted(NEEDS))
-    require(not unknown, f"{record.name} needs {unknown}, which is none of {known}")
+    known = FILL_NEEDS if record.kind == "fill" else NEEDS
+    unknown = ", ".join(sorted(needs - known))
+    require(not unknown, f"{record.name} needs {unknown}, which is none of {', '.join(sorted(known))}")
 
 
 def check_parameters(subject: Subject) -> None:
@@ -27,7 +28,8 @@ def check_parameters(subject: Subject) -> None:
         declared = parameter_class(subject.use.registered.load())
         require(declared is model, f"{name} declares {declared.__name__} but was given {model.__name__}")
     values = parse_spec(subject.use.name)[1]
-    again = build_parameters(model, {**subject.use.registered.record.parameters, **values}, name)
+    given = {**subject.use.registered.record.parameters, **values}
+    again = build_parameters(model, given, name, subject.use.registered.registry)
     same = again == subject.use.parameters
     require(same, f"'{subject.use.name}' does not lead back to its parameters {subject.use.parameters}")
 

@@ -31,7 +31,7 @@ from xaibench_explainers.gradient.expected_gradients import (
     expected_gradients,
 )
 from xaibench_explainers.gradient.integrated_gradients import IntegratedGradients, integrated_gradients
-from xaibench_perturbation import FILL_KINDS, Twin, fill, gaussian_blur
+from xaibench_perturbation import PICTURE_FILLS, Twin, fill, gaussian_blur
 from xaibench_testing.planted import ConstantDetector
 
 WEIGHTS = torch.randn(3, *SIZE, generator=torch.Generator().manual_seed(3))
@@ -79,7 +79,7 @@ def test_the_gap_by_hand() -> None:
     assert done.value.details["completeness_gap"] == pytest.approx(0.25, rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", FILL_KINDS)
+@pytest.mark.parametrize("kind", PICTURE_FILLS)
 def test_the_baseline_is_the_shared_fill(kind: Any) -> None:
     image = image_of()
     found = map_of(explain(make(IntegratedGradients, baseline=kind, steps=2), linear(), image))

@@ -36,7 +36,6 @@ from xaibench_explainers.perturbation.rise import Rise, chance_of_each, weighted
 from xaibench_explainers.perturbation.scorecam import ScoreCam
 from xaibench_explainers.perturbation.sobol import Sobol
 from xaibench_perturbation import (
-    SWITCH_KINDS,
     Coalitions,
     cell_labels,
     every_mask,
@@ -45,6 +44,7 @@ from xaibench_perturbation import (
     random_members,
     rise_masks,
 )
+from xaibench_perturbation.plugin import FILLS
 from xaibench_testing import harness
 from xaibench_testing.planted import DifferentiablePatchDetector, PatchDetector
 from xaibench_testing.planted_data import pictures_of, planted_samples
@@ -234,7 +234,7 @@ BUDGETS: dict[type, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("fill", SWITCH_KINDS)
+@pytest.mark.parametrize("fill", [record.name for record in FILLS])
 @pytest.mark.parametrize("cls", BUDGETS, ids=lambda c: c.__name__)
 def test_every_explainer_takes_every_fill(cls: type, fill: str) -> None:
     detector = DifferentiablePatchDetector() if cls is ScoreCam else PatchDetector()

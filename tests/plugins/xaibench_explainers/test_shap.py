@@ -326,7 +326,7 @@ def test_partition_shap_without_an_effect_has_no_explanation() -> None:
 
 
 def test_partition_shap_has_no_segments_to_take_the_mean_of() -> None:
-    with pytest.raises(UsageError, match="there are no segments"):
+    with pytest.raises(UsageError, match="the fill needs segments"):
         make(PartitionShap, fill="segment-mean")
 
 

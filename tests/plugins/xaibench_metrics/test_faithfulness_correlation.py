@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Iterator
@@ -111,8 +112,8 @@ class Direct:
         self.detector = detector
 
     def get(self, artefact: Any, picture: Picture) -> Any:
-        return artefact.make(ArtefactQuery(detector=self.detector, picture=picture, streams=None, artefacts=self))  # type: ignore[arg-type]
-        yield  # type: ignore[unreachable]
+        made = artefact.make(ArtefactQuery(detector=self.detector, picture=picture, streams=None, artefacts=self))  # type: ignore[arg-type]
+        return (yield from made) if inspect.isgenerator(made) else made
 
 
 def case_of(saliency: Tensor, detector: Any, image: Tensor | None = None, *, target: int = 1) -> MapCase:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -87,8 +88,8 @@ class Direct:
         self.detector = detector
 
     def get(self, artefact, picture):
-        return artefact.make(ArtefactQuery(detector=self.detector, picture=picture, streams=None, artefacts=self))
-        yield
+        made = artefact.make(ArtefactQuery(detector=self.detector, picture=picture, streams=None, artefacts=self))
+        return (yield from made) if inspect.isgenerator(made) else made
 
 
 def picture_of(image: Tensor, mask: Tensor | None, label: Any, id: str) -> Picture:

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from xaibench.api import ExplainRequest, Explanation, Facts, Native, PassQuery, Picture, Product, Sample, Streams
 from xaibench_perturbation import (
-    FILL_KINDS,
-    SWITCH_KINDS,
+    PICTURE_FILLS,
     Switch,
     SwitchParameters,
     Twin,
@@ -25,7 +24,8 @@ from xaibench_perturbation import (
     stored_artefacts,
     switch_off,
 )
-from xaibench_perturbation.switching import with_random_signs
+from xaibench_perturbation.explanation_fills import with_random_signs
+from xaibench_perturbation.plugin import FILLS
 
 SIZE = (7, 9)
 
@@ -98,7 +98,7 @@ def twin_product(twin: Tensor | None, status: Any = "ok", reason: str = "", flip
 # ---- kinds ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", FILL_KINDS)
+@pytest.mark.parametrize("kind", PICTURE_FILLS)
 def test_plain_fills_are_those_of_fill(kind: Any) -> None:
     assert torch.equal(background(kind, sigma=0.2), fill(IMAGE, kind, sigma=0.2))
 
@@ -169,7 +169,7 @@ def test_what_is_known_beforehand() -> None:
     assert why("counterpart", picture_of()) == "the picture has no real counterpart"
     assert why("counterpart", picture_of(label="real")) == "real pictures have no real counterpart"
     assert why("counterpart", picture_of(real=REAL)) == ""
-    for kind in SWITCH_KINDS:
+    for kind in (record.name for record in FILLS):
         p = SwitchParameters(fill=kind, twin_mode="t24-code", twin_steps=9)
         twins = kind in ("twin", "noise-twin")
         assert stored_artefacts(p) == ((Twin(mode="t24-code", steps=9),) if twins else ())

@@ -23,7 +23,7 @@ from xaibench_explainers.gradient.propagation.common import (
     target_values,
 )
 from xaibench_operations import ELEMENTWISE, MAX_POOLS, Call, Operations, depends
-from xaibench_perturbation import SIGMA, FillKind, fill
+from xaibench_perturbation import SIGMA, PictureFill, background_of
 
 NEAR = 1e-6
 """Below this difference of its inputs a function's multiplier is its slope."""
@@ -32,7 +32,7 @@ NEAR = 1e-6
 class DeepLiftParameters(Parameters):
     """Parameters of ``deeplift``."""
 
-    baseline: FillKind = Field("black", description="the picture that differences are taken from")
+    baseline: PictureFill = Field("black", description="the picture that differences are taken from")
     sigma: float = Field(SIGMA, gt=0, le=1, description="blur of baseline=blur, as a share of the shorter side")
     output: Output = Field("logit", description="what is explained")
 
@@ -200,7 +200,7 @@ class DeepLift:
         if reason := lacks(request.detector, "operations"):
             return Explanation.none(reason)
         image = request.picture.image.to(request.detector.device)
-        baseline = fill(image, p.baseline, sigma=p.sigma)
+        baseline = yield from background_of(request, p.baseline, p.sigma)
         found, above, below = yield Apply(
             Contributions(p.output), image[None], request.target, (baseline[None],), forward=2, output=p.output
         )

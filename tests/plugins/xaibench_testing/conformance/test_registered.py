@@ -66,7 +66,7 @@ BUDGETS: dict[tuple[str, str], Values] = {
 }
 """Required values, and fewer masks, steps or pictures: the contract does not depend on how many there are."""
 
-KINDS: tuple[Kind, ...] = ("explainer", "metric", "model", "dataset", "recipe")
+KINDS: tuple[Kind, ...] = ("explainer", "metric", "model", "dataset", "fill", "recipe")
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
