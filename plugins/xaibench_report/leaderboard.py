@@ -44,7 +44,7 @@ from xaibench_report.run_values import (
     score_order,
     short,
 )
-from xaibench_report.score_items import split_items, without_item, without_room
+from xaibench_report.score_items import require_headroom, split_items, without_item
 from xaibench_report.verdicts import ScoreVerdict, score_verdict
 from xaibench_statistics import RESAMPLES, SEED, Difference, Ranking, holm, paired_difference, rank_explainers
 
@@ -126,11 +126,11 @@ def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) 
 
 
 def ready_cells(tables: RunTables, info: ScoreInfo, seed: int) -> dict[CellKey, CellValues]:
-    """Every cell of a run as tables use it: items apart, censored values marked, none where a measure has no room,
+    """Every cell of a run as tables use it: items apart, censored values marked, none where a measure has no headroom,
     and manipulation methods kept apart only where they weigh alike."""
     cells = cell_values(split_items(tables.scores, info))
     cells = {key: with_censoring(key, cell, cells, info) for key, cell in cells.items()}
-    cells = {key: without_room(key, cell, cells, info, seed) for key, cell in cells.items()}
+    cells = {key: require_headroom(key, cell, cells, info, seed) for key, cell in cells.items()}
     return {key: cell if info.family(key.metric) == FAMILY else alike(cell) for key, cell in cells.items()}
 
 

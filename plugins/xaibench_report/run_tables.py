@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xaibench.api import Room, ScoreSpec, XaibenchError
+from xaibench.api import Headroom, ScoreSpec, XaibenchError
 from xaibench_report.run_values import RunTables, ScoreInfo
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def score_info(components: list[dict[str, Any]]) -> ScoreInfo:
 
 
 def _spec(declared: dict[str, Any]) -> ScoreSpec:
-    room = declared.pop("room", None)
-    return ScoreSpec(**declared, room=Room(**room) if room else None)
+    headroom = declared.pop("headroom", None)
+    return ScoreSpec(**declared, headroom=Headroom(**headroom) if headroom else None)
 
 
 def pictures(run: Run) -> tuple[Callable[[str], Pixels] | None, str]:

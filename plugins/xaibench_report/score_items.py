@@ -1,4 +1,4 @@
-"""Scores whose items are columns of their own, and cells in which a measure has no room to rank."""
+"""Scores whose items are columns of their own, and cells in which a measure has no headroom."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xaibench.api import Room
+from xaibench.api import Headroom
 from xaibench_report.run_values import CellKey, CellValues, ScoreInfo, Table
 from xaibench_statistics import Values, exact_mean, paired_difference
 
@@ -40,49 +40,50 @@ def without_item(scores: Iterable[tuple[str, str]], info: ScoreInfo) -> set[tupl
     return {k for k in every & apart if (spec := info.spec(*k)) is not None and spec.per_item}
 
 
-def without_room(
+def require_headroom(
     key: CellKey, cell: CellValues, every: Mapping[CellKey, CellValues], info: ScoreInfo, seed: int
 ) -> CellValues:
-    """The cell, or an undefined one with the reason where the measure has no room between random and its own ceiling.
+    """The cell, or an undefined one with the reason where the measure has no headroom: no difference between its
+    random control and its own ceiling.
 
     *Saturated*: random regions turn more than nine verdicts in ten, or the interval of ceiling minus random covers 0
     (with too few groups for an interval: the ceiling does not exceed random).
     *Floored*: even the ceiling turns less than one in ten.
     """
     spec = info.spec(key.metric, key.score)
-    if spec is None or spec.room is None or not len(cell.values):
+    if spec is None or spec.headroom is None or not len(cell.values):
         return cell
-    reason = _no_room(_Beside(key, spec.room, every), seed)
+    reason = _no_headroom(_References(key, spec.headroom, every), seed)
     if not reason:
         return cell
     nothing = cell.where(np.zeros(len(cell.values), dtype=np.bool_))
     return replace(nothing, left_out={**cell.left_out, ("undefined", reason): len(cell.values)})
 
 
-class _Beside:
+class _References:
     """The ceiling and the random control of one cell, on the same item."""
 
-    def __init__(self, key: CellKey, room: Room, every: Mapping[CellKey, CellValues]) -> None:
+    def __init__(self, key: CellKey, headroom: Headroom, every: Mapping[CellKey, CellValues]) -> None:
         self._key, self._every = key, every
         _, _, self._item = key.score.partition(" ")
-        self.ceiling, self.random = self._values(room.ceiling), self._values(room.random)
-        self.ceiling_flip, self.random_flip = self._values(room.ceiling_flip), self._values(room.random_flip)
+        self.ceiling, self.random = self._values(headroom.ceiling), self._values(headroom.random)
+        self.ceiling_flip, self.random_flip = self._values(headroom.ceiling_flip), self._values(headroom.random_flip)
 
     def _values(self, score: str) -> Values | None:
         cell = self._every.get(self._key._replace(score=f"{score} {self._item}".strip()))
         return cell.values if cell is not None and len(cell.values) else None
 
 
-def _no_room(beside: _Beside, seed: int) -> str:
-    turned = _mean(beside.random_flip)
+def _no_headroom(references: _References, seed: int) -> str:
+    turned = _mean(references.random_flip)
     if turned is not None and turned > MOST_RANDOM_FLIPS:
         return f"saturated: random regions of the same area turn {turned:.0%} of the verdicts"
-    best = _mean(beside.ceiling_flip)
+    best = _mean(references.ceiling_flip)
     if best is not None and best < LEAST_CEILING_FLIPS:
         return f"floored: the regions that drop most turn {best:.0%} of the verdicts"
-    if beside.ceiling is None or beside.random is None:
+    if references.ceiling is None or references.random is None:
         return ""
-    difference = paired_difference(beside.ceiling, beside.random, seed=seed, test=False)
+    difference = paired_difference(references.ceiling, references.random, seed=seed, test=False)
     least = difference.value if difference.low is None else difference.low
     if least is not None and least <= 0:
         return "saturated: the measure's own ceiling is not shown to exceed random regions of the same area"

@@ -117,7 +117,7 @@ def _against(control: str, mine: CellValues, theirs: CellValues, better: str, se
         why = f"a score of a whole {mine.scope} has no interval"
         return AgainstControl(control=control, outcome="undetermined", why=why)
     if not len(theirs.values):
-        failed = any(status in ("failed", "skipped") for status, _ in theirs.left_out)
+        failed = any(status == "failed" for status, _ in theirs.left_out)
         why = f"{short(control)} failed"
         return AgainstControl(control=control, outcome="undetermined", why=why) if failed else None
     difference = paired_difference(*even_pair(mine, theirs), seed=seed, test=False)

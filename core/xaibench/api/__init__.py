@@ -1,16 +1,17 @@
-"""The lower door: all that an author of a plugin imports.
+"""The lower door: everything that the author of a plugin imports.
 
 ::
 
     from xaibench.api import Explanation, ExplainerRecord, Forward, Passes, hookimpl
 
-Records describe components, hooks return them, contracts say what a component is asked and what it answers. Pictures
-are float32 tensors of RGB values in [0, 1], shape ``(N, 3, H, W)`` or ``(3, H, W)``, already resized to the detector's
-input size. A *programme* is a generator that yields probe requests (:class:`Forward` and its like) and returns its
-result; whatever returns a programme may return the plain result instead when it needs no detector call.
+A *record* describes a component, and a hook returns records. A *contract* is a protocol that says what a component
+receives and what it returns. Pictures are float32 tensors of RGB values in [0, 1], of shape ``(N, 3, H, W)`` or
+``(3, H, W)``, resized to the detector's input size. A *programme* is a generator that yields requests such as
+:class:`Forward` and returns its result. A method that may return a programme may return the plain result instead, where
+it needs no detector call.
 
-Importing this package loads neither torch nor numpy. What needs pydantic, numpy or Pillow is loaded when it is first
-asked for. The modules behind the package may move; the names in ``__all__`` stay.
+Importing this package loads neither torch nor numpy. Names that need pydantic, numpy or Pillow are loaded on first
+access. The modules behind the package may move; the names in ``__all__`` stay.
 """
 
 from __future__ import annotations
@@ -44,17 +45,17 @@ from xaibench.api.explainers import Explainer, ExplainRequest, Explanation
 from xaibench.api.fills import Fill, FillFunction, FillParameter, FillRequest, FillResult, MaskFill
 from xaibench.api.flags import SHARED_FLAGS, Flag, setting, with_flags
 from xaibench.api.groups import Groups, connected_components, statistical_groups
-from xaibench.api.metrics import Curve, MapCase, Metric, ModelCase, Room, Score, Scores, ScoreSpec, SetCase
+from xaibench.api.metrics import Curve, Headroom, MapCase, Metric, ModelCase, Score, Scores, ScoreSpec, SetCase
 from xaibench.api.passes import Passes, PassQuery
 from xaibench.api.probes import (
     Apply,
-    Ask,
     Backward,
     Done,
     Forward,
     Gradients,
     LayerBackward,
     LayerGradients,
+    Probe,
     Programme,
     Reply,
     Request,
@@ -158,7 +159,7 @@ _LAZY = {
         "parse_value",
     ),
 }
-"""Names by the module that is loaded when one of them is first asked for."""
+"""Names by the module that is loaded on first access to one of them."""
 
 _MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
 
@@ -193,7 +194,6 @@ __all__ = [
     "Artefact",
     "ArtefactQuery",
     "Artefacts",
-    "Ask",
     "Backward",
     "BadScores",
     "Batch",
@@ -225,6 +225,7 @@ __all__ = [
     "Forward",
     "Gradients",
     "Groups",
+    "Headroom",
     "JsonFlag",
     "Kind",
     "Label",
@@ -255,6 +256,7 @@ __all__ = [
     "PlanError",
     "PluginError",
     "PluginFiles",
+    "Probe",
     "Problem",
     "Product",
     "Programme",
@@ -263,7 +265,6 @@ __all__ = [
     "Reply",
     "Request",
     "Resize",
-    "Room",
     "RunBegins",
     "RunEnds",
     "RunFolder",

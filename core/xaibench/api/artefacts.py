@@ -1,8 +1,8 @@
-"""Artefacts: what several components need of one picture, made once: segments, backgrounds, twins, attacked regions.
+"""Artefacts: intermediate results of one picture that several components share, such as segments and twins.
 
-A component asks for one with ``yield from request.artefacts.get(artefact, picture)``. Costly ones say ``stored``: a
-component lists those in its optional attribute ``artefacts``, and a run makes them before the maps, keeps them in the
-``artefacts`` table with their status, and hands them to every explainer and metric that asks.
+A component gets one by ``product = yield from request.artefacts.get(artefact, picture)``. An artefact is computed once
+for all components that get it. A costly one is ``stored``: the component lists it in its optional attribute
+``artefacts``, and a run computes it before the maps and keeps it in the ``artefacts`` table with its status.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """What came of an artefact: tensors and numbers by name.
+    """The result of an artefact: tensors and numbers by name.
 
-    A ``status`` other than ``ok`` has a ``reason`` ("the picture is called real already"); it may still have tensors
-    and numbers. Never change the tensors in place: others hold them too.
+    A ``status`` other than ``ok`` has a ``reason`` ("the picture is called real already"). Such a product may still
+    have tensors and numbers. The tensors are shared with other components and must not be changed in place.
     """
 
     status: Status = "ok"
@@ -39,10 +39,10 @@ class Product:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtefactQuery:
-    """One picture to make an artefact of.
+    """What :meth:`Artefact.make` receives: one picture and one detector.
 
-    ``streams`` are keyed by seed, artefact (kind and parameters) and the picture's digest, never by who asks, so
-    that every component meets the same draw. ``artefacts`` gives other artefacts.
+    ``streams`` are keyed by seed, artefact (kind and parameters) and the picture's digest. They do not depend on the
+    component that gets the artefact, so every component gets the same draw. ``artefacts`` gives other artefacts.
     """
 
     detector: Detector
@@ -52,11 +52,11 @@ class ArtefactQuery:
 
 
 class Artefact(Protocol):
-    """A recipe for a product of (detector, picture). Two with equal ``kind`` and ``parameters()`` are the same.
+    """Computes a product of (detector, picture). Two artefacts with equal ``kind`` and ``parameters()`` are the same.
 
-    ``uses_detector``: another detector makes another product. ``stored``: made before the maps and kept in the store.
-    ``parameters()`` holds everything that can change the product, as JSON values; ``make`` may be a programme;
-    ``passes`` states its cost for one sample.
+    ``uses_detector`` is True where the product depends on the detector. ``stored`` is True where a run computes the
+    artefact before the maps and keeps it. ``parameters()`` holds everything that can change the product, as JSON
+    values. ``make`` returns the product or a programme. ``passes`` states the cost of one sample.
     """
 
     @property
@@ -71,10 +71,11 @@ class Artefact(Protocol):
 
 
 class Artefacts(Protocol):
-    """Things that several components need of a picture, made once.
+    """The artefacts of one detector, each computed once.
 
-    ``get`` is a programme: it makes the artefact unless it is known. The key is (kind, parameters, detector digest if
-    used, digest of the picture as shown, seed).
+    ``get`` is a programme that returns the product of an artefact. It computes the product where it is not known yet.
+    A product is identified by kind, parameters, digest of the detector (where it is used), digest of the picture as
+    shown, and seed.
     """
 
     def get(self, artefact: Artefact, picture: Picture) -> Programme[Product]: ...

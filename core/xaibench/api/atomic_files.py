@@ -1,4 +1,4 @@
-"""Writing so that a kill at any moment leaves no partial file under its final name."""
+"""Atomic writes: a process that is killed leaves no partial file under its final name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def stage_table(table: pa.Table, staging: str | Path, key: str) -> Path:
-    """Write ``table`` to a new file in the staging folder, fsynced, and return its path."""
+    """Write ``table`` as Parquet (zstd) to a new file ``KEY.*`` in the staging folder, fsync it and return its path.
+
+    Raises :class:`StoreError`.
+    """
     import pyarrow.parquet as pq
 
     path = Path(staging) / f"{key}.{uuid.uuid4().hex[:8]}"
@@ -30,7 +33,10 @@ def stage_table(table: pa.Table, staging: str | Path, key: str) -> Path:
 
 
 def stage_text(text: str, staging: str | Path, key: str) -> Path:
-    """Write ``text`` to a new file in the staging folder, fsynced, and return its path."""
+    """Write ``text`` as UTF-8 to a new file ``KEY.*`` in the staging folder, fsync it and return its path.
+
+    Raises :class:`StoreError`.
+    """
     path = Path(staging) / f"{key}.{uuid.uuid4().hex[:8]}"
     try:
         with open(path, "x", encoding="utf-8") as file:
@@ -44,7 +50,7 @@ def stage_text(text: str, staging: str | Path, key: str) -> Path:
 
 
 def commit_file(staged: Path, final: Path) -> None:
-    """Move a staged file to its name and make the move durable."""
+    """Rename a staged file to its final name and fsync the folder. Raises :class:`StoreError`."""
     try:
         staged.replace(final)
         sync_folder(final.parent)
@@ -53,7 +59,7 @@ def commit_file(staged: Path, final: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """fsync a folder, where the platform can."""
+    """fsync a folder. Nothing happens on platforms that cannot (Windows)."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except (OSError, AttributeError):  # Windows cannot open folders
@@ -65,7 +71,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_error(path: Path, error: OSError) -> StoreError:
-    """A write that failed, as one line."""
+    """The :class:`StoreError` for a write that failed."""
     return StoreError(
         f"cannot write {path}: {error.strerror or error}",
         "free some space or choose another --out; finished units are kept and the same command goes on from there",

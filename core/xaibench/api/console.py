@@ -1,4 +1,4 @@
-"""What a command needs: flags that several share, one JSON object, literal text, errors as lines and an exit code."""
+"""What commands share: common flags, JSON output, literal text, and errors as lines with an exit code."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ _ASCII = str.maketrans({"↑": "^", "↓": "v", "–": "-"})
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print the one object of a ``--json`` command on stdout."""
+    """Print the object of a ``--json`` command on stdout, on one line. Other types than JSON's become strings."""
     print(jsonlib.dumps(value, default=str))
 
 
 def literal(console: Console, text: str, style: str = "") -> Text:
-    """Text without markup, in ASCII where the terminal knows nothing else."""
+    """Text in which nothing is markup. Arrows and dashes become ASCII where the terminal is not Unicode."""
     from rich.text import Text
 
     return Text(text if console.encoding.startswith("utf") else text.translate(_ASCII), style=style)
 
 
 def say(console: Console, text: str, style: str = "") -> None:
-    """Print a line of literal text."""
+    """Print one line of :func:`literal` text."""
     console.print(literal(console, text, style))
 
 
 def guarded(call: Callable[[], Any], debug: bool) -> int:
-    """Call, and turn what a person can mend into one line of what and one of how, with its exit code.
+    """Run a command and return its exit code; what ``call`` returns is the code, None is 0.
 
-    The codes are those of :mod:`xaibench.api.errors`; 70 is a bug of ours. ``debug`` lets every exception through.
+    A :class:`XaibenchError` is printed on stderr as a line of what went wrong and a line of how to mend it, and gives
+    its own exit code. An ``OSError`` gives 3, any other exception 70: it is a bug. ``debug`` re-raises exceptions.
     """
     try:
         return int(call() or 0)

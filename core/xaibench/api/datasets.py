@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 class Sample:
     """One picture of a dataset, described without decoding it.
 
-    ``group`` is the statistical cluster: all that shares source material with this picture. ``cross_group`` is the
-    second of two crossed factors (the donor) where one component of the graph would hold more than a fifth of the
-    samples; intervals then use the two-way bootstrap. ``pair`` is the id of the real counterpart, a sample of the
-    same dataset. ``method`` is the manipulation, None when real.
+    Parameters
+    ----------
+    id: unique within the dataset.
+    label: ``real`` or ``fake``.
+    group: the statistical cluster, all samples that share source material (:func:`statistical_groups`).
+    method: the manipulation method; None for real pictures.
+    cross_group: the second of two crossed factors (the donor), where one cluster would hold more than a fifth of the
+        samples; intervals then use the two-way bootstrap. None where groups are not crossed.
+    pair: id of the real counterpart, a sample of the same dataset; None where there is none.
+    split: name of the split (``test``); None where the dataset has no splits.
+    has_mask, has_landmarks: whether ``Dataset.read`` gives a mask and landmarks.
     """
 
     id: str
@@ -38,9 +45,12 @@ class Sample:
 class Native:
     """One decoded picture before resizing.
 
-    ``pixels``: ``(H, W, 3)`` uint8 RGB. ``mask``: ``(H, W)`` uint8 or float blending weights of the manipulation, or
-    None; it is binarised at half of its own maximum when it is shown. ``landmarks``: ``(L, 2)`` float32 x, y in
-    pixels, or None.
+    Parameters
+    ----------
+    pixels: ``(H, W, 3)`` uint8 RGB.
+    mask: ``(H, W)`` uint8 or float blending weights of the manipulation, 0 or above, or None. It is binarised at half
+        of its own maximum before it is resized.
+    landmarks: ``(L, 2)`` float32 x, y in pixels, or None. The centre of the first pixel is (0, 0).
     """
 
     pixels: np.ndarray
@@ -50,17 +60,18 @@ class Native:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A file that a dataset had to leave out, and why."""
+    """A file that a dataset leaves out, and the reason."""
 
     file: str
     reason: str
 
 
 class Dataset(Protocol):
-    """A source of samples. Built from its parameters; heavy work belongs in the methods.
+    """A source of samples. It is built from its parameters; heavy work belongs in the methods.
 
-    ``samples`` lists the samples in a stable order without decoding pictures. ``read`` decodes one and raises
-    :class:`xaibench.api.UnreadablePicture` for a broken file. ``problems`` are files found unusable while listing.
+    ``samples`` lists the samples in a stable order without decoding pictures. ``read`` decodes one sample and raises
+    :class:`xaibench.api.UnreadablePicture` for a broken file. ``problems`` lists the files that could not be listed as
+    samples.
     """
 
     def samples(self) -> Sequence[Sample]: ...
@@ -70,7 +81,11 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resize:
-    """How a native picture becomes a detector's input: squashed to it, or scaled and cropped in the middle."""
+    """How a native picture is resized to a detector's input.
+
+    ``mode="squash"`` scales both sides to the input size. ``mode="crop"`` scales the shorter side to it and cuts out
+    the middle. ``antialias`` applies to ``bilinear`` and ``bicubic``.
+    """
 
     interpolation: Literal["nearest", "bilinear", "bicubic", "area"] = "bilinear"
     antialias: bool = True
@@ -79,15 +94,21 @@ class Resize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A sample as it is shown to one detector, under one view.
+    """A sample as it is shown to one detector, under one view. The tensors must not be changed in place.
 
-    ``image``: ``(3, H, W)`` float32 in [0, 1]. ``mask``: ``(H, W)`` bool, True where manipulated, or None.
-    ``landmarks``: ``(L, 2)`` float32 in the coordinates of ``image``. ``digest`` identifies the pixels, mask and
-    landmarks as shown. ``view`` names the transformation (``""`` is the picture itself).
-    ``native()`` decodes the file again; ``counterpart()`` gives the real counterpart under the same view, or None;
-    ``stranger()`` a fake with a mask that shares no person with this one (of the same method if there is one), drawn
-    from the whole dataset once a run, for components that need ``stranger``, or None.
-    Never change these tensors in place.
+    Parameters
+    ----------
+    sample: the sample that is shown.
+    image: ``(3, H, W)`` float32 RGB in [0, 1].
+    mask: ``(H, W)`` bool, True where the picture is manipulated, or None.
+    landmarks: ``(L, 2)`` float32 x, y in the coordinates of ``image``, or None. They may lie outside a cropped image.
+    digest: sha256 of image, mask and landmarks as shown.
+    view: name of the transformation; ``""`` is the picture itself.
+    native: decodes the file again.
+    counterpart: gives the real counterpart under the same view, or None.
+    stranger: gives a fake with a mask that shares no person with this sample, under the same view, or None. It has the
+        same method where possible and is drawn once a run from the whole dataset, for components that need
+        ``stranger``.
     """
 
     sample: Sample
@@ -103,10 +124,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A named change of a picture: transforms image, mask and landmarks together.
+    """A named transformation of a picture, its mask and its landmarks.
 
-    ``apply(image, mask, landmarks) -> (image, mask, landmarks)`` keeps shapes and ranges. Two views of one name must
-    be the same change: maps and artefacts are keyed by it.
+    ``apply(image, mask, landmarks) -> (image, mask, landmarks)`` keeps shapes, types and ranges; None stays None. Two
+    views of one name must be the same transformation, since maps are identified by the name.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Detectors, what is known of them, and their sources."""
+"""Detectors, the facts known about them, and the models that open them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``fixed``: the one batch size the model accepts; ``maximum``: the largest; both None when any size works."""
+    """Batch sizes that a model accepts: ``fixed`` alone, or at most ``maximum``. Both are None where any size works."""
 
     fixed: int | None = None
     maximum: int | None = None
@@ -23,21 +23,32 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known of a detector without calling it.
+    """What is known about a detector without calling it.
 
-    ``classes`` in the order of the outputs; ``real_class`` indexes them; every other class is fake. ``threshold``
-    is the value of P(fake) = 1 - P(real) from which the verdict is *fake*. ``gives`` holds ``gradients`` and
-    ``activations`` where :meth:`DifferentiableDetector.logits` and ``features`` work, ``operations`` where the torch
-    operations of ``logits`` can be seen and changed while they run (:mod:`xaibench_operations`), and ``attention``
-    where one of them is the attention of picture tokens to one another. ``digest`` covers weights
-    (external data too), preprocessing and output mapping. ``notes`` are lines to print before a run (defaults
-    taken, layer chosen); ``limits`` maps a capability that is missing to the reason. ``logit_source`` says what
-    ``logit`` output means: ``logits`` (the network's own) or ``log-odds`` (of clipped probabilities). ``scale`` is one
-    unit of the network's input in picture units, for red, green and blue (the standard deviation that normalises it).
-    ``quantum`` is the step to which the input is rounded, in picture units (1/255 for uint8; 0: float32 and finer).
-    ``layers`` names those with parameters of their own, as :meth:`DifferentiableDetector.randomised` takes them, from
-    the picture to the verdict.
-    ``details`` are provenance (file, licence, training data, actual execution providers).
+    Parameters
+    ----------
+    name: name in messages.
+    classes: class names in the order of the outputs.
+    real_class: index of the real class; every other class is fake.
+    input_size: (H, W) of the pictures that it takes.
+    digest: sha256 of weights (external data included), preprocessing and output mapping.
+    batch: batch sizes that it accepts.
+    threshold: the value of P(fake) = 1 - P(real) from which the verdict is *fake*.
+    resize: how native pictures are resized to ``input_size``.
+    gives: its capabilities. ``gradients``: :meth:`DifferentiableDetector.logits` works. ``activations``:
+        :meth:`DifferentiableDetector.features` works. ``operations``: the torch operations of ``logits`` can be watched
+        and changed while they run (:mod:`xaibench_operations`). ``attention``: one of these operations is the attention
+        between the tokens of the picture.
+    limits: the reason for each capability that is missing.
+    target_layer: the layer that ``features`` takes by default.
+    logit_source: meaning of ``logit`` output: ``logits`` of the network, or ``log-odds`` of clipped probabilities.
+    scale: one unit of the network's input in picture units, for red, green and blue (the standard deviation that
+        normalises it).
+    quantum: step to which the input is rounded, in picture units (1/255 for uint8); 0: float32 or finer.
+    layers: names of the layers with parameters, from the picture to the verdict, for
+        :meth:`DifferentiableDetector.randomised`.
+    notes: lines to print before a run (defaults taken, layer chosen).
+    details: provenance (file, licence, training data, execution providers in use).
     """
 
     name: str
@@ -62,9 +73,11 @@ class Facts:
 class Detector(Protocol):
     """Maps pictures to class probabilities. Calls take ``(N, 3, H, W)`` float32 RGB in [0, 1] on ``device``.
 
-    Optional methods: ``full_precision() -> Detector`` (the same detector computing in float32, where it runs in less,
-    and the same object every time: batches are mixed by object; attacks ask it), ``verified(images) -> Detector`` (the
-    same with what it ``gives`` cut down to what holds on these pictures; a plan calls it with the data's first ones).
+    Optional methods:
+    ``full_precision() -> Detector``: the same detector computing in float32, where it runs in less. Every call returns
+    the same object, since only probes of one object share batches. Attacks use it.
+    ``verified(images) -> Detector``: the same detector, whose ``gives`` is reduced to what holds on these pictures. A
+    plan calls it with the first pictures of each dataset.
     """
 
     @property
@@ -73,14 +86,14 @@ class Detector(Protocol):
     def device(self) -> torch.device: ...
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """``(N, C)`` float32 class probabilities, rows summing to 1, without gradient."""
+        """``(N, C)`` float32 class probabilities without gradient; each row sums to 1."""
 
     def scores(self, images: Tensor) -> Tensor:
-        """``(N, C)`` float32 logits without gradient; softmax of a row gives the probabilities."""
+        """``(N, C)`` float32 logits without gradient; the softmax of a row gives its probabilities."""
 
 
 class DifferentiableDetector(Detector, Protocol):
-    """A detector whose logits can be differentiated with respect to pictures and inner layers."""
+    """A detector whose logits can be differentiated with respect to pictures and to inner layers."""
 
     def logits(self, images: Tensor) -> Tensor:
         """``(N, C)`` float32 logits inside autograd."""
@@ -90,18 +103,21 @@ class DifferentiableDetector(Detector, Protocol):
     ) -> Features:
         """Logits and the activation of ``layer`` (None: the target layer), both inside autograd.
 
-        ``edit(activation, axis)`` returns what goes on through the network in its place; ``axis`` is that of the
-        channels. The activation in the result is the one before the edit.
+        ``edit(activation, axis)`` returns the tensor that replaces the activation in the network; ``axis`` is the axis
+        of the channels. The result holds the activation before the edit.
         """
 
     def randomised(self, layers: Sequence[str], generator: torch.Generator) -> DifferentiableDetector:
-        """A copy with the parameters of ``layers`` drawn anew; its digest is the parent's plus the operation."""
+        """A copy whose parameters of ``layers`` are drawn again; its digest is derived from this one's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """An inner activation in the model's own layout, and ``to_grid``, which brings it (or a gradient of its shape) to
-    ``(N, K, h, w)``: the identity for convolutions, dropping class tokens and unfolding the grid for transformers."""
+    """An inner activation in the model's own layout, and the logits.
+
+    ``to_grid`` brings the activation, or a gradient of its shape, to ``(N, K, h, w)``. It is the identity for
+    convolutions. For transformers it drops class tokens and unfolds the grid.
+    """
 
     activation: Tensor
     logits: Tensor
@@ -110,8 +126,11 @@ class Features:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """Where and how a detector runs. ``device``: ``cpu``, ``cuda``, ``cuda:1``; ``precision``: ``fp32``, ``fp16`` or
-    ``bf16``."""
+    """Where and how a detector runs.
+
+    ``device`` is ``cpu``, ``cuda`` or ``cuda:N``; ``precision`` is ``fp32``, ``fp16`` or ``bf16``; ``threads`` is the
+    number of CPU threads of each call.
+    """
 
     device: str = "cpu"
     precision: str = "fp32"
@@ -119,9 +138,9 @@ class Runtime:
 
 
 class Model(Protocol):
-    """A source of detectors: one, or a family of independent training runs.
+    """A source of detectors: one detector, or a family of independent training runs.
 
-    ``members`` names them in a stable order (one name for a single detector); ``open`` loads one.
+    ``members`` names the detectors in a stable order (one name for a single detector). ``open`` loads one of them.
     """
 
     def members(self) -> Sequence[str]: ...

@@ -1,6 +1,6 @@
-"""Everything that xaibench refuses, as one small tree.
+"""The exceptions that xaibench raises.
 
-    XaibenchError            anything a person can mend; the command line prints it without a traceback
+    XaibenchError            a problem that a user can mend; the command line prints it without a traceback
     ├── UsageError           a wrong flag, key or value                            exit 2
     ├── PlanError            the plan cannot run                                   exit 3
     │   ├── UnknownComponent no component of that name
@@ -11,7 +11,7 @@
     ├── NothingToEvaluate    no picture or no cell is left                         exit 4
     └── UnreadablePicture    one picture cannot be decoded; the run goes on without it
 
-Anything else that escapes is a bug and is reported as one.
+Any other exception that reaches the command line is a bug and is reported as one.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from typing import ClassVar
 
 
 class XaibenchError(Exception):
-    """What went wrong in one line, and how to mend it in another.
+    """A problem that a user can mend.
 
     Parameters
     ----------
-    what: one line saying what is wrong, naming the file, key or component.
-    mend: one line saying what to do about it; may be empty where nothing can be done.
+    what: one line that says what is wrong and names the file, key or component.
+    mend: one line that says what to do about it; empty where nothing can be done.
     """
 
     exit_code: ClassVar[int] = 3
@@ -77,11 +77,12 @@ class NothingToEvaluate(XaibenchError):
 
 
 class UnreadablePicture(XaibenchError):
-    """One file is broken, truncated, too large or no picture; it is counted and left out."""
+    """A file is broken, truncated, too large or no picture. It is counted and left out; the run goes on."""
 
 
 def as_exception(raised: Exception | SystemExit) -> Exception:
-    """What a component raised; ``sys.exit`` becomes a :class:`PluginError`, which costs what any other error costs."""
+    """The exception that a component raised. ``sys.exit`` becomes a :class:`PluginError`, so that it ends the component
+    and not the run."""
     if isinstance(raised, Exception):
         return raised
     code = "" if raised.code is None else repr(raised.code)
@@ -91,9 +92,10 @@ def as_exception(raised: Exception | SystemExit) -> Exception:
 
 
 def describe_error(error: BaseException) -> str:
-    """One line: the exception's type and text."""
+    """One line with the exception's type and text, 500 characters at most."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
 
 
 def trace_of(error: BaseException) -> str:
+    """The traceback of an exception as text."""
     return "".join(traceback.format_exception(error))

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on, and who listens."""
+"""Events of a run, and the protocol of listeners that receive them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from xaibench.api.passes import Passes
 from xaibench.api.vocabulary import Status
 
 Output = Literal["text", "json", "none"]
-"""What the command was asked to print: a person's text, one JSON object, or nothing but failures."""
+"""What the command prints: text for people, one JSON object, or nothing but failures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunBegins:
-    """A plan is about to be carried out. ``run`` is the id of this invocation, ``out`` the folder that it fills."""
+    """A run begins. ``run`` is the id of this invocation, ``out`` the folder that it fills."""
 
     run: str
     out: Path
@@ -26,7 +26,8 @@ class RunBegins:
 class StageBegins:
     """A stage of the run begins: ``predict``, ``artefacts``, ``explain``, ``sets`` or ``models``.
 
-    ``passes``: forward passes that it is expected to take; exact on a fresh run, an upper bound on a resumed one.
+    ``tasks`` is the number of its tasks. ``passes`` is the number of forward passes that it is expected to take: exact
+    on a fresh run, an upper bound on a resumed one, 0 where it is not known.
     """
 
     stage: str
@@ -36,16 +37,17 @@ class StageBegins:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassesDone:
-    """A detector was called: ``forward`` pictures have gone through it since the last such event."""
+    """A detector was called. ``forward`` is the number of pictures that it received since the last such event."""
 
     forward: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCommitted:
-    """A piece of work is in the store. ``kind``: predict, artefact, explain, score, set-score or not-applicable.
+    """A unit of work is in the store.
 
-    ``reason`` says in one line why it failed; empty where it did not.
+    ``kind`` is predict, artefact, explain, score, set-score or not-applicable. ``samples`` is the number of samples
+    that it covers, ``seconds`` its wall time. ``reason`` says in one line why it failed; it is empty where it did not.
     """
 
     kind: str
@@ -60,7 +62,10 @@ class TaskCommitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnds:
-    """A run is over: everything was tried, or (``interrupted``) somebody or an error ended it before that."""
+    """A run ends. ``interrupted`` is True where the user or an error ended it before all tasks were tried.
+
+    ``done``, ``reused`` and ``failed`` count units of work. ``seconds`` is wall time.
+    """
 
     run: str
     out: Path
@@ -74,10 +79,10 @@ class RunEnds:
 
 
 class Listener(Protocol):
-    """Hears of a run from its driver, in the driver's process; built from its parameters, one for each run.
+    """Receives the events of a run, in the process of the driver. One object is built for each run.
 
-    Every method is optional. An exception of a listener is said once on stderr, and that listener hears no more; the
-    run goes on. Print to stdout only where ``output`` is ``text``.
+    Every method is optional. An exception of a listener is reported on stderr; that listener receives no further
+    events, and the run goes on. A listener prints to stdout only where ``output`` is ``text``.
     """
 
     def run_begins(self, event: RunBegins) -> None: ...

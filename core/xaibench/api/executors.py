@@ -1,4 +1,4 @@
-"""Executors, and what every component is built from."""
+"""Executors, and the constructor that all components share."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ OutcomeT = TypeVar("OutcomeT")
 
 
 class Executor(Protocol):
-    """Runs tasks somewhere and hands outcomes back as they finish, in any order.
+    """Runs tasks and yields each task with its outcome as it finishes, in any order.
 
-    A task holds names, parameters, digests and sample ids, never live objects, so it can be pickled. ``call`` is a
-    module-level function. A task whose worker died comes back as a :class:`Lost`. Where the optional attribute
-    ``in_process`` is True, tasks run in the driver's process and may use what it has opened already.
+    A task holds names, parameters, digests and sample ids but no live objects, so it can be pickled. ``call`` is a
+    function of a module, which takes a task and returns its outcome. The outcome of a task whose worker died is a
+    :class:`Lost`. ``close`` ends the workers. Optional attribute ``in_process: bool``: tasks run in the driver's
+    process and use the components that it has opened.
     """
 
     def run(
@@ -30,12 +31,12 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A task whose worker died before it answered."""
+    """The outcome of a task whose worker died before it returned. ``reason`` is one line."""
 
     reason: str
 
 
 class Component(Protocol):
-    """Every component is built from its validated parameters alone."""
+    """What all components share: they are built from their validated parameters alone."""
 
     def __init__(self, parameters: Parameters) -> None: ...

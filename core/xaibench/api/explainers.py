@@ -1,4 +1,4 @@
-"""Explainers, what they are asked and what they answer."""
+"""Explainers, their requests and their results."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A saliency map: higher = speaks more for the target.
+    """A saliency map. A higher value means stronger evidence for the target class.
 
-    ``map``: ``(H, W)`` finite float32 at the picture's size, None unless ``status`` is ``ok``. ``native_map``: the
-    map before upsampling, ``(h, w)``. ``segment_weights``: ``(S,)`` where the method weighs segments. ``details`` are
-    diagnostics by name (the gap of a completeness axiom, whether the twin flipped), kept with the map. "No
-    explanation" is a status with a reason, never a NaN map.
+    Parameters
+    ----------
+    map: ``(H, W)`` finite float32 at the picture's size; None unless ``status`` is ``ok``.
+    native_map: ``(h, w)``, the map before upsampling, where there is one.
+    segment_weights: ``(S,)``, the weights of segments, where the method weighs segments.
+    status: ``ok``, or why there is no map; a map is never NaN instead.
+    reason: one line, for every status but ``ok``.
+    details: diagnostics by name (the gap of a completeness axiom, whether the twin flipped), stored with the map.
     """
 
     map: Tensor | None
@@ -47,17 +51,23 @@ class Explanation:
 
     @staticmethod
     def none(reason: str) -> Explanation:
-        """An explanation that could not be made, and why."""
+        """An explanation of status ``undefined``: the method has no map for this picture."""
         return Explanation(map=None, status="undefined", reason=reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainRequest:
-    """One picture to explain.
+    """What :meth:`Explainer.explain` receives: one picture and one detector.
 
-    ``target`` is the index of the class to speak for. ``streams`` gives random generators keyed by seed, repeat,
-    component, sample and view. ``explanation_of(spec)`` is a programme that returns another explainer's map of the
-    same picture (``inverse:of=gradcam`` uses it; declare it in ``depends``).
+    Parameters
+    ----------
+    detector: the detector to explain.
+    picture: the picture as the detector sees it.
+    target: index of the class whose evidence the map shows.
+    streams: random generators, keyed by seed, repeat, component, sample and view.
+    artefacts: artefacts of this detector.
+    explanation_of: ``explanation_of(spec)`` is a programme that returns another explainer's map of the same picture
+        (``inverse:of=gradcam`` uses it). The spec must be listed in ``depends``.
     """
 
     detector: Detector
@@ -71,14 +81,22 @@ class ExplainRequest:
 class Explainer(Protocol):
     """Draws a saliency map for (detector, picture, target).
 
-    Optional attributes: ``draws: int`` (independent maps a sample in one repeat; default 1), ``depends:
-    tuple[str, ...]`` (specs of explainers whose maps it asks for), ``needs: frozenset[str]`` (in addition to the
-    record's, when they follow from the parameters), ``stochastic: bool`` and ``signed: bool`` (likewise, in place of
-    the record's), ``always_explains: bool`` (every sample that it does not refuse beforehand gets a map that is not
-    constant, so that pass counts of metrics on its maps are exact). Optional methods:
-    ``refuses(query: PassQuery) -> str`` (why a sample will get no map, as far as that is known beforehand; empty when
-    it will), ``content_digest() -> str`` (of files it reads; part of every unit key). A component of any kind may have
-    ``artefacts: tuple[Artefact, ...]``, the stored artefacts that it asks for; their cost is no part of ``passes``.
+    ``explain`` returns the map or a programme. ``passes`` states the detector passes of one map.
+
+    Optional attributes:
+    ``draws: int``: number of independent maps of a sample in one repeat; default 1.
+    ``depends: tuple[str, ...]``: specs of the explainers whose maps it uses.
+    ``needs: frozenset[str]``: needs that follow from the parameters, in addition to those of the record.
+    ``stochastic: bool``, ``signed: bool``: in place of the record's, where they follow from the parameters.
+    ``always_explains: bool``: every sample that it does not refuse gets a map that is not constant, so that the pass
+    counts of metrics on its maps are exact.
+    ``artefacts: tuple[Artefact, ...]``: the stored artefacts that it uses, whose cost is not part of ``passes``. A
+    component of any kind may have it.
+
+    Optional methods:
+    ``refuses(query: PassQuery) -> str``: why a sample gets no map, as far as it is known before the run; empty where
+    it gets one.
+    ``content_digest() -> str``: digest of the files that it reads; part of every unit key.
     """
 
     def explain(self, request: ExplainRequest) -> Explanation | Programme[Explanation]: ...

@@ -1,8 +1,7 @@
-"""The hooks a plugin may implement. The docstrings are the reference.
+"""The hooks that a plugin may implement. The docstrings are the reference.
 
-Every hook returns records, not objects: the class that a record names is imported when it is first used, so that
-``xaibench list`` stays fast whatever is installed. Hooks are called once for each plugin, apart from the others, so
-that one that raises costs only itself.
+A hook returns records and no objects. The class that a record names is imported on first use, so ``xaibench list``
+stays fast with many plugins. The hooks of each plugin are called separately: one that raises disables its plugin alone.
 """
 
 from __future__ import annotations
@@ -70,15 +69,15 @@ def xaibench_recipes() -> Iterable[RecipeRecord]:  # type: ignore[empty-body]
 
 @hookspec
 def xaibench_run_events() -> Iterable[ListenerRecord]:  # type: ignore[empty-body]
-    """Name the listeners that this plugin brings: a progress display, a dashboard, a tracker of experiments. Each is
-    made anew for every run and hears when it begins, when a task is committed and when it ends. Called at discovery.
-    Added in API 1."""
+    """Name the listeners that this plugin brings: a progress display, a dashboard, a tracker of experiments. A listener
+    is built for each run and receives its events: the run begins, a task is committed, the run ends. Called at
+    discovery. Added in API 1."""
 
 
 @hookspec
 def xaibench_run_views() -> Iterable[ViewRecord]:  # type: ignore[empty-body]
-    """Name the views that this plugin brings: ``run.NAME(...)`` of an opened run, and the sheet that ``explain`` writes
-    beside a map. Called at discovery. Added in API 1."""
+    """Name the views that this plugin brings: ``run.NAME(...)`` of an opened run, and files that ``explain`` writes for
+    a map. Called at discovery. Added in API 1."""
 
 
 @hookspec

@@ -1,9 +1,9 @@
-"""Pictures, masks and landmarks from files to arrays.
+"""Readers of picture, mask and landmark files.
 
-Whatever is wrong with a file (missing, empty, broken, truncated, too large, no picture) is one
-:class:`~xaibench.api.UnreadablePicture` that names the file and the reason in one line. No warning leaves this
-module. Of files with several pictures (GIF, TIFF) the first is taken; colour profiles are ignored, as training
-pipelines do; the orientation that EXIF states is applied.
+A file that is missing, empty, broken, truncated, too large or no picture raises
+:class:`~xaibench.api.UnreadablePicture`, which names the file and the reason in one line. Warnings of decoders are
+suppressed. The first picture of a file with several (GIF, TIFF) is read. Colour profiles are ignored, as training
+pipelines do. The EXIF orientation is applied.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_PIXELS = 64_000_000
 PICTURE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2")
 )
-"""Endings, in lower case, of the files that a dataset lists as pictures."""
+"""Suffixes, in lower case, of the files that a dataset lists as pictures."""
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")
 _MAX_LANDMARK_BYTES = 1_000_000
@@ -43,26 +43,27 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# warnings.catch_warnings changes the process; two threads in it at once would leave it changed.
+# warnings.catch_warnings changes the state of the process; two threads in it at once would leave it changed.
 _decoding = threading.RLock()
 
 
 def read_picture(path: str | PathLike[str], max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode a picture to ``(H, W, 3)`` uint8 RGB.
 
-    Grey is repeated, transparency dropped, palettes and CMYK converted, 16 bits cut to the upper 8. Raises
-    :class:`UnreadablePicture`. ``max_pixels`` beyond Pillow's own limit (179 million) has no effect.
+    Grey is repeated, transparency is dropped, palettes and CMYK are converted, and the upper 8 of 16 bits are kept.
+    ``max_pixels`` above Pillow's own limit (179 million) has no effect. Raises :class:`UnreadablePicture`.
     """
     with _opened(Path(path), max_pixels) as image:
-        if image.mode[0] in "IF":
+        if image.mode[0] in "IF":  # one channel of more than 8 bits
             return np.repeat(_upper_byte(image)[:, :, None], 3, axis=2)
         return np.array(_without_palette(image).convert("RGB"))
 
 
 def read_mask(path: str | PathLike[str], max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8] | NDArray[np.float32]:
-    """Decode a mask to ``(H, W)`` weights: uint8 0 to 255, or float32 in the file's own unit where it is deeper.
+    """Decode a mask to ``(H, W)`` weights.
 
-    Of colours the largest channel counts; transparent pixels weigh 0. Raises :class:`UnreadablePicture`.
+    The weights are uint8 in 0 to 255, or float32 in the file's own unit where it has more than 8 bits. The weight of a
+    colour is its largest channel; transparent pixels have weight 0. Raises :class:`UnreadablePicture`.
     """
     with _opened(Path(path), max_pixels) as image:
         if image.mode[0] in "IF":
@@ -72,7 +73,7 @@ def read_mask(path: str | PathLike[str], max_pixels: int = MAX_PIXELS) -> NDArra
 
 
 def read_landmarks(path: str | PathLike[str]) -> NDArray[np.float32]:
-    """Read ``(L, 2)`` float32 points from a CSV of the columns ``x,y`` in pixels, with or without that header.
+    """Read ``(L, 2)`` float32 points from a CSV file with the columns ``x,y`` in pixels; the header is optional.
 
     The centre of the first pixel is (0, 0). Raises :class:`UnreadablePicture`.
     """
@@ -104,7 +105,7 @@ def _point(path: Path, number: int, row: list[str]) -> tuple[float, float]:
 
 @contextmanager
 def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
-    """The decoded, upright picture; any failure inside the block is the file's."""
+    """The decoded, upright picture. Any exception in the ``with`` block is raised as an error of the file."""
     _check_file(path)
     with _decoding, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -144,7 +145,7 @@ def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION)
-    except Exception:  # broken metadata of any kind says nothing about the pixels: shown as stored
+    except Exception:  # the pixels may be intact where the metadata are broken
         return image
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 

@@ -1,4 +1,4 @@
-"""Metrics, what they see and what they score."""
+"""Metrics, the cases that they score and their scores."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
-    """Names of the scores that tell whether a measure has room to rank: its own ceiling, its random control, and the
-    share of verdicts that each turned. Where the room is gone, the leaderboard says so and ranks nothing."""
+class Headroom:
+    """Names of the scores that show whether a measure can tell maps apart.
+
+    ``ceiling`` is the measure's own ceiling, ``random`` its random control; ``ceiling_flip`` and ``random_flip`` are
+    the shares of verdicts that each turns. Where the control reaches the ceiling, or the ceiling turns no verdict, the
+    leaderboard says so and ranks nothing by the measure.
+    """
 
     ceiling: str
     random: str
@@ -35,12 +39,21 @@ class Room:
 class ScoreSpec:
     """One named score of a metric.
 
-    ``version`` is stored with every number; raise it when the definition changes. ``ranks_evidence``: the map of the
-    planted evidence must beat a random one; where it need not, ``why_not`` says why in words. ``primary`` scores
-    stand in the leaderboard; one that is not ``ranked`` is shown there, and explainers are neither ranked nor tested by
-    it. ``per_item``: its items are columns of their own there, and are never averaged. ``room``:
-    see :class:`Room`. ``event``: for right-censored values, the name of the score of the same metric and item that is 1
-    where the event came and 0 where the value is the largest tried; median and restricted mean are then shown.
+    Parameters
+    ----------
+    name: unique within the metric.
+    better: direction in which the score improves.
+    low, high: range of its values, both ends included. A value outside is an error of the metric.
+    version: version of the definition, stored with every value; raise it when the definition changes.
+    ranks_evidence: the map of the planted evidence must score better than a random map (checked by ``xaibench check``).
+    why_not: why it need not, in words.
+    primary: the score has a column in the leaderboard.
+    ranked: explainers are ranked and tested by the score; otherwise the leaderboard only shows it.
+    per_item: each item has a column of its own; items are not averaged.
+    headroom: the scores that show whether the measure can tell maps apart.
+    event: for right-censored values, the score of the same metric and item that is 1 where the event occurred and 0
+        where the value is the largest one tried. The leaderboard then shows median and restricted mean.
+    description: what the value is, in one line, with its unit.
     """
 
     name: str
@@ -53,14 +66,18 @@ class ScoreSpec:
     primary: bool = True
     ranked: bool = True
     per_item: bool = False
-    room: Room | None = None
+    headroom: Headroom | None = None
     event: str = ""
     description: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """One value. ``item`` tells apart several values of one score (k, run pair, axis, level)."""
+    """One value of a score.
+
+    ``item`` tells apart several values of one score (k, run pair, axis, level). ``value`` is finite where ``status`` is
+    ``ok`` and None otherwise; every other status has a ``reason``.
+    """
 
     name: str
     value: float | None = None
@@ -71,7 +88,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """One curve, ``x`` and ``y`` of equal length."""
+    """One curve: ``x`` and ``y`` of equal length. ``item`` tells apart several curves of one name."""
 
     name: str
     x: Sequence[float]
@@ -81,14 +98,14 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What one case scored."""
+    """The result of one case: at least one value for every declared score, and any number of curves."""
 
     values: tuple[Score, ...]
     curves: tuple[Curve, ...] = ()
 
     @staticmethod
     def undefined(specs: Iterable[ScoreSpec], reason: str) -> Scores:
-        """Every score undefined, with the same reason."""
+        """Every score with the status ``undefined`` and the same reason."""
         return Scores(tuple(Score(name=s.name, status="undefined", reason=reason) for s in specs))
 
 
@@ -96,9 +113,18 @@ class Scores:
 class MapCase:
     """One map of one sample, for metrics of scope ``sample``.
 
-    ``explanation`` holds the stored form of the map; its status is always ``ok``. ``clean`` are the ``(C,)``
-    probabilities of the untouched picture. ``explain(view, target, detector)`` is a programme that draws the same
-    explainer's map of a view (``target`` None: the class fixed on the clean picture).
+    Parameters
+    ----------
+    detector: the detector that is explained.
+    picture: the picture as the detector sees it.
+    explainer: name of the explainer, with its parameters.
+    explanation: the map in its stored form; its status is always ``ok``.
+    target: index of the explained class.
+    clean: ``(C,)`` class probabilities of the untouched picture.
+    streams: random generators, keyed by seed, repeat, metric, sample and view. They are the same for every explainer.
+    artefacts: artefacts of this detector.
+    explain: ``explain(view, target, detector)`` is a programme that returns the same explainer's map of a view of the
+        picture. Each argument may be None: the picture itself, the target above, the detector above.
     """
 
     detector: Detector
@@ -116,9 +142,14 @@ class MapCase:
 class SetCase:
     """All maps of one explainer over all samples, for metrics of scope ``detector`` or ``family``.
 
-    ``members[name]`` lists the member's cases in the order of the samples, those without a map left out; scope
-    ``detector`` has one member. ``missing`` counts, per member, the samples without a map. ``reference`` has the
-    members' cases on the run's first dataset, for metrics that need ``reference``.
+    Parameters
+    ----------
+    members: the cases of each member, in the order of the samples, without those that have no map. Scope ``detector``
+        has one member.
+    missing: the number of maps that are missing, for each member.
+    explainer: name of the explainer, with its parameters.
+    streams: random generators, keyed by seed, repeat, metric and explainer.
+    reference: the cases of each member on the first dataset of the run, for metrics that need ``reference``.
     """
 
     members: Mapping[str, Sequence[MapCase]]
@@ -130,10 +161,10 @@ class SetCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCase:
-    """One detector and all samples as it sees them, without any map, for metrics of scope ``model``.
+    """One detector and all samples as it sees them, without maps, for metrics of scope ``model``.
 
-    ``clean``: ``(N, C)`` probabilities of the untouched ``pictures``, in their order; samples whose prediction failed
-    are left out and counted in ``missing``.
+    ``clean`` holds the ``(N, C)`` class probabilities of the untouched ``pictures``, in their order. Samples whose
+    prediction failed are left out; ``missing`` is their number. ``streams`` are keyed by seed and metric.
     """
 
     detector: Detector
@@ -145,11 +176,12 @@ class ModelCase:
 
 
 class Metric(Protocol):
-    """Turns maps, and more detector calls, into named scores.
+    """Computes named scores from maps and from further detector calls.
 
-    ``score`` takes a :class:`MapCase` (scope ``sample``), a :class:`SetCase` (``detector``, ``family``) or a
-    :class:`ModelCase` (``model``). ``passes`` states what one map costs, or one sample in scope ``model``.
-    Optional attribute: ``needs: frozenset[str]`` (in addition to the record's, when they follow from the parameters).
+    ``scores`` declares the scores. ``score`` takes a :class:`MapCase` (scope ``sample``), a :class:`SetCase`
+    (``detector``, ``family``) or a :class:`ModelCase` (``model``) and returns the scores or a programme. ``passes``
+    states the detector passes of one map, or of one sample in scope ``model``. Optional attribute
+    ``needs: frozenset[str]``: needs that follow from the parameters, in addition to those of the record.
     """
 
     @property

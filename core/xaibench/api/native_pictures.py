@@ -1,7 +1,4 @@
-"""Pictures as arrays: whether they are what a data set promises, and their digests.
-
-Pure functions on numpy arrays and on what turns into one.
-"""
+"""Checks and digests of pictures as arrays. Pure functions on numpy arrays and on tensors."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_native(native: Native, sample: Sample) -> None:
-    """Refuse arrays that are not what :class:`Native` says, by :class:`UnreadablePicture` naming the sample."""
+    """Raise :class:`UnreadablePicture`, which names the sample, unless the arrays are what :class:`Native` says."""
     pixels, mask, landmarks = native.pixels, native.mask, native.landmarks
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise _unfit(sample, f"pixels are {pixels.dtype} {pixels.shape}, not uint8 (H, W, 3)")
@@ -33,12 +30,12 @@ def check_native(native: Native, sample: Sample) -> None:
 
 
 def digest_native(native: Native) -> str:
-    """sha256 over types, shapes and values of pixels, mask and landmarks; equal on every platform."""
+    """sha256 (hex) of types, shapes and values of pixels, mask and landmarks; equal on every platform."""
     return _digest((native.pixels, native.mask, native.landmarks))
 
 
 def digest_shown(image: Tensor, mask: Tensor | None, landmarks: Tensor | None) -> str:
-    """sha256 over types, shapes and values of a picture as shown, whatever device and layout hold it."""
+    """sha256 (hex) of types, shapes and values of a picture as shown, independent of device and memory layout."""
     return _digest(None if t is None else t.detach().cpu().numpy() for t in (image, mask, landmarks))
 
 

@@ -1,4 +1,4 @@
-"""Typed, documented parameters of components, and the one validator that the run file and the flags share."""
+"""Typed, documented parameters of components, and the validator that run files and flags share."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ P = TypeVar("P", bound="Parameters")
 
 
 class Parameters(BaseModel):
-    """Base of every component's parameter object: frozen, unknown keys refused, each field with a default.
+    """Base class of parameter objects: a frozen pydantic model that refuses unknown keys.
 
-    A component declares ``Parameters = MyParameters`` on its class and takes the object as its only argument.
-    Give each field a type and a description (``Field(7, ge=1, description="cells along a side")``).
+    A component declares ``Parameters = MyParameters`` on its class and takes the object as its only argument. Each
+    field has a type and a description: ``cells: int = Field(7, ge=1, description="cells along a side")``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, ser_json_inf_nan="constants")
 
 
 def parse_value(text: str) -> object:
-    """Read ``text`` as a TOML value; what is no TOML value is a string. ``8000`` -> 8000, ``rise`` -> "rise".
+    """Read ``text`` as a TOML value, or as a string where it is none: ``8000`` -> 8000, ``rise`` -> "rise".
 
     Parentheses keep a value with commas together: ``(rise:masks=400,cells=7)`` -> "rise:masks=400,cells=7". Brackets
-    make a list, whose words need no quotes: ``[slic-50,grid-7]`` -> ["slic-50", "grid-7"].
+    make a list, whose strings need no quotes: ``[slic-50,grid-7]`` -> ["slic-50", "grid-7"].
     """
     if text.startswith("(") and text.endswith(")"):
         return text[1:-1]
@@ -43,10 +43,10 @@ def parse_value(text: str) -> object:
 
 
 def parse_spec(text: str) -> tuple[str, dict[str, object]]:
-    """Split ``name:key=value,key=value`` into the name and the values. A value may hold colons and balanced brackets.
+    """Split ``name:key=value,key=value`` into the name and the values.
 
-    A part without ``=`` right after the name is the component's positional parameter (``maps:DIR``) and is returned
-    under the key ``""``.
+    A value may hold colons and balanced brackets. A first part without ``=`` is the component's positional parameter
+    (``maps:DIR``) and has the key ``""``. Any other part without ``=`` raises :class:`UsageError`.
     """
     name, _, rest = text.partition(":")
     values: dict[str, object] = {}
@@ -86,11 +86,14 @@ def _split_commas(text: str) -> list[str]:
 
 
 def parameter_class(target: Any) -> type[Parameters]:
-    """The parameter class that a component's class declares, or the empty one."""
-    declared = getattr(target, "Parameters", Parameters)
-    if not (isinstance(declared, type) and issubclass(declared, Parameters)):
+    """The parameter class that a component's class declares, or :class:`Parameters`, which has no fields.
+
+    Raises :class:`UsageError` where ``target.Parameters`` is no subclass of it.
+    """
+    model = getattr(target, "Parameters", Parameters)
+    if not (isinstance(model, type) and issubclass(model, Parameters)):
         raise UsageError(f"{target.__name__}.Parameters is not a subclass of xaibench.api.Parameters")
-    return declared
+    return model
 
 
 def build_parameters(
@@ -101,22 +104,22 @@ def build_parameters(
     *,
     origins: Mapping[str, str] | None = None,
 ) -> P:
-    """Validate ``values``; a wrong key or value raises :class:`UsageError` naming what is accepted.
+    """Validate ``values`` and build the parameter object.
 
-    ``of`` is the component's name for the message, ``origins`` what to call a key in it (a flag, a variable). The key
-    ``""`` is the first field declared. ``components`` is where values that name a component are looked up; None:
-    built-in ones alone are known.
+    ``of`` is the component's name in messages; ``origins`` names the source of a key in them (a flag, a variable). The
+    key ``""`` stands for the field declared first. Values that name a component are looked up in ``components``; None:
+    only built-in components are known. A wrong key or value raises :class:`UsageError`, which says what is accepted.
     """
-    given = dict(values)
-    if "" in given:
+    fields = dict(values)
+    if "" in fields:
         if not model.model_fields:
-            raise UsageError(f"{of} takes no parameters, got '{given['']}'", f"write just {of}")
-        given[next(iter(model.model_fields))] = given.pop("")
-    unknown = [k for k in given if k not in model.model_fields]
+            raise UsageError(f"{of} takes no parameters, got '{fields['']}'", f"write just {of}")
+        fields[next(iter(model.model_fields))] = fields.pop("")
+    unknown = [k for k in fields if k not in model.model_fields]
     if unknown:
-        raise UsageError(f"{of} has no parameter '{unknown[0]}'", _accepted(model, unknown[0]))
+        raise UsageError(f"{of} has no parameter '{unknown[0]}'", _accepted_names(model, unknown[0]))
     try:
-        return model.model_validate(given, context=components)
+        return model.model_validate(fields, context=components)
     except ValidationError as error:
         first = error.errors()[0]
         reason = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -124,11 +127,11 @@ def build_parameters(
             raise UsageError(f"{of}: {reason}") from None
         key = str(first["loc"][0])
         origin = (origins or {}).get(key, key)
-        what = f"{origin}={given[key]!s} is wrong: {reason}" if key in given else f"{origin} is missing"
-        raise UsageError(f"{of}: {what}", _describe_one(model, key, components)) from None
+        what = f"{origin}={fields[key]!s} is wrong: {reason}" if key in fields else f"{origin} is missing"
+        raise UsageError(f"{of}: {what}", _describe_field(model, key, components)) from None
 
 
-def _accepted(model: type[Parameters], wrong: str) -> str:
+def _accepted_names(model: type[Parameters], wrong: str) -> str:
     names = list(model.model_fields)
     if not names:
         return "it takes none"
@@ -137,13 +140,13 @@ def _accepted(model: type[Parameters], wrong: str) -> str:
     return f"{hint}accepted: {', '.join(names)}"
 
 
-def _describe_one(model: type[Parameters], key: str, components: Components | None) -> str:
+def _describe_field(model: type[Parameters], key: str, components: Components | None) -> str:
     rows = describe_parameters(model, components)
     return next((f"{r['name']}: {r['type']}, {r['description']}" for r in rows if r["name"] == key), "")
 
 
 def describe_parameters(model: type[Parameters], components: Components | None = None) -> list[dict[str, Any]]:
-    """One row a parameter: name, type, default, description; what ``xaibench info`` prints.
+    """One row for each parameter, with name, type, default and description, as ``xaibench info`` prints it.
 
     ``components`` are those that a parameter may name; None: the built-in ones.
     """
@@ -169,7 +172,7 @@ _LIMITS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusive
 
 
 def _type_name(schema: Mapping[str, Any]) -> str:
-    """A field's type as it is written: ``int >= 1``, ``black | grey``, ``[int, ...]``."""
+    """A field's type for messages: ``int >= 1``, ``black | grey``, ``[int, ...]``."""
     if "anyOf" in schema:
         return " or ".join(_type_name(s) for s in schema["anyOf"] if s.get("type") != "null")
     if "enum" in schema or "const" in schema:
@@ -183,7 +186,8 @@ def _type_name(schema: Mapping[str, Any]) -> str:
 
 
 def format_spec(name: str, parameters: Parameters, preset: Mapping[str, object] | None = None) -> str:
-    """``name[:key=value,…]`` with the values that differ from the component's own defaults (defaults left out)."""
+    """``name[:key=value,…]`` with the values that differ from the defaults: those of the fields, overridden by
+    ``preset``. :func:`parse_spec` reads it back."""
     fields = type(parameters).model_fields
     default = {k: f.get_default(call_default_factory=True) for k, f in fields.items() if not f.is_required()}
     default |= preset or {}
@@ -196,6 +200,7 @@ def format_spec(name: str, parameters: Parameters, preset: Mapping[str, object] 
 
 
 def format_value(value: object) -> str:
+    """A value as it is written in a spec; :func:`parse_value` reads it back."""
     if isinstance(value, bool):
         return str(value).lower()
     return f"({value})" if isinstance(value, str) and "," in value else str(value)

@@ -1,4 +1,4 @@
-"""What components cost: detector passes, and what a component may know when it states its own."""
+"""Costs of components in detector passes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from xaibench.api.detectors import Facts
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """Real pictures forwarded and differentiated. ``exact`` is False for an upper bound."""
+    """Numbers of pictures forwarded and differentiated, without padding. ``exact`` is False for an upper bound.
+
+    A picture whose gradient is taken counts in ``forward`` and in ``backward``.
+    """
 
     forward: int = 0
     backward: int = 0
@@ -20,14 +23,16 @@ class Passes:
         return Passes(self.forward + other.forward, self.backward + other.backward, self.exact and other.exact)
 
     def times(self, n: int) -> Passes:
+        """``n`` times these passes."""
         return Passes(self.forward * n, self.backward * n, self.exact)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassQuery:
-    """What a component may know when it states its passes for one sample.
+    """What a component knows when it states its passes for one sample.
 
-    ``map``: what one more map of the explainer costs whose maps a metric scores (of a view, a draw, another detector).
+    ``map`` is set for metrics: the cost of one further map of the explainer whose maps are scored (of a view, of
+    another draw, of another detector).
     """
 
     sample: Sample

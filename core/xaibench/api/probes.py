@@ -1,12 +1,14 @@
-"""What programmes may ask of a detector, and what comes back.
+"""Requests that a programme can make, and their replies.
 
-An explainer, metric or attack is a generator. It yields a request and receives the reply::
+An explainer, metric or attack is a *programme*: a generator that yields a request and receives the reply::
 
-    replies = yield Forward(pictures)            # (n, C)
+    probabilities = yield Forward(pictures)      # (n, C)
     reply = yield Backward(pictures, targets)    # values (n,), gradients (n, 3, H, W)
 
-The engine (:mod:`xaibench.detector.engine`) runs many programmes side by side and answers them in batches of one fixed
-size.
+A request that calls a detector is a *probe*. Its pictures are ``(n, 3, H, W)`` float32 RGB in [0, 1]. The engine
+(:func:`xaibench.run_programmes`) runs many programmes concurrently and mixes their probes into batches of one fixed
+size. A row of a reply depends on its own row of the probe alone. An exception of the detector is raised where the probe
+was yielded.
 """
 
 from __future__ import annotations
@@ -29,9 +31,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Scores of pictures. ``images``: ``(n, 3, H, W)``; reply: ``(n, C)`` probabilities or logits.
+    """Class scores of pictures. Reply: ``(n, C)`` float32, rows of probabilities that sum to 1, or logits.
 
-    ``detector`` None means the programme's own.
+    Parameters
+    ----------
+    images: ``(n, 3, H, W)``.
+    output: ``probability`` or ``logit``.
+    detector: the detector to call; None: the one that the programme runs against.
     """
 
     images: Tensor
@@ -41,7 +47,15 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Backward:
-    """Gradient of each picture's target output (a class index, or ``(n,)`` int64); reply: :class:`Gradients`."""
+    """Gradient of each picture's target output with respect to the picture. Reply: :class:`Gradients`.
+
+    Parameters
+    ----------
+    images: ``(n, 3, H, W)``.
+    targets: a class index for all pictures, or ``(n,)`` int64 class indices.
+    output: ``probability`` or ``logit``.
+    detector: the detector to call; None: the one that the programme runs against. It must give ``gradients``.
+    """
 
     images: Tensor
     targets: int | Tensor
@@ -54,7 +68,12 @@ class Backward:
 
 @dataclass(frozen=True, slots=True)
 class LayerBackward:
-    """Activation of a layer and the gradient of each picture's target output there; reply: :class:`LayerGradients`."""
+    """Activation of a layer, and the gradient of each picture's target output with respect to it.
+
+    Reply: :class:`LayerGradients`. ``layer`` names the layer; None: the detector's own
+    (``Facts.target_layer``). The detector must give ``activations``. The other parameters are those of
+    :class:`Backward`.
+    """
 
     images: Tensor
     targets: int | Tensor
@@ -68,43 +87,52 @@ class LayerBackward:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Anything else that is computed from a detector, row by row; reply: the tuple of tensors that ``compute`` returns.
+    """Any other computation with a detector, row by row. Reply: the tuple of tensors that ``compute`` returns.
 
-    ``compute(detector, images, targets, beside)`` gets one padded batch inside autograd: ``images`` ``(b, 3, H, W)``,
-    a leaf with ``requires_grad``, ``targets`` ``(b,)`` int64 and the rows of ``beside`` (baselines, channel numbers),
-    each ``(b, ...)``. It returns tensors of b rows in which row i depends on row i of its arguments alone. Pictures of
-    several programmes share a batch where their ``compute`` is equal (make it a frozen dataclass or a function of a
-    module). One picture counts as ``forward`` and ``backward`` passes.
+    Parameters
+    ----------
+    compute: called as ``compute(detector, images, targets, extras)`` with one padded batch of b pictures, inside
+        autograd. ``images`` is ``(b, 3, H, W)``, a leaf with ``requires_grad``; ``targets`` is ``(b,)`` int64. It
+        returns a tuple of tensors of b rows, in which row i depends on row i of its arguments alone. Programmes share
+        a batch where their ``compute`` is equal, so it should be a frozen dataclass or a function of a module.
+    images: ``(n, 3, H, W)``.
+    targets: a class index for all pictures, or ``(n,)`` int64 class indices.
+    extras: further tensors that ``compute`` needs (baselines, channel numbers), each ``(n, ...)``.
+    forward, backward: passes that one picture counts as.
+    output: ``probability`` or ``logit``; only probes of one output share a batch.
+    detector: the detector to call; None: the one that the programme runs against.
+
+    Raises ``ValueError`` for targets or extras that do not have n rows.
     """
 
     compute: Compute
     images: Tensor
     targets: int | Tensor
-    beside: tuple[Tensor, ...] = ()
+    extras: tuple[Tensor, ...] = ()
     forward: int = 1
     backward: int = 1
     output: Output = "logit"
     detector: Detector | None = None
 
     def __post_init__(self) -> None:
-        _check_rows(self.images, self.targets, *self.beside)
+        _check_rows(self.images, self.targets, *self.extras)
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Ask to go on when ``ready()`` is true: another programme is computing what this one needs. Reply: None."""
+    """Suspends the programme until ``ready()`` is true: another programme computes what it needs. Reply: None."""
 
     ready: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """Programmes to be run side by side, so that their requests share batches. Reply: their results, in order.
+    """Runs programmes concurrently, so that their probes share batches. Reply: the list of their results, in order.
 
-    They are handed over unstarted (each a generator of its own; TypeError otherwise) and may ask anything, Together
-    too. The engine begins them as there is room for what they ask, so a long list holds the memory of a compute batch,
-    not of itself. Their passes count as the asking programme's. An exception that leaves one ends the others and is
-    raised where the request was yielded.
+    ``programmes`` are generators that have not started, each given once (``TypeError`` otherwise). They may make any
+    request, ``Together`` included. The engine starts a programme when it has capacity for it: a long list takes the
+    memory of one compute batch. Passes of the programmes count as those of the parent. An exception of one programme
+    ends the others and is raised in the parent, where it yielded this request.
     """
 
     programmes: Sequence[Programme[Any]]
@@ -119,7 +147,7 @@ class Together:
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
-    """``values``: ``(n,)``; ``gradients``: ``(n, 3, H, W)``."""
+    """Target outputs ``values``, ``(n,)``, and their ``gradients`` with respect to the pictures, ``(n, 3, H, W)``."""
 
     values: Tensor
     gradients: Tensor
@@ -127,7 +155,8 @@ class Gradients:
 
 @dataclass(frozen=True, slots=True)
 class LayerGradients:
-    """``values``: ``(n,)``; ``activations`` and ``gradients``: ``(n, K, h, w)``."""
+    """Target outputs ``values``, ``(n,)``; ``activations`` of a layer, ``(n, K, h, w)``, and the ``gradients`` of the
+    values with respect to them, of the same shape. Layouts of other shapes are brought to this grid."""
 
     values: Tensor
     activations: Tensor
@@ -135,15 +164,18 @@ class LayerGradients:
 
 
 Compute: TypeAlias = "Callable[[Any, Tensor, Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]"
-Ask: TypeAlias = Forward | Backward | LayerBackward | Apply
-Request: TypeAlias = Ask | Wait | Together
-Reply: TypeAlias = Any  # Tensor, Gradients, LayerGradients, tuple of tensors, list or None, as the request says
+Probe: TypeAlias = Forward | Backward | LayerBackward | Apply
+"""A request that calls a detector."""
+Request: TypeAlias = Probe | Wait | Together
+Reply: TypeAlias = Any
+"""A tensor, :class:`Gradients`, :class:`LayerGradients`, a tuple of tensors, a list or None, as the request says."""
 Programme: TypeAlias = "Generator[Request, Reply, T]"
+"""A generator that yields requests, receives their replies and returns a ``T``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done(Generic[T]):
-    """A finished programme: its value, or the exception that ended it, and the passes it took."""
+    """The outcome of a programme: its ``value``, or the ``error`` that ended it, and the passes that it took."""
 
     value: T | None
     error: Exception | None
@@ -151,31 +183,31 @@ class Done(Generic[T]):
 
 
 def addressed(programme: Programme[T], detector: Detector) -> Programme[T]:
-    """The same programme with every request that names no detector put to this one, its children's too."""
-    go_on: Callable[[], Request] = partial(programme.send, None)
+    """The same programme, with every probe that names no detector sent to ``detector``. Children are included."""
+    resume: Callable[[], Request] = partial(programme.send, None)
     try:
         while True:
-            request = _addressed(go_on(), detector)
+            request = _addressed(resume(), detector)
             try:
                 reply = yield request
-            except Exception as error:  # of a child, or of the detector: the programme may clean up
-                go_on = partial(programme.throw, error)
+            except Exception as error:  # an error of a child or of the detector, which the programme may handle
+                resume = partial(programme.throw, error)
             else:
-                go_on = partial(programme.send, reply)
+                resume = partial(programme.send, reply)
     except StopIteration as stop:
         return cast("T", stop.value)
     finally:
         programme.close()
 
 
-def _check_rows(images: Tensor, targets: int | Tensor, *beside: Tensor) -> None:
-    """Raise ValueError unless each picture has its row: others share the batch, and a missing row shifts theirs."""
+def _check_rows(images: Tensor, targets: int | Tensor, *extras: Tensor) -> None:
+    """Raise ``ValueError`` unless each picture has its row: a missing row would shift those of other programmes."""
     n = len(images)
     if not isinstance(targets, int) and tuple(targets.shape) != (n,):
         raise ValueError(f"targets have shape {tuple(targets.shape)} for {n} pictures: give a class index, or one each")
-    short = next((t for t in beside if len(t) != n), None)
+    short = next((t for t in extras if len(t) != n), None)
     if short is not None:
-        raise ValueError(f"a tensor in beside has {len(short)} rows for {n} pictures: give one each")
+        raise ValueError(f"a tensor in extras has {len(short)} rows for {n} pictures: give one each")
 
 
 def _addressed(request: Request, detector: Detector) -> Request:

@@ -1,4 +1,4 @@
-"""What a plugin author imports: the hook marker and the records that describe components.
+"""The hook marker, and the records that describe components.
 
 A plugin is a module named by an entry point of the group ``xaibench``::
 
@@ -8,7 +8,7 @@ A plugin is a module named by an entry point of the group ``xaibench``::
     def xaibench_explainers():
         return [ExplainerRecord(name="acme-map", target="acme.maps:AcmeMap", summary="Acme's saliency map.")]
 
-Importing this module loads neither torch nor numpy; registration modules are expected to stay as light.
+Importing this module loads neither torch nor numpy. A registration module should load neither.
 """
 
 from __future__ import annotations
@@ -25,10 +25,6 @@ PROJECT = "xaibench"
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 Kind = Literal["model", "explainer", "dataset", "metric", "fill", "executor", "recipe", "listener", "section", "view"]
-Need = Literal[
-    "gradients", "activations", "operations", "attention",
-    "mask", "pair", "landmarks", "stranger", "family", "reference",
-]  # fmt: skip
 Scope = Literal["sample", "detector", "family", "model"]
 MetricFamily = Literal["faithfulness", "localisation", "attack", "robustness", "salience", "interpretability"]
 
@@ -53,8 +49,10 @@ class ComponentRecord:
     summary: one line for ``xaibench list``.
     presets: names of the presets (``standard``) that include the component; every component is in ``full``.
     source: the paper or document that defines it.
-    parameters: values that differ from the target's own defaults, for ready-made variants of one class.
+    parameters: values in place of the target's own defaults, for variants of one class.
     version: raise it when the numbers that the component produces change; it is part of every unit key.
+
+    Raises ``ValueError`` for a name or target of another form.
     """
 
     name: str
@@ -78,11 +76,12 @@ class ComponentRecord:
 class ModelRecord(ComponentRecord):
     """A source of detectors.
 
-    ``gives`` names what its detectors can do beyond probabilities (``gradients``, ``activations``); the opened
-    detector has the last word. ``suffixes`` are the file endings that ``--model FILE`` sends to this component,
-    through its parameter ``path``. ``wraps`` names a function ``(thing, name, card, version) -> Model``,
-    ``"package.module:function"``, that makes a source of detectors of a live ``torch.nn.Module``, or of a callable that
-    maps pictures ``(N, 3, H, W)`` to values ``(N, K)``; ``card`` holds the keys of a model card.
+    ``gives`` names the capabilities of its detectors beyond probabilities (``gradients``, ``activations``); those of an
+    opened detector (``Facts.gives``) take precedence. ``suffixes`` are the suffixes of the files that ``--model FILE``
+    opens with this component, through its parameter ``path``. ``wraps`` names a function
+    ``(thing, name, card, version) -> Model``, ``"package.module:function"``. It makes a source of detectors from a live
+    ``torch.nn.Module``, or from a callable that maps pictures ``(N, 3, H, W)`` to values ``(N, K)``; ``card`` holds the
+    keys of a model card.
     """
 
     gives: frozenset[str] = frozenset()
@@ -93,8 +92,11 @@ class ModelRecord(ComponentRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetRecord(ComponentRecord):
-    """A source of samples. ``markers`` are entries any one of which, present in a folder, sends ``--dataset FOLDER``
-    to this component, through its parameter ``path``; where several datasets match, the lowest ``precedence`` wins."""
+    """A source of samples.
+
+    ``markers`` are names of files and folders. ``--dataset FOLDER`` opens a folder that holds one of them with this
+    component, through its parameter ``path``. Where several components match, the lowest ``precedence`` wins.
+    """
 
     gives: frozenset[str] = frozenset()
     markers: tuple[str, ...] = ()
@@ -106,14 +108,18 @@ class DatasetRecord(ComponentRecord):
 class ExplainerRecord(ComponentRecord):
     """A method that draws a saliency map.
 
-    ``needs``: capabilities of the detector (``gradients``, ``activations``, ``operations``, ``attention``) or of the
-    sample (``mask``, ``pair``, ``landmarks``; ``stranger``: a masked fake of other people). ``signed``: negative
-    values mean evidence against the target. ``class_specific``: the map depends on the class explained.
-    ``control``: a map no detector is needed for, run beside every explainer and never ranked.
-    ``reference``: knows what no detector shows (the mask, the counterpart); shown beside explainers, neither ranked nor
-    to be beaten, and in no preset unless named. ``model_independent``: no detector enters the map; it is marked and
-    never ranked, since measures of steadiness score such a map best. ``stochastic``: two seeds give two maps, so
-    ``--repeats`` repeats it.
+    Parameters
+    ----------
+    needs: capabilities of the detector (``gradients``, ``activations``, ``operations``, ``attention``) and of the
+        sample (``mask``, ``pair``, ``landmarks``; ``stranger``: a masked fake of other people).
+    signed: negative values are evidence against the target.
+    class_specific: the map depends on the explained class.
+    control: a baseline that knows nothing of the detector. It runs with every explainer and is never ranked.
+    reference: uses what no detector shows (the mask, the counterpart). It is shown with the explainers, neither ranked
+        nor to be beaten, and is in no preset unless named there.
+    model_independent: the map does not depend on the detector. It is marked and never ranked, since measures of
+        stability score such a map best.
+    stochastic: the map depends on the seed, so ``--repeats`` repeats it.
     """
 
     needs: frozenset[str] = frozenset()
@@ -128,9 +134,17 @@ class ExplainerRecord(ComponentRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRecord(ComponentRecord):
-    """A measure. ``family`` names the leaderboard it stands in; ``scope`` what one case of it sees; ``better`` the
-    direction in which its first score improves (the scores themselves have the last word). Beside an explainer's
-    ``needs`` it may have ``family`` (of training runs) and ``reference`` (the maps of the run's first dataset)."""
+    """A measure.
+
+    Parameters
+    ----------
+    family: the leaderboard that shows it.
+    better: direction in which its first score improves; the declaration of the score takes precedence.
+    scope: what one case holds: a map (``sample``), all maps of an explainer for one detector (``detector``) or for a
+        family of training runs (``family``), or a detector without maps (``model``).
+    needs: those of :class:`ExplainerRecord`, ``family`` (of training runs) and ``reference`` (the maps of the run's
+        first dataset).
+    """
 
     family: MetricFamily
     better: Literal["higher", "lower", "none"] = "none"
@@ -172,14 +186,14 @@ class ExecutorRecord(ComponentRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeRecord(ComponentRecord):
-    """A training recipe."""
+    """A training recipe: see :class:`xaibench.api.Recipe`."""
 
     kind: ClassVar[Kind] = "recipe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerRecord(ComponentRecord):
-    """Somebody who hears of a run while it goes on: see :class:`xaibench.api.Listener`."""
+    """A listener, which receives the events of a run: see :class:`xaibench.api.Listener`."""
 
     kind: ClassVar[Kind] = "listener"
 
@@ -188,14 +202,14 @@ class ListenerRecord(ComponentRecord):
 class SectionRecord(ComponentRecord):
     """A section of the page of ``xaibench report``.
 
-    ``target`` names a function ``section(run) -> str | None``. ``run`` is what :func:`xaibench.open_run` opens; the
-    answer is the section's HTML, or None where there is nothing to show. The HTML goes into the page as it is: the
-    function escapes what it takes from data, and loads nothing from elsewhere, since the page is one file. A function
-    that raises costs its own section alone: the page says so in its place.
+    ``target`` names a function ``section(run) -> str | None``. It takes an opened run (:func:`xaibench.open_run`) and
+    returns the section's HTML, or None where there is nothing to show. The page includes the HTML unchanged: the
+    function escapes text from data and refers to no other file, since the page is a single file. Where the function
+    raises, the page shows the error in place of the section.
 
-    ``title`` stands above the section and in the table of contents; the page escapes it. Sections stand in the order
-    of ``position``, those of equal position by name. The built-in ones: detectors 10, boards 20, balance 25, curves
-    30, maps 40, left-out 80, provenance 90.
+    ``title`` is the heading and the entry in the table of contents; the page escapes it. Sections are sorted by
+    ``position``, then by name. Built-in sections: detectors 10, boards 20, balance 25, curves 30, maps 40, left-out 80,
+    provenance 90.
     """
 
     title: str
@@ -205,11 +219,11 @@ class SectionRecord(ComponentRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewRecord(ComponentRecord):
-    """A way to look at a result. ``target`` names a function.
+    """A view of a result. ``target`` names a function.
 
     ``of="run"``: ``run.NAME(...)`` of an opened run calls ``function(run, ...)``. ``of="explanation"``: ``xaibench
-    explain`` writes ``function(pixels, values) -> bytes`` beside each map, as ``EXPLAINER.SUFFIX``: ``pixels``
-    ``(H, W, 3)`` uint8 RGB, ``values`` ``(H, W)`` float32.
+    explain`` calls ``function(pixels, values) -> bytes`` for each map, with ``pixels`` ``(H, W, 3)`` uint8 RGB and
+    ``values`` ``(H, W)`` float32, and writes the result to ``EXPLAINER.SUFFIX``.
     """
 
     of: Literal["run", "explanation"] = "run"

@@ -1,7 +1,7 @@
-"""Random streams that depend on what they are for, and on nothing else.
+"""Random streams that depend on their purpose alone.
 
-A stream is keyed by (seed, repeat, component, sample, view); a control's also by the detector, so that a random map
-is not "stable" across training runs. Neither sharding, nor order, nor worker count changes a draw.
+A stream is keyed by seed, repeat, component, sample and view. Sharding, order and the number of workers change no draw.
+The streams of a control are also keyed by the detector; otherwise a random map would be stable across training runs.
 """
 
 from __future__ import annotations
@@ -17,31 +17,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Random generators of one (component, sample, view). ``key`` holds the parts of the key as strings."""
+    """Random generators of one component, sample and view. ``key`` holds the parts of the key as strings."""
 
     key: tuple[str, ...]
 
     @staticmethod
     def of(seed: int, repeat: int, component: str, sample: str, view: str = "", detector: str = "") -> Streams:
+        """The streams with this key. ``detector`` is the digest of the detector, for controls."""
         return Streams((str(seed), str(repeat), component, sample, view, detector))
 
     def child(self, *parts: object) -> Streams:
-        """The streams of a part of this component's work, independent of all others."""
+        """The streams of a part of the work, independent of those of all other parts."""
         return Streams((*self.key, *map(str, parts)))
 
     def seed(self, purpose: str = "") -> int:
-        """A 63-bit integer for this key and purpose."""
+        """A 63-bit integer that depends on key and purpose."""
         text = "\x1f".join((*self.key, purpose))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
     def numpy(self, purpose: str = "") -> np.random.Generator:
-        """A fresh numpy generator; the same key and purpose give the same draws."""
+        """A new numpy generator; the same key and purpose give the same draws."""
         import numpy as np
 
         return np.random.Generator(np.random.PCG64(self.seed(purpose)))
 
     def torch(self, purpose: str = "") -> torch.Generator:
-        """A fresh CPU torch generator; draw on the CPU and move the result, so that devices agree."""
+        """A new torch generator of the CPU. Draw on the CPU and move the result, so that devices agree."""
         import torch
 
         return torch.Generator().manual_seed(self.seed(purpose))

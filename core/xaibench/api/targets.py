@@ -1,4 +1,7 @@
-"""The verdict on a picture and the class that is explained, both taken on the clean picture."""
+"""The verdict on a picture, and the class that is explained.
+
+``probabilities`` are the ``(C,)`` class probabilities of the clean picture.
+"""
 
 from __future__ import annotations
 
@@ -12,31 +15,33 @@ TARGET_RULES = ("predicted", "fake", "real", "label")
 
 
 def p_fake(probabilities: Sequence[float], facts: Facts) -> float:
-    """1 - P(real)."""
+    """P(fake) = 1 - P(real), in [0, 1]."""
     return 1.0 - float(probabilities[facts.real_class])
 
 
 def verdict(probabilities: Sequence[float], facts: Facts) -> str:
-    """``fake`` when P(fake) reaches the card's threshold, else ``real``."""
+    """``fake`` where P(fake) is at least the detector's threshold, else ``real``."""
     return "fake" if p_fake(probabilities, facts) >= facts.threshold else "real"
 
 
 def likeliest_fake(probabilities: Sequence[float], facts: Facts) -> int:
-    """The fake class of the highest probability; of equals the first."""
+    """Index of the fake class with the highest probability; the first of several."""
     fakes = [i for i in range(len(facts.classes)) if i != facts.real_class]
     return max(fakes, key=lambda i: (probabilities[i], -i))
 
 
 def predicted_class(probabilities: Sequence[float], facts: Facts) -> int:
-    """The class that goes with the verdict: *real*, or the likeliest fake class."""
+    """Index of the class of the verdict: the real class, or the likeliest fake class."""
     return facts.real_class if verdict(probabilities, facts) == "real" else likeliest_fake(probabilities, facts)
 
 
 def resolve_target(rule: str, sample: Sample, probabilities: Sequence[float], facts: Facts) -> int:
-    """Index of the class to explain under a rule of :data:`TARGET_RULES`, or of the class that the rule names.
+    """Index of the class to explain.
 
-    ``label`` is the true class: *real*, the class named as the sample's method where there is one, or else the
-    likeliest fake class.
+    ``rule`` is one of :data:`TARGET_RULES` or the name of a class. ``predicted``: the class of the verdict. ``real``:
+    the real class. ``fake``: the likeliest fake class. ``label``: the real class for real samples; for fakes the class
+    with the name of the sample's method, or the likeliest fake class where there is none. Raises :class:`UsageError`
+    for any other rule.
     """
     if rule == "predicted":
         return predicted_class(probabilities, facts)
@@ -51,7 +56,7 @@ def resolve_target(rule: str, sample: Sample, probabilities: Sequence[float], fa
 
 
 def check_target_rule(rule: str, facts: Facts) -> None:
-    """Refuse a rule that this detector cannot follow."""
+    """Raise :class:`UsageError` for a rule that does not apply to this detector."""
     if rule not in TARGET_RULES and rule not in facts.classes:
         raise UsageError(
             f"target '{rule}' is neither a rule nor a class of {facts.name}",
@@ -60,4 +65,5 @@ def check_target_rule(rule: str, facts: Facts) -> None:
 
 
 def is_fake(target: int, facts: Facts) -> bool:
+    """Whether a class index is that of a fake class."""
     return target != facts.real_class

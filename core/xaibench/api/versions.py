@@ -1,7 +1,7 @@
-"""The version of this door, and whether a plugin was written for it.
+"""The version of the plugin API, and the versions that a plugin accepts.
 
-A minor version only adds. What a later one will remove is announced for one minor version by a warning that names its
-replacement.
+A minor version only adds names. A name that a later version removes is announced for one minor version by a warning
+that names its replacement.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ API_VERSION = "1.0"
 _PLAIN = re.compile(r"\d+(\.\d+)?")
 
 
-def accepts_api(wanted: str | int, version: str = API_VERSION) -> bool:
-    """Whether a plugin that states ``XAIBENCH_API = wanted`` works with an API version.
+def accepts_api(statement: str | int, version: str = API_VERSION) -> bool:
+    """Whether a plugin that states ``XAIBENCH_API = statement`` works with an API version.
 
-    ``"1"`` and ``"1.2"`` mean that version and every later minor one; anything else is a range as of PEP 440,
-    ``">=1.1,<3"``. Raises ``ValueError`` for what is neither.
+    ``"1"`` and ``"1.2"`` accept that version and every later one of the same major version. A statement may also be a
+    range of PEP 440, such as ``">=1.1,<3"``. Raises ``ValueError`` for anything else.
 
     >>> accepts_api("1", "1.4"), accepts_api("1.2", "1.1"), accepts_api(">=1.1,<3", "2.0")
     (True, False, True)
     """
-    text = str(wanted).strip()
+    text = str(statement).strip()
     if _PLAIN.fullmatch(text):
         major, _, minor = text.partition(".")
-        has_major, _, has_minor = version.partition(".")
-        return major == has_major and int(has_minor) >= int(minor or 0)
+        api_major, _, api_minor = version.partition(".")
+        return major == api_major and int(api_minor) >= int(minor or 0)
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:
@@ -35,5 +35,5 @@ def accepts_api(wanted: str | int, version: str = API_VERSION) -> bool:
         return SpecifierSet(text).contains(version)
     except InvalidSpecifier:
         raise ValueError(
-            f"XAIBENCH_API = {wanted!r} is no version and no range: write '1', '1.2' or '>=1.1,<3'"
+            f"XAIBENCH_API = {statement!r} is no version and no range: write '1', '1.2' or '>=1.1,<3'"
         ) from None

@@ -1,4 +1,4 @@
-"""One compute batch: requests of one kind put to a detector in one call, padded, and the reply taken apart again."""
+"""One detector call: rows of requests of one kind are joined to a padded batch, and the reply is taken apart again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from xaibench.api import (
     Apply,
-    Ask,
     Backward,
     Detector,
     DifferentiableDetector,
@@ -15,49 +14,52 @@ from xaibench.api import (
     Gradients,
     LayerBackward,
     LayerGradients,
+    Probe,
     Reply,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Part: TypeAlias = "tuple[Ask, int, int]"
+TargetedProbe: TypeAlias = Backward | LayerBackward | Apply
+RequestSlice: TypeAlias = "tuple[Probe, int, int]"
 """Rows ``start`` to ``stop`` of a request."""
 
 
-def call(detector: Detector, parts: Sequence[Part], batch: int) -> Reply:
-    """The rows of all ``parts``, which are of one kind, in one call of ``batch`` pictures; the reply lacks the padding.
+def call_detector(detector: Detector, slices: Sequence[RequestSlice], batch: int) -> Reply:
+    """Call the detector once with the rows of all ``slices``, whose requests are of one kind.
 
-    The padding repeats the last row.
+    The call has ``batch`` pictures: the last row is repeated as padding. The reply lacks the padding. Raises
+    ``ValueError`` where the detector or an ``Apply`` does not return one row for each picture.
     """
     import torch
 
-    first, total = parts[0][0], sum(stop - start for _, start, stop in parts)
-    images = _filled([ask.images[a:b] for ask, a, b in parts], total, detector, batch)
+    first, n = slices[0][0], sum(stop - start for _, start, stop in slices)
+    images = _padded([request.images[a:b] for request, a, b in slices], n, detector, batch)
     if isinstance(first, Forward):
-        out = detector.probabilities(images) if first.output == "probability" else detector.scores(images)
-        return _first(out, total, images)
-    asked = cast("Sequence[tuple[Backward | LayerBackward | Apply, int, int]]", parts)
-    targets = _filled([_targets(*part) for part in asked], total, detector, batch)
+        output = detector.probabilities(images) if first.output == "probability" else detector.scores(images)
+        return _without_padding(output, n, images)
+    targets = _padded([_targets(cast("TargetedProbe", request), a, b) for request, a, b in slices], n, detector, batch)
     if not isinstance(first, Apply):
-        return rows(_differentiate(cast("DifferentiableDetector", detector), images, targets, first), 0, total)
-    besides = zip(*([t[a:b] for t in cast("Apply", ask).beside] for ask, a, b in parts), strict=True)
-    beside = tuple(_filled(column, total, detector, batch) for column in besides)
+        differentiable = cast("DifferentiableDetector", detector)
+        return slice_reply(_differentiate(differentiable, images, targets, cast("Backward", first)), 0, n)
+    columns = zip(*([t[a:b] for t in cast("Apply", request).extras] for request, a, b in slices), strict=True)
+    extras = tuple(_padded(column, n, detector, batch) for column in columns)
     with torch.enable_grad():
         leaf = images.detach().requires_grad_(True)
-        found = first.compute(detector, leaf, targets, beside)
-    return tuple(_first(part, total, images).detach() for part in found)
+        outputs = first.compute(detector, leaf, targets, extras)
+    return tuple(_without_padding(output, n, images).detach() for output in outputs)
 
 
-def _first(found: Tensor, total: int, images: Tensor) -> Tensor:
-    """The rows that were asked for. Raises ValueError where there is not one a picture: rows would go to others."""
-    if found.shape[0] != images.shape[0]:
-        raise ValueError(f"{len(found)} rows came back for {len(images)} pictures")
-    return found[:total]
+def _without_padding(output: Tensor, n: int, images: Tensor) -> Tensor:
+    """The first ``n`` rows. Raises ``ValueError`` unless each picture has a row: rows would reach other requests."""
+    if output.shape[0] != images.shape[0]:
+        raise ValueError(f"{len(output)} rows came back for {len(images)} pictures")
+    return output[:n]
 
 
-def empty_reply(request: Ask, detector: Detector) -> Reply:
-    """What a request without a picture gets. Raises ValueError for one whose reply has no known shape then."""
+def empty_reply(request: Probe, detector: Detector) -> Reply:
+    """The reply to a request without a picture. Raises ``ValueError`` where the shape of that reply is not known."""
     images = request.images
     if isinstance(request, Forward):
         return images.new_zeros((0, len((request.detector or detector).facts.classes)))
@@ -66,27 +68,26 @@ def empty_reply(request: Ask, detector: Detector) -> Reply:
     raise ValueError(f"{type(request).__name__} needs at least one picture")
 
 
-def _filled(parts: Sequence[Tensor], total: int, detector: Detector, batch: int) -> Tensor:
-    """``total`` rows in ``parts`` and the last one again up to ``batch``, in memory of their own.
-
-    Programmes keep what they ask with: a detector that changes its input changes a copy.
-    """
+def _padded(parts: Sequence[Tensor], n: int, detector: Detector, batch: int) -> Tensor:
+    """The ``n`` rows of ``parts``, with the last row repeated up to ``batch`` rows, on the detector's device."""
     import torch
 
-    found = [part.to(detector.device) for part in parts]
-    if total < batch:
-        found.append(found[-1][-1:].expand(batch - total, *found[-1].shape[1:]))
-    return torch.cat(found).contiguous()
+    tensors = [part.to(detector.device) for part in parts]
+    if n < batch:
+        tensors.append(tensors[-1][-1:].expand(batch - n, *tensors[-1].shape[1:]))
+    # cat always copies: a detector that changes its input must not change the tensors of a programme.
+    return torch.cat(tensors).contiguous()
 
 
-def cost(request: Ask) -> tuple[int, int]:
+def passes_per_picture(request: Probe) -> tuple[int, int]:
     """Forward and backward passes that one picture of a request counts as."""
     if isinstance(request, Apply):
         return request.forward, request.backward
     return 1, 0 if isinstance(request, Forward) else 1
 
 
-def _targets(request: Backward | LayerBackward | Apply, start: int, stop: int) -> Tensor:
+def _targets(request: TargetedProbe, start: int, stop: int) -> Tensor:
+    """``(stop - start,)`` int64 class indices."""
     import torch
 
     if isinstance(request.targets, int):
@@ -97,28 +98,28 @@ def _targets(request: Backward | LayerBackward | Apply, start: int, stop: int) -
 def _differentiate(
     detector: DifferentiableDetector, images: Tensor, targets: Tensor, request: Backward | LayerBackward
 ) -> Gradients | LayerGradients:
+    """Target outputs and their gradients at the pictures, or at a layer."""
     import torch
 
-    layered = isinstance(request, LayerBackward)
     with torch.enable_grad():
         leaf = images.detach().requires_grad_(True)
         if isinstance(request, LayerBackward):
             features = detector.features(leaf, request.layer)
-            logits, at = features.logits, features.activation
+            logits, point = features.logits, features.activation
         else:
-            logits, at = detector.logits(leaf), leaf
+            features = None
+            logits, point = detector.logits(leaf), leaf
         outputs = logits if request.output == "logit" else logits.softmax(dim=1)
         values = outputs.gather(1, targets[:, None])[:, 0]
-        (gradient,) = torch.autograd.grad(values.sum(), at)
-    if layered:
-        return LayerGradients(
-            values.detach(), features.to_grid(at.detach()).float(), features.to_grid(gradient).float()
-        )
-    return Gradients(values.detach(), gradient)
+        (gradient,) = torch.autograd.grad(values.sum(), point)
+    if features is None:
+        return Gradients(values.detach(), gradient)
+    to_grid = features.to_grid
+    return LayerGradients(values.detach(), to_grid(point.detach()).float(), to_grid(gradient).float())
 
 
-def rows(reply: Reply, start: int, stop: int) -> Reply:
-    """Part of a reply."""
+def slice_reply(reply: Reply, start: int, stop: int) -> Reply:
+    """Rows ``start`` to ``stop`` of a reply."""
     if isinstance(reply, tuple):
         return tuple(part[start:stop] for part in reply)
     if isinstance(reply, Gradients):
@@ -128,8 +129,8 @@ def rows(reply: Reply, start: int, stop: int) -> Reply:
     return reply[start:stop]
 
 
-def joined(parts: list[Reply]) -> Reply:
-    """One reply of the parts of several calls."""
+def concatenate_replies(parts: list[Reply]) -> Reply:
+    """One reply from the parts that several calls gave."""
     import torch
 
     if len(parts) == 1:

@@ -1,8 +1,17 @@
-"""The probe engine: programmes ask, the engine mixes their questions into compute batches and answers.
+"""The probe engine: runs programmes concurrently and answers their requests in batches of one fixed size.
 
-It runs many programmes side by side, so that their requests fill batches of one fixed size: ragged tails are padded and
-the padding dropped. One compute batch for every call is what makes a row independent of its batch mates. Programmes
-that ask for others to be run (:class:`~xaibench.api.Together`) wait for them as for any reply.
+A programme is a generator that yields requests. The engine advances many programmes, keeps one queue of rows for each
+kind of request, and sends the rows of a queue to the detector one compute batch at a time. A batch that is not full is
+padded, and the rows of the padding are dropped. Every call of a detector therefore has the same number of pictures,
+which makes a row independent of the other rows of its batch.
+
+A job is a programme that has started. It is in one of these states:
+
+    pending    some rows of its request are in a queue
+    answered   all rows have a reply; the job is ready to be resumed
+    parked     it yielded :class:`~xaibench.api.Wait`, whose condition is not true yet
+    suspended  it yielded :class:`~xaibench.api.Together` and waits for its children
+    ended      it returned, raised an exception or was cancelled
 """
 
 from __future__ import annotations
@@ -16,11 +25,11 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from xaibench.api import (
     Apply,
-    Ask,
     Detector,
     Done,
     LayerBackward,
     Passes,
+    Probe,
     Programme,
     Request,
     Together,
@@ -28,14 +37,14 @@ from xaibench.api import (
     as_exception,
 )
 from xaibench.detector.batch_size import compute_batch
-from xaibench.detector.calls import call, cost, empty_reply, joined, rows
+from xaibench.detector.calls import call_detector, concatenate_replies, empty_reply, passes_per_picture, slice_reply
 
 K = TypeVar("K")
 
 
 @dataclass(slots=True)
-class _Tally:
-    """Passes of a programme and of all that it runs together."""
+class _PassCount:
+    """Passes of a programme and of all its descendants, which share one object."""
 
     forward: int = 0
     backward: int = 0
@@ -46,62 +55,70 @@ class _Tally:
 
 @dataclass(slots=True, eq=False)
 class _Job(Generic[K]):
-    """A programme that runs. ``among``: the children of which it is one; ``children``: those it waits for.
+    """A programme that has started.
 
-    ``over``: ended or given up; whatever still refers to it passes it by.
+    ``siblings`` is the group of children that the job belongs to, None for a programme of the run itself. ``children``
+    is the group that it waits for. ``replies`` are the parts of the reply received so far, ``pending_rows`` the number
+    of rows without one.
     """
 
     key: K
     programme: Programme[Any]
-    tally: _Tally
-    among: _Children | None = None
-    children: _Children | None = None
-    request: Ask | None = None
-    parts: list[Any] = field(default_factory=list)
-    waiting: int = 0
-    over: bool = False
+    count: _PassCount
+    siblings: _ChildGroup | None = None
+    children: _ChildGroup | None = None
+    request: Probe | None = None
+    replies: list[Any] = field(default_factory=list)
+    pending_rows: int = 0
+    ended: bool = False
+
+    def close(self) -> None:
+        """Mark the job as ended and close its generator, which releases what it holds (an artefact that it makes)."""
+        self.ended = True
+        # An exception of the clean-up says less than the one that ended the job.
+        with suppress(Exception, SystemExit):
+            self.programme.close()
 
 
 @dataclass(slots=True, eq=False)
-class _Children:
-    """The programmes of one :class:`Together`. ``running``: begun and not ended, by number."""
+class _ChildGroup:
+    """The programmes of one :class:`Together`. ``running`` holds the started children that have not ended, by index."""
 
     parent: _Job[Any]
     unstarted: deque[tuple[int, Programme[Any]]]
     results: list[Any]
-    left: int
+    unfinished: int
     running: dict[int, _Job[int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Queue:
-    """Requests of one kind, oldest first, and how many of their pictures wait; ``batch``: the compute batch."""
+    """Pending rows of one kind of request, oldest first. ``rows`` is their number, ``batch`` the compute batch."""
 
     batch: int
     slices: deque[_Slice] = field(default_factory=deque)
-    pictures: int = 0
+    rows: int = 0
 
     def append(self, job: _Job[Any]) -> None:
-        self.slices.append((job, 0, job.waiting))
-        self.pictures += job.waiting
+        self.slices.append((job, 0, job.pending_rows))
+        self.rows += job.pending_rows
 
-    def take(self) -> list[_Slice]:
-        """Slices of the waiting requests, one compute batch at most."""
-        taken, room = list[_Slice](), self.batch
-        while self.slices and room:
+    def take_batch(self) -> list[_Slice]:
+        """Remove and return the oldest slices, one compute batch at most. A request is split where it does not fit."""
+        batch, free = list[_Slice](), self.batch
+        while self.slices and free:
             job, start, stop = self.slices.popleft()
-            end = min(stop, start + room)
-            taken.append((job, start, end))
-            room -= end - start
+            end = min(stop, start + free)
+            batch.append((job, start, end))
+            free -= end - start
             if end < stop:
                 self.slices.appendleft((job, end, stop))
-        self.pictures -= self.batch - room
-        return taken
+        self.rows -= self.batch - free
+        return batch
 
-    def forget(self) -> None:
-        """Leave out programmes that are over."""
-        self.slices = deque(entry for entry in self.slices if not entry[0].over)
-        self.pictures = sum(stop - start for _, start, stop in self.slices)
+    def drop_ended_jobs(self) -> None:
+        self.slices = deque(entry for entry in self.slices if not entry[0].ended)
+        self.rows = sum(stop - start for _, start, stop in self.slices)
 
 
 _Kind: TypeAlias = tuple[Any, ...]
@@ -114,9 +131,9 @@ class ProbeEngine:
 
     Parameters
     ----------
-    detector: answers requests that name no other.
-    batch_size: pictures in every detector call.
-    on_passes: called with the number of real pictures after each detector call, for progress.
+    detector: answers requests that name no other detector.
+    batch_size: pictures in every call of a detector.
+    on_passes: called after each call with the number of pictures forwarded, without padding; for progress displays.
     """
 
     def __init__(self, detector: Detector, batch_size: int, on_passes: Callable[[int], None] | None = None) -> None:
@@ -128,60 +145,82 @@ class ProbeEngine:
         self._queues: dict[_Kind, _Queue] = {}
         self._answered: list[_Job[Any]] = []
         self._parked: list[tuple[_Job[Any], Wait]] = []
-        self._families: list[_Children] = []  # those with unstarted ones, the latest last
-        self._finished: deque[tuple[Any, Done[Any]]] = deque()
+        self._unstarted_groups: list[_ChildGroup] = []  # groups with unstarted children, the latest last
+        self._results: deque[tuple[Any, Done[Any]]] = deque()
 
     def run(self, programmes: Iterable[tuple[K, Callable[[], Any]]]) -> Iterator[tuple[K, Done[Any]]]:
-        """Start each programme when there is room, answer requests in full batches, yield results as they finish.
+        """Run programmes and yield their results, each with its key, in the order in which they finish.
 
-        Each ``Callable`` starts a programme, or returns a plain result that needed none. An exception inside a
-        programme ends that programme alone and comes back in its :class:`Done`; so does ``sys.exit``, as
-        :func:`~xaibench.api.as_exception` makes it.
+        Each ``Callable`` returns a programme, or the plain result where no detector call is needed. It is called when
+        the engine has capacity for another programme. An exception inside a programme ends that programme alone and is
+        returned in its :class:`Done`; ``sys.exit`` is treated likewise (:func:`~xaibench.api.as_exception`).
+
+        Raises ``RuntimeError`` where every programme waits for another one.
         """
         source = iter(programmes)
         while self._step(source):
-            while self._finished:
-                yield self._finished.popleft()
+            while self._results:
+                yield self._results.popleft()
 
     def run_one(self, start: Callable[[], Any]) -> Done[Any]:
         """Run a single programme to its end."""
         return next(iter(self.run([(None, start)])))[1]
 
     def _step(self, source: _Source) -> bool:
-        """Do what is to be done next; False where nothing is left.
-
-        Nobody is let go on or begin while a full batch waits: what is asked next takes memory, what waits for its
-        turn with a reply takes little.
-        """
+        """Advance one job, start one programme or call the detector once. Return False when nothing is left to do."""
+        # Nothing is resumed or started while a full batch is pending: the next request of a job takes memory for its
+        # pictures, whereas a job that waits with its reply takes little.
         queue = self._full_queue()
         if queue is None:
-            room = len(self._parked) < self.batch_size
-            if self._go_on() or self._wake() or (room and self._begin(source)):
+            # At most one compute batch of jobs is parked, so that a long list of programmes takes little memory.
+            has_capacity = len(self._parked) < self.batch_size
+            if self._resume_answered() or self._resume_parked() or (has_capacity and self._start_next(source)):
                 return True
             queue = self._longest_queue()
         if queue is not None:
-            self._answer(queue)
+            self._call_detector(queue)
             return True
-        if self._begin(source):  # all wait, perhaps for one that has not begun
+        # Every job is parked or suspended. What the parked jobs wait for may belong to a programme not started yet.
+        if self._start_next(source):
             return True
         if self._parked:
             raise RuntimeError("every programme waits for another: a component waits for itself")
         return False
 
-    # ---- programmes ----
+    # ---- jobs ----
 
-    def _go_on(self) -> bool:
-        """Hand one programme its reply: the one answered last, which holds most of what it asked with."""
+    def _resume_answered(self) -> bool:
+        """Send one answered job its reply. Return whether there was one."""
         if not self._answered:
             return False
+        # Last in, first out: the job answered last has got furthest and holds the most memory. It can finish and
+        # release that before another job makes a request of the same size.
         job = self._answered.pop()
-        self._advance(job, joined(job.parts))
+        self._advance(job, concatenate_replies(job.replies))
         return True
 
-    def _begin(self, source: _Source) -> bool:
-        """Start one programme: of the children asked for last, so that few families are open, or else of the run."""
-        if self._families:
-            self._begin_child(self._families[-1])
+    def _resume_parked(self) -> bool:
+        """Resume the first parked job whose condition is true. Return whether there was one.
+
+        An exception of ``ready()`` is raised in the job that yielded it.
+        """
+        for index, (job, wait) in enumerate(self._parked):
+            error = None
+            try:
+                ready = wait.ready()
+            except (Exception, SystemExit) as raised:
+                ready, error = True, as_exception(raised)
+            if ready:
+                del self._parked[index]
+                self._advance(job, error=error)
+                return True
+        return False
+
+    def _start_next(self, source: _Source) -> bool:
+        """Start one child, or else one programme of the run. Return whether there was one."""
+        # The latest group goes first, so that it is complete, and its results are released, before older ones go on.
+        if self._unstarted_groups:
+            self._start_child(self._unstarted_groups[-1])
             return True
         try:
             key, start = next(source)
@@ -190,185 +229,173 @@ class ProbeEngine:
         self._start(key, start)
         return True
 
-    def _begin_child(self, family: _Children) -> None:
-        number, programme = family.unstarted.popleft()
-        if not family.unstarted:
-            self._families.remove(family)
-        family.running[number] = job = _Job(number, programme, family.parent.tally, among=family)
+    def _start_child(self, group: _ChildGroup) -> None:
+        index, programme = group.unstarted.popleft()
+        if not group.unstarted:
+            self._unstarted_groups.remove(group)
+        group.running[index] = job = _Job(index, programme, group.parent.count, siblings=group)
         self._advance(job)
 
     def _start(self, key: Any, start: Callable[[], Any]) -> None:
         try:
             programme = start()
         except (Exception, SystemExit) as error:
-            self._finished.append((key, Done(None, as_exception(error), Passes())))
+            self._results.append((key, Done(None, as_exception(error), Passes())))
             return
         if inspect.isgenerator(programme):
-            self._advance(_Job(key, cast("Programme[Any]", programme), _Tally()))
+            self._advance(_Job(key, cast("Programme[Any]", programme), _PassCount()))
         else:
-            self._finished.append((key, Done(programme, None, Passes())))
+            self._results.append((key, Done(programme, None, Passes())))
 
     def _advance(self, job: _Job[Any], reply: Any = None, error: Exception | None = None) -> None:
-        """Send a reply or raise an error in the programme, and take up what it asks next."""
-        value, problem = None, None
+        """Send a reply to the programme, or raise an error in it, and handle its next request or its end."""
+        value, failure = None, None
         try:
             request = job.programme.send(reply) if error is None else job.programme.throw(error)
-            while _asks_nothing(request):
-                request = job.programme.send(self._at_once(request))
-            self._take_up(job, request)
+            while _is_empty(request):
+                request = job.programme.send(self._empty_reply(request))
+            self._handle_request(job, request)
             return
         except StopIteration as stop:
             value = stop.value
         except (Exception, SystemExit) as raised:
-            problem = as_exception(raised)
-        self._end(job, value, problem)
+            failure = as_exception(raised)
+        self._end(job, value, failure)
 
-    def _at_once(self, request: Request) -> Any:
-        return [] if isinstance(request, Together) else empty_reply(cast("Ask", request), self.detector)
+    def _empty_reply(self, request: Request) -> Any:
+        return [] if isinstance(request, Together) else empty_reply(cast("Probe", request), self.detector)
 
-    def _take_up(self, job: _Job[Any], request: Request) -> None:
+    def _handle_request(self, job: _Job[Any], request: Request) -> None:
         if isinstance(request, Wait):
             self._parked.append((job, request))
         elif isinstance(request, Together):
             n = len(request.programmes)
-            job.children = _Children(job, deque(enumerate(request.programmes)), [None] * n, n)
-            self._families.append(job.children)
+            job.children = _ChildGroup(job, deque(enumerate(request.programmes)), [None] * n, n)
+            self._unstarted_groups.append(job.children)
         else:
             self._enqueue(job, request)
 
-    def _wake(self) -> bool:
-        """Go on with the parked programme that has waited longest of those whose wait is over; whether there was one.
-
-        An exception of its ``ready`` is raised where it waits.
-        """
-        for place, (job, wait) in enumerate(self._parked):
-            problem = None
-            try:
-                ready = wait.ready()
-            except (Exception, SystemExit) as error:
-                ready, problem = True, as_exception(error)
-            if ready:
-                del self._parked[place]
-                self._advance(job, error=problem)
-                return True
-        return False
-
     def _end(self, job: _Job[Any], value: Any, error: Exception | None) -> None:
-        """A programme has ended: hand out its result, or tell the one that asked for it.
-
-        One that asked what cannot be answered, or whose call failed, is still waiting there: it is closed, so that
-        what it holds (the making of an artefact) is free for others.
-        """
-        job.over = True
-        with suppress(Exception, SystemExit):  # what a clean-up raises says less than the error that led here
-            job.programme.close()
-        family = job.among
-        if family is None:
-            self._finished.append((job.key, Done(value, error, job.tally.passes())))
+        """End a job. Its result goes to the caller of :meth:`run`, or to the parent."""
+        # A job whose request was invalid or whose call failed is still suspended at its yield. It has to be closed.
+        job.close()
+        group = job.siblings
+        if group is None:
+            self._results.append((job.key, Done(value, error, job.count.passes())))
             return
-        del family.running[job.key]
+        del group.running[job.key]
         if error is not None:
-            self._give_up(family)
-            self._resume(family, error=error)
+            self._cancel_children(group)
+            self._resume_parent(group, error=error)
             return
-        family.results[job.key] = value
-        family.left -= 1
-        if not family.left:
-            self._resume(family, reply=family.results)
+        group.results[job.key] = value
+        group.unfinished -= 1
+        if not group.unfinished:
+            self._resume_parent(group, reply=group.results)
 
     # ---- children ----
 
-    def _resume(self, family: _Children, reply: Any = None, error: Exception | None = None) -> None:
-        family.parent.children = None
-        self._advance(family.parent, reply, error)
+    def _resume_parent(self, group: _ChildGroup, reply: Any = None, error: Exception | None = None) -> None:
+        group.parent.children = None
+        self._advance(group.parent, reply, error)
 
-    def _give_up(self, family: _Children) -> None:
-        """End every child that has not ended, the innermost first."""
-        if family.unstarted:
-            self._families.remove(family)
-        for job in family.running.values():
-            job.over = True
+    def _cancel_children(self, group: _ChildGroup) -> None:
+        """End every child that has not ended. The children of a child are ended before it."""
+        if group.unstarted:
+            self._unstarted_groups.remove(group)
+        for job in group.running.values():
             if job.children:
-                self._give_up(job.children)
-            with suppress(Exception, SystemExit):  # what a clean-up raises says less than the error that led here
-                job.programme.close()
-        for _, programme in family.unstarted:
+                self._cancel_children(job.children)
+            job.close()
+        for _, programme in group.unstarted:
             programme.close()
-        self._forget()
+        self._drop_ended_jobs()
 
-    def _forget(self) -> None:
-        """Take programmes that are over out of all lists."""
+    def _drop_ended_jobs(self) -> None:
         for queue in self._queues.values():
-            queue.forget()
-        self._parked = [entry for entry in self._parked if not entry[0].over]
-        self._answered = [job for job in self._answered if not job.over]
+            queue.drop_ended_jobs()
+        self._drop_empty_queues()
+        self._parked = [entry for entry in self._parked if not entry[0].ended]
+        self._answered = [job for job in self._answered if not job.ended]
 
     # ---- queues ----
 
-    def _enqueue(self, job: _Job[Any], request: Ask) -> None:
-        job.request, job.parts, job.waiting = request, [], request.images.shape[0]
+    def _enqueue(self, job: _Job[Any], request: Probe) -> None:
+        job.request, job.replies, job.pending_rows = request, [], request.images.shape[0]
         detector = request.detector or self.detector
-        layer = request.layer if isinstance(request, LayerBackward) else None
-        beside = request.beside if isinstance(request, Apply) else ()
-        compute = (request.compute, request.forward, request.backward) if isinstance(request, Apply) else None
-        forms = tuple((tuple(t.shape[1:]), t.dtype) for t in (request.images, *beside))
-        kind = (type(request), id(detector), request.output, layer, compute, forms)
+        kind = _kind_of(request, detector)
         if kind not in self._queues:
             self._queues[kind] = _Queue(compute_batch(detector, self.batch_size))
         self._queues[kind].append(job)
 
+    def _drop_empty_queues(self) -> None:
+        # A kind names a detector by its id(), which a later detector may get once this one is gone. A queue therefore
+        # does not outlive its requests, which keep the detector alive.
+        self._queues = {kind: queue for kind, queue in self._queues.items() if queue.rows}
+
     def _full_queue(self) -> _Queue | None:
-        return next((q for q in self._queues.values() if q.pictures >= q.batch), None)
+        return next((q for q in self._queues.values() if q.rows >= q.batch), None)
 
     def _longest_queue(self) -> _Queue | None:
-        waiting = (q for q in self._queues.values() if q.pictures)
-        return max(waiting, key=lambda q: q.pictures, default=None)
+        return max(self._queues.values(), key=lambda q: q.rows, default=None)
 
-    def _answer(self, queue: _Queue) -> None:
-        """One detector call."""
-        slices = queue.take()
-        if not queue.slices:  # its kind names a detector by id, which another may have later
-            self._queues = {kind: other for kind, other in self._queues.items() if other is not queue}
-        asked = [(cast("Ask", job.request), start, stop) for job, start, stop in slices]
+    def _call_detector(self, queue: _Queue) -> None:
+        """Send one compute batch of a queue to the detector."""
+        slices = queue.take_batch()
+        self._drop_empty_queues()
+        parts = [(cast("Probe", job.request), start, stop) for job, start, stop in slices]
+        request = parts[0][0]
         try:
-            reply = call(asked[0][0].detector or self.detector, asked, queue.batch)
+            reply = call_detector(request.detector or self.detector, parts, queue.batch)
         except (Exception, SystemExit) as error:
             self._fail([job for job, _, _ in slices], as_exception(error))
             return
-        forward, _ = cost(asked[0][0])
         if self.on_passes:
+            forward, _ = passes_per_picture(request)
             self.on_passes(sum(stop - start for _, start, stop in slices) * forward)
-        self._hand_out(slices, reply)
+        self._deliver(slices, reply)
 
-    def _hand_out(self, slices: list[_Slice], reply: Any) -> None:
-        """Give every programme its rows, and count its passes."""
+    def _deliver(self, slices: list[_Slice], reply: Any) -> None:
+        """Give every job its rows of a reply and count its passes."""
         offset = 0
         for job, start, stop in slices:
             n = stop - start
-            forward, backward = cost(cast("Ask", job.request))
-            job.parts.append(rows(reply, offset, offset + n))
-            job.tally.forward += n * forward
-            job.tally.backward += n * backward
-            job.waiting -= n
+            forward, backward = passes_per_picture(cast("Probe", job.request))
+            job.replies.append(slice_reply(reply, offset, offset + n))
+            job.count.forward += n * forward
+            job.count.backward += n * backward
+            job.pending_rows -= n
             offset += n
-            if not job.waiting:
+            if not job.pending_rows:
                 job.request = None
                 self._answered.append(job)
 
     def _fail(self, jobs: list[_Job[Any]], error: Exception) -> None:
-        """A detector call failed: every programme that took part in it fails, the others go on."""
+        """End every job with rows in a failed call. Other jobs go on."""
         for job in jobs:
-            if job.over:
+            # A job of this batch may have been cancelled with the failure of a sibling before it.
+            if job.ended:
                 continue
-            job.over = True
-            self._forget()
+            # The job may have further rows in the queue. They are dropped before its parent is resumed.
+            job.ended = True
+            self._drop_ended_jobs()
             self._end(job, None, error)
 
 
-def _asks_nothing(request: Request) -> bool:
+def _is_empty(request: Request) -> bool:
+    """Whether a request holds no picture or no programme, so that it is answered at once."""
     if isinstance(request, Wait):
         return False
     return not len(request.programmes if isinstance(request, Together) else request.images)
+
+
+def _kind_of(request: Probe, detector: Detector) -> _Kind:
+    """What requests must have in common for their rows to share a call."""
+    layer = request.layer if isinstance(request, LayerBackward) else None
+    extras = request.extras if isinstance(request, Apply) else ()
+    compute = (request.compute, request.forward, request.backward) if isinstance(request, Apply) else None
+    row_types = tuple((tuple(t.shape[1:]), t.dtype) for t in (request.images, *extras))
+    return type(request), id(detector), request.output, layer, compute, row_types
 
 
 def run_programmes(
@@ -378,9 +405,15 @@ def run_programmes(
     batch_size: int | None = None,
     on_passes: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[K, Done[Any]]]:
-    """Run programmes in front of one detector, mixed into compute batches; results come as they finish.
+    """Run programmes against one detector, mixed into compute batches, and yield their results as they finish.
 
-    See :meth:`ProbeEngine.run`. ``batch_size`` None is the detector's own choice
-    (:func:`xaibench.detector.batch_size.compute_batch`).
+    Parameters
+    ----------
+    detector: answers requests that name no other detector.
+    programmes: keys and functions that return a programme, or the plain result where no detector call is needed.
+    batch_size: pictures in every call; None: the default of the detector (:func:`xaibench.compute_batch`).
+    on_passes: called after each call with the number of pictures forwarded, without padding.
+
+    An exception inside a programme is returned in its :class:`~xaibench.api.Done`. See :meth:`ProbeEngine.run`.
     """
     return ProbeEngine(detector, compute_batch(detector, batch_size), on_passes).run(programmes)

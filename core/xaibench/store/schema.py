@@ -27,7 +27,7 @@ _TEXT: dict[str, str] = {
     "item": "tells apart several values of one score: k, run pair, axis, level",
     "scope": "what one value covers: sample, detector or family (all maps of one explainer), or model (no map)",
     "better": "direction in which the score improves: higher, lower or none",
-    "status": "ok, undefined, not_applicable, failed or skipped",
+    "status": "ok, undefined, not_applicable or failed",
     "reason": "why the status is not ok; null when ok",
     "view": "name of the change under which the picture was shown; empty for none",
     "error": "exception of the last attempt; null when none",

@@ -152,7 +152,7 @@ class Activations:
     layer: str | None
 
     def __call__(
-        self, detector: DifferentiableDetector, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]
+        self, detector: DifferentiableDetector, images: Tensor, targets: Tensor, extras: tuple[Tensor, ...]
     ) -> tuple[Tensor]:
         found = detector.features(images.detach(), self.layer)
         return (found.to_grid(found.activation.detach()).float(),)

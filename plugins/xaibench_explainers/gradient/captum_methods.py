@@ -193,9 +193,9 @@ class CaptumAttribution:
     parameters: CaptumParameters
 
     def __call__(
-        self, detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]
+        self, detector: Any, images: Tensor, targets: Tensor, extras: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        baselines, seeds = beside
+        baselines, seeds = extras
         rows: list[Tensor] = []
         for i in range(len(images)):
             if i and all(torch.equal(t[i], t[i - 1]) for t in (images, targets, baselines, seeds)):

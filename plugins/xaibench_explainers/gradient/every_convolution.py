@@ -76,7 +76,7 @@ class OverConvolutions:
     output: Output
 
     def __call__(
-        self, detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]
+        self, detector: Any, images: Tensor, targets: Tensor, extras: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor]:
         mode = Convolutions(images)
         values = target_values(detector, images, targets, self.output, mode)

@@ -33,7 +33,7 @@ def ablated_scores(
     compute = Look(layer, output, off=True)
     for part in torch.split(channels, CHUNK):
         pictures = image.expand(len(part), *image.shape)
-        (scores,) = yield Apply(compute, pictures, target, beside=(part,), backward=0)
+        (scores,) = yield Apply(compute, pictures, target, extras=(part,), backward=0)
         found.append(scores)
     return torch.cat(found)
 

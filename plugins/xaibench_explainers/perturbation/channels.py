@@ -26,7 +26,7 @@ class ChannelParameters(Parameters):
 class Look:
     """For :class:`xaibench.api.Apply`: the activation ``(b, K, h, w)`` and the target's score ``(b,)``.
 
-    ``off``: the request's first ``beside`` numbers a channel of each row to set to 0 before the network goes on.
+    ``off``: set to 0, before the network goes on, the channel of each row that the first tensor of ``extras`` numbers.
     """
 
     layer: str | None
@@ -34,10 +34,10 @@ class Look:
     off: bool = False
 
     def __call__(
-        self, detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]
+        self, detector: Any, images: Tensor, targets: Tensor, extras: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
         def edit(activation: Tensor, axis: int) -> Tensor:
-            return without_channel(activation, axis, beside[0])
+            return without_channel(activation, axis, extras[0])
 
         with torch.no_grad():
             features = detector.features(images, self.layer, edit if self.off else None)

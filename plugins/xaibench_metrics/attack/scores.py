@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from xaibench.api import Room, Score, ScoreSpec
+from xaibench.api import Headroom, Score, ScoreSpec
 from xaibench_metrics.attack.judging import Outcome, percentile
 
 NO_RANDOM = "no random regions were asked for (draws=0)"
 BLIND = "the attack found no signal in any random region"
 UNBOUNDED = "mode=t24-code moves normalised values without a bound"
 _NOT_RANKED = "saturates: where every region flips, it cannot tell one from another"
-ROOM = Room(ceiling="ceiling-drop", random="random-drop", ceiling_flip="ceiling-flip", random_flip="random-flip")
+HEADROOM = Headroom(
+    ceiling="ceiling-drop", random="random-drop", ceiling_flip="ceiling-flip", random_flip="random-flip"
+)
 MARGIN_DROP = ScoreSpec(
     name="margin-drop",
     better="higher",
     ranks_evidence=True,
     per_item=True,
-    room=ROOM,
+    headroom=HEADROOM,
     description="fall of ln(P(fake)/P(real)) after the fixed number of steps inside the region",
 )
 PERCENTILE = ScoreSpec(
@@ -27,7 +29,7 @@ PERCENTILE = ScoreSpec(
     high=1,
     ranks_evidence=True,
     per_item=True,
-    room=ROOM,
+    headroom=HEADROOM,
     description="share of random regions of the same area whose margin falls less; ties count half",
 )
 SMALLEST_BOUND = ScoreSpec(
@@ -38,7 +40,7 @@ SMALLEST_BOUND = ScoreSpec(
     version=2,
     ranks_evidence=True,
     per_item=True,
-    room=ROOM,
+    headroom=HEADROOM,
     event="flip",
     description="smallest L-infinity change in the region that turns the verdict; the largest tried where none does, "
     "so that its mean is the restricted mean; not of mode=t24-code, which bounds no change",

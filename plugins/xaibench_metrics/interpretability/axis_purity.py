@@ -176,8 +176,8 @@ class AxisPurity:
         colours = ground_colours([picture.image for picture in chosen], p.fill, p.colour)
         for picture, colour in zip(chosen, colours, strict=True):
             images = picture.image[None].expand(len(kind), -1, -1, -1)
-            beside = (kind, patch, colour.expand(len(kind), 3))
-            found = yield Apply(compute, images, 0, beside, forward=1, backward=0)
+            extras = (kind, patch, colour.expand(len(kind), 3))
+            found = yield Apply(compute, images, 0, extras, forward=1, backward=0)
             channels, random = (rows.cpu().numpy() for rows in found)
             reason = _unusable(channels, patches)
             if reason:

@@ -74,7 +74,7 @@ class LayerGrids:
     layer: str | None
 
     def __call__(
-        self, detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]
+        self, detector: Any, images: Tensor, targets: Tensor, extras: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
         return (grids_of(detector, images, self.layer),)
 

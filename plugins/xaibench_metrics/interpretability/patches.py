@@ -84,7 +84,7 @@ def pooled(grids: Tensor, activation: Activation) -> Tensor:
 class PatchResponses:
     """For :class:`xaibench.api.Apply`: pooled activations of variants of a picture.
 
-    ``beside``: the kind and the patch of :func:`variants` and the colour ``(b, 3)``. Returns ``(b, K)``, the channels,
+    ``extras``: the kind and the patch of :func:`variants` and the colour ``(b, 3)``. Returns ``(b, K)``, the channels,
     and ``(b, D P)``, the first P = side^2 axes of D random rotations one after another, rotated before they are pooled;
     ``(b, 0)`` where the layer has fewer than P channels. Both float32; computed in float64, so that a row does not
     depend on its batch mates.
@@ -97,9 +97,9 @@ class PatchResponses:
     seeds: tuple[int, ...]
 
     def __call__(
-        self, detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]
+        self, detector: Any, images: Tensor, targets: Tensor, extras: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        kind, patch, colour = beside
+        kind, patch, colour = extras
         size = (images.shape[2], images.shape[3])
         masks = patch_masks(self.side, self.order, size).to(images.device)
         shown = show_variant(images.detach(), kind, patch, colour, masks)

@@ -76,17 +76,17 @@ def mean_shares(energy: Tensor, within: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class RegionEnergy:
-    """For :class:`xaibench.api.Apply`: :func:`energy_within` of the first ``axes`` channels (0: all); ``beside``:
+    """For :class:`xaibench.api.Apply`: :func:`energy_within` of the first ``axes`` channels (0: all); ``extras``:
     the regions ``(b, 2, H, W)``."""
 
     layer: str | None
     axes: int
 
     def __call__(
-        self, detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]
+        self, detector: Any, images: Tensor, targets: Tensor, extras: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
         grids = grids_of(detector, images, self.layer)
-        return energy_within(grids[:, : self.axes or grids.shape[1]], beside[0])
+        return energy_within(grids[:, : self.axes or grids.shape[1]], extras[0])
 
 
 class RegionShare:

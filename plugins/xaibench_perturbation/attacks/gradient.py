@@ -48,7 +48,7 @@ class MarginGradient:
     real_class: int
 
     def __call__(
-        self, detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]
+        self, detector: Any, images: Tensor, targets: Tensor, extras: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor]:
         logits = detector.logits(images)
         (gradient,) = torch.autograd.grad(fake_margins(logits, self.real_class).sum(), images)

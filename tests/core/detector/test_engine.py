@@ -305,24 +305,24 @@ def test_a_row_too_few_is_refused_before_it_shifts_the_rows_of_others() -> None:
     done = dict(ProbeEngine(LinearDetector(WEIGHTS, 0.0), BATCH).run(jobs))
     assert isinstance(done["short"].error, ValueError) and "targets" in str(done["short"].error)
     assert value(done["right"]) == value(run(partial(ask, right), LinearDetector(WEIGHTS, 0.0)))
-    with pytest.raises(ValueError, match="beside"):
-        Apply(_plus, pictures(3, 0), 0, beside=(torch.ones(2, 1),))
+    with pytest.raises(ValueError, match="extras"):
+        Apply(_plus, pictures(3, 0), 0, extras=(torch.ones(2, 1),))
 
 
-def _plus(detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (images.flatten(1).sum(dim=1) + beside[0].sum(dim=1),)
+def _plus(detector: Any, images: Tensor, targets: Tensor, extras: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (images.flatten(1).sum(dim=1) + extras[0].sum(dim=1),)
 
 
-def _plus_of_all(detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _plus_of_all(detector: Any, images: Tensor, targets: Tensor, extras: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (images.sum()[None],)
 
 
 def _apply(compute: Any, width: int) -> Programme[list[float]]:
-    reply = yield Apply(compute, pictures(2, 0), 0, beside=(torch.ones(2, width),))
+    reply = yield Apply(compute, pictures(2, 0), 0, extras=(torch.ones(2, width),))
     return reply[0].tolist()
 
 
-def test_one_compute_takes_what_lies_beside_in_several_shapes() -> None:
+def test_one_compute_takes_extras_of_several_shapes() -> None:
     done = dict(ProbeEngine(Calls(), BATCH).run((w, partial(_apply, _plus, w)) for w in (3, 5)))
     assert torch.tensor(value(done[5])).sub(torch.tensor(value(done[3]))).tolist() == pytest.approx([2, 2], abs=1e-4)
 
@@ -478,5 +478,5 @@ def test_what_is_given_up_is_let_go() -> None:
     engine = ProbeEngine(Calls(), BATCH)
     engine.run_one(lambda: together(failing(1), *(climb(i, 90) for i in range(100))))
     gc.collect()
-    assert not any(queue.slices or queue.pictures for queue in engine._queues.values())
-    assert not engine._families and not engine._parked and not engine._answered
+    assert not any(queue.slices or queue.rows for queue in engine._queues.values())
+    assert not engine._unstarted_groups and not engine._parked and not engine._answered

@@ -1,4 +1,4 @@
-"""Scores whose items are columns of their own, and cells in which a measure has no room to rank."""
+"""Scores whose items are columns of their own, and cells in which a measure has no headroom."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from xaibench.api import Room, ScoreSpec
+from xaibench.api import Headroom, ScoreSpec
 from xaibench.store.schema import PREDICTIONS, SCORES, UNITS
 from xaibench_report.leaderboard import build_leaderboards
 from xaibench_report.run_values import RunTables, ScoreInfo
 
-ROOM = Room(ceiling="ceiling", random="random", ceiling_flip="ceiling-flip", random_flip="random-flip")
+HEADROOM = Headroom(ceiling="ceiling", random="random", ceiling_flip="ceiling-flip", random_flip="random-flip")
 SPECS = {
-    ("attack", "drop"): ScoreSpec(name="drop", better="higher", ranks_evidence=True, per_item=True, room=ROOM),
+    ("attack", "drop"): ScoreSpec(name="drop", better="higher", ranks_evidence=True, per_item=True, headroom=HEADROOM),
     ("attack", "published"): ScoreSpec(
         name="published", better="higher", per_item=True, ranked=False, why_not="saturates"
     ),
@@ -64,7 +64,7 @@ def test_items_are_columns_and_are_not_averaged() -> None:
     ({"ceiling": 1.0, "random": 1.0, "ceiling_flip": 0.5, "random_flip": 0.5}, "saturated: the measure's own ceiling"),
     ({"ceiling": 2.0, "random": 1.0, "ceiling_flip": 0.5, "random_flip": 0.5}, ""),
 ])  # fmt: skip
-def test_a_cell_without_room_is_undefined_and_not_ranked(beside: dict[str, float], word: str) -> None:
+def test_a_cell_without_headroom_is_undefined_and_not_ranked(beside: dict[str, float], word: str) -> None:
     board = boards([*rows("top-1", "a", drop=1.2, **beside), *rows("top-1", "b", drop=0.7, **beside)])
     for row in board.rows:
         (cell,) = row.cells
@@ -95,7 +95,7 @@ def test_a_score_that_does_not_rank_is_shown_without_rank_or_test() -> None:
 
 
 @pytest.mark.parametrize(("ceiling", "word"), [(1.0, "saturated"), (2.0, "")])
-def test_with_few_groups_the_room_is_the_plain_difference(ceiling: float, word: str) -> None:
+def test_with_few_groups_the_headroom_is_the_plain_difference(ceiling: float, word: str) -> None:
     beside = {"ceiling": ceiling, "random": 1.2, "ceiling_flip": 0.5, "random_flip": 0.5}
     table = [r for e, d in (("a", 1.2), ("b", 0.7)) for r in rows("top-1", e, drop=d, **beside)]
     board = boards([r for r in table if int(r["group"][1:]) < 6])

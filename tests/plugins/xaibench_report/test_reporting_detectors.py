@@ -86,7 +86,7 @@ def test_what_was_undefined_for_every_item_is_counted_and_makes_no_column():
 
 
 def test_the_declaration_survives_the_tables():
-    details = '{"family": "attack", "scores": [{"name": "bound", "better": "lower", "event": "flip", "room": null}]}'  # as record.component_rows writes it
+    details = '{"family": "attack", "scores": [{"name": "bound", "better": "lower", "event": "flip", "headroom": null}]}'  # as record.component_rows writes it
     info = score_info([{"run": "r", "kind": "metric", "name": ATTACK, "details": details}])
     assert info.specs[ATTACK, "bound"].event == "flip"
 

@@ -104,7 +104,7 @@ class Rollout:
     readout: Readout
 
     def __call__(
-        self, detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]
+        self, detector: Any, images: Tensor, targets: Tensor, extras: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor]:
         n, size = len(images), (images.shape[2], images.shape[3])
         mode = Attention(n, size, keep=lambda matrix: fused(by_head(matrix, n), self.heads, self.discard))
@@ -123,7 +123,7 @@ class Attribution:
     output: Output
 
     def __call__(
-        self, detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]
+        self, detector: Any, images: Tensor, targets: Tensor, extras: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor]:
         n, size = len(images), (images.shape[2], images.shape[3])
         mode = Attention(n, size)

@@ -162,9 +162,9 @@ class Contributions:
     output: Output
 
     def __call__(
-        self, detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]
+        self, detector: Any, images: Tensor, targets: Tensor, extras: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        mode, baseline = Rescale(), beside[0].detach().requires_grad_(True)
+        mode, baseline = Rescale(), extras[0].detach().requires_grad_(True)
         below = target_values(detector, baseline, targets, self.output, mode).detach()
         mode.compare()
         values = target_values(detector, images, targets, self.output, mode)

@@ -141,7 +141,7 @@ class FullGradient:
     output: Output
 
     def __call__(
-        self, detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]
+        self, detector: Any, images: Tensor, targets: Tensor, extras: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor, Tensor]:
         mode = Biases(images, self.scope)
         values = target_values(detector, images, targets, self.output, mode)

@@ -71,7 +71,7 @@ class GuidedGradient:
     output: Output
 
     def __call__(
-        self, detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]
+        self, detector: Any, images: Tensor, targets: Tensor, extras: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor]:
         mode = GuidedRectifiers(self.rule)
         values = target_values(detector, images, targets, self.output, mode)

@@ -187,7 +187,7 @@ class PixelRelevance:
     output: Output
 
     def __call__(
-        self, detector: Any, images: Tensor, targets: Tensor, beside: tuple[Tensor, ...]
+        self, detector: Any, images: Tensor, targets: Tensor, extras: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor, Tensor]:
         mode = Relevance(self.rule, self.epsilon, self.gamma)
         values = target_values(detector, images, targets, self.output, mode)
