@@ -24,7 +24,7 @@ from xaibench.plan.settings import make_settings
 from xaibench.plan.tasks import Setup, UnitResult
 from xaibench.plan.units import Units
 from xaibench.run.workbench import Workbench
-from xaibench.run.worker import carry_out
+from xaibench.run.worker import run_task
 
 
 @dataclass
@@ -88,7 +88,7 @@ def main() -> None:
                   target=settings.target, staging=tempfile.gettempdir())  # fmt: skip
     workbench = Workbench(setup, registry)
     watched = Watched(plan.detectors[member.ref])
-    workbench.offer(member.ref, watched)  # type: ignore[arg-type]
+    workbench.add_detector(member.ref, watched)  # type: ignore[arg-type]
     backward = torch.autograd.grad
     torch.autograd.grad = lambda *a, **k: watched.timed(lambda: backward(*a, **k))  # type: ignore[assignment]
     print(f"{arguments.limit} samples, compute batch {member.batch_size}, {plan.runtime.threads} threads")
@@ -99,16 +99,16 @@ def measure(workbench: Workbench, units: Units, watched: Watched) -> dict[str, C
     """Costs by component, in the order of the run; pictures are decoded by the clean predictions and not counted."""
     clean = {}
     for task in units.predict_tasks(set()):
-        for result in carry_out(workbench, task):
+        for result in run_task(workbench, task):
             rows = result.tables["predictions"].to_pydict()
             clean |= dict(zip(rows["sample"], map(tuple, rows["probabilities"]), strict=True))
             watched.take(result, 0.0)
     costs: dict[str, Cost] = defaultdict(Cost)
-    for task in units.explain_tasks(set(), lambda *_: clean, lambda _: None):
+    for task in units.explain_tasks(set(), lambda *_: clean, lambda *_: None):
         began = time.perf_counter()
-        for result in carry_out(workbench, task):
+        for result in run_task(workbench, task):
             cost = watched.take(result, time.perf_counter() - began)
-            name = (result.metric or result.explainer or "").removeprefix("xaibench/")
+            name = (result.address.metric or result.address.explainer or "").removeprefix("xaibench/")
             costs[f"{result.kind} {name}"].add(cost)
             costs["all units"].add(cost)
             began = time.perf_counter()

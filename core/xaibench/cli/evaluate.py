@@ -17,7 +17,7 @@ from xaibench.plan.settings import Settings, make_settings
 
 if TYPE_CHECKING:
     from xaibench.plan.parts import Plan
-    from xaibench.run.driver import Prepared, RunResult
+    from xaibench.run.driver import PreparedRun, RunResult
 
 
 class Invocation(Parameters):
@@ -80,7 +80,7 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
     return result.exit_code
 
 
-def _announce(prepared: Prepared) -> None:
+def _announce(prepared: PreparedRun) -> None:
     """What is about to run, in a few lines on stderr."""
     plan = prepared.plan
     for note in plan.notes:
@@ -105,7 +105,7 @@ def _passes(plan: Plan) -> str:
 # ---- the plan -------------------------------------------------------------------------------------------------------
 
 
-def show_plan(prepared: Prepared, as_json: bool) -> None:
+def show_plan(prepared: PreparedRun, as_json: bool) -> None:
     """Print the cells, the reasons of those that cannot run, the passes and a time estimate."""
     from xaibench.plan.estimate import seconds
 

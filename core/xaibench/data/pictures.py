@@ -193,5 +193,3 @@ def _check_view(view: View, before: Picture, image: Tensor, mask: Tensor | None,
             raise ValueError(f"view {view.name!r} makes the {name} {new.dtype} {tuple(new.shape)}")
     if not bool(((image >= 0) & (image <= 1)).all()):
         raise ValueError(f"view {view.name!r} gives pixels that are not in [0, 1]")
-
-

@@ -1,4 +1,4 @@
-"""What a plan is made of."""
+"""The parts of a plan: models, datasets, explainers, metrics and cells."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from xaibench.plan.tasks import DetectorRef, Shard
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedMember:
-    """One opened detector: ``ref`` finds it again in any process; ``batch_size`` is its compute batch,
-    ``component`` the versions and code of what opens it."""
+    """One opened detector.
+
+    ``ref`` opens it again in any process. ``batch_size`` is its compute batch. ``component`` identifies the version and
+    the code of the component that opens it.
+    """
 
     ref: DetectorRef
     facts: Facts
@@ -25,8 +28,11 @@ class PlannedMember:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedModel:
-    """A detector or a family. ``scored`` counts the first members that sample metrics run on, ``trained`` the runs that
-    the record of a family's training tells of (0: there is none)."""
+    """A detector or a family.
+
+    ``scored`` is the number of members, from the first, that sample metrics run on. ``trained`` is the number of
+    training runs in the record of the family; 0 where there is no record.
+    """
 
     name: str
     members: tuple[PlannedMember, ...]
@@ -36,7 +42,7 @@ class PlannedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedDataset:
-    """A dataset with its samples in order; ``shards`` are the slices the work is cut into."""
+    """A dataset with its samples in order. ``shards`` are the slices (start, stop) of the samples."""
 
     name: str
     use: Use
@@ -44,21 +50,29 @@ class PlannedDataset:
     shards: tuple[tuple[int, int], ...]
 
     def shard(self, start: int, stop: int) -> Shard:
-        chosen = self.survey.samples[start:stop]
-        inside = {s.id for s in chosen}
-        known = self.survey.by_id()
-        pairs = [known[s.pair] for s in chosen if s.pair and s.pair in known and s.pair not in inside]
-        strangers = tuple((s.id, self.survey.strangers[s.id]) for s in chosen if s.id in self.survey.strangers)
-        others = [known[other] for _, other in strangers if other not in inside]
-        auxiliary = tuple(dict.fromkeys((*pairs, *others)))
-        digests = tuple((s.id, self.survey.digests[s.id]) for s in (*chosen, *auxiliary))
-        return Shard(dataset=self.name, ref=self.use.ref, start=start, stop=stop, samples=chosen,
-                     auxiliary=auxiliary, digests=digests, strangers=strangers)  # fmt: skip
+        """A slice of the samples, with the counterparts and strangers that lie outside it."""
+        samples = self.survey.samples[start:stop]
+        ids = {s.id for s in samples}
+        by_id = self.survey.by_id()
+        pairs = [s.pair for s in samples if s.pair and s.pair in by_id]
+        strangers = tuple((s.id, self.survey.strangers[s.id]) for s in samples if s.id in self.survey.strangers)
+        auxiliary_ids = dict.fromkeys((*pairs, *(stranger for _, stranger in strangers)))
+        auxiliary = tuple(by_id[i] for i in auxiliary_ids if i not in ids)
+        return Shard(
+            dataset=self.name,
+            ref=self.use.ref,
+            start=start,
+            stop=stop,
+            samples=samples,
+            auxiliary=auxiliary,
+            digests=tuple((s.id, self.survey.digests[s.id]) for s in (*samples, *auxiliary)),
+            strangers=strangers,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedArtefact:
-    """A stored artefact: number ``index`` of the ``artefacts`` of the component ``asker``, the first that asks."""
+    """A stored artefact: number ``index`` of the ``artefacts`` of ``asker``, the first component that lists it."""
 
     name: str
     asker: Use
@@ -68,9 +82,12 @@ class PlannedArtefact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedExplainer:
-    """An explainer; ``repeats`` is 1 unless it draws at random; ``depend_uses`` are the explainers whose maps it asks
-    for, those that they ask for in turn included; ``artefacts`` are the stored ones that it or they ask for; ``named``
-    is False for a control that joined by itself."""
+    """An explainer.
+
+    ``repeats`` is 1 unless it is stochastic. ``depend_uses`` are the explainers whose maps it uses, directly or through
+    others. ``artefacts`` are the stored artefacts that it or they use. ``named`` is False for a control that the user
+    did not name.
+    """
 
     use: Use
     record: ExplainerRecord
@@ -92,7 +109,7 @@ class PlannedExplainer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedMetric:
-    """A metric and the scores it declares."""
+    """A metric and the scores that it declares."""
 
     use: Use
     record: MetricRecord
@@ -104,17 +121,17 @@ class PlannedMetric:
 
     @property
     def needs(self) -> frozenset[str]:
-        """What the record and the parameters need."""
+        """Needs of the record and those that follow from the parameters."""
         return self.record.needs | frozenset(getattr(self.use.instance, "needs", ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One metric of one explainer on one dataset for one detector (``member`` empty: the family; ``explainer`` empty:
-    a metric of the detector itself).
+    """One metric on one explainer's maps of one dataset for one detector.
 
-    ``metric`` None is the drawing of the maps themselves. ``reason`` says why the cell cannot run; ``passes`` is what
-    it costs by itself, the maps counted in their own cell.
+    ``member`` is empty for a family, ``explainer`` for a metric of the detector itself. ``metric`` None is the cell of
+    the maps themselves. ``reason`` says why the cell cannot run; it is empty where it can. ``passes`` is the cost of
+    the cell without that of the maps, which their own cell has.
     """
 
     model: str
@@ -128,7 +145,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtefactCell:
-    """One stored artefact of one dataset for one detector, and what it costs."""
+    """One stored artefact of one dataset for one detector, and its passes."""
 
     model: str
     member: str
@@ -139,7 +156,7 @@ class ArtefactCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything a run will do. ``detectors`` are the opened ones, for use in this process."""
+    """Everything that a run does. ``detectors`` are the opened detectors, for use in this process."""
 
     settings: Settings
     runtime: Runtime
@@ -153,25 +170,21 @@ class Plan:
     detectors: Mapping[DetectorRef, Detector] = field(repr=False, compare=False)
 
     def explainer(self, name: str) -> PlannedExplainer:
+        """The explainer of that name."""
         return next(e for e in self.explainers if e.name == name)
 
     @property
     def predictions(self) -> Passes:
-        """Clean predictions of every member that maps are drawn for."""
+        """Passes of the clean predictions of every member that is explained or measured."""
         members = {(c.model, c.member) for c in self.cells if c.metric is None or not c.explainer}
         return Passes(forward=len(members) * sum(len(d.survey.samples) for d in self.datasets))
 
     @property
     def passes(self) -> Passes:
-        """What the whole plan costs."""
-        return sum((c.passes for c in self.cells if not c.reason), self.predictions + self.making)
+        """Passes of the whole plan."""
+        return sum((c.passes for c in self.cells if not c.reason), self.predictions + self.artefact_passes)
 
     @property
-    def making(self) -> Passes:
-        """What the stored artefacts cost."""
+    def artefact_passes(self) -> Passes:
+        """Passes of the stored artefacts."""
         return sum((c.passes for c in self.artefact_cells), Passes())
-
-    @property
-    def artefacts(self) -> Mapping[str, PlannedArtefact]:
-        """Stored artefacts by name."""
-        return {a.name: a for e in reversed(self.explainers) for a in e.artefacts}

@@ -1,9 +1,9 @@
-"""What a worker is handed and what it hands back: names, parameters, digests and rows, never live objects."""
+"""Tasks of a run and their results: names, parameters, digests and rows, no live objects."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from xaibench.api import Passes, Runtime, Sample, Status
 from xaibench.discovery.components import Ref
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What is the same for every task of a run."""
+    """Settings that all tasks of a run share."""
 
     run: str
     plugins: tuple[str, ...]
@@ -28,7 +28,10 @@ class Setup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorRef:
-    """A detector: the component that opens it, which member, and the digest it must have."""
+    """A detector: the component that opens it, the member, and the digest that it must have.
+
+    ``inner`` is the name of the member within the component.
+    """
 
     model: str
     member: str
@@ -39,8 +42,11 @@ class DetectorRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """A slice of a dataset's samples, with the counterparts and strangers that lie outside it, the digests of their
-    pictures, and which sample is whose stranger."""
+    """A slice of a dataset's samples.
+
+    ``auxiliary`` holds the counterparts and strangers outside the slice, ``digests`` the digests of all pictures by
+    sample id, ``strangers`` the pairs of a sample and its stranger.
+    """
 
     dataset: str
     ref: Ref
@@ -65,8 +71,8 @@ class ScoreUnit:
 class ExplainUnit:
     """One explainer on one shard in one repeat, and the metrics to score on its maps.
 
-    ``commit`` is False where the unit is done already and only its maps are needed again; ``stored`` is the file that
-    holds them, if they were kept.
+    ``commit`` is False where the unit is done and only its maps are needed again. ``keep`` is True where its maps are
+    kept. ``stored`` is the file with its maps, where there is one.
     """
 
     key: str
@@ -104,8 +110,11 @@ class ArtefactTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainTask:
-    """Explain units of one shard that belong together. ``clean`` are class probabilities a sample, None where the
-    prediction failed; ``artefacts`` are the files of stored artefacts that the units ask for."""
+    """Explain units of one shard that belong together.
+
+    ``clean`` holds the class probabilities of each sample, None where the prediction failed. ``artefacts`` are the
+    files of the stored artefacts that the units use.
+    """
 
     setup: Setup
     detector: DetectorRef
@@ -114,13 +123,17 @@ class ExplainTask:
     units: tuple[ExplainUnit, ...]
     artefacts: tuple[str, ...] = ()
 
+    def probabilities(self, sample: str) -> tuple[float, ...] | None:
+        """Class probabilities of a sample on its clean picture, None where the prediction failed."""
+        return next(p for s, p in zip(self.shard.samples, self.clean, strict=True) if s.id == sample)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetTask:
     """One metric of scope detector or family on all maps of one explainer in one repeat.
 
-    ``parts[m]`` are the tasks (with one unit each and nothing to score) that give member m's maps, ``reference[m]``
-    those that give its maps on the first dataset, where the metric asks for them.
+    ``parts[m]`` are the tasks that give the maps of member m, with one unit each and nothing to score.
+    ``reference[m]`` are the tasks that give its maps on the first dataset, where the metric needs them.
     """
 
     setup: Setup
@@ -134,8 +147,10 @@ class SetTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTask:
-    """One metric of scope model: on one detector and all samples, without maps. ``clean`` are class probabilities a
-    sample, shard by shard, None where the prediction failed."""
+    """One metric of scope model, on one detector and all samples, without maps.
+
+    ``clean`` holds the class probabilities of each sample of each shard, None where the prediction failed.
+    """
 
     setup: Setup
     detector: DetectorRef
@@ -148,18 +163,34 @@ Task = PredictTask | ArtefactTask | ExplainTask | SetTask | ModelTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnitResult:
-    """What one unit came to. ``tables`` holds rows by table; ``staged`` files in the staging folder by table."""
+class Address:
+    """What the rows of one unit have in common.
 
-    key: str
-    kind: str
+    ``member`` is empty for a family, ``explainer`` for a metric of the detector itself. ``explainer`` and ``metric``
+    are None where the unit has none. ``start`` and ``stop`` bound the samples in the order of the run.
+    """
+
+    run: str
     model: str
     member: str
     dataset: str
-    explainer: str | None
-    metric: str | None
-    start: int
-    stop: int
+    explainer: str | None = None
+    metric: str | None = None
+    start: int = 0
+    stop: int = 0
+
+    def columns(self, unit: str) -> dict[str, Any]:
+        """Columns of the rows of a unit, of which each table has some."""
+        return {"unit": unit, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitResult:
+    """The result of one unit. ``tables`` holds rows by table, ``staged`` paths in the staging folder by table."""
+
+    key: str
+    kind: str
+    address: Address
     status: Status
     reason: str = ""
     error: str = ""

@@ -32,20 +32,24 @@ from xaibench.plan.parts import Plan, PlannedDataset, PlannedMember
 from xaibench.plan.settings import Settings
 from xaibench.plan.tasks import PredictTask, Setup, Task, UnitResult
 from xaibench.plan.units import Clean, Units
-from xaibench.run.failures import failed_results, reason_of, unit_row
+from xaibench.run.failures import failed_results, not_applicable_result, reason_of
 from xaibench.run.listeners import Listeners
-from xaibench.run.record import component_rows, folder_identity, refuse_changes, run_row, run_toml
+from xaibench.run.record import component_rows, contradiction, folder_identity, run_row, run_toml, unit_row
 from xaibench.run.workbench import Workbench
-from xaibench.run.worker import Performed, carry_out, perform
+from xaibench.run.worker import TaskOutcome, run_in_worker, run_task
 from xaibench.store.folder import RunFolder
 
 _KEEP_MAPS_BELOW = 2 * 2**30  # bytes
-_UNIT_COLUMNS = ("kind", "model", "member", "dataset", "explainer", "metric")
+_ADDRESS = ("model", "member", "dataset", "explainer", "metric")
 
 
 @dataclass(slots=True)
 class RunResult:
-    """What a run came to. ``reused`` units were there already; ``failures`` are the first reasons of failed ones."""
+    """The result of a run.
+
+    ``done``, ``reused`` and ``failed`` count units; ``reused`` ones were in the folder before. ``failures`` has a line
+    for each failed unit. ``still_failed`` counts units that failed before and were reused.
+    """
 
     run: str
     out: Path
@@ -55,7 +59,7 @@ class RunResult:
     passes: Passes = Passes()
     seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
-    still_failed: int = 0  # units of the plan that were reused as they were: failed
+    still_failed: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -63,18 +67,19 @@ class RunResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A plan and the folder it will fill."""
+class PreparedRun:
+    """A plan and the folder that it fills. ``identity`` is what the results in the folder depend on."""
 
     plan: Plan
     folder: RunFolder
     identity: Mapping[str, Any]
 
 
-def prepare(settings: Settings, registry: Registry) -> Prepared:
-    """Make the plan and find its folder; nothing is written.
+def prepare(settings: Settings, registry: Registry) -> PreparedRun:
+    """Make the plan and find its folder. Nothing is written.
 
-    A folder named with ``--out`` that holds a run gives the places where its shards were cut.
+    Shards are cut where those of a run in the folder of ``--out`` were cut. Raises :class:`XaibenchError` for a plan
+    that cannot run as a whole.
     """
     cuts: Mapping[str, Sequence[int]] = {}
     if settings.out and (existing := RunFolder(settings.out)).exists():
@@ -82,13 +87,13 @@ def prepare(settings: Settings, registry: Registry) -> Prepared:
     registry.find("executor", settings.executor)
     plan = make_plan(settings, registry, cuts=cuts)
     identity = folder_identity(plan)
-    wanted = [[p.name for p in group] for group in (plan.models, plan.explainers, plan.metrics)]
-    out = settings.out or str(Path("xaibench-runs") / digest([identity, wanted, settings.repeats])[:12])
-    return Prepared(plan, RunFolder(out), identity)
+    names = [[p.name for p in group] for group in (plan.models, plan.explainers, plan.metrics)]
+    out = settings.out or str(Path("xaibench-runs") / digest([identity, names, settings.repeats])[:12])
+    return PreparedRun(plan, RunFolder(out), identity)
 
 
 def execute(
-    prepared: Prepared,
+    prepared: PreparedRun,
     registry: Registry,
     *,
     rerun: str = "missing",
@@ -96,26 +101,33 @@ def execute(
     fail_fast: bool = False,
     output: events.Output = "none",
 ) -> RunResult:
-    """Do what is left of the plan and commit every unit as it finishes.
+    """Run what is left of the plan and commit every unit as it finishes.
 
     Parameters
     ----------
-    rerun: ``missing`` (units without a row), ``failed`` (those too) or ``all``.
-    replace: move results that the plan contradicts to ``superseded/`` instead of refusing.
+    rerun: ``missing`` (units without a row), ``failed`` (those that failed, too) or ``all``.
+    replace: move results that the plan contradicts to ``superseded/`` instead of refusing to run.
     fail_fast: stop at the first failed unit.
-    output: what the listeners of the run may print.
+    output: what listeners may print.
+
+    Raises :class:`NothingToEvaluate` where no metric can run, and :class:`StoreError` where the folder cannot be used.
     """
     plan, folder = prepared.plan, prepared.folder
     _refuse_empty(plan)
     run = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     with folder.writing():
         setup = Setup(
-            run=run, plugins=plan.settings.plugin, without=plan.settings.no_plugin, runtime=plan.runtime,
-            batch_size=plan.models[0].members[0].batch_size,  # a task takes its own detector's
-            seed=plan.settings.seed, target=plan.settings.target, staging=str(folder.staging),
-        )  # fmt: skip
+            run=run,
+            plugins=plan.settings.plugin,
+            without=plan.settings.no_plugin,
+            runtime=plan.runtime,
+            batch_size=plan.models[0].members[0].batch_size,  # each task has that of its own detector instead
+            seed=plan.settings.seed,
+            target=plan.settings.target,
+            staging=str(folder.staging),
+        )
         units = Units(plan, setup, keep_maps(plan))
-        _settle(prepared, units, replace)
+        _update_folder(prepared, units, replace)
         folder.add_table("runs", run, run_row(plan, run, sys.argv))
         folder.add_table("components", run, component_rows(plan, run))
         driver = _Driver(prepared, registry, units, Listeners(registry), fail_fast)
@@ -127,45 +139,41 @@ def _refuse_empty(plan: Plan) -> None:
     cells = [c for c in plan.cells if c.metric is not None]
     if cells and all(c.reason for c in cells):
         first = cells[0]
-        what = (
-            f"no metric can run on any map: {first.explainer}"
-            if first.explainer
-            else f"no metric can run: {first.metric}"
-        )
-        raise NothingToEvaluate(f"{what}: {first.reason}", "eval --dry-run shows every reason")
+        where = f" on any map: {first.explainer}" if first.explainer else f": {first.metric}"
+        raise NothingToEvaluate(f"no metric can run{where}: {first.reason}", "eval --dry-run shows every reason")
 
 
-def _settle(prepared: Prepared, units: Units, replace: bool) -> None:
-    """Make the folder the plan's: refuse or move what contradicts it, then write ``run.toml``."""
+def _update_folder(prepared: PreparedRun, units: Units, replace: bool) -> None:
+    """Refuse or move results that the plan contradicts, then write ``run.toml``."""
     folder, plan = prepared.folder, prepared.plan
     record: dict[str, Any] = {}
     if folder.exists():
         record = folder.run_file().get("record", {})
-        for d in plan.datasets:  # another process may have extended the folder since the plan was made
+        for d in plan.datasets:  # another process may have extended the folder meanwhile
             cuts = record.get("cuts", {}).get(d.name, ())
             if slices(len(d.survey.samples), plan.settings.shard_size, cuts) != list(d.shards):
                 raise StoreError(f"{folder.path} was extended by another run meanwhile", "give the same command again")
-        changed = refuse_changes(record, prepared.identity, plan)
-        if changed and not replace:
+        change = contradiction(record, prepared.identity, plan)
+        if change and not replace:
             raise StoreError(
-                f"{folder.path} holds another run: {changed}",
+                f"{folder.path} holds another run: {change}",
                 "choose another --out, or --replace to move the old results to superseded/",
             )
-        if changed:
+        if change:
             folder.supersede(sorted(folder.done()))
-            record = {"cuts": record.get("cuts", {})}  # shards stay cut where this plan found them cut
+            record = {"cuts": record.get("cuts", {})}  # the shards of this plan are cut there
     folder.write_text("run.toml", run_toml(plan, prepared.identity, record, sorted(units.keys() | units.set_keys)))
 
 
 def keep_maps(plan: Plan) -> bool:
-    """Whether maps are kept: as told, or while they are estimated to take under 2 GiB."""
+    """Whether maps are kept: as the settings say, or where they take less than 2 GiB by estimate."""
     if plan.settings.maps != "auto":
         return plan.settings.maps == "keep"
     return map_bytes(plan) < _KEEP_MAPS_BELOW
 
 
 def map_bytes(plan: Plan) -> int:
-    """Estimated size of all maps: two bytes a pixel, one map a sample and draw."""
+    """Estimated size of all maps in bytes: two bytes a pixel, one map for each sample, draw and repeat."""
     total = 0
     for cell in plan.cells:
         if cell.metric is None and not cell.reason:
@@ -178,10 +186,10 @@ def map_bytes(plan: Plan) -> int:
 
 
 class _Driver:
-    """Hands tasks to the executor and commits what comes back: the one writer of the folder."""
+    """Gives tasks to the executor and commits their results. It is the only writer of the folder."""
 
     def __init__(
-        self, prepared: Prepared, registry: Registry, units: Units, listeners: Listeners, fail_fast: bool
+        self, prepared: PreparedRun, registry: Registry, units: Units, listeners: Listeners, fail_fast: bool
     ) -> None:
         self.plan, self.folder, self.units = prepared.plan, prepared.folder, units
         self.registry, self.listeners, self.fail_fast = registry, listeners, fail_fast
@@ -189,35 +197,44 @@ class _Driver:
         self._clean: dict[tuple[str, str, str], Clean] = {}
 
     def drive(self, rerun: str, output: events.Output) -> RunResult:
-        """Carry out what is due. Listeners hear of the end however it comes."""
-        began = datetime.now(UTC)
-        self.listeners.tell("run_begins", RunBegins(run=self.result.run, out=self.folder.path, output=output))
+        """Run what is due. Listeners receive the end of the run, also where it is an exception."""
+        start = datetime.now(UTC)
+        self.listeners.send("run_begins", RunBegins(run=self.result.run, out=self.folder.path, output=output))
         complete = False
         try:
-            self._carry_out(rerun)
+            self._run_stages(rerun)
             complete = True
         finally:
-            self.result.seconds = (datetime.now(UTC) - began).total_seconds()
-            self.listeners.tell("run_ends", self._end(complete, output))
+            self.result.seconds = (datetime.now(UTC) - start).total_seconds()
+            self.listeners.send("run_ends", self._end(complete, output))
         return self.result
 
     def _end(self, complete: bool, output: events.Output) -> RunEnds:
         r = self.result
-        return RunEnds(run=r.run, out=r.out, done=r.done, reused=r.reused, failed=r.failed, passes=r.passes,
-                       seconds=r.seconds, interrupted=not complete, output=output)  # fmt: skip
+        return RunEnds(
+            run=r.run,
+            out=r.out,
+            done=r.done,
+            reused=r.reused,
+            failed=r.failed,
+            passes=r.passes,
+            seconds=r.seconds,
+            interrupted=not complete,
+            output=output,
+        )
 
-    def _carry_out(self, rerun: str) -> None:
+    def _run_stages(self, rerun: str) -> None:
         done = self._done(rerun)
         planned = self.units.keys() | self.units.set_keys
-        self._commit_absent(done)
+        self._commit_not_applicable(done)
         self._stage("predict", lambda: self.units.predict_tasks(done))
         self._stage("artefacts", lambda: self.units.artefact_tasks(done))
-        self._stage("explain", lambda: self.units.explain_tasks(done, self.clean, self._stored))
-        # a set's value over maps that were drawn again is gone by now
-        kept = done & self.folder.done()
-        self.result.reused = len(planned & kept)
-        self._stage("sets", lambda: self.units.set_tasks(kept, self.clean, self._stored))
-        self._stage("models", lambda: self.units.model_tasks(kept, self.clean))
+        self._stage("explain", lambda: self.units.explain_tasks(done, self.clean, self._file))
+        # Values of sets over maps that were drawn again have been superseded by the commits above.
+        done &= self.folder.done()
+        self.result.reused = len(planned & done)
+        self._stage("sets", lambda: self.units.set_tasks(done, self.clean, self._file))
+        self._stage("models", lambda: self.units.model_tasks(done, self.clean))
         self.result.still_failed = len(planned & self.folder.failed()) - self.result.failed
 
     def _done(self, rerun: str) -> set[str]:
@@ -237,32 +254,30 @@ class _Driver:
             }
         return self._clean[key]
 
-    def _stored(self, table: str, key: str) -> Path | None:
+    def _file(self, table: str, key: str) -> Path | None:
         file = self.folder.file(table, key)
         return file if file.exists() else None
 
-    def _commit_absent(self, done: set[str]) -> None:
-        """One unit of rows for the cells of an explainer that cannot run."""
-        from xaibench.run.failures import absent_result
-
-        same = ("model", "member", "dataset", "explainer", "metric")
-        runs = {tuple(getattr(c, n) for n in same) for c in self.plan.cells if not c.reason}
-        absent = {key: unit for key, unit in self._units.items() if unit["kind"] == "not-applicable"}
-        self._supersede([key for key, unit in absent.items() if tuple(unit[n] for n in same) in runs])
-        for key, cells in self.units.absent():
+    def _commit_not_applicable(self, done: set[str]) -> None:
+        """Commit the cells that cannot run, and supersede those of earlier plans that can run now."""
+        applicable = {tuple(getattr(c, n) for n in _ADDRESS) for c in self.plan.cells if not c.reason}
+        units = [(key, unit) for key, unit in self._units.items() if unit["kind"] == "not-applicable"]
+        self._supersede([key for key, unit in units if tuple(unit[n] for n in _ADDRESS) in applicable])
+        for key, cell in self.units.not_applicable():
             if key not in done:
-                self._commit(absent_result(self.plan, self.units.setup, key, cells))
+                self._commit(not_applicable_result(self.plan, self.units.setup, key, cell))
 
-    # ---- carrying out ----
+    # ---- running tasks ----
 
-    def _stage(self, name: str, make: Callable[[], Iterable[Task]]) -> None:
+    def _stage(self, name: str, make_tasks: Callable[[], Iterable[Task]]) -> None:
+        # The tasks are not made after a failure with fail_fast: they would read predictions that are missing.
         if self.fail_fast and self.result.failed:
-            return  # before make(): it reads predictions that may be missing now
-        tasks = list(make())
+            return
+        tasks = list(make_tasks())
         if not tasks:
             return
         passes = expected_passes(self.plan, name, tasks)
-        self.listeners.tell("stage_begins", StageBegins(stage=name, tasks=len(tasks), passes=passes))
+        self.listeners.send("stage_begins", StageBegins(stage=name, tasks=len(tasks), passes=passes))
         for _, results in self._run(tasks):
             for result in results:
                 self._commit(result)
@@ -274,47 +289,47 @@ class _Driver:
         values = components.parse_overrides(settings.parameter).get(("executor", settings.executor), {})
         jobs = {"jobs": settings.jobs} if settings.executor == "local" or settings.jobs > 1 else {}
         executor = open_component("executor", settings.executor, {**jobs, **values}, registry=self.registry).instance
-        here = getattr(executor, "in_process", False)
-        call: Callable[[Any], Any] = self._perform_here() if here else perform
+        in_process = getattr(executor, "in_process", False)
+        call: Callable[[Any], Any] = self._call_in_process() if in_process else run_in_worker
         try:
             for task, outcome in executor.run(tasks, call):
                 if isinstance(outcome, Lost):
                     yield task, failed_results(self.plan, task, None, outcome.reason)
-                elif here:
+                elif in_process:
                     yield task, cast("Iterable[UnitResult]", outcome)
                 else:
-                    yield task, self._whole(task, cast("Performed", outcome))
+                    yield task, self._worker_results(task, cast("TaskOutcome", outcome))
         finally:
             executor.close()
 
-    def _whole(self, task: Task, outcome: Performed) -> list[UnitResult]:
-        """A worker's results, and failed ones for the units that an error kept it from."""
+    def _worker_results(self, task: Task, outcome: TaskOutcome) -> list[UnitResult]:
+        """A worker's results, and failed ones for the units that did not run because of an error."""
         for result in outcome.results:
-            self._advance(result.passes.forward)
+            self._report_passes(result.passes.forward)
         if not outcome.error:
             return outcome.results
-        finished = {r.key for r in outcome.results}
-        lost = failed_results(self.plan, task, None, outcome.error)
-        return [*outcome.results, *(replace(r, trace=outcome.trace) for r in lost if r.key not in finished)]
+        keys = {r.key for r in outcome.results}
+        failures = failed_results(self.plan, task, None, outcome.error)
+        return [*outcome.results, *(replace(r, trace=outcome.trace) for r in failures if r.key not in keys)]
 
-    def _perform_here(self) -> Callable[[Task], Iterator[UnitResult]]:
+    def _call_in_process(self) -> Callable[[Task], Iterator[UnitResult]]:
         workbench = Workbench(self.units.setup, self.registry)
         workbench.keep = max(1, len(self.plan.detectors))
-        workbench.on_passes = self._advance
+        workbench.on_passes = self._report_passes
         for ref, detector in self.plan.detectors.items():
-            workbench.offer(ref, detector)
+            workbench.add_detector(ref, detector)
 
         def call(task: Task) -> Iterator[UnitResult]:
-            finished: set[str] = set()
+            keys: set[str] = set()
             try:
-                for result in carry_out(workbench, task):
-                    finished.add(result.key)
+                for result in run_task(workbench, task):
+                    keys.add(result.key)
                     yield result
             except StoreError:
                 raise
             except (Exception, SystemExit) as error:
-                lost = failed_results(self.plan, task, error, "")
-                yield from (r for r in lost if r.key not in finished)
+                failures = failed_results(self.plan, task, error, "")
+                yield from (r for r in failures if r.key not in keys)
 
         return call
 
@@ -328,81 +343,78 @@ class _Driver:
             self._supersede_sets(result)
         elif result.kind == "predict" and attempts > 1:
             self._supersede_of_model(result)
-        self.folder.add_unit(
-            result.key, unit_row(self.units.setup.run, result, attempts), dict(result.tables), dict(result.staged)
-        )
-        self._units[result.key] = {name: getattr(result, name) for name in _UNIT_COLUMNS}
+        self.folder.add_unit(result.key, unit_row(result, attempts), dict(result.tables), dict(result.staged))
+        self._units[result.key] = {"kind": result.kind, **result.address.columns(result.key)}
         self.result.done += 1
         self.result.passes += result.passes
         if result.status == "failed":
             self.result.failed += 1
-            what = " / ".join(x for x in (result.explainer, result.metric) if x) or result.kind
-            self.result.failures.append(f"{what}: {result.error or result.reason}")
-        self.listeners.tell("task_committed", _committed(result))
+            names = (result.address.explainer, result.address.metric)
+            name = " / ".join(filter(None, names)) or result.kind
+            self.result.failures.append(f"{name}: {result.error or result.reason}")
+        self.listeners.send("task_committed", _commit_event(result))
 
-    def _advance(self, forward: int) -> None:
-        self.listeners.tell("passes_done", PassesDone(forward=forward))
+    def _report_passes(self, forward: int) -> None:
+        self.listeners.send("passes_done", PassesDone(forward=forward))
 
     def _supersede_older(self, result: UnitResult) -> None:
-        """A value of a whole set replaces the one over fewer samples; that there is none now, whatever there was."""
-        kinds = {result.kind, "set-score"}
-        same = ("model", "member", "dataset", "explainer", "metric")
-        old = {key for key, unit in self._units.items()
-               if unit["kind"] in kinds and all(unit[c] == getattr(result, c) for c in same)}  # fmt: skip
-        # the other repeats' values are this plan's too
+        """Supersede the value of a set over fewer samples, or any earlier rows of a cell that cannot run now."""
+        old = {key for kind in ("set-score", result.kind) for key in self._matching_units(kind, result, _ADDRESS)}
+        # The values of other repeats belong to this plan.
         self._supersede(old - {result.key} - self.units.set_keys)
 
     def _supersede_sets(self, result: UnitResult) -> None:
-        """Values over a whole set that may hang on maps which are drawn again; those of another dataset too, since it
-        may have been compared with this one."""
-        same = ("model", "explainer")
-        self._supersede(
-            key
-            for key, unit in self._units.items()
-            if unit["kind"] == "set-score"
-            and unit["member"] in ("", result.member)
-            and all(unit[c] == getattr(result, c) for c in same)
-        )
+        """Supersede values of sets that may depend on maps that were drawn again.
+
+        Those of other datasets are included, since they may have been compared with this one.
+        """
+        keys = self._matching_units("set-score", result, ("model", "explainer"))
+        self._supersede([key for key in keys if self._units[key]["member"] in ("", result.address.member)])
 
     def _supersede_of_model(self, result: UnitResult) -> None:
-        """Values of a detector itself that hang on predictions which were made again."""
-        same = ("model", "member", "dataset")
-        self._supersede(
-            key
-            for key, unit in self._units.items()
-            if unit["kind"] == "set-score"
-            and not unit["explainer"]
-            and all(unit[c] == getattr(result, c) for c in same)
-        )
+        """Supersede values of a detector itself that depend on predictions that were computed again."""
+        keys = self._matching_units("set-score", result, ("model", "member", "dataset"))
+        self._supersede([key for key in keys if not self._units[key]["explainer"]])
+
+    def _matching_units(self, kind: str, result: UnitResult, columns: Sequence[str]) -> Iterator[str]:
+        """Keys of the units of a kind in the folder that have the same values as a result in some columns."""
+        for key, unit in self._units.items():
+            if unit["kind"] == kind and all(unit[c] == getattr(result.address, c) for c in columns):
+                yield key
 
     def _supersede(self, keys: Iterable[str]) -> None:
-        chosen = sorted(keys)
-        self.folder.supersede(chosen)
-        for key in chosen:
+        sorted_keys = sorted(keys)
+        self.folder.supersede(sorted_keys)
+        for key in sorted_keys:
             del self._units[key]
 
     @cached_property
     def _units(self) -> dict[str, dict[str, Any]]:
-        """What each unit in the folder is of, kept up to date."""
-        rows = self.folder.table("units", columns=["unit", *_UNIT_COLUMNS]).to_pylist()
+        """Kind and address of each unit in the folder, by key."""
+        rows = self.folder.table("units", columns=["unit", "kind", *_ADDRESS]).to_pylist()
         return {r["unit"]: r for r in rows}
 
 
-def _committed(result: UnitResult) -> TaskCommitted:
+def _commit_event(result: UnitResult) -> TaskCommitted:
     return TaskCommitted(
-        kind=result.kind, explainer=result.explainer, metric=result.metric, samples=result.stop - result.start,
-        status=result.status, reason=reason_of(result) if result.status == "failed" else "",
-        seconds=result.seconds, passes=result.passes,
-    )  # fmt: skip
+        kind=result.kind,
+        explainer=result.address.explainer,
+        metric=result.address.metric,
+        samples=result.address.stop - result.address.start,
+        status=result.status,
+        reason=reason_of(result) if result.status == "failed" else "",
+        seconds=result.seconds,
+        passes=result.passes,
+    )
 
 
 def expected_passes(plan: Plan, stage: str, tasks: Sequence[Task]) -> int:
-    """Forward passes of a stage, for the progress bar; exact on a fresh run, an upper bound on a resumed one."""
+    """Forward passes of a stage: exact on a fresh run, an upper bound on a resumed one, 0 where they are not known."""
     if stage == "predict":
         return sum(len(t.shard.samples) for t in tasks if isinstance(t, PredictTask))
     if stage == "artefacts":
-        return plan.making.forward
+        return plan.artefact_passes.forward
     if stage in ("explain", "models"):
-        of_maps = stage == "explain"
-        return sum(c.passes.forward for c in plan.cells if not c.reason and bool(c.explainer) is of_maps)
+        has_maps = stage == "explain"
+        return sum(c.passes.forward for c in plan.cells if not c.reason and bool(c.explainer) is has_maps)
     return 0

@@ -42,8 +42,7 @@ from xaibench.discovery.paths import open_models
 from xaibench.discovery.registry import Registry, load_registry
 from xaibench.plan.runtime import make_runtime
 from xaibench.plan.settings import Settings, make_settings
-from xaibench.run.driver import Prepared as PreparedRun
-from xaibench.run.driver import execute, prepare
+from xaibench.run.driver import PreparedRun, execute, prepare
 from xaibench.run.one_picture import OnePicture
 from xaibench.store.map_rows import check, stored_form
 from xaibench.store.open_run import Run

@@ -1,4 +1,4 @@
-"""Explain units: the saliency maps of one explainer on one shard, then the scores that hang on them."""
+"""Explain units: the saliency maps of one explainer on one shard, and the scores of these maps."""
 
 from __future__ import annotations
 
@@ -7,142 +7,139 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
-from xaibench.api import Explanation, Passes, Programme, Sample, describe_error, resolve_target, trace_of
+from xaibench.api import (
+    Done,
+    Explanation,
+    Passes,
+    Programme,
+    Sample,
+    describe_error,
+    resolve_target,
+    stage_table,
+)
 from xaibench.discovery.components import Use
 from xaibench.plan.tasks import ExplainTask, ExplainUnit, UnitResult
-from xaibench.run.measure import Drawn, MapOf, commonest, measure
-from xaibench.run.memory import peak_memory
+from xaibench.run.measure import MapSet, SampleMap, measure, most_frequent
+from xaibench.run.unit_results import address_of, local_result
 from xaibench.run.workbench import Bench, Workbench
 from xaibench.store import map_rows
 from xaibench.store.folder import broken
 from xaibench.store.schema import MAPS
 
-if TYPE_CHECKING:
-    from xaibench.api import Done
-
 
 def explain(workbench: Workbench, task: ExplainTask) -> Iterator[UnitResult]:
-    """Draw, then score, unit by unit; units later in the task may ask for the maps of earlier ones."""
+    """Draw the maps of each unit, then score them. A unit may use the maps of earlier units of the task."""
     detector = workbench.detector(task.detector)
     bench = workbench.bench(detector, task.shard, task.setup)
     bench.remember_artefacts(task.artefacts)
-    owed = Passes()  # of maps that were drawn again for another unit's sake: counted with the next result
+    passes = Passes()  # of maps whose unit is not committed: counted with the next result
     for unit in task.units:
-        drawn = draw(bench, task, unit, workbench.use(unit.ref))
+        maps = draw_maps(bench, task, unit, workbench.use(unit.ref))
+        passes += maps.passes
         if unit.commit:
-            yield _owing(_unit_result(bench, task, drawn), owed)
-        owed = Passes() if unit.commit else owed + drawn.passes
+            yield _result(bench, task, maps, passes)
+            passes = Passes()
         for score in unit.scores:
-            yield _owing(measure(bench, task, drawn, score, workbench.use(score.ref)), owed)
-            owed = Passes()
+            result = measure(bench, task, maps, score, workbench.use(score.ref))
+            yield replace(result, passes=result.passes + passes)
+            passes = Passes()
 
 
-def _owing(result: UnitResult, owed: Passes) -> UnitResult:
-    return replace(result, passes=result.passes + owed)
-
-
-def draw(bench: Bench, task: ExplainTask, unit: ExplainUnit, use: Use) -> Drawn:
-    """The maps of a unit: from the store if they were kept, else drawn."""
-    began = time.perf_counter()
+def draw_maps(bench: Bench, task: ExplainTask, unit: ExplainUnit, explainer: Use) -> MapSet:
+    """The maps of a unit. They are read from the store where they were kept, and drawn otherwise."""
+    start = time.perf_counter()
     if unit.stored is not None:
-        maps = tuple(_stored(bench, task, unit.stored))
+        maps = tuple(_read_maps(bench, task, unit.stored))
         for m in maps:
-            bench.remember(use.name, m.sample.id, m.target, m.draw, m.explanation)
-        return Drawn(unit, use, maps, Passes(), 0.0, None)
-    wanted = list(_wanted(bench, task, use, unit.repeat))
-    found: dict[tuple[str, int], Done[Explanation]] = dict(
+            bench.remember(explainer.name, m.sample.id, m.target, m.draw, m.explanation)
+        return MapSet(unit, explainer, maps, Passes(), 0.0, None)
+
+    def programme(sample: Sample, target: int, draw: int) -> Programme[Explanation]:
+        return (yield from bench.explanation(explainer, bench.picture(sample.id), target, draw))
+
+    requests = list(_map_requests(bench, task, explainer, unit.repeat))
+    outcomes = dict(
         bench.engine().run(
-            ((sample.id, d), partial(_one, bench, use, sample, target, d)) for sample, target, d in wanted
+            ((sample.id, draw), partial(programme, sample, target, draw)) for sample, target, draw in requests
         )
     )
-    maps = tuple(_map_of(sample, target, d, found[sample.id, d]) for sample, target, d in wanted)
-    failed = [s for s, clean in zip(task.shard.samples, task.clean, strict=True) if clean is None]
-    maps += tuple(MapOf(s, -1, unit.repeat, _unpredicted(), Passes()) for s in failed)
-    error = next((f.error for f in found.values() if f.error), None)
-    passes = sum((f.passes for f in found.values()), Passes())
-    return Drawn(unit, use, maps, passes, time.perf_counter() - began, error)
+    maps = tuple(_sample_map(sample, target, draw, outcomes[sample.id, draw]) for sample, target, draw in requests)
+    failure = Explanation(map=None, status="failed", reason="the clean prediction failed")
+    maps += tuple(
+        SampleMap(s, -1, unit.repeat, failure, Passes()) for s in task.shard.samples if task.probabilities(s.id) is None
+    )
+    error = next((o.error for o in outcomes.values() if o.error), None)
+    passes = sum((o.passes for o in outcomes.values()), Passes())
+    return MapSet(unit, explainer, maps, passes, time.perf_counter() - start, error)
 
 
-def draws_of(use: Use) -> int:
-    """Independent maps that an explainer draws a sample in one repeat."""
-    return int(getattr(use.instance, "draws", 1))
+def _map_requests(bench: Bench, task: ExplainTask, explainer: Use, repeat: int) -> Iterator[tuple[Sample, int, int]]:
+    """Sample, target and draw of every map of a repeat; samples without a prediction have none."""
+    draws = int(getattr(explainer.instance, "draws", 1))
+    for sample, probabilities in zip(task.shard.samples, task.clean, strict=True):
+        if probabilities is not None:
+            target = resolve_target(task.setup.target, sample, probabilities, bench.detector.facts)
+            for draw in range(repeat * draws, (repeat + 1) * draws):
+                yield sample, target, draw
 
 
-def _wanted(bench: Bench, task: ExplainTask, use: Use, repeat: int) -> Iterator[tuple[Sample, int, int]]:
-    draws = draws_of(use)
-    for sample, clean in zip(task.shard.samples, task.clean, strict=True):
-        if clean is not None:
-            target = resolve_target(task.setup.target, sample, clean, bench.detector.facts)
-            for d in range(repeat * draws, (repeat + 1) * draws):
-                yield sample, target, d
+def _sample_map(sample: Sample, target: int, draw: int, done: Done[Explanation]) -> SampleMap:
+    explanation = done.value
+    if explanation is None:
+        reason = describe_error(done.error) if done.error else "no explanation came back"
+        explanation = Explanation(map=None, status="failed", reason=reason)
+    return SampleMap(sample, target, draw, explanation, done.passes)
 
 
-def _one(bench: Bench, use: Use, sample: Sample, target: int, draw_number: int) -> Programme[Explanation]:
-    picture = bench.picture(sample.id)
-    result = yield from bench.explanation(use, picture, target, draw_number)
-    return result
-
-
-def _map_of(sample: Sample, target: int, draw_number: int, done: Done[Explanation]) -> MapOf:
-    if done.error is not None or done.value is None:
-        why = describe_error(done.error) if done.error else "no explanation came back"
-        failed = Explanation(map=None, status="failed", reason=why)
-        return MapOf(sample, target, draw_number, failed, done.passes)
-    return MapOf(sample, target, draw_number, done.value, done.passes)
-
-
-def _unpredicted() -> Explanation:
-    return Explanation(map=None, status="failed", reason="the clean prediction failed")
-
-
-def _stored(bench: Bench, task: ExplainTask, stored: str) -> Iterator[MapOf]:
+def _read_maps(bench: Bench, task: ExplainTask, file: str) -> Iterator[SampleMap]:
     import pyarrow.parquet as pq
 
     try:
-        rows = pq.read_table(stored).to_pylist()
+        rows = pq.read_table(file).to_pylist()
     except (OSError, pa.ArrowInvalid) as error:
-        raise broken(Path(stored), error) from error
+        raise broken(Path(file), error) from error
     samples = {s.id: s for s in task.shard.samples}
     classes = bench.detector.facts.classes
     for row in rows:
         target = -1 if row["target"] is None else classes.index(row["target"])
         passes = Passes(row["forward"], row["backward"])
-        yield MapOf(samples[row["sample"]], target, row["repeat"], map_rows.from_row(row), passes)
+        yield SampleMap(samples[row["sample"]], target, row["repeat"], map_rows.from_row(row), passes)
 
 
-def _unit_result(bench: Bench, task: ExplainTask, drawn: Drawn) -> UnitResult:
-    failed = [m.explanation.reason for m in drawn.maps if m.explanation.status == "failed"]
-    error = drawn.error
-    staged = {"maps": _stage_maps(bench, task, drawn)} if drawn.unit.keep else {}
-    return UnitResult(
-        key=drawn.unit.key, kind="explain", model=task.detector.model, member=task.detector.member,
-        dataset=task.shard.dataset, explainer=drawn.unit.name, metric=None, start=task.shard.start,
-        stop=task.shard.stop, status="failed" if failed else "ok",
-        reason=f"{len(failed)} of {len(drawn.maps)} maps failed: {commonest(failed)}" if failed else "",
-        error=describe_error(error) if error else "", trace=trace_of(error) if error else "",
-        seconds=drawn.seconds, passes=drawn.passes, device=str(bench.detector.device),
-        peak_memory=peak_memory(), staged=staged,
-    )  # fmt: skip
+def _result(bench: Bench, task: ExplainTask, maps: MapSet, passes: Passes) -> UnitResult:
+    unit, address = maps.unit, address_of(task, maps.unit.name)
+    staged = {}
+    if unit.keep:
+        columns, classes = address.columns(unit.key), bench.detector.facts.classes
+        table = pa.Table.from_pylist([{**columns, **_map_columns(m, classes)} for m in maps.maps], schema=MAPS)
+        staged["maps"] = str(stage_table(table, task.setup.staging, unit.key))
+    failures = [m.explanation.reason for m in maps.maps if m.explanation.status == "failed"]
+    return local_result(
+        unit.key,
+        "explain",
+        address,
+        bench.detector,
+        maps.error,
+        f"{len(failures)} of {len(maps.maps)} maps failed: {most_frequent(failures)}" if failures else "",
+        seconds=maps.seconds,
+        passes=passes,
+        staged=staged,
+    )
 
 
-def _stage_maps(bench: Bench, task: ExplainTask, drawn: Drawn) -> str:
-    from xaibench.api import stage_table
-
-    classes = bench.detector.facts.classes
-    rows = [_map_row(task, drawn.unit, m, classes) for m in drawn.maps]
-    table = pa.Table.from_pylist(rows, schema=MAPS)
-    return str(stage_table(table, task.setup.staging, drawn.unit.key))
-
-
-def _map_row(task: ExplainTask, unit: ExplainUnit, m: MapOf, classes: tuple[str, ...]) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "run": task.setup.run, "unit": unit.key, "model": task.detector.model, "member": task.detector.member,
-        "dataset": task.shard.dataset, "sample": m.sample.id, "view": "", "explainer": unit.name,
-        "target": classes[m.target] if m.target >= 0 else None, "repeat": m.draw, "height": 0, "width": 0,
-        "forward": m.passes.forward, "backward": m.passes.backward,
-    }  # fmt: skip
-    return row | map_rows.to_row(m.explanation)
+def _map_columns(m: SampleMap, classes: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "sample": m.sample.id,
+        "view": "",
+        "target": classes[m.target] if m.target >= 0 else None,
+        "repeat": m.draw,
+        "height": 0,
+        "width": 0,
+        "forward": m.passes.forward,
+        "backward": m.passes.backward,
+        **map_rows.to_row(m.explanation),
+    }

@@ -1,4 +1,4 @@
-"""Everybody who listens to a run: told one after another, none of them able to end it."""
+"""Sending the events of a run to all listeners. An exception of a listener does not end the run."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from xaibench.discovery.registry import Registry
 
 
 class Listeners:
-    """The listeners of all plugins, those of ours first. One that raises is said on stderr and hears no more."""
+    """The listeners of all plugins, the built-in ones first. One that raises is reported on stderr and dropped."""
 
     def __init__(self, registry: Registry) -> None:
-        self._hearing: list[tuple[Use, Listener]] = []
+        self._listeners: list[tuple[Use, Listener]] = []
         for registered in registry.of_kind("listener"):
             try:
                 use = make(registered, {})
-                self._hearing.append((use, use.instance))
+                self._listeners.append((use, use.instance))
             except (Exception, SystemExit) as error:
-                _say(registered.name, error)
+                _report(registered.name, error)
 
-    def tell(self, method: str, event: Any) -> None:
+    def send(self, method: str, event: Any) -> None:
         """Call ``method`` of every listener that has it."""
-        for entry in list(self._hearing):
+        for entry in list(self._listeners):
             use, listener = entry
             try:
-                hear = getattr(listener, method, None)
-                if hear is not None:
-                    hear(event)
+                handler = getattr(listener, method, None)
+                if handler is not None:
+                    handler(event)
             except (Exception, SystemExit) as error:
-                self._hearing.remove(entry)
-                _say(use.name, error)
+                self._listeners.remove(entry)
+                _report(use.name, error)
 
 
-def _say(name: str, error: BaseException) -> None:
+def _report(name: str, error: BaseException) -> None:
     print(f"listener {name} failed and hears no more of this run: {describe_error(error)}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The local executor: in this process, or in spawned worker processes with one task in flight each."""
+"""The local executor: runs tasks in this process, or in spawned worker processes with one task at a time each."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class LocalParameters(Parameters):
 class LocalExecutor:
     """Runs tasks on this machine.
 
-    With one job tasks run here. With more, each worker is a spawned process of its own (torch and OpenMP do not
-    survive a fork) that holds one task at a time, so that a worker that dies takes only its own task with it. Workers
-    end with the driver, however it ends.
+    With one job, tasks run in this process. With several, each worker is a spawned process, since torch and OpenMP do
+    not survive a fork. A worker runs one task at a time, so that no other task is lost where it dies. Workers end with
+    the driver, however that ends.
     """
 
     Parameters = LocalParameters
@@ -50,15 +50,15 @@ class LocalExecutor:
     def _run_workers(
         self, tasks: list[TaskT], call: Callable[[TaskT], OutcomeT]
     ) -> Iterator[tuple[TaskT, OutcomeT | Lost]]:
-        waiting = [(task, 0) for task in reversed(tasks)]
+        pending = [(task, 0) for task in reversed(tasks)]
         idle = [self._worker() for _ in range(min(self.parameters.jobs, len(tasks)))]
         running: dict[Future[OutcomeT], tuple[TaskT, int, ProcessPoolExecutor]] = {}
-        while waiting or running:
-            while waiting and idle:
-                worker, (task, tries) = idle.pop(), waiting.pop()
+        while pending or running:
+            while pending and idle:
+                worker, (task, tries) = idle.pop(), pending.pop()
                 try:
                     future = worker.submit(call, task)
-                except BrokenProcessPool:  # it died while it had nothing to do
+                except BrokenProcessPool:  # the worker died while it was idle
                     self._workers.remove(worker)
                     worker = self._worker()
                     future = worker.submit(call, task)
@@ -72,7 +72,7 @@ class LocalExecutor:
                     self._workers.remove(worker)
                     idle.append(self._worker())
                     if tries < self.parameters.retries:
-                        waiting.append((task, tries + 1))
+                        pending.append((task, tries + 1))
                     else:
                         yield task, Lost(f"the worker process died {tries + 1} times")
                     continue
@@ -93,7 +93,7 @@ class LocalExecutor:
 
 
 def _begin_worker() -> None:
-    """Ctrl-C reaches every process of the terminal; the driver alone answers it, by ending the workers."""
+    """Ignore Ctrl-C, which reaches every process of the terminal: the driver handles it and ends the workers."""
     import signal
     import threading
 
@@ -103,9 +103,9 @@ def _begin_worker() -> None:
 
 
 def _end_with_driver() -> None:
-    """End this process once the driver is gone, however it went: a resumed run would share the machine with it.
+    """End this process when the driver ends, so that it does not compete with a resumed run.
 
-    It leaves no half-written result: a worker writes to the staging area alone, which the next run empties.
+    No partial result remains: a worker writes to the staging folder alone, which the next run empties.
     """
     from multiprocessing.connection import wait
 

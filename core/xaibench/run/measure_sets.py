@@ -3,105 +3,101 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
-import pyarrow as pa
-
-from xaibench.api import (
-    Done,
-    MapCase,
-    ModelCase,
-    Passes,
-    Picture,
-    Scores,
-    ScoreSpec,
-    SetCase,
-    Streams,
-    UnreadablePicture,
-    describe_error,
-    trace_of,
-)
+from xaibench.api import MapCase, ModelCase, Passes, Picture, SetCase, Streams, UnreadablePicture
 from xaibench.discovery.components import Use
 from xaibench.plan.tasks import ExplainTask, ModelTask, SetTask, UnitResult
-from xaibench.run.measure import Drawn, case_of, checked_done, curve_columns, or_failed, score_columns
-from xaibench.run.memory import peak_memory
-from xaibench.run.workbench import Bench
-from xaibench.store.sample_columns import sample_columns
-from xaibench.store.schema import CURVES, SCORES
+from xaibench.run.explain import draw_maps
+from xaibench.run.measure import MapSet, map_case, scores_of, validate_scores
+from xaibench.run.score_rows import ScoreRows, set_columns
+from xaibench.run.unit_results import address_of, local_result
+from xaibench.run.workbench import Bench, Workbench
 
-DrawnShards: TypeAlias = Sequence[tuple[Bench, ExplainTask, Drawn]]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ShardMaps: TypeAlias = tuple[Bench, ExplainTask, MapSet]
 
 
-def measure_set(task: SetTask, drawn: DrawnShards, reference: DrawnShards, metric: Use) -> UnitResult:
+def measure_set(workbench: Workbench, task: SetTask) -> Iterator[UnitResult]:
     """Score all maps of one explainer at once, for scope detector (one member) or family."""
-    began = time.perf_counter()
-    bench, first, _ = drawn[0]
-    cases, missing = _cases(drawn, metric)
-    streams = Streams.of(task.setup.seed, task.repeat, metric.name, "", task.explainer)
+    workbench.keep = max(workbench.keep, len(task.parts))
+    shards, reference = _draw_shards(workbench, task.parts), _draw_shards(workbench, task.reference)
+    start = time.perf_counter()
+    metric = workbench.use(task.score.ref)
+    members, missing = _cases(shards, metric)
     case = SetCase(
-        members=cases, missing=missing, explainer=task.explainer, streams=streams,
+        members=members,
+        missing=missing,
+        explainer=task.explainer,
+        streams=Streams.of(task.setup.seed, task.repeat, metric.name, "", task.explainer),
         reference=_cases(reference, metric)[0],
-    )  # fmt: skip
-    done = bench.engine().run_one(lambda: metric.instance.score(case))
-    maps = sum((d.passes for _, _, d in (*drawn, *reference)), Passes())
-    where: dict[str, Any] = {
-        "model": first.detector.model, "member": first.detector.member if task.scope == "detector" else "",
-        "dataset": first.shard.dataset, "explainer": task.explainer, "metric": task.score.name,
-    }  # fmt: skip
-    more = {"run": task.setup.run, "repeat": task.repeat, "scope": task.scope, "seed": task.setup.seed}
-    span = (first.shard.start, drawn[-1][1].shard.stop)
-    return _result(task.score.key, where, more, span, metric, done, maps, bench, began)
+    )
+    passes = sum((maps.passes for _, _, maps in (*shards, *reference)), Passes())
+    yield _result(task, metric, case, shards[0][0], passes, start)
 
 
-def _cases(drawn: DrawnShards, metric: Use) -> tuple[dict[str, list[MapCase]], dict[str, int]]:
-    """The cases of each member, and how many samples have none."""
-    names = list(dict.fromkeys(part.detector.member for _, part, _ in drawn))
-    cases: dict[str, list[MapCase]] = {name: [] for name in names}
-    missing = dict.fromkeys(names, 0)
-    for at, part, maps in drawn:
-        ok = [m for m in maps.maps if m.explanation.status == "ok"]
-        missing[part.detector.member] += len(maps.maps) - len(ok)
-        for m in ok:
+def measure_model(workbench: Workbench, task: ModelTask) -> Iterator[UnitResult]:
+    """Score one detector on all samples, without maps."""
+    detector = workbench.detector(task.detector)
+    benches = [workbench.new_bench(detector, shard, task.setup) for shard in task.shards]
+    start = time.perf_counter()
+    metric = workbench.use(task.score.ref)
+    pictures, clean, missing = _pictures(task, benches)
+    case = ModelCase(
+        detector=detector,
+        pictures=pictures,
+        clean=clean,
+        missing=missing,
+        streams=Streams.of(task.setup.seed, 0, metric.name, ""),
+        artefacts=benches[0].artefacts(),
+    )
+    yield _result(task, metric, case, benches[0], Passes(), start)
+
+
+def _draw_shards(workbench: Workbench, members: Sequence[Sequence[ExplainTask]]) -> list[ShardMaps]:
+    """The maps of every member, shard by shard. Each shard has a bench of its own."""
+    shards = []
+    for task in (task for tasks in members for task in tasks):
+        bench = workbench.new_bench(workbench.detector(task.detector), task.shard, task.setup)
+        bench.remember_artefacts(task.artefacts)
+        unit = task.units[0]
+        shards.append((bench, task, draw_maps(bench, task, unit, workbench.use(unit.ref))))
+    return shards
+
+
+def _cases(shards: Sequence[ShardMaps], metric: Use) -> tuple[dict[str, list[MapCase]], dict[str, int]]:
+    """The cases of each member, and the number of maps that are missing."""
+    cases: dict[str, list[MapCase]] = {task.detector.member: [] for _, task, _ in shards}
+    missing = dict.fromkeys(cases, 0)
+    for bench, task, maps in shards:
+        member = task.detector.member
+        for m in maps.maps:
             try:
-                cases[part.detector.member].append(case_of(at, part, maps.use, m, metric))
+                if m.explanation.status == "ok":
+                    cases[member].append(map_case(bench, task, maps.explainer, m, metric))
+                else:
+                    missing[member] += 1
             except UnreadablePicture:
-                missing[part.detector.member] += 1
+                missing[member] += 1
     return cases, missing
 
 
-def measure_model(task: ModelTask, benches: Sequence[Bench], metric: Use) -> UnitResult:
-    """Score one detector on all samples, without maps."""
-    began = time.perf_counter()
-    bench = benches[0]
-    pictures, clean, missing = _pictures(task, benches)
-    case = ModelCase(
-        detector=bench.detector, pictures=pictures, clean=clean, missing=missing,
-        streams=Streams.of(task.setup.seed, 0, metric.name, ""), artefacts=bench.artefacts(),
-    )  # fmt: skip
-    done = bench.engine().run_one(lambda: metric.instance.score(case))
-    where: dict[str, Any] = {
-        "model": task.detector.model, "member": task.detector.member, "dataset": task.shards[0].dataset,
-        "explainer": "", "metric": task.score.name,
-    }  # fmt: skip
-    more = {"run": task.setup.run, "repeat": 0, "scope": "model", "seed": task.setup.seed}
-    span = (task.shards[0].start, task.shards[-1].stop)
-    return _result(task.score.key, where, more, span, metric, done, Passes(), bench, began)
-
-
-def _pictures(task: ModelTask, benches: Sequence[Bench]) -> tuple[list[Picture], Any, int]:
+def _pictures(task: ModelTask, benches: Sequence[Bench]) -> tuple[list[Picture], Tensor, int]:
     """The pictures with a prediction, their ``(N, C)`` probabilities, and how many samples are left out."""
     import torch
 
     pictures, rows, missing = [], [], 0
-    for bench, shard, known in zip(benches, task.shards, task.clean, strict=True):
-        for sample, clean in zip(shard.samples, known, strict=True):
+    for bench, shard, predictions in zip(benches, task.shards, task.clean, strict=True):
+        for sample, probabilities in zip(shard.samples, predictions, strict=True):
             try:
-                if clean is None:
+                if probabilities is None:
                     missing += 1
                     continue
                 pictures.append(bench.picture(sample.id))
-                rows.append(clean)
+                rows.append(probabilities)
             except UnreadablePicture:
                 missing += 1
     classes = len(benches[0].detector.facts.classes)
@@ -109,31 +105,23 @@ def _pictures(task: ModelTask, benches: Sequence[Bench]) -> tuple[list[Picture],
 
 
 def _result(
-    key: str,
-    where: dict[str, Any],
-    more: dict[str, Any],
-    span: tuple[int, int],
-    metric: Use,
-    done: Done[Scores],
-    maps: Passes,
-    bench: Bench,
-    began: float,
+    task: SetTask | ModelTask, metric: Use, case: SetCase | ModelCase, bench: Bench, map_passes: Passes, start: float
 ) -> UnitResult:
-    """The unit's row and tables. ``more`` holds the columns that its scores have beside those of ``where``."""
-    specs: dict[str, ScoreSpec] = {s.name: s for s in metric.instance.scores}
-    done = checked_done(specs, done)
-    outcome = or_failed(specs, done)
-    failed = next((s.reason for s in outcome.values if s.status == "failed"), "")
-    keys = {**where, "unit": key, "run": more["run"], "repeat": more["repeat"], **sample_columns(None)}
-    rows = [keys | more | {"prediction": None, "target": None} | score_columns(s, specs[s.name])
-            for s in outcome.values]  # fmt: skip
-    points = [keys | p for c in outcome.curves for p in curve_columns(c)]
-    tables = {"scores": pa.Table.from_pylist(rows, schema=SCORES)}
-    tables |= {"curves": pa.Table.from_pylist(points, schema=CURVES)} if points else {}
-    return UnitResult(
-        key=key, kind="set-score", **where, start=span[0], stop=span[1],
-        status="failed" if failed else "ok", reason=failed,
-        error=describe_error(done.error) if done.error else "", trace=trace_of(done.error) if done.error else "",
-        seconds=time.perf_counter() - began, passes=maps + done.passes,
-        device=str(bench.detector.device), peak_memory=peak_memory(), tables=tables,
-    )  # fmt: skip
+    specs = {s.name: s for s in metric.instance.scores}
+    done = validate_scores(specs, bench.engine().run_one(lambda: metric.instance.score(case)))
+    scores = scores_of(specs, done)
+    address = address_of(task)
+    scope, repeat = (task.scope, task.repeat) if isinstance(task, SetTask) else ("model", 0)
+    rows = ScoreRows(specs.values())
+    rows.add({**address.columns(task.score.key), **set_columns(scope, task.setup.seed, repeat)}, scores)
+    return local_result(
+        task.score.key,
+        "set-score",
+        address,
+        bench.detector,
+        done.error,
+        next((s.reason for s in scores.values if s.status == "failed"), ""),
+        seconds=time.perf_counter() - start,
+        passes=map_passes + done.passes,
+        tables=rows.tables(),
+    )

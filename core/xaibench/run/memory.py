@@ -1,4 +1,4 @@
-"""What the process uses of the machine."""
+"""Memory of this process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def peak_memory() -> int:
-    """Peak resident memory of this process so far, in bytes; 0 where the platform does not tell."""
+    """Peak resident memory of this process so far, in bytes; 0 where the platform does not report it."""
     try:
         import resource
     except ImportError:  # Windows

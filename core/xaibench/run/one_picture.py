@@ -27,7 +27,7 @@ from xaibench.detector.batch_size import compute_batch
 from xaibench.discovery.components import Use, open_component
 from xaibench.discovery.registry import Registry
 from xaibench.plan.cells import lacking
-from xaibench.run.measure import checked_done
+from xaibench.run.measure import validate_scores
 from xaibench.run.workbench import Bench
 
 
@@ -103,7 +103,7 @@ class OnePicture:
         clean = torch.tensor(self.probabilities, dtype=torch.float32)
         case = self.bench.case(metric, explainer, explanation, self.picture, target, 0, clean)
         done = self.bench.engine().run_one(lambda: metric.instance.score(case))
-        scores: Scores = _value(checked_done({s.name: s for s in metric.instance.scores}, done))
+        scores: Scores = _value(validate_scores({s.name: s for s in metric.instance.scores}, done))
         return scores
 
 

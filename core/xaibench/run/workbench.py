@@ -1,4 +1,4 @@
-"""What a worker keeps at hand between tasks: the registry, opened datasets and detectors, pictures of one shard."""
+"""What a worker keeps between tasks: the registry, opened components, and the pictures and maps of one shard."""
 
 from __future__ import annotations
 
@@ -49,7 +49,11 @@ T = TypeVar("T")
 
 
 class Workbench:
-    """Opened components of one process. ``keep`` detectors stay loaded, least recently used first out."""
+    """The opened components of one process.
+
+    ``keep`` detectors stay loaded; the least recently used one is dropped first. ``on_passes`` is called with the
+    number of pictures after each detector call.
+    """
 
     def __init__(self, setup: Setup, registry: Registry | None = None, keep: int = 1) -> None:
         self.setup = setup
@@ -66,15 +70,17 @@ class Workbench:
         return self._registry or load_registry(self.setup.plugins, self.setup.without)
 
     def use(self, ref: Ref) -> Use:
+        """The component of a reference, built once."""
         if ref not in self._uses:
             self._uses[ref] = resolve(self.registry, ref)
         return self._uses[ref]
 
-    def offer(self, ref: DetectorRef, detector: Detector) -> None:
-        """Hand over a detector that is open already."""
+    def add_detector(self, ref: DetectorRef, detector: Detector) -> None:
+        """Add a detector that is open already."""
         self._detectors[ref] = detector
 
     def detector(self, ref: DetectorRef) -> Detector:
+        """The opened detector. Raises :class:`ModelError` where it is not the one that was planned."""
         if ref not in self._detectors:
             detector = self.use(ref.ref).open(ref.inner, self.setup.runtime)
             if detector.facts.digest != ref.digest:
@@ -90,24 +96,30 @@ class Workbench:
         return self._detectors[ref]
 
     def bench(self, detector: Detector, shard: Shard, setup: Setup) -> Bench:
-        """The bench of this detector and shard; kept while tasks of the same shard follow, so that what they share
-        (pictures, maps, artefacts) is made once."""
+        """The bench of a detector and shard. The last one is kept, so that successive tasks of a shard share pictures,
+        maps and artefacts."""
         key = (detector.facts.digest, shard, setup.batch_size)
         if self._bench is None or self._bench[0] != key:
             self._bench = (key, self.new_bench(detector, shard, setup))
         return self._bench[1]
 
     def new_bench(self, detector: Detector, shard: Shard, setup: Setup) -> Bench:
+        """A new bench of a detector and shard."""
         return Bench(
-            detector, _Unchanged(self.use(shard.ref).instance, dict(shard.digests)),
-            (*shard.samples, *shard.auxiliary), self.registry,
-            seed=setup.seed, batch_size=setup.batch_size, on_passes=self.on_passes, strangers=dict(shard.strangers),
-        )  # fmt: skip
+            detector,
+            VerifiedDataset(self.use(shard.ref).instance, dict(shard.digests)),
+            (*shard.samples, *shard.auxiliary),
+            self.registry,
+            seed=setup.seed,
+            batch_size=setup.batch_size,
+            on_passes=self.on_passes,
+            strangers=dict(shard.strangers),
+        )
 
 
 @dataclass(frozen=True)
-class _Unchanged:
-    """A dataset whose pictures must still be those that the plan saw: the keys of the results say so."""
+class VerifiedDataset:
+    """A dataset that refuses a picture whose digest is not the planned one, since that is part of the unit's key."""
 
     inner: Dataset
     digests: Mapping[str, str]
@@ -126,18 +138,20 @@ class _Unchanged:
 
 
 class Bench:
-    """One detector in front of some samples: their pictures, and the maps and artefacts that are known of them.
+    """One detector and some samples: the pictures as the detector sees them, their maps and their artefacts.
+
+    Pictures, maps and artefacts are computed once.
 
     Parameters
     ----------
-    detector: in front of which the samples are shown.
-    dataset: reads them.
-    samples: those that can be shown, real counterparts included.
-    registry: finds explainers that another one asks for by name.
-    seed: of every random stream.
-    batch_size: compute batch of every detector call.
-    on_passes: told the number of pictures after each call.
-    strangers: whose stranger is who, by id.
+    detector: the detector that sees the samples.
+    dataset: reads the samples.
+    samples: the samples that can be shown, real counterparts and strangers included.
+    registry: finds the explainers whose maps another explainer uses.
+    seed: seed of every random stream.
+    batch_size: pictures in every detector call.
+    on_passes: called with the number of pictures after each detector call.
+    strangers: id of the stranger of a sample, by sample id.
     """
 
     def __init__(
@@ -161,80 +175,85 @@ class Bench:
         self._samples = {s.id: s for s in samples}
         self._strangers = strangers or {}
         self._pictures: dict[str, Picture] = {}
-        self._known: dict[Any, Any] = {}
-        self._busy: set[Any] = set()
-        self._read: set[str] = set()
+        self._results: dict[Any, Any] = {}
+        self._in_progress: set[Any] = set()
+        self._artefact_files: set[str] = set()
 
     def engine(self) -> ProbeEngine:
+        """A new engine for programmes on this detector."""
         return ProbeEngine(self.detector, self.batch_size, self.on_passes)
 
     def picture(self, sample_id: str) -> Picture:
-        """The sample as this detector sees it. Raises :class:`UnreadablePicture` if the file broke meanwhile."""
+        """The sample as this detector sees it. Raises :class:`UnreadablePicture` where the file broke meanwhile."""
         if sample_id not in self._pictures:
             sample = self._samples[sample_id]
             self._pictures[sample_id] = show_picture(
                 self._dataset,
                 sample,
                 self.detector.facts,
-                counterpart=lambda: self._other(sample.pair),
-                stranger=lambda: self._other(self._strangers.get(sample_id)),
+                counterpart=lambda: self._optional_picture(sample.pair),
+                stranger=lambda: self._optional_picture(self._strangers.get(sample_id)),
             )
         return self._pictures[sample_id]
 
-    def _other(self, sample_id: str | None) -> Picture | None:
+    def _optional_picture(self, sample_id: str | None) -> Picture | None:
         return self.picture(sample_id) if sample_id is not None and sample_id in self._samples else None
 
     # ---- programmes ----
 
     def once(self, key: Any, build: Callable[[], Any]) -> Programme[Any]:
-        """Run a programme once for all that ask for it; the others wait for the first."""
-        while key not in self._known:
-            if key in self._busy:
-                yield Wait(lambda: key not in self._busy)
+        """The result with this key, which ``build`` gives as a value or a programme. It is computed once."""
+        while key not in self._results:
+            if key in self._in_progress:
+                # Another programme computes it. It may fail, and then this one takes over.
+                yield Wait(lambda: key not in self._in_progress)
                 continue
-            self._busy.add(key)
+            self._in_progress.add(key)
             try:
                 result = build()
-                self._known[key] = (yield from result) if inspect.isgenerator(result) else result
+                self._results[key] = (yield from result) if inspect.isgenerator(result) else result
             finally:
-                self._busy.discard(key)
-        return self._known[key]
+                self._in_progress.discard(key)
+        return self._results[key]
 
     def explanation(
         self, explainer: Use, picture: Picture, target: int, draw: int, detector: Detector | None = None
     ) -> Programme[Explanation]:
-        """The stored form of one map; drawn once for all that ask for it."""
-        judge = detector or self.detector
-        key = ("map", explainer.name, picture.sample.id, picture.view, draw, target, judge.facts.digest)
-        result: Explanation = yield from self.once(key, lambda: self._explain(explainer, picture, target, draw, judge))
+        """The stored form of one map. ``detector`` None is that of the bench."""
+        explained = detector or self.detector
+        key = ("map", explainer.name, picture.sample.id, picture.view, draw, target, explained.facts.digest)
+        result: Explanation = yield from self.once(
+            key, lambda: self._explain(explainer, picture, target, draw, explained)
+        )
         return result
 
     def remember(self, explainer: str, sample_id: str, target: int, draw: int, explanation: Explanation) -> None:
-        """Take a map that is known already, from the store."""
-        self._known["map", explainer, sample_id, "", draw, target, self.detector.facts.digest] = explanation
+        """Add a map from the store."""
+        self._results["map", explainer, sample_id, "", draw, target, self.detector.facts.digest] = explanation
 
     def remember_artefacts(self, files: Iterable[str]) -> None:
-        """Take products that are known already, from files of the ``artefacts`` table."""
+        """Add the products in files of the ``artefacts`` table. A file is read once."""
         import pyarrow.parquet as pq
         from pyarrow import ArrowInvalid
 
         for file in files:
-            if file not in self._read:
-                self._read.add(file)
-                try:
-                    rows = pq.read_table(file).to_pylist()
-                except (OSError, ArrowInvalid) as error:
-                    raise broken(Path(file), error) from error
-                for row in rows:
-                    if row["artefact"]:
-                        self._known["artefact", row["artefact"]] = artefact_rows.from_row(row)
+            if file in self._artefact_files:
+                continue
+            self._artefact_files.add(file)
+            try:
+                rows = pq.read_table(file).to_pylist()
+            except (OSError, ArrowInvalid) as error:
+                raise broken(Path(file), error) from error
+            for row in rows:
+                if row["artefact"]:
+                    self._results["artefact", row["artefact"]] = artefact_rows.from_row(row)
 
     def _explain(
         self, explainer: Use, picture: Picture, target: int, draw: int, detector: Detector
     ) -> Programme[Explanation]:
-        def other(spec: str) -> Programme[Explanation]:
-            asked = open_component("explainer", spec, registry=self.registry)
-            return self.explanation(asked, picture, target, draw, detector)
+        def explanation_of(spec: str) -> Programme[Explanation]:
+            other = open_component("explainer", spec, registry=self.registry)
+            return self.explanation(other, picture, target, draw, detector)
 
         control = getattr(explainer.registered.record, "control", False)
         request = ExplainRequest(
@@ -243,23 +262,24 @@ class Bench:
             target=target,
             streams=self.streams(explainer.name, picture, draw, detector if control else None),
             artefacts=self.artefacts(detector),
-            explanation_of=other,
+            explanation_of=explanation_of,
         )
         result = explainer.instance.explain(request)
         if inspect.isgenerator(result):
-            # whoever runs the programme may have another detector at the ready: a family's first, for example
+            # The engine that runs the programme may be that of another detector, such as a family's first member.
             result = yield from addressed(cast("Programme[Any]", result), detector)
         height, width = picture.image.shape[1:]
         return map_rows.stored_form(map_rows.check(result, height, width))
 
     def artefacts(self, detector: Detector | None = None) -> BenchArtefacts:
-        """The artefacts of the bench's pictures in front of ``detector`` (None: the bench's own)."""
+        """Artefacts of the pictures for a detector. None is that of the bench."""
         return BenchArtefacts(self, detector or self.detector)
 
     def streams(self, component: str, picture: Picture, repeat: int, detector: Detector | None) -> Streams:
-        """Random streams of one component on one picture; ``detector`` only where runs must differ (controls)."""
-        judge = detector.facts.digest if detector else ""
-        return Streams.of(self.seed, repeat, component, picture.sample.id, picture.view, judge)
+        """Random streams of one component on one picture. ``detector`` is given for controls, whose draws must differ
+        between training runs."""
+        key = detector.facts.digest if detector else ""
+        return Streams.of(self.seed, repeat, component, picture.sample.id, picture.view, key)
 
     def case(
         self,
@@ -271,7 +291,7 @@ class Bench:
         draw: int,
         clean: Tensor,
     ) -> MapCase:
-        """What a metric sees of one map."""
+        """The case that a metric receives of one map."""
         return MapCase(
             detector=self.detector,
             picture=picture,
@@ -279,7 +299,7 @@ class Bench:
             explanation=explanation,
             target=target,
             clean=clean,
-            # keyed by the metric alone: every explainer's map of a sample meets the same draws
+            # The key holds the metric and not the explainer: all maps of a sample are scored with the same draws.
             streams=self.streams(metric.name, picture, draw, None),
             artefacts=self.artefacts(),
             explain=partial(self._explain_view, explainer, picture, target, draw),
@@ -295,7 +315,8 @@ class Bench:
         target: int | None = None,
         detector: Detector | None = None,
     ) -> Programme[Explanation]:
-        """``case.explain``: the same explainer on a changed picture; the class stays the clean picture's by default."""
+        """``case.explain``: the map of a view by the same explainer. The target is that of the clean picture by
+        default."""
         shown = picture if view is None else apply_view(picture, view)
         return self.explanation(explainer, shown, clean_target if target is None else target, draw, detector)
 
@@ -314,11 +335,13 @@ class BenchArtefacts:
         identity = digest([artefact.kind, dict(artefact.parameters())])
         streams = Streams.of(self._bench.seed, 0, f"artefact {artefact.kind} {identity}", picture.digest)
         query = ArtefactQuery(detector=self._detector, picture=picture, streams=streams, artefacts=self)
-        made = artefact.make(query)
-        return addressed(cast("Programme[Product]", made), self._detector) if inspect.isgenerator(made) else made
+        product = artefact.make(query)
+        if inspect.isgenerator(product):
+            return addressed(cast("Programme[Product]", product), self._detector)
+        return product
 
 
 def artefact_key(artefact: Artefact, detector: Detector, picture: Picture, seed: int) -> str:
-    """What a product is known by: kind, parameters, detector if used, the picture as shown, seed."""
-    judge = detector.facts.digest if artefact.uses_detector else ""
-    return digest([artefact.kind, dict(artefact.parameters()), judge, picture.digest, seed])
+    """Key of a product: digest of kind, parameters, detector (where it is used), picture as shown, and seed."""
+    key = detector.facts.digest if artefact.uses_detector else ""
+    return digest([artefact.kind, dict(artefact.parameters()), key, picture.digest, seed])

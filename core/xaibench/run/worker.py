@@ -1,70 +1,53 @@
-"""Carrying out tasks, in this process or in a worker's."""
+"""Running tasks, in the driver's process or in a worker's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from xaibench.api import StoreError, describe_error, trace_of
-from xaibench.plan.tasks import ArtefactTask, ExplainTask, PredictTask, SetTask, Task, UnitResult
-from xaibench.run.explain import draw, explain
+from xaibench.plan.tasks import ArtefactTask, ExplainTask, ModelTask, PredictTask, SetTask, Task, UnitResult
+from xaibench.run.explain import explain
 from xaibench.run.make_artefacts import make_artefacts
-from xaibench.run.measure import Drawn
 from xaibench.run.measure_sets import measure_model, measure_set
 from xaibench.run.predict import predict
-from xaibench.run.workbench import Bench, Workbench
+from xaibench.run.workbench import Workbench
 
+_RUNNERS: dict[type, Callable[[Workbench, Any], Iterator[UnitResult]]] = {
+    PredictTask: predict,
+    ArtefactTask: make_artefacts,
+    ExplainTask: explain,
+    SetTask: measure_set,
+    ModelTask: measure_model,
+}
 _WORKBENCH: list[Workbench] = []
 
 
 @dataclass(slots=True)
-class Performed:
-    """What a worker hands back: the units it finished, and what kept it from the others."""
+class TaskOutcome:
+    """What a worker returns: the results of the units that finished, and the error that ended the task, if any."""
 
     results: list[UnitResult]
     error: str = ""
     trace: str = ""
 
 
-def perform(task: Task) -> Performed:
-    """Carry out a task in a worker process; opened components stay for the next one."""
-    done = Performed([])
+def run_in_worker(task: Task) -> TaskOutcome:
+    """Run a task in a worker process. Opened components are kept for the next task."""
+    outcome = TaskOutcome([])
     try:
         if not _WORKBENCH:
             _WORKBENCH.append(Workbench(task.setup))
-        for result in carry_out(_WORKBENCH[0], task):
-            done.results.append(result)
+        for result in run_task(_WORKBENCH[0], task):
+            outcome.results.append(result)
     except StoreError:
         raise
     except (Exception, SystemExit) as error:
-        done.error, done.trace = describe_error(error), trace_of(error)
-    return done
+        outcome.error, outcome.trace = describe_error(error), trace_of(error)
+    return outcome
 
 
-def carry_out(workbench: Workbench, task: Task) -> Iterator[UnitResult]:
-    """The results of a task's units as they finish."""
-    if isinstance(task, PredictTask):
-        yield from predict(workbench, task)
-    elif isinstance(task, ArtefactTask):
-        yield from make_artefacts(workbench, task)
-    elif isinstance(task, ExplainTask):
-        yield from explain(workbench, task)
-    elif isinstance(task, SetTask):
-        workbench.keep = max(workbench.keep, len(task.parts))
-        parts, reference = _draw_all(workbench, task.parts), _draw_all(workbench, task.reference)
-        yield measure_set(task, parts, reference, workbench.use(task.score.ref))
-    else:
-        detector = workbench.detector(task.detector)
-        benches = [workbench.new_bench(detector, shard, task.setup) for shard in task.shards]
-        yield measure_model(task, benches, workbench.use(task.score.ref))
-
-
-def _draw_all(workbench: Workbench, parts: Sequence[Sequence[ExplainTask]]) -> list[tuple[Bench, ExplainTask, Drawn]]:
-    """The maps of every member, shard by shard, each shard with a bench of its own."""
-    drawn = []
-    for part in (part for member in parts for part in member):
-        bench = workbench.new_bench(workbench.detector(part.detector), part.shard, part.setup)
-        bench.remember_artefacts(part.artefacts)
-        unit = part.units[0]
-        drawn.append((bench, part, draw(bench, part, unit, workbench.use(unit.ref))))
-    return drawn
+def run_task(workbench: Workbench, task: Task) -> Iterator[UnitResult]:
+    """Yield the result of each unit of a task as it finishes."""
+    return _RUNNERS[type(task)](workbench, task)

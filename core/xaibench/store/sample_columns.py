@@ -18,5 +18,3 @@ def sample_columns(sample: Sample | None) -> dict[str, Any]:
         "label": sample.label,
         "method": sample.method,
     }
-
-

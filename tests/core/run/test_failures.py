@@ -12,7 +12,7 @@ from PIL import Image
 from conftest import TOY
 from xaibench.api import Parameters, Passes, RunBegins, RunEnds, TaskCommitted
 from xaibench.cli.progress import Bars, Progress
-from xaibench.plan.tasks import UnitResult
+from xaibench.plan.tasks import Address, UnitResult
 from xaibench.run.failures import reason_of
 from xaibench.store.folder import RunFolder
 
@@ -100,8 +100,14 @@ def test_the_reason_of_maps_that_failed_is_told_with_every_score_on_them(toy_eva
 
 
 def test_a_count_without_a_reason_is_told_with_the_error():
-    result = UnitResult(key="k", kind="predict", model="m", member="", dataset="d", explainer=None, metric=None, start=0,
-                        stop=2, status="failed", reason="1 of 2 pictures failed", error="OSError: gone")  # fmt: skip
+    result = UnitResult(
+        key="k",
+        kind="predict",
+        address=Address(run="r", model="m", member="", dataset="d", stop=2),
+        status="failed",
+        reason="1 of 2 pictures failed",
+        error="OSError: gone",
+    )
     assert reason_of(result) == "1 of 2 pictures failed: OSError: gone"
 
 
