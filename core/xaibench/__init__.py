@@ -1,8 +1,8 @@
 """xaibench: which explanation of a deepfake detector can be trusted?
 
-The upper door: what people in a notebook call, and what commands of plugins build on. Plugin authors import
-:mod:`xaibench.api` instead, and this package inside functions. Importing it loads nothing else; a name is loaded when
-it is first asked for.
+The upper door: the functions that a notebook calls and that commands of plugins use. A plugin imports
+:mod:`xaibench.api` at import time, and this package inside functions. Importing this package loads nothing else; a name
+is loaded on first access.
 """
 
 from __future__ import annotations

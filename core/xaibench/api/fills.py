@@ -1,12 +1,12 @@
-"""Fills: what stands in place of pixels that are switched off, and how a parameter of a component names one.
+"""Fills: replacements of pixels that are switched off, and parameters of components that name a fill.
 
 A fill is a function of a :class:`FillRequest`, named by a :class:`xaibench.api.FillRecord`::
 
     def checker(request):
         return request.image * 0 + 0.5
 
-A component takes one as a parameter of a type that ``xaibench_perturbation`` offers (``PictureFill``, ``AnyFill``). The
-parameter's value is a :class:`Fill`.
+A component takes a fill as a parameter of a type of ``xaibench_perturbation`` (``PictureFill``, ``AnyFill``). The value
+of the parameter is a :class:`Fill`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MaskFill: TypeAlias = "Callable[[Tensor], Tensor]"
 FillResult: TypeAlias = "Tensor | Product | MaskFill"
 
 _NEED_OF = {"sigma": "sigma", "colour": "colour", "streams": "random", "labels": "segments", "twin": "twin"}
-"""Fields of a request that a fill sees only if its record names the need."""
+"""Fields of a request and the needs without which they are None."""
 
 
 # ---- the contract ---------------------------------------------------------------------------------------------------
@@ -42,14 +42,18 @@ _NEED_OF = {"sigma": "sigma", "colour": "colour", "streams": "random", "labels":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FillRequest:
-    """One picture whose pixels are to be replaced.
+    """What a fill receives: one picture.
 
-    ``image``: ``(3, H, W)`` float32 in [0, 1], where the detector computes; never changed in place. ``picture`` and
-    ``artefacts``: the picture it is of and what several components need of it; None where there is only an image.
-
-    The others are None unless the record's ``needs`` has the word in brackets: ``sigma``, a blur as a share of the
-    shorter side (``sigma``); ``colour``, red, green and blue in [0, 1] (``colour``); ``streams`` (``random``);
-    ``labels``, ``(H, W)`` int64 from 0 on (``segments``); ``twin``, the artefact to ask for (``twin``).
+    Parameters
+    ----------
+    image: ``(3, H, W)`` float32 RGB in [0, 1] on the detector's device. It must not be changed in place.
+    picture: the picture of the image; None where there is only an image.
+    artefacts: artefacts of the picture; None where there is only an image.
+    sigma: a blur as a share of the shorter side; None unless the record's ``needs`` has ``sigma``.
+    colour: red, green and blue in [0, 1]; None unless it has ``colour``.
+    streams: random generators; None unless it has ``random``.
+    labels: ``(H, W)`` int64 numbers of the segments, from 0; None unless it has ``segments``.
+    twin: the artefact of the adversarial twin; None unless it has ``twin``.
     """
 
     image: Tensor
@@ -63,15 +67,16 @@ class FillRequest:
 
 
 class FillFunction(Protocol):
-    """What a :class:`xaibench.api.FillRecord` names.
+    """The function that a :class:`xaibench.api.FillRecord` names.
 
-    Returns what stands where a mask is 0, ``(3, H, W)`` float32 in [0, 1] on the device of ``request.image``. It may be
-    a programme that asks ``request.artefacts``; it makes no detector call of its own. Two other answers are allowed
-    where the record says that the fill needs something:
+    It returns the picture that replaces pixels where a mask is 0, ``(3, H, W)`` float32 in [0, 1] on the device of
+    ``request.image``, or a programme that returns it. The programme may get artefacts; it makes no probes of its own.
+    Some needs of the record allow other results:
 
-    * ``masks``: a function from ``(n, H, W)`` masks, 1 keeps a pixel and 0 replaces it, to ``(n, 3, H, W)`` pictures.
-    * ``twin``, or something of the sample: a :class:`xaibench.api.Product`. Its tensor ``background`` stands in, its
-      numbers go into the details of the map; without the tensor, its reason says why the picture gets no map.
+    * ``masks``: a function from ``(n, H, W)`` masks, in which 1 keeps a pixel and 0 replaces it, to the filled pictures
+      ``(n, 3, H, W)``.
+    * ``twin`` and needs of the sample: a :class:`xaibench.api.Product`. Its tensor ``background`` is the replacement.
+      Its numbers become details of the map. Without the tensor the picture gets no map, for the reason of the product.
     """
 
     def __call__(self, request: FillRequest) -> FillResult | Programme[FillResult]: ...
@@ -81,7 +86,7 @@ class FillFunction(Protocol):
 
 
 class FillComponent(Protocol):
-    """A fill and where it comes from."""
+    """A registered fill: its record, its full name and its origin. ``load`` imports the function."""
 
     @property
     def record(self) -> ComponentRecord: ...
@@ -93,16 +98,19 @@ class FillComponent(Protocol):
 
 
 class Components(Protocol):
-    """Where parameters look up the components that they name."""
+    """A registry, in which parameters look up the components that they name.
+
+    ``find`` raises :class:`~xaibench.api.UnknownComponent`.
+    """
 
     def find(self, kind: Kind, name: str) -> FillComponent: ...
     def of_kind(self, kind: Kind) -> Sequence[FillComponent]: ...
 
 
 class Fill(str):
-    """A fill as the value of a parameter: text, and the component behind it.
+    """A fill as the value of a parameter: its name as text, and its component.
 
-    The text is the bare name of a built-in fill, ``distribution/name`` of any other.
+    The text is the name without distribution for a built-in fill, and ``distribution/name`` for any other.
     """
 
     component: FillComponent
@@ -114,11 +122,14 @@ class Fill(str):
 
     @property
     def needs(self) -> frozenset[str]:
-        """What it needs beside the picture's own pixels."""
+        """Needs of the fill in addition to the pixels of the picture."""
         return _needs(self.component)
 
     def of(self, request: FillRequest) -> Programme[FillResult]:
-        """What the fill is for a picture. Raises :class:`~xaibench.api.PluginError` where it breaks the contract."""
+        """A programme that returns the result of the fill for a picture (:class:`FillFunction`).
+
+        Raises :class:`~xaibench.api.PluginError` where the result does not fulfil the contract.
+        """
         hidden: dict[str, Any] = {name: None for name, need in _NEED_OF.items() if need not in self.needs}
         result = self.component.load()(replace(request, **hidden))
         if inspect.isgenerator(result):
@@ -145,11 +156,11 @@ class Fill(str):
     def _check_pixels(self, background: Tensor, image: Tensor) -> None:
         if (background.shape, background.dtype, background.device) != (image.shape, image.dtype, image.device):
             raise PluginError(
-                f"fill '{self}' returned {_described(background)} for a picture of {_described(image)}",
+                f"fill '{self}' returned {_describe(background)} for a picture of {_describe(image)}",
                 "give it the shape, type and device of request.image",
             )
-        inside = bool(background.isfinite().all()) if "twin" in self.needs else _in_range(background)
-        if not inside:
+        is_valid = bool(background.isfinite().all()) if "twin" in self.needs else _in_range(background)
+        if not is_valid:
             raise PluginError(f"fill '{self}' returned values that are not in [0, 1]", "clamp them to [0, 1]")
 
 
@@ -159,7 +170,7 @@ def _needs(component: FillComponent) -> frozenset[str]:
     return record.needs
 
 
-def _described(tensor: Tensor) -> str:
+def _describe(tensor: Tensor) -> str:
     return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"
 
 
@@ -172,16 +183,16 @@ def _in_range(tensor: Tensor) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FillParameter:
-    """Makes a text parameter the name of a fill: ``Annotated[str, FillParameter(...)]``.
+    """Annotation of a parameter that is the name of a fill: ``Annotated[str, FillParameter(...)]``.
 
-    The name is looked up when the parameters are validated, among the components that are the context of the
-    validation, else among ``built_in``; the value is then a :class:`Fill`.
+    The validation of the parameters looks the name up in the components of its context, or in ``built_in`` where it has
+    none. The value of the parameter is a :class:`Fill`.
 
     Parameters
     ----------
-    built_in: the fills that are known where there is no context.
-    gives: what the component can give a fill; one that needs more is refused.
-    also: further names, which the component itself knows what to do with; they stay text.
+    built_in: fills that are known without a context.
+    gives: needs of fills that the component fulfils. A fill that needs more is refused.
+    also: further names, which have a meaning to the component; they stay text.
     """
 
     built_in: Sequence[FillComponent]
@@ -189,15 +200,18 @@ class FillParameter:
     also: tuple[str, ...] = ()
 
     def names(self, components: Components | None = None) -> tuple[str, ...]:
-        """What the parameter can be; a name that two plugins share is given in full."""
-        chosen = [c for c in self._known(components) if _needs(c) <= self.gives]
-        bare = [c.record.name for c in chosen]
-        own = [c.record.name if c.built_in or bare.count(c.record.name) == 1 else c.name for c in chosen]
-        return (*own, *self.also)
+        """The accepted names. A name that several plugins use is given with its distribution."""
+        usable = [c for c in self._fills(components) if _needs(c) <= self.gives]
+        short = [c.record.name for c in usable]
+        names = [c.record.name if c.built_in or short.count(c.record.name) == 1 else c.name for c in usable]
+        return (*names, *self.also)
 
     def find(self, name: str, components: Components | None = None) -> str:
-        """The fill of that name, or a name of ``also``. Raises ValueError for what the component cannot take, and
-        :class:`~xaibench.api.PluginError` for a fill that cannot be imported."""
+        """The fill of that name, or a name of ``also``.
+
+        Raises ``ValueError`` for an unknown fill and for one that needs too much, and
+        :class:`~xaibench.api.PluginError` for a fill that cannot be imported.
+        """
         if name in self.also:
             return name
         component = name.component if isinstance(name, Fill) else self._find(name, components)
@@ -213,12 +227,12 @@ class FillParameter:
                 return components.find("fill", name)
             except UnknownComponent as error:
                 raise ValueError(f"{error.what}; {error.mend}") from None
-        known = {c.record.name: c for c in self.built_in}
-        if name not in known:
-            raise ValueError(f"no fill called '{name}'; there are {', '.join(known)}")
-        return known[name]
+        by_name = {c.record.name: c for c in self.built_in}
+        if name not in by_name:
+            raise ValueError(f"no fill called '{name}'; there are {', '.join(by_name)}")
+        return by_name[name]
 
-    def _known(self, components: Components | None) -> Sequence[FillComponent]:
+    def _fills(self, components: Components | None) -> Sequence[FillComponent]:
         return self.built_in if components is None else components.of_kind("fill")
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -1,4 +1,4 @@
-"""Flags from declarations: what a setting means stands at its field, its flag and its variable are derived from it."""
+"""Flags and environment variables of commands, derived from the fields that declare the settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A flag that several commands have. ``help`` is a phrase without a full stop; ``path``: its value is a file."""
+    """A flag of a command.
+
+    ``help`` is a phrase without a full stop. ``short`` is a second, short flag. ``path`` is True where the value is the
+    path of a file.
+    """
 
     name: str
     help: str
@@ -25,11 +29,11 @@ class Flag:
 
     @property
     def long(self) -> str:
-        """The flag as it is written, such as ``--no-plugin``."""
+        """The flag on the command line, such as ``--no-plugin``."""
         return f"--{self.name.replace('_', '-')}"
 
     def option(self, help: str = "", **details: Any) -> Any:
-        """The flag of a typer command, ``Annotated[str, flag.option()]``; ``help`` replaces the text."""
+        """The option of a typer command, ``Annotated[str, flag.option()]``. ``help`` replaces the text of the flag."""
         import typer
 
         text = help or self.help
@@ -55,7 +59,7 @@ SHARED_FLAGS: Mapping[str, Flag] = {
         Flag("parameter", "component's parameter, KIND.NAME.KEY=VALUE, as explainer.rise.masks=8000", "-p"),
     )
 }
-"""By name; a setting or an option that means the same is declared with one of them."""
+"""Flags that several commands have, by name. A setting with the same meaning is declared with one of them."""
 
 
 def setting(
@@ -66,12 +70,12 @@ def setting(
     Parameters
     ----------
     default: the default, ``...`` where the field is required.
-    help: what the setting means, a phrase without a full stop and without the default; or one of ``SHARED_FLAGS``,
-        under whose name it is then given.
+    help: the meaning of the setting, a phrase without a full stop and without the default; or one of
+        ``SHARED_FLAGS``, whose name and text the flag then has.
     short: a second, short flag, such as ``-m``.
     path: whether the value is the path of a file.
     flag: the flag's name where it is not the field's.
-    limits: what else ``pydantic.Field`` takes, such as ``ge=1``.
+    limits: further arguments of ``pydantic.Field``, such as ``ge=1``.
     """
     from pydantic import Field
 
@@ -84,8 +88,8 @@ def with_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a typer command a flag for each field of the settings that it takes.
 
     A parameter whose annotation is a :class:`~xaibench.api.Parameters` class is replaced by the flags of its fields, in
-    their order. The command is called with the validated object, in which a field counts as set
-    (``model_fields_set``) where its flag or its variable was given.
+    their order. The command is called with the validated object. Its ``model_fields_set`` are the fields whose flag or
+    environment variable the user set.
 
     * A list may be repeated; a table is written ``-p KEY=VALUE``; a switch that is on by default becomes ``--no-NAME``.
     * The help is the field's description with the choices and the default.
@@ -110,10 +114,10 @@ def with_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def run(context: typer.Context, **values: Any) -> Any:
         for argument, (model, flags) in groups.items():
-            read = {key: _read(values.pop(flag.name), model.model_fields[key]) for key, flag in flags.items()}
-            given = {key: value for key, value in read.items() if value is not None}
-            origins = {key: _origin(context, flags[key]) for key in given}
-            values[argument] = build_parameters(model, given, context.info_name or "", origins=origins)
+            inputs = {key: _input(values.pop(flag.name), model.model_fields[key]) for key, flag in flags.items()}
+            fields = {key: value for key, value in inputs.items() if value is not None}
+            origins = {key: _origin(context, flags[key]) for key in fields}
+            values[argument] = build_parameters(model, fields, context.info_name or "", origins=origins)
         return command(**values)
 
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -122,7 +126,7 @@ def with_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _flag(key: str, field: FieldInfo) -> Flag:
-    """The flag of a field; its help is the description with the choices and the default."""
+    """The flag of a field. Its help is the description with the choices and the default."""
     extra: Any = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     name, text, default = extra.get("flag") or key, field.description or "", field.default
     if default is True:
@@ -136,7 +140,7 @@ def _flag(key: str, field: FieldInfo) -> Flag:
 
 
 def _parameter(flag: Flag, field: FieldInfo) -> inspect.Parameter:
-    """The parameter of a typer command that takes the field."""
+    """The parameter of a typer command for a field."""
     kind, value = _kind(field), Path if flag.path else str
     annotation: Any = bool if kind is bool else list[value] | None if kind in _REPEATED else value | None  # type: ignore[valid-type]
     metavar = f"<{kind.__name__}>" if kind in (int, float) else None
@@ -149,8 +153,8 @@ def _parameter(flag: Flag, field: FieldInfo) -> inspect.Parameter:
     )
 
 
-def _read(value: Any, field: FieldInfo) -> Any:
-    """What typer read, as the field takes it; None where the flag was not given."""
+def _input(value: Any, field: FieldInfo) -> Any:
+    """The value that typer read, as input of the field; None where the flag is not set."""
     from xaibench.api.parameters import parse_assignments
 
     kind = _kind(field)
@@ -164,7 +168,7 @@ def _read(value: Any, field: FieldInfo) -> Any:
 
 
 def _origin(context: Any, flag: Flag) -> str:
-    """The flag, or the variable where that gave the value."""
+    """The source of a value for messages: the flag or the environment variable."""
     source = context.get_parameter_source(flag.name)
     if source is not None and source.name == "ENVIRONMENT":
         return f"{context.auto_envvar_prefix}_{flag.name}".upper()
@@ -175,7 +179,7 @@ _REPEATED = (tuple, list, set, frozenset, dict)
 
 
 def _type(field: FieldInfo) -> Any:
-    """The type without None; text where there are several."""
+    """The type of a field without None; ``str`` where there are several."""
     if get_origin(field.annotation) not in (Union, UnionType):
         return field.annotation
     types = [a for a in get_args(field.annotation) if a is not NoneType]
@@ -183,5 +187,5 @@ def _type(field: FieldInfo) -> Any:
 
 
 def _kind(field: FieldInfo) -> Any:
-    """The type without its parameters: ``tuple`` for ``tuple[str, ...]``."""
+    """The type of a field without its parameters: ``tuple`` for ``tuple[str, ...]``."""
     return get_origin(_type(field)) or _type(field)

@@ -53,8 +53,8 @@ def xaibench_metrics() -> Iterable[MetricRecord]:  # type: ignore[empty-body]
 
 @hookspec
 def xaibench_fills() -> Iterable[FillRecord]:  # type: ignore[empty-body]
-    """Name the fills that this plugin brings: what stands in place of pixels that explainers and metrics switch off.
-    Called at discovery. Added in API 1."""
+    """Name the fills that this plugin brings: replacements of pixels that explainers and metrics switch off. Called at
+    discovery. Added in API 1."""
 
 
 @hookspec
@@ -89,5 +89,5 @@ def xaibench_report_sections() -> Iterable[SectionRecord]:  # type: ignore[empty
 @hookspec
 def xaibench_add_commands(app: typer.Typer) -> None:
     """Add commands to the command line. Called when the command line starts, with ``app``, the program's
-    ``typer.Typer``; import what a command needs inside the command. :func:`~xaibench.api.with_flags` makes the flags
-    of a command from its settings. Added in API 1."""
+    ``typer.Typer``. A command imports what it needs inside its function. :func:`~xaibench.api.with_flags` makes the
+    flags of a command from its settings. Added in API 1."""

@@ -62,9 +62,10 @@ def parse_spec(text: str) -> tuple[str, dict[str, object]]:
 
 
 def parse_assignments(entries: Sequence[str], form: str = "KIND.NAME.KEY=VALUE") -> dict[str, object]:
-    """``["explainer.rise.masks=8000"]`` -> ``{"explainer.rise.masks": 8000}``.
+    """Parse entries ``KEY=VALUE``: ``["explainer.rise.masks=8000"]`` -> ``{"explainer.rise.masks": 8000}``.
 
-    ``form`` is how an entry is written, for the message of the :class:`UsageError` that one without a value raises.
+    Values are read by :func:`parse_value`. An entry without a value raises :class:`UsageError`, whose message shows
+    ``form``, the form of an entry.
     """
     values: dict[str, object] = {}
     for entry in entries:

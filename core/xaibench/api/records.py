@@ -155,20 +155,19 @@ class MetricRecord(ComponentRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FillRecord(ComponentRecord):
-    """What replaces pixels that are switched off. ``target`` names a function, see :class:`xaibench.api.FillFunction`.
+    """A replacement of pixels that are switched off. ``target`` names a function (:class:`xaibench.api.FillFunction`).
 
-    ``needs``: what it needs beside the picture's own pixels. A fill that needs nothing, or ``sigma`` alone, follows
-    from the picture, and every component that takes a fill accepts it. One that needs more is refused by components
-    that cannot give it: explainers that switch regions off give everything, measures and baselines little beyond
-    ``sigma``.
+    ``needs`` are its needs in addition to the pixels of the picture. Every component that takes a fill accepts one that
+    needs nothing, or ``sigma`` alone. A fill that needs more is refused by components that do not fulfil the need.
+    Explainers that switch regions off fulfil all needs; measures and baselines fulfil little beyond ``sigma``.
 
     ==============  ==================================================================================================
     ``sigma``       the component's parameter ``sigma``: a blur, as a share of the shorter side
-    ``colour``      its parameter ``colour``
-    ``random``      random streams: two seeds give two fills
+    ``colour``      the component's parameter ``colour``
+    ``random``      random streams: the fill depends on the seed
     ``segments``    the segments that are switched off
-    ``masks``       each mask: the fill of a hole is another for another hole
-    ``twin``        the adversarial twin that the component's parameters ask for
+    ``masks``       each mask: the fill depends on the pixels that are switched off
+    ``twin``        the adversarial twin, as the component's parameters describe it
     of the sample   ``mask``, ``pair``, ``landmarks``, ``stranger``, as for explainers
     ==============  ==================================================================================================
     """

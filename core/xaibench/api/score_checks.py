@@ -1,4 +1,4 @@
-"""Whether a metric returned what it declares."""
+"""Checks of scores against their declaration."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from xaibench.api.metrics import Score, Scores, ScoreSpec
 
 
 class BadScores(ValueError):
-    """A metric returned something that its declaration does not allow: a fault of the metric."""
+    """A metric returned something that its declaration does not allow. This is an error of the metric."""
 
 
 def check_scores(scores: object, specs: Iterable[ScoreSpec]) -> Scores:
-    """The scores if they keep the contract: every declared score, finite and in its range or with a status and reason.
+    """Return ``scores`` where they fulfil the contract, else raise :class:`BadScores`, which names the score.
 
-    Raises :class:`BadScores`, naming the score.
+    Every declared score must have a value. A value is finite and in the range of the score, or has another status than
+    ``ok`` and a reason. A curve has as many x as y.
     """
     if not isinstance(scores, Scores):
         raise BadScores(f"score() returned {type(scores).__name__}, not Scores")

@@ -1,4 +1,4 @@
-"""Pictures in memory as a data set."""
+"""Pictures in memory as a dataset."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from xaibench.api import DatasetError, Label, Native, Problem, Sample, canonical
 
 
 class PictureArrays:
-    """Labelled pictures in memory, as a data set.
+    """Labelled pictures in memory, as a dataset.
 
     Parameters
     ----------
-    images: one array a picture: ``(H, W, 3)`` uint8 RGB, or ``(H, W, 3)`` or ``(3, H, W)`` floats in [0, 1], which are
-        rounded to 8 bits as a file's are. Sizes may differ. NumPy arrays and tensors alike.
+    images: one array or tensor a picture: ``(H, W, 3)`` or ``(3, H, W)`` RGB, uint8 or floats in [0, 1], which are
+        rounded to 8 bits. Sizes may differ.
     labels: ``"real"`` or ``"fake"``, or 0 (real) and 1 (fake), one a picture.
-    ids: names of the pictures in tables; default ``0000``, ``0001`` ...
-    methods: the manipulation of each fake; None for real ones.
-    masks: where each fake was changed, ``(H, W)``: blending weights, binarised at half of their maximum; None where
-        that is not known.
+    ids: ids of the samples; default ``0000``, ``0001`` ...
+    methods: the manipulation method of each fake; None for real pictures.
+    masks: the mask of each fake, ``(H, W)`` blending weights, which are binarised at half of their maximum; None where
+        it is not known.
     pairs: the index of the real counterpart of each fake, or None.
-    groups: what each picture shares material with (the person); default: a fake and its counterpart are one group.
-    landmarks: ``(L, 2)`` points x, y of each picture, or None.
+    groups: the statistical group of each picture, such as the person; default: a fake and its counterpart are a group.
+    landmarks: ``(L, 2)`` points x, y of each picture in pixels, or None.
 
     Raises :class:`DatasetError` for lists of different lengths, labels of other values, and arrays of other shapes.
     """
@@ -43,8 +43,15 @@ class PictureArrays:
         landmarks: Sequence[Any] | None = None,
     ) -> None:
         n = len(images)
-        columns = {"labels": labels, "ids": ids, "methods": methods, "masks": masks, "pairs": pairs, "groups": groups,
-                   "landmarks": landmarks}  # fmt: skip
+        columns = {
+            "labels": labels,
+            "ids": ids,
+            "methods": methods,
+            "masks": masks,
+            "pairs": pairs,
+            "groups": groups,
+            "landmarks": landmarks,
+        }
         for name, column in columns.items():
             if column is not None and len(column) != n:
                 raise DatasetError(f"{name} holds {len(column)} entries for {n} images", "give one an image")
@@ -68,12 +75,16 @@ class PictureArrays:
     def samples(self) -> Sequence[Sample]:
         return tuple(
             Sample(
-                id=name, label=self._labels[i], group=self._groups[i], pair=self._pairs[i],
+                id=name,
+                label=self._labels[i],
+                group=self._groups[i],
+                pair=self._pairs[i],
                 method=self._methods[i] if self._labels[i] == "fake" else None,
-                has_mask=self._natives[name].mask is not None, has_landmarks=self._natives[name].landmarks is not None,
+                has_mask=self._natives[name].mask is not None,
+                has_landmarks=self._natives[name].landmarks is not None,
             )
             for i, name in enumerate(self._ids)
-        )  # fmt: skip
+        )
 
     def read(self, sample: Sample) -> Native:
         return self._natives[sample.id]
@@ -82,7 +93,7 @@ class PictureArrays:
         return ()
 
     def content_digest(self) -> str:
-        """Sha256 over pictures, masks, landmarks and all that is said of them."""
+        """Digest of samples, pictures, masks and landmarks."""
         rows = [repr(s) for s in self.samples()]
         return digest(canonical_json([rows, [digest_native(n) for n in self._natives.values()]]))
 

@@ -1,8 +1,8 @@
 """The order in which samples are evaluated.
 
-The order is seeded and does not depend on ``--limit``, so that a limit takes a prefix: groups are shuffled, then dealt
-round by round, one fake of the group's next method with its real counterpart beside it, so that every prefix holds
-labels, methods and groups in balance.
+The order depends on the seed and not on ``--limit``, so a limit takes a prefix. Groups are shuffled. Each round then
+takes one packet of every group: a fake of the group's next method, with its real counterpart. Every prefix is therefore
+balanced in labels, methods and groups.
 """
 
 from __future__ import annotations
@@ -14,35 +14,40 @@ from xaibench.api import Sample, Streams, UsageError
 
 
 def select_samples(samples: Sequence[Sample], split: str | None, methods: Sequence[str]) -> list[Sample]:
-    """Samples of a split, and of fakes only those of the methods named; a name that matches nothing is refused."""
+    """The samples of a split, with fakes of the named methods alone. No method stands for all.
+
+    Raises :class:`UsageError` for a split or a method that no sample has.
+    """
     splits = sorted({s.split for s in samples if s.split})
     if split is not None and split not in splits:
         raise UsageError(f"no split '{split}' in the dataset", f"splits: {', '.join(splits) or 'none'}")
-    known = sorted({s.method for s in samples if s.method})
-    wrong = [m for m in methods if m not in known]
-    if wrong:
+    all_methods = sorted({s.method for s in samples if s.method})
+    unknown = [m for m in methods if m not in all_methods]
+    if unknown:
         raise UsageError(
-            f"no manipulation method '{wrong[0]}' in the dataset", f"methods: {', '.join(known) or 'none'}"
+            f"no manipulation method '{unknown[0]}' in the dataset", f"methods: {', '.join(all_methods) or 'none'}"
         )
-    chosen = [s for s in samples if split is None or s.split == split]
-    return [s for s in chosen if s.label == "real" or not methods or s.method in methods]
+    of_split = [s for s in samples if split is None or s.split == split]
+    return [s for s in of_split if s.label == "real" or not methods or s.method in methods]
 
 
 def order_samples(samples: Sequence[Sample], seed: int) -> list[Sample]:
-    """The seeded evaluation order: see the module's text."""
+    """The samples in evaluation order, which the text of this module describes."""
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in sorted(samples, key=lambda s: s.id):
         groups[sample.group].append(sample)
     names = sorted(groups)
     Streams(("order", str(seed))).numpy().shuffle(names)
     methods = sorted({s.method or "" for s in samples if s.label == "fake"})
-    hands = [_hand(groups[name], methods[i % len(methods) :] + methods[: i % len(methods)] if methods else [])
-             for i, name in enumerate(names)]  # fmt: skip
-    return [sample for packet in _deal(hands) for sample in packet]
+    group_packets = []
+    for i, name in enumerate(names):
+        first = i % len(methods) if methods else 0  # another method first in each group
+        group_packets.append(_packets(groups[name], methods[first:] + methods[:first]))
+    return [sample for packet in _round_robin(group_packets) for sample in packet]
 
 
-def _hand(samples: Sequence[Sample], methods: Sequence[str]) -> Iterator[list[Sample]]:
-    """One group's packets: a fake and its real counterpart while that is still in hand; then reals left over."""
+def _packets(samples: Sequence[Sample], methods: Sequence[str]) -> Iterator[list[Sample]]:
+    """The packets of one group: each fake, with its real counterpart where that is left, then the remaining reals."""
     reals = {s.id: s for s in samples if s.label == "real"}
     by_method: dict[str, list[Sample]] = defaultdict(list)
     for s in samples:
@@ -58,13 +63,12 @@ def _hand(samples: Sequence[Sample], methods: Sequence[str]) -> Iterator[list[Sa
         yield [real]
 
 
-def _deal(hands: Sequence[Iterator[list[Sample]]]) -> Iterator[list[Sample]]:
-    alive = list(hands)
-    while alive:
-        still = []
-        for hand in alive:
-            packet = next(hand, None)
+def _round_robin(groups: Sequence[Iterator[list[Sample]]]) -> Iterator[list[Sample]]:
+    while groups:
+        remaining = []
+        for group in groups:
+            packet = next(group, None)
             if packet is not None:
                 yield packet
-                still.append(hand)
-        alive = still
+                remaining.append(group)
+        groups = remaining

@@ -1,7 +1,7 @@
-"""From a native picture to what a detector is shown: resized once, mask and landmarks with it.
+"""Resizing native pictures, masks and landmarks to a detector's input, and views of pictures.
 
-Pure functions. Pixels are areas: the centre of the first one is (0, 0), its left edge -0.5, and a point moves with
-the area that it lies in.
+Pure functions. Pixels are areas: the centre of the first one is (0, 0) and its left edge is at -0.5. A landmark moves
+with the area in which it lies.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from xaibench.api import (
 )
 
 MAX_ASPECT = 64
-"""Pictures with sides further apart than this ratio are refused where they would be scaled and cropped."""
+"""Largest ratio of the sides of a picture that is scaled and cropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Geometry:
-    """Scale ``native`` (H, W) to ``scaled``, then cut ``size`` at ``offset`` (rows, columns)."""
+    """A picture of size ``native`` (H, W) is scaled to ``scaled``; then ``size`` is cut out at ``offset`` (y, x)."""
 
     native: tuple[int, int]
     scaled: tuple[int, int]
@@ -50,7 +50,11 @@ def show_picture(
     counterpart: Callable[[], Picture | None] = lambda: None,
     stranger: Callable[[], Picture | None] = lambda: None,
 ) -> Picture:
-    """Decode a sample and show it as the detector of ``facts`` sees it. Raises :class:`UnreadablePicture`."""
+    """Decode a sample and resize it for the detector with these facts.
+
+    ``counterpart`` and ``stranger`` are those of the :class:`~xaibench.api.Picture`; by default there are none. Raises
+    :class:`UnreadablePicture`.
+    """
     image, mask, landmarks = show(dataset.read(sample), sample, facts.input_size, facts.resize)
     return Picture(
         sample=sample,
@@ -67,30 +71,33 @@ def show_picture(
 def show(
     native: Native, sample: Sample, size: tuple[int, int], resize: Resize
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Resize a picture, its mask and its landmarks to a detector's input.
+    """Resize a picture, its mask and its landmarks to a detector's input size ``(H, W)``.
 
-    ``native`` holds ``(h, w, 3)`` pixels; ``size`` is ``(H, W)``. Returns the image, ``(3, H, W)`` float32 in [0, 1]
-    (exactly ``uint8 / 255`` where the sizes agree); the mask, ``(H, W)`` bool, True where the weight is at least half
-    of the mask's own maximum, binarised before it is resized (nearest pixel), None where nothing is left of it
-    (:func:`why_no_mask` says why); the landmarks, ``(L, 2)`` float32, which may lie outside a cropped image. The
-    caller owns the tensors. Raises :class:`UnreadablePicture` where pixels, mask and landmarks do not fit together.
+    Returns new tensors:
+
+    * the image, ``(3, H, W)`` float32 in [0, 1]; exactly ``uint8 / 255`` where the sizes agree.
+    * the mask, ``(H, W)`` bool, or None where it is missing, empty or cropped away (:func:`why_no_mask`). It is True
+      where the weight is at least half of the mask's maximum, and is binarised before it is resized (nearest pixel).
+    * the landmarks, ``(L, 2)`` float32 x, y, or None. They may lie outside a cropped image.
+
+    Raises :class:`UnreadablePicture` where pixels, mask and landmarks do not fit together.
     """
     check_native(native, sample)
     geometry = _geometry(native, sample, size, resize)
     pixels = torch.from_numpy(np.ascontiguousarray(native.pixels.transpose(2, 0, 1))).to(torch.float32) / 255
     image = _cut(_interpolate(pixels, geometry.scaled, resize), geometry).clamp(0, 1).contiguous()
-    mask = _shown_mask(native, geometry)
+    mask = _resized_mask(native, geometry)
     if mask is not None and not mask.any():
         mask = None
-    landmarks = None if native.landmarks is None else _moved(native.landmarks, geometry)
+    landmarks = None if native.landmarks is None else _resized_landmarks(native.landmarks, geometry)
     return image, mask, landmarks
 
 
 def why_no_mask(native: Native, sample: Sample, size: tuple[int, int], resize: Resize) -> str:
-    """Why :func:`show` gives no mask, in words; ``""`` where it gives one."""
+    """Why :func:`show` returns no mask; empty where it returns one."""
     if native.mask is None:
         return "real pictures have no mask" if sample.label == "real" else "the sample has no mask"
-    mask = _shown_mask(native, _geometry(native, sample, size, resize))
+    mask = _resized_mask(native, _geometry(native, sample, size, resize))
     if mask is None:
         return "the mask is empty"
     return "" if mask.any() else f"nothing of the mask is left at {size[1]} x {size[0]} pixels"
@@ -108,16 +115,16 @@ def binarise(mask: NDArray[np.generic]) -> NDArray[np.bool_] | None:
 
 
 def apply_view(picture: Picture, view: View) -> Picture:
-    """The picture under ``view``; of two views in a row the names are joined by ``+``.
+    """The picture under a view. The names of successive views are joined by ``+``.
 
-    ``native()`` stays that of the file; counterpart and stranger are seen under the same view. Raises ``ValueError``
-    for a view that changes shapes or leaves [0, 1].
+    ``native()`` still decodes the file. Counterpart and stranger are shown under the same view. Raises ``ValueError``
+    for a view that changes shapes or types, adds or drops a mask or landmarks, or leaves [0, 1].
     """
     image, mask, landmarks = view.apply(picture.image, picture.mask, picture.landmarks)
     _check_view(view, picture, image, mask, landmarks)
 
-    def seen(of: Callable[[], Picture | None]) -> Picture | None:
-        other = of()
+    def under_view(get_picture: Callable[[], Picture | None]) -> Picture | None:
+        other = get_picture()
         return None if other is None else apply_view(other, view)
 
     return replace(
@@ -127,8 +134,8 @@ def apply_view(picture: Picture, view: View) -> Picture:
         landmarks=landmarks,
         digest=digest_shown(image, mask, landmarks),
         view=f"{picture.view}+{view.name}" if picture.view else view.name,
-        counterpart=lambda: seen(picture.counterpart),
-        stranger=lambda: seen(picture.stranger),
+        counterpart=lambda: under_view(picture.counterpart),
+        stranger=lambda: under_view(picture.stranger),
     )
 
 
@@ -165,8 +172,8 @@ def _cut(image: Tensor, geometry: _Geometry) -> Tensor:
     return image[..., top : top + height, left : left + width]
 
 
-def _shown_mask(native: Native, geometry: _Geometry) -> Tensor | None:
-    """The mask as shown, which may be all False; None where the native one is missing or empty."""
+def _resized_mask(native: Native, geometry: _Geometry) -> Tensor | None:
+    """The mask at the detector's size, which may be all False; None where the native one is missing or empty."""
     binary = None if native.mask is None else binarise(native.mask)
     if binary is None:
         return None
@@ -175,7 +182,7 @@ def _shown_mask(native: Native, geometry: _Geometry) -> Tensor | None:
     return (_cut(scaled, geometry)[0] > 0.5).contiguous()
 
 
-def _moved(landmarks: NDArray[np.generic], geometry: _Geometry) -> Tensor:
+def _resized_landmarks(landmarks: NDArray[np.generic], geometry: _Geometry) -> Tensor:
     scale = np.array(geometry.scaled[::-1]) / np.array(geometry.native[::-1])
     offset = np.array(geometry.offset[::-1])
     points = landmarks.astype(np.float64)

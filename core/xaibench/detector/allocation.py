@@ -1,4 +1,4 @@
-"""How the C library hands out memory: what a network frees after one layer is given to the next, not to the kernel."""
+"""Reuse of freed memory: the C library keeps the buffers that a network frees, instead of returning them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 def reuse_freed_memory() -> bool:
-    """Let this process keep freed buffers of up to 1 GiB for the next that asks; whether that could be arranged.
+    """Let this process keep freed buffers of up to 1 GiB. Return whether that was possible.
 
-    glibc gives every buffer above 32 MiB back to the kernel when it is freed, and the kernel clears its pages anew for
-    the next one. An activation of 16 pictures of 224 pixels is larger than that: a ResNet-18 spends a fifth of its time
-    so. Other C libraries have no such setting; where the user has set glibc's own (``MALLOC_...``, ``GLIBC_TUNABLES``)
-    theirs stands.
+    glibc returns a freed buffer above 32 MiB to the kernel, which clears its pages before the next use. An activation
+    of 16 pictures of 224 pixels is larger than that: a ResNet-18 spends a fifth of its time on it. Other C libraries
+    have no such setting. Settings of the user (``MALLOC_...``, ``GLIBC_TUNABLES``) are not changed.
     """
     if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
         return False
@@ -23,5 +22,5 @@ def reuse_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # macOS, musl; Windows has no library of the process itself
         return False
-    # Setting one threshold ends glibc's own tuning of both, so that one without the other makes things slower.
+    # Setting one threshold disables glibc's own tuning of both. One without the other makes allocation slower.
     return bool(mallopt(_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(_TRIM_THRESHOLD, (1 << 31) - 1))

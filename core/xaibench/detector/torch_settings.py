@@ -1,4 +1,4 @@
-"""Settings of torch that would let two runs of the same thing differ."""
+"""Settings of torch for reproducible and fast detector calls."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from xaibench.detector.allocation import reuse_freed_memory
 
 
 def prepare_torch(threads: int) -> None:
-    """Fix what would let two runs of the same thing differ: thread count and nondeterministic kernels.
+    """Set the thread count and disable nondeterministic kernels, so that two runs give equal numbers.
 
-    Freed memory is kept for reuse from here on, which changes no number (:mod:`xaibench.detector.allocation`).
+    The process also keeps freed memory from now on, which changes no number (:mod:`xaibench.detector.allocation`).
     """
     import torch
 

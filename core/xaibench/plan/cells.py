@@ -1,4 +1,4 @@
-"""The cells of a plan: what runs, what cannot and why, and what each costs."""
+"""The cells of a plan: what can run, why the rest cannot, and the passes of each."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def lay_out(
     explainers: Sequence[PlannedExplainer],
     metrics: Sequence[PlannedMetric],
 ) -> Iterable[Cell]:
+    """The cells of all detectors, datasets, explainers and metrics."""
     families = [m for m in metrics if m.record.scope == "family"]
     singles = [m for m in metrics if m.record.scope in ("sample", "detector")]
     for model in models:
@@ -31,10 +32,11 @@ def lay_out(
             for metric in (m for m in metrics if m.record.scope == "model"):
                 yield from (_model_cell(model, member, dataset, metric) for member in model.members[: model.scored])
             for explainer in explainers:
-                drawn = len(model.members) if families and len(model.members) > 1 else model.scored
-                for index, member in enumerate(model.members[:drawn]):
-                    own = singles if index < model.scored else []
-                    yield from _member_cells(model, member, dataset, explainer, own, explainers, datasets)
+                # Metrics of a family need the maps of all members, also of those that are not scored themselves.
+                explained = len(model.members) if families and len(model.members) > 1 else model.scored
+                for index, member in enumerate(model.members[:explained]):
+                    metrics_here = singles if index < model.scored else []
+                    yield from _member_cells(model, member, dataset, explainer, metrics_here, explainers, datasets)
                 for metric in families:
                     yield _family_cell(model, dataset, explainer, metric, datasets)
 
@@ -45,19 +47,19 @@ def lay_out_artefacts(
     datasets: Sequence[PlannedDataset],
     explainers: Sequence[PlannedExplainer],
 ) -> Iterable[ArtefactCell]:
-    """The stored artefacts that the maps of these cells ask for, each once a detector and dataset."""
+    """The stored artefacts that the maps of these cells need, each once for a detector and dataset."""
     facts = {(m.name, x.ref.member): x.facts for m in models for x in m.members}
     samples = {d.name: d.survey.samples for d in datasets}
-    asked = {e.name: e.artefacts for e in explainers}
-    seen = set()
+    artefacts = {e.name: e.artefacts for e in explainers}
+    keys = set()
     for cell in cells:
-        for wanted in asked[cell.explainer] if cell.metric is None and not cell.reason else ():
-            key = (cell.model, cell.member, cell.dataset, wanted.name)
-            if key not in seen:
-                seen.add(key)
-                passes = _cost(wanted.artefact, samples[cell.dataset], facts[cell.model, cell.member])
+        for planned in artefacts[cell.explainer] if cell.metric is None and not cell.reason else ():
+            key = (cell.model, cell.member, cell.dataset, planned.name)
+            if key not in keys:
+                keys.add(key)
+                passes = _cost(planned.artefact, samples[cell.dataset], facts[cell.model, cell.member])
                 yield ArtefactCell(
-                    model=cell.model, member=cell.member, dataset=cell.dataset, artefact=wanted.name, passes=passes
+                    model=cell.model, member=cell.member, dataset=cell.dataset, artefact=planned.name, passes=passes
                 )
 
 
@@ -72,14 +74,13 @@ def _member_cells(
 ) -> Iterable[Cell]:
     samples, facts = dataset.survey.samples, member.facts
     reason = why_not(explainer.needs, facts, dataset)
-    per_map = {s.id: _refusal(explainer, s, facts) for s in samples}
-    maps = [s for s in samples if not per_map[s.id]] if not reason else []
-    times = explainer.draws * explainer.repeats
-    cost = _cost(explainer.use.instance, maps, facts).times(times)
+    with_map = [] if reason else [s for s in samples if not _refusal(explainer, s, facts)]
+    maps_a_sample = explainer.draws * explainer.repeats
+    cost = _cost(explainer.use.instance, with_map, facts).times(maps_a_sample)
     names = {e.name for e in explainers}
     for other in explainer.depend_uses:
-        if other.name not in names:  # not planned itself, so drawn on behalf of this one
-            extra = _cost(other.instance, maps, facts).times(times)
+        if other.name not in names:  # it is not planned, so its maps are drawn for this explainer
+            extra = _cost(other.instance, with_map, facts).times(maps_a_sample)
             cost += Passes(extra.forward, extra.backward, exact=False)
     key = {"model": model.name, "member": member.ref.member, "dataset": dataset.name, "explainer": explainer.name}
     yield Cell(**key, metric=None, reason=reason, passes=cost)
@@ -87,12 +88,11 @@ def _member_cells(
     for metric in metrics:
         why = reason or _why_no_set(metric, explainer, facts, dataset, datasets)
         if not why and metric.record.scope == "detector":
-            why = "" if maps else "no sample has a map"
-        query = [] if why else maps
-        passes = _cost(metric.use.instance, query, facts, explainer).times(times)
+            why = "" if with_map else "no sample has a map"
+        passes = _cost(metric.use.instance, [] if why else with_map, facts, explainer).times(maps_a_sample)
         if metric.record.scope == "detector" and not why:  # its maps are drawn again where they were not kept
-            passes += _drawn_again(metric, explainer, facts, dataset, datasets)
-        elif passes.forward and not always:  # a map that turns out undefined is not scored
+            passes += _redrawing_cost(metric, explainer, facts, dataset, datasets)
+        elif passes.forward and not always:  # a map that is undefined is not scored
             passes = Passes(passes.forward, passes.backward, exact=False)
         yield Cell(**key, metric=metric.name, reason=why, passes=passes)
 
@@ -100,8 +100,15 @@ def _member_cells(
 def _model_cell(model: PlannedModel, member: PlannedMember, dataset: PlannedDataset, metric: PlannedMetric) -> Cell:
     reason = why_not(metric.needs, member.facts, dataset)
     passes = Passes() if reason else _cost(metric.use.instance, dataset.survey.samples, member.facts)
-    return Cell(model=model.name, member=member.ref.member, dataset=dataset.name, explainer="", metric=metric.name,
-                reason=reason, passes=passes)  # fmt: skip
+    return Cell(
+        model=model.name,
+        member=member.ref.member,
+        dataset=dataset.name,
+        explainer="",
+        metric=metric.name,
+        reason=reason,
+        passes=passes,
+    )
 
 
 def _family_cell(
@@ -118,10 +125,17 @@ def _family_cell(
     passes = Passes()
     if not reason:
         passes = _cost(metric.use.instance, samples, facts, explainer).times(explainer.draws * explainer.repeats)
-        passes += _drawn_again(metric, explainer, facts, dataset, datasets)
+        passes += _redrawing_cost(metric, explainer, facts, dataset, datasets)
         passes = passes.times(len(model.members))
-    return Cell(model=model.name, member="", dataset=dataset.name, explainer=explainer.name, metric=metric.name,
-                reason=reason, passes=Passes(passes.forward, passes.backward, not passes.forward))  # fmt: skip
+    return Cell(
+        model=model.name,
+        member="",
+        dataset=dataset.name,
+        explainer=explainer.name,
+        metric=metric.name,
+        reason=reason,
+        passes=Passes(passes.forward, passes.backward, not passes.forward),
+    )
 
 
 def _why_no_set(
@@ -131,7 +145,10 @@ def _why_no_set(
     dataset: PlannedDataset,
     datasets: Sequence[PlannedDataset],
 ) -> str:
-    """Why a metric cannot run on an explainer's maps, those of the first dataset included where it needs them."""
+    """Why a metric cannot run on an explainer's maps; empty where it can.
+
+    The maps of the first dataset are included where the metric needs ``reference``.
+    """
     reason = why_not(metric.needs - {"family"}, facts, dataset, datasets)
     if reason or "reference" not in metric.needs:
         return reason
@@ -139,53 +156,53 @@ def _why_no_set(
     return f"no maps of the first dataset: {absent}" if absent else ""
 
 
-def _drawn_again(
+def _redrawing_cost(
     metric: PlannedMetric,
     explainer: PlannedExplainer,
     facts: Facts,
     dataset: PlannedDataset,
     datasets: Sequence[PlannedDataset],
 ) -> Passes:
-    """The maps that a metric of a whole set looks at, drawn again where they were not kept: at most.
+    """An upper bound of the passes for drawing the maps of a whole set again, where they were not kept.
 
-    Those that the explainer asks for are drawn again with them.
+    The maps that the explainer uses are drawn again with them.
     """
-    found = Passes(exact=False)
-    for shown in (dataset, *(datasets[:1] if "reference" in metric.needs else ())):
-        maps = [s for s in shown.survey.samples if not _refusal(explainer, s, facts)]
-        found += sum((_cost(u.instance, maps, facts) for u in (explainer.use, *explainer.depend_uses)), Passes())
-    return found.times(explainer.draws * explainer.repeats)
+    cost = Passes(exact=False)
+    for source in (dataset, *(datasets[:1] if "reference" in metric.needs else ())):
+        with_map = [s for s in source.survey.samples if not _refusal(explainer, s, facts)]
+        cost += sum((_cost(u.instance, with_map, facts) for u in (explainer.use, *explainer.depend_uses)), Passes())
+    return cost.times(explainer.draws * explainer.repeats)
 
 
 def why_not(
     needs: Iterable[str], facts: Facts, dataset: PlannedDataset, datasets: Sequence[PlannedDataset] = ()
 ) -> str:
-    """Why a component with these needs cannot run on a dataset of a run; empty when it can."""
-    samples, only = dataset.survey.samples, len(datasets) < 2 or dataset is datasets[0]
+    """Why a component with these needs cannot run on a dataset of a run; empty where it can."""
+    samples, first = dataset.survey.samples, len(datasets) < 2 or dataset is datasets[0]
     lacks = {
         "mask": "" if any(s.has_mask for s in samples) else "masks: no sample has one",
         "pair": "" if any(s.pair for s in samples if s.label == "fake") else "real counterparts: no fake has one",
         "landmarks": "" if any(s.has_landmarks for s in samples) else "landmarks: no sample has them",
         "stranger": "" if dataset.survey.strangers else "masks of other people: no masked fake has a stranger",
-        "reference": "a dataset before this one: the first --dataset is what others are compared with" if only else "",
+        "reference": "a dataset before this one: the first --dataset is what others are compared with" if first else "",
     }
     return lacking(needs, facts) or next((f"needs {lacks[n]}" for n in sorted(needs) if lacks.get(n)), "")
 
 
 def lacking(needs: Iterable[str], facts: Facts) -> str:
-    """What a detector does not give of these needs, and why; empty when it gives all."""
+    """The first of these needs that a detector does not give, and why; empty where it gives all."""
     missing = sorted(n for n in needs if n in DETECTOR_NEEDS and n not in facts.gives)
     return f"needs {missing[0]}: {facts.limits.get(missing[0], f'{facts.name} gives none')}" if missing else ""
 
 
 def _refusal(explainer: PlannedExplainer, sample: Sample, facts: Facts) -> str:
-    """Why an explainer will draw no map of a sample, as far as it can tell beforehand (optional ``refuses(query)``)."""
+    """Why an explainer draws no map of a sample, as far as it is known before the run (``refuses``, optional)."""
     refuses = getattr(explainer.use.instance, "refuses", None)
     return refuses(PassQuery(sample=sample, facts=facts)) if refuses else ""
 
 
 def _cost(component: Any, samples: Iterable[Sample], facts: Facts, scored: PlannedExplainer | None = None) -> Passes:
-    """What a component costs on some samples; ``scored`` is the explainer whose maps a metric scores."""
+    """Passes of a component on some samples. ``scored`` is the explainer whose maps a metric scores."""
     queries = (PassQuery(sample=s, facts=facts) for s in samples)
     if scored is not None:
         queries = (replace(q, map=_one_map(scored, q)) for q in queries)
@@ -193,7 +210,7 @@ def _cost(component: Any, samples: Iterable[Sample], facts: Facts, scored: Plann
 
 
 def _one_map(explainer: PlannedExplainer, query: PassQuery) -> Passes:
-    """One more map of an explainer, with the maps and artefacts that it asks for: they are new where the picture is."""
+    """Passes of one map of a new picture, with the maps and artefacts that the explainer uses."""
     maps = (u.instance.passes(query) for u in (explainer.use, *explainer.depend_uses))
-    made = (a.artefact.passes(query) for a in explainer.artefacts)
-    return sum((*maps, *made), Passes())
+    artefacts = (a.artefact.passes(query) for a in explainer.artefacts)
+    return sum((*maps, *artefacts), Passes())

@@ -1,4 +1,4 @@
-"""How long a plan takes, from one timed batch of each detector."""
+"""The duration of a plan, estimated from one timed batch of each detector."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ def seconds(plan: Plan) -> float:
     for model in plan.models:
         member = model.members[0]
         detector = plan.detectors[member.ref]
-        own = sum((c.passes for c in plan.cells if c.model == model.name and not c.reason), Passes())
-        own += sum((c.passes for c in plan.artefact_cells if c.model == model.name), Passes())
+        passes = sum((c.passes for c in plan.cells if c.model == model.name and not c.reason), Passes())
+        passes += sum((c.passes for c in plan.artefact_cells if c.model == model.name), Passes())
         clean = plan.predictions.forward / max(len(plan.models), 1)
-        forward = _timed(detector, member.batch_size, backward=False)
-        backward = _timed(detector, member.batch_size, backward=True) if own.backward else 0.0
-        total += forward * (own.forward - own.backward + clean) + backward * own.backward
+        forward = _seconds_a_picture(detector, member.batch_size, backward=False)
+        backward = _seconds_a_picture(detector, member.batch_size, backward=True) if passes.backward else 0.0
+        total += forward * (passes.forward - passes.backward + clean) + backward * passes.backward
     return total
 
 
-def _timed(detector: Detector, batch: int, backward: bool) -> float:
-    """Seconds a picture, of one batch after one to warm up."""
+def _seconds_a_picture(detector: Detector, batch: int, backward: bool) -> float:
+    """Seconds for each picture of one batch, after a batch to warm up."""
     import torch
 
     height, width = detector.facts.input_size
     images = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0)).to(detector.device)
     for _ in range(2):
-        began = time.perf_counter()
+        start = time.perf_counter()
         if backward:
             leaf = images.clone().requires_grad_(True)
             torch.autograd.grad(cast("DifferentiableDetector", detector).logits(leaf).sum(), leaf)
@@ -42,5 +42,5 @@ def _timed(detector: Detector, batch: int, backward: bool) -> float:
             detector.probabilities(images)
         if detector.device.type == "cuda":
             torch.cuda.synchronize(detector.device)
-        took = time.perf_counter() - began
-    return took / batch
+        duration = time.perf_counter() - start
+    return duration / batch

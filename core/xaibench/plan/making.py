@@ -1,4 +1,4 @@
-"""Making a plan, with everything refused that cannot run as a whole."""
+"""Making a plan. What cannot run as a whole is refused."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def make_plan(
 ) -> Plan:
     """Resolve every name, open every model, survey every dataset, and lay out the cells.
 
-    ``cuts`` are earlier limits by dataset, at which shards stay cut. Raises :class:`XaibenchError` with the way to
-    mend it for whatever cannot run as a whole; what cannot run in part becomes a cell with a reason.
+    ``cuts`` are the positions, by dataset, at which an earlier run cut shards. Raises :class:`XaibenchError` for what
+    cannot run as a whole. What cannot run in part becomes a cell with a reason.
     """
     _check_requires(settings.requires)
     preset = read_preset(settings.preset)
@@ -42,28 +42,36 @@ def make_plan(
     runtime = make_runtime(settings.device, precision=settings.precision, threads=settings.threads)
     limit = settings.limit or preset.get("limit")
     metrics = choose_metrics(registry, settings, preset, overrides)
-    drawn = bool(settings.explainer) or any(m.record.scope != "model" for m in metrics)
-    explainers = choose_explainers(registry, settings, preset, overrides) if drawn else ()
+    needs_maps = bool(settings.explainer) or any(m.record.scope != "model" for m in metrics)
+    explainers = choose_explainers(registry, settings, preset, overrides) if needs_maps else ()
     strangers = any("stranger" in needs for needs in (*(e.needs for e in explainers), *(m.needs for m in metrics)))
     datasets = tuple(
         choose_dataset(registry, text, settings, limit, cuts or {}, strangers)
         for text in settings.dataset or preset["dataset"]
     )
     detectors: dict[DetectorRef, Detector] = {}
-    named = settings.model or preset["model"]
+    model_texts = settings.model or preset["model"]
     models = tuple(
         choose_model(registry, text, name, settings, runtime, detectors)
-        for text, name in zip(named, name_models(registry, named), strict=True)
+        for text, name in zip(model_texts, name_models(registry, model_texts), strict=True)
     )
     _check_unique("model", [m.name for m in models])
     _check_unique("dataset", [d.name for d in datasets])
     _check_overrides(overrides, models, datasets, explainers, metrics, registry)
     models = verify(models, datasets, detectors)
     cells = tuple(lay_out(models, datasets, explainers, metrics))
-    made = tuple(lay_out_artefacts(cells, models, datasets, explainers))
-    notes = tuple(_notes(settings, preset, models, datasets))
-    return Plan(settings=settings, runtime=runtime, models=models, datasets=datasets, explainers=explainers,
-                metrics=metrics, cells=cells, artefact_cells=made, notes=notes, detectors=detectors)  # fmt: skip
+    return Plan(
+        settings=settings,
+        runtime=runtime,
+        models=models,
+        datasets=datasets,
+        explainers=explainers,
+        metrics=metrics,
+        cells=cells,
+        artefact_cells=tuple(lay_out_artefacts(cells, models, datasets, explainers)),
+        notes=tuple(_notes(settings, preset, models, datasets)),
+        detectors=detectors,
+    )
 
 
 def _check_requires(requires: Sequence[str]) -> None:
@@ -73,20 +81,20 @@ def _check_requires(requires: Sequence[str]) -> None:
 
     for text in requires:
         try:
-            wanted = Requirement(text)
+            requirement = Requirement(text)
         except InvalidRequirement:
             raise UsageError(
                 f"'{text}' in requires is no requirement", "write for example 'xaibench-acme>=1.2'"
             ) from None
-        have = version_of(wanted.name)
-        if have is None or not wanted.specifier.contains(have, prereleases=True):
-            raise PlanError(f"the run requires {text}; {have or 'nothing'} is installed", f"pip install '{text}'")
+        version = version_of(requirement.name)
+        if version is None or not requirement.specifier.contains(version, prereleases=True):
+            raise PlanError(f"the run requires {text}; {version or 'nothing'} is installed", f"pip install '{text}'")
 
 
 def _check_unique(kind: str, names: Sequence[str]) -> None:
-    twice = next((n for n in names if list(names).count(n) > 1), None)
-    if twice:
-        raise UsageError(f"two {kind}s are called '{twice}'", "rename one of the files or folders")
+    duplicate = next((n for n in names if list(names).count(n) > 1), None)
+    if duplicate:
+        raise UsageError(f"two {kind}s are called '{duplicate}'", "rename one of the files or folders")
 
 
 def _check_overrides(
@@ -97,7 +105,7 @@ def _check_overrides(
     metrics: Sequence[PlannedMetric],
     registry: Registry,
 ) -> None:
-    """A parameter for a component that is not in the run is a mistake, not a wish to be ignored."""
+    """Raise :class:`UsageError` for a parameter of a component that is not part of the run."""
     used = {("dataset", d.use.registered.record.name) for d in datasets}
     used |= {("explainer", e.record.name) for e in explainers} | {("metric", m.record.name) for m in metrics}
     used |= {("model", registry.find("model", m.ref.ref.name).record.name) for p in models for m in p.members}
@@ -127,14 +135,14 @@ def _notes(
         if limit == model.members[0].batch_size != settings.batch_size:
             yield f"{model.name}: compute batch {model.members[0].batch_size}, as the model allows"
     for dataset in datasets:
-        found = dataset.survey
-        if len(found.samples) < found.available:
+        survey = dataset.survey
+        if len(survey.samples) < survey.available:
             by = "" if settings.limit else f" (preset {settings.preset}; --limit N for more)"
-            yield f"{dataset.name}: the first {len(found.samples)} of {found.available} samples{by}"
-        if found.problems:
-            yield f"{dataset.name}: {len(found.problems)} files left out"
-        yield from (f"  {p.file}: {p.reason}" for p in found.problems[:10])
-        if len(found.problems) > 10:
-            yield f"  ... and {len(found.problems) - 10} more (in the runs table)"
-        if any(s.cross_group for s in found.samples):
+            yield f"{dataset.name}: the first {len(survey.samples)} of {survey.available} samples{by}"
+        if survey.problems:
+            yield f"{dataset.name}: {len(survey.problems)} files left out"
+        yield from (f"  {p.file}: {p.reason}" for p in survey.problems[:10])
+        if len(survey.problems) > 10:
+            yield f"  ... and {len(survey.problems) - 10} more (in the runs table)"
+        if any(s.cross_group for s in survey.samples):
             yield f"{dataset.name}: people and donors are crossed factors; intervals use the two-way bootstrap"

@@ -1,4 +1,4 @@
-"""Detectors that check what they give on the first pictures of the data (optional method ``verified``)."""
+"""Checking the capabilities of detectors on the first pictures of the data (optional method ``verified``)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PICTURES = 4
 def verify(
     models: Sequence[PlannedModel], datasets: Sequence[PlannedDataset], detectors: MutableMapping[DetectorRef, Detector]
 ) -> tuple[PlannedModel, ...]:
-    """The models with what they give cut down to what holds on the first pictures of every dataset."""
+    """The models, with capabilities reduced to those that hold on the first pictures of every dataset."""
     return tuple(
         replace(model, members=tuple(_member(m, datasets, detectors) for m in model.members)) for model in models
     )
@@ -38,9 +38,9 @@ def _member(
 
 
 def first_pictures(dataset: PlannedDataset, facts: Facts) -> Tensor | None:
-    """``(n, 3, H, W)``: the first samples as a detector with these facts sees them; None where there is none."""
+    """The first samples as a detector with these facts sees them, ``(n, 3, H, W)``; None where there is none."""
     import torch
 
-    shown = [show_picture(dataset.use.instance, s, facts).image
-             for s in dataset.survey.samples[:_PICTURES]]  # fmt: skip
-    return torch.stack(shown) if shown else None
+    samples = dataset.survey.samples[:_PICTURES]
+    images = [show_picture(dataset.use.instance, s, facts).image for s in samples]
+    return torch.stack(images) if images else None

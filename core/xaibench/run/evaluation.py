@@ -1,7 +1,7 @@
-"""Evaluation from Python: of files and names as on the command line, and of what lies in memory.
+"""Evaluation from Python: of files and names as on the command line, and of live objects.
 
-An object that is handed over (a module, a callable, arrays) runs in this process. Its keys hold a version that nobody
-else knows, so that no other process takes its results for its own, unless the caller names a version.
+A live object (a module, a callable, arrays) runs in this process. Its unit keys hold a random version, so that no other
+process resumes its results, unless the caller names a version.
 """
 
 from __future__ import annotations
@@ -69,24 +69,25 @@ def evaluate(
     ----------
     model: a path, a component's name, a ``torch.nn.Module``, or a callable that maps ``(N, 3, H, W)`` pictures to
         ``(N, K)`` values; or a list of these. None: the preset's.
-    dataset: a path, a component's name, arrays (a mapping with the arguments of :class:`PictureArrays`, or one), or an
-        object that keeps the contract of a data set; or a list of these. None: the preset's.
-    explainers, metrics: specs, ``NAME[:KEY=VALUE,...]``, or objects that keep their contract. None: the preset's.
-    out: folder of the run; the same one resumes. None: ``xaibench-runs/PLAN``; with a live object a temporary folder
-        that goes with the returned run.
-    card: keys of a model card for a live model: ``size`` (needed), ``mean``, ``std``, ``activation``, ``high`` ...
-    version: stands for the code of live objects in the keys of results. Without one no other process can resume them.
+    dataset: a path, a component's name, a :class:`PictureArrays`, a mapping with its arguments, or an object that
+        fulfils the contract of a dataset; or a list of these. None: the preset's.
+    explainers, metrics: specs, ``NAME[:KEY=VALUE,...]``, or objects that fulfil their contract. None: the preset's.
+    out: folder of the run. A run in this folder is resumed. None: ``xaibench-runs/PLAN``, or for a live object a
+        temporary folder, which is deleted with the returned run.
+    card: keys of a model card for a live model: ``size`` (required), ``mean``, ``std``, ``activation``, ``high`` ...
+    version: identifies the code of live objects. Without a version no other process can resume the run.
     progress: show progress and the plan's notes on stderr.
-    rerun: ``missing``, ``failed`` or ``all``. ``replace``: move results that the plan contradicts aside.
-    registry: where components are found; None: what is installed, and the files of ``plugin``.
+    rerun: ``missing``, ``failed`` or ``all``.
+    replace: move results that the plan contradicts to ``superseded/`` instead of refusing to run.
+    registry: the registry of components. None: installed plugins and the files of ``plugin``.
     settings: keys of a run file: ``preset``, ``target``, ``seed``, ``limit``, ``split``, ``controls``, ``device`` ...
 
-    Failed cells are said on stderr and in the tables, and raise nothing. Raises :class:`XaibenchError` for whatever
+    Failed cells are reported on stderr and in the tables; they raise nothing. Raises :class:`XaibenchError` for what
     cannot run as a whole.
     """
     plugins = load_registry(settings.get("plugin", ()), settings.get("no_plugin", ())) if registry is None else registry
     live = _LiveObjects(plugins, card or {}, version)
-    chosen = make_settings(
+    chosen_settings = make_settings(
         None,
         settings
         | {
@@ -98,15 +99,15 @@ def evaluate(
     )
     temporary = tempfile.mkdtemp(prefix="xaibench-") if out is None and live.uses else None
     try:
-        known = with_held(plugins, live.uses)
-        prepared = live.noted(prepare(live.settings(chosen, temporary or out), known))
+        components = with_held(plugins, live.uses)
+        prepared = live.noted(prepare(live.settings(chosen_settings, temporary or out), components))
         if progress:
             for note in prepared.plan.notes:
                 print(note, file=sys.stderr)
         prepare_torch(prepared.plan.runtime.threads)
         output: Output = "json" if progress else "none"
-        result = execute(prepared, known, rerun=rerun, replace=replace, output=output)
-        run = Run(result.out, known)
+        result = execute(prepared, components, rerun=rerun, replace=replace, output=output)
+        run = Run(result.out, components)
     except BaseException:
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -129,19 +130,20 @@ def explain(
     device: str = "auto",
     registry: Registry | None = None,
 ) -> Explanation:
-    """One map of one picture, as a run would draw it; ``explanation.array`` is the map, ``(H, W)`` float32.
+    """Explain one picture, with the same map as in a run. ``explanation.array`` is the map, ``(H, W)`` float32.
 
     Parameters
     ----------
-    model: as for :func:`evaluate`; of a family the first member.
-    image: a picture's file, or an array as :class:`PictureArrays` takes them.
-    explainer: a spec, or an object that keeps the contract.
-    target: the class explained: ``predicted``, ``fake``, ``real`` or a class's name.
-    mask: where the picture was changed, for explainers that need it. ``counterpart``: the real picture behind it, a
-        file or an array.
+    model: as for :func:`evaluate`. The first member of a family is explained.
+    image: the file of a picture, or an array of a picture as for :class:`PictureArrays`.
+    explainer: a spec, or an object that fulfils the contract.
+    target: the explained class: ``predicted``, ``fake``, ``real`` or the name of a class.
+    mask: the mask of the manipulation, ``(H, W)``, for explainers that need it.
+    counterpart: the real counterpart, a file or an array, for explainers that need it.
     card, seed, device, registry: as for :func:`evaluate`.
 
-    Where there is no map, ``explanation.status`` and ``reason`` say why.
+    Where there is no map, ``explanation.status`` and ``reason`` say why. Raises :class:`XaibenchError` for a wrong
+    name or value.
     """
     session, use = _session(model, image, explainer, mask, counterpart, card, seed, device, registry)
     return session.explain(use, session.target(target))
@@ -161,15 +163,16 @@ def score(
     device: str = "auto",
     registry: Registry | None = None,
 ) -> Scores:
-    """Score a map that was made anywhere with a metric of scope ``sample``.
+    """Score a map from any source with a metric of scope ``sample``.
 
     Parameters
     ----------
-    values: ``(H, W)`` finite values at the detector's input size, higher = speaks more for the target.
-    metric: a spec, or an object that keeps the contract.
+    values: ``(H, W)`` finite values at the detector's input size; higher values are stronger evidence for the target.
+    metric: a spec, or an object that fulfils the contract.
     model, image, target, mask, counterpart, card, seed, device, registry: as for :func:`explain`.
 
-    A metric that asks for the map of a changed picture gets none, since nobody can draw it, and says undefined.
+    A metric that needs the map of another picture is undefined, since there is no explainer to draw it. Raises what
+    the metric raises.
     """
     import torch
 
@@ -194,13 +197,13 @@ def _session(
     plugins = registry or load_registry()
     live = _LiveObjects(plugins, card or {}, "")
     text, spec = live.model(model), live.explainer(explainer)
-    known = with_held(plugins, live.uses)
+    components = with_held(plugins, live.uses)
     runtime = make_runtime(device)
     prepare_torch(runtime.threads)
-    _, source = open_models(text, registry=known)[0]
+    _, source = open_models(text, registry=components)[0]
     detector = source.open(source.instance.members()[0], runtime)
     pictures = one_picture(image, mask, counterpart)
-    return OnePicture(detector, pictures, known, seed), open_component("explainer", spec, registry=known)
+    return OnePicture(detector, pictures, components, seed), open_component("explainer", spec, registry=components)
 
 
 def one_picture(image: Any, mask: Any = None, counterpart: Any = None) -> PictureArrays:

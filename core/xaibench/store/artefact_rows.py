@@ -1,4 +1,4 @@
-"""Products of artefacts as rows of the ``artefacts`` table, and back: nothing is rounded."""
+"""Products of artefacts as rows of the ``artefacts`` table, and back, without rounding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def name_of(artefact: Artefact) -> str:
-    """``kind:key=value,…`` with every parameter that is set, for messages and units."""
+    """The name of an artefact, ``kind:key=value,…``, with every parameter that is not None."""
     values = ",".join(f"{k}={format_value(v)}" for k, v in sorted(artefact.parameters().items()) if v is not None)
     return f"{artefact.kind}:{values}" if values else artefact.kind
 
@@ -43,8 +43,8 @@ def _tensor_row(name: str, tensor: Tensor) -> dict[str, Any]:
 
     values = tensor.detach().cpu().contiguous().numpy()
     little = values.astype(values.dtype.newbyteorder("<"), copy=False)
-    return {"name": name, "dtype": str(values.dtype), "shape": list(values.shape),
-            "data": np.ascontiguousarray(little).tobytes()}  # fmt: skip
+    data = np.ascontiguousarray(little).tobytes()
+    return {"name": name, "dtype": str(values.dtype), "shape": list(values.shape), "data": data}
 
 
 def _tensor(row: dict[str, Any]) -> Tensor:

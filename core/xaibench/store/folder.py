@@ -1,4 +1,4 @@
-"""One run's folder: its lock, what is done in it, how results enter it and how tables are read from it."""
+"""The folder of a run: its lock, its units, commits of results, and reading of tables."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ _KEY = re.compile("[0-9a-f]{32}")
 
 
 class RunFolder:
-    """A run's folder. Reading needs no lock; writing happens inside :meth:`writing`."""
+    """The folder of a run. Reading needs no lock; writing happens inside :meth:`writing`."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.staging = self.path / ".staging"
 
     def exists(self) -> bool:
-        """Whether the folder is a run: its ``run.toml`` holds a record. A run file of the user's own is none."""
+        """Whether the folder is a run: its ``run.toml`` has a record, which a run file of the user does not have."""
         try:
             return "record" in tomllib.loads((self.path / "run.toml").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
 
     def _refuse_foreign(self) -> None:
-        """Refuse a folder that holds anything but a run, or what a run killed before its first unit leaves."""
+        """Refuse a folder with other contents than a run, or than the remains of a run without a unit."""
         if self.exists() or not self.path.is_dir():
             return
-        ours = {".lock", ".staging"}
+        own_entries = {".lock", ".staging"}
         for entry in sorted(self.path.iterdir()):
             empty = entry.name in FOLDERS and entry.is_dir() and not any(entry.iterdir())
-            if entry.name not in ours and not empty:
+            if entry.name not in own_entries and not empty:
                 raise StoreError(
                     f"{self.path} is no run and holds {entry.name}", "give a new or empty folder with --out"
                 )
@@ -50,9 +50,9 @@ class RunFolder:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the folder for this process alone; another writer is refused, naming this one.
+        """Hold the lock of the folder. Another writer is refused with the name of this process.
 
-        Makes the folders, empties the staging area and removes tables whose unit was never finished.
+        The folders are made, the staging folder is emptied, and files of units that were not committed are removed.
         """
         try:
             self._refuse_foreign()
@@ -63,7 +63,7 @@ class RunFolder:
                 f"cannot write to {self.path}: {error.strerror}", "choose another folder with --out"
             ) from error
         with lock:
-            self._take(lock)
+            self._acquire(lock)
             try:
                 self._prepare()
                 yield
@@ -71,7 +71,7 @@ class RunFolder:
                 with suppress(OSError):
                     lock.truncate(0)
 
-    def _take(self, lock: IO[str]) -> None:
+    def _acquire(self, lock: IO[str]) -> None:
         try:
             _lock(lock)
         except OSError:
@@ -102,25 +102,30 @@ class RunFolder:
                     file.unlink()
 
     def add_unit(self, key: str, unit: pa.Table, tables: dict[str, pa.Table], staged: dict[str, str]) -> None:
-        """Commit a unit: its tables first, its row in ``units`` last, so that a unit row means all is there."""
+        """Commit a unit: its tables first, its row in ``units`` last. Where there is a row, all tables are complete.
+
+        ``tables`` are written here; ``staged`` are paths of files that were written to the staging folder.
+        """
         files = [(stage_table(table, self.staging, key), self.file(name, key)) for name, table in tables.items()]
         files += [(Path(path), self.file(name, key)) for name, path in staged.items()]
         files.append((stage_table(unit, self.staging, key), self.file("units", key)))
-        # an earlier attempt goes first, its row before its tables, so that no kill leaves half of each
+        # The files of an earlier attempt are removed first, its row before its tables: a process that is killed leaves
+        # no row without its tables, and no tables of two attempts.
         for name in ("units", *DATA_TABLES):
             self.file(name, key).unlink(missing_ok=True)
         for source, final in files:
             commit_file(source, final)
 
     def add_table(self, table: str, name: str, rows: pa.Table) -> None:
-        """Commit a file of a table that belongs to no unit (``runs``, ``components``)."""
+        """Commit a file ``NAME`` of a table that belongs to no unit (``runs``, ``components``)."""
         commit_file(stage_table(rows, self.staging, name), self.file(table, name))
 
     def write_text(self, name: str, text: str) -> None:
+        """Write a text file in the folder, atomically."""
         commit_file(stage_text(text, self.staging, name), self.path / name)
 
     def supersede(self, keys: Iterable[str]) -> None:
-        """Move the files of these units to ``superseded/``, the unit row first, so that none is half there."""
+        """Move the files of these units to ``superseded/``, the row in ``units`` first: a row implies its tables."""
         for key in keys:
             for table in ("units", *DATA_TABLES):
                 file = self.file(table, key)
@@ -132,10 +137,11 @@ class RunFolder:
     # ---- reading ----
 
     def file(self, table: str, key: str) -> Path:
+        """The path of a unit's file of a table, whether it exists or not."""
         return self.path / table / f"{key}.parquet"
 
     def done(self) -> set[str]:
-        """Keys of the units that have a row, whatever their status."""
+        """Keys of the units that have a row, of any status."""
         folder = self.path / "units"
         return {f.stem for f in folder.glob("*.parquet")} if folder.is_dir() else set()
 
@@ -145,7 +151,7 @@ class RunFolder:
         return {u for u, s in zip(*units.to_pydict().values(), strict=True) if s == "failed"}
 
     def attempts(self, key: str) -> int:
-        """How often a unit was tried."""
+        """The number of attempts at a unit."""
         import pyarrow.parquet as pq
 
         file = self.file("units", key)
@@ -161,8 +167,8 @@ class RunFolder:
         folder = self.path / name
         files = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
         if keys is not None:
-            wanted = set(keys)
-            files = [f for f in files if f.stem in wanted]
+            key_set = set(keys)
+            files = [f for f in files if f.stem in key_set]
         self._check_version(files[:1])
         parts = [_read(f, columns, None if columns else schema) for f in files]
         if not parts:
@@ -210,7 +216,7 @@ def _read(file: Path, columns: list[str] | None, schema: pa.Schema | None) -> pa
 
 
 def broken(file: Path, error: Exception) -> StoreError:
-    """A file of the store that cannot be read, and how to have its unit made again."""
+    """The error for a file of the store that cannot be read."""
     return StoreError(
         f"{file} cannot be read: {' '.join(str(error).split())[:120]}",
         f"delete units/{file.name} in that folder and give the same command again: the unit is made anew",
@@ -218,7 +224,7 @@ def broken(file: Path, error: Exception) -> StoreError:
 
 
 def _lock(file: IO[str]) -> None:
-    """Take an exclusive lock that the system drops when the process ends, however it ends."""
+    """Acquire an exclusive lock, which the system releases when the process ends, also where it is killed."""
     try:
         import fcntl
     except ImportError:  # Windows

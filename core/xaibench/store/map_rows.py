@@ -11,11 +11,14 @@ if TYPE_CHECKING:
 
 
 class BadMap(ValueError):
-    """An explainer returned something that is no map of its picture: a fault of the explainer."""
+    """An explainer returned something that is not a map of its picture. This is an error of the explainer."""
 
 
 def check(explanation: Explanation, height: int, width: int) -> Explanation:
-    """Return ``explanation`` if it keeps the contract, else raise :class:`BadMap`."""
+    """Return ``explanation`` where it fulfils the contract, else raise :class:`BadMap`.
+
+    A map must be finite and have the shape ``(height, width)``; every status but ``ok`` must have a reason.
+    """
     import torch
 
     if not isinstance(explanation, Explanation):
@@ -34,7 +37,7 @@ def check(explanation: Explanation, height: int, width: int) -> Explanation:
 
 
 def encode(values: Tensor) -> tuple[float, bytes]:
-    """Scale (the largest absolute value) and the float16 bytes of ``values`` over it, row-major little-endian."""
+    """The scale (the largest absolute value) and ``values / scale`` as float16 bytes, row-major and little-endian."""
     import numpy as np
 
     array = values.detach().to("cpu").float().numpy()
@@ -44,7 +47,7 @@ def encode(values: Tensor) -> tuple[float, bytes]:
 
 
 def decode(scale: float, data: bytes, height: int, width: int) -> Tensor:
-    """``(height, width)`` float32 values of :func:`encode`."""
+    """The values of :func:`encode`, ``(height, width)`` float32."""
     import numpy as np
     import torch
 
@@ -53,7 +56,7 @@ def decode(scale: float, data: bytes, height: int, width: int) -> Tensor:
 
 
 def stored_form(explanation: Explanation) -> Explanation:
-    """The explanation as it comes back from the store."""
+    """The explanation as it is read from the store."""
     return explanation if explanation.status != "ok" else from_row(to_row(explanation))
 
 

@@ -1,4 +1,4 @@
-"""A run's folder opened for reading: its tables, one map as an array, its pictures, and the views of plugins."""
+"""Reading a run: its tables, one map as an array, its pictures, and the views of plugins."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """The results of an evaluation. Tables are read when they are asked for; nothing is ever written.
+    """The results of an evaluation. Tables are read on access; nothing is written.
 
     ``run.NAME(...)`` for any further NAME is a view that a plugin brings (``xaibench_run_views``).
     """
@@ -27,9 +27,9 @@ class Run:
     def __init__(self, path: str | Path, registry: Registry | None = None) -> None:
         self.path = Path(path)
         self._folder = RunFolder(path)
-        self._given = registry
+        self._registry = registry
         self.settings: dict[str, Any] = {k: v for k, v in self._folder.run_file().items() if k != "record"}
-        """The settings of its last plan, with the keys of a run file."""
+        """The settings of the last plan, with the keys of a run file."""
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -37,7 +37,7 @@ class Run:
     # ---- tables ----
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """All rows of a table as Arrow. Raises :class:`UsageError` for a table that no run has."""
+        """All rows of a table as Arrow, with all or some columns. Raises :class:`UsageError` for an unknown table."""
         from xaibench.store.schema import TABLES
 
         if name not in TABLES:
@@ -46,12 +46,12 @@ class Run:
 
     @property
     def scores(self) -> pa.Table:
-        """One value a row: which explainer, metric, score, sample; value, direction, status, reason."""
+        """The scores, one value a row, with explainer, metric, score, sample, direction, status and reason."""
         return self.table("scores")
 
     @property
     def predictions(self) -> pa.Table:
-        """What the detectors said of the untouched pictures."""
+        """The predictions of the detectors on the untouched pictures, one row a sample."""
         return self.table("predictions")
 
     def to_pandas(self, name: str = "scores") -> Any:
@@ -69,26 +69,36 @@ class Run:
     def map(
         self, sample: str, explainer: str, *, model: str | None = None, member: str | None = None, repeat: int = 0
     ) -> np.ndarray[Any, Any]:
-        """One saliency map, ``(H, W)`` float32. ``explainer`` may leave out the distribution of a built-in one.
+        """One saliency map, ``(H, W)`` float32. A higher value means stronger evidence for the target class.
 
-        Raises :class:`StoreError` where there is no such map, or several because ``model`` is left open.
+        Parameters
+        ----------
+        sample: id of the sample.
+        explainer: name of the explainer with its parameters; a built-in one without its distribution.
+        model, member: name of the detector, where the run has several.
+        repeat: number of the map, where a stochastic explainer draws several.
+
+        Raises :class:`StoreError` where there is no such map, or more than one.
         """
         import pyarrow.compute as pc
 
         from xaibench.store.map_rows import from_row
 
         rows = self.table("maps")
-        named = pc.is_in(rows["explainer"], _strings((explainer, f"xaibench/{explainer}")))
-        chosen = rows.filter(pc.and_(named, pc.equal(rows["sample"], sample))).to_pylist()
-        chosen = [r for r in chosen if r["repeat"] == repeat and not r["view"] and model in (None, r["model"])]
-        chosen = [r for r in chosen if member in (None, r["member"])]
-        if len(chosen) != 1:
-            found = "no map" if not chosen else f"{len(chosen)} maps"
+        of_explainer = pc.is_in(rows["explainer"], _strings((explainer, f"xaibench/{explainer}")))
+        matches = [
+            row
+            for row in rows.filter(pc.and_(of_explainer, pc.equal(rows["sample"], sample))).to_pylist()
+            if row["repeat"] == repeat and not row["view"]
+            if model in (None, row["model"]) and member in (None, row["member"])
+        ]
+        if len(matches) != 1:
+            count = f"{len(matches)} maps" if matches else "no map"
             raise StoreError(
-                f"{found} of {sample} by {explainer} in {self.path}",
+                f"{count} of {sample} by {explainer} in {self.path}",
                 "evaluate with maps=keep, or name model and member",
             )
-        explanation = from_row(chosen[0])
+        explanation = from_row(matches[0])
         if explanation.map is None:
             raise StoreError(f"{explainer} gave no map of {sample}: {explanation.reason}")
         values: np.ndarray[Any, Any] = explanation.map.numpy()
@@ -111,8 +121,8 @@ class Run:
 
     @cached_property
     def registry(self) -> Registry:
-        """The plugins that the run named, and those that are installed."""
-        return self._given or load_registry(self.settings.get("plugin", ()), self.settings.get("no-plugin", ()))
+        """The installed plugins and those that the run named."""
+        return self._registry or load_registry(self.settings.get("plugin", ()), self.settings.get("no-plugin", ()))
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
@@ -127,16 +137,17 @@ class Run:
         return sorted({*super().__dir__(), *views})
 
     def _view(self, name: str) -> Registered:
-        found = self.registry.find("view", name.replace("_", "-"))
-        if getattr(found.record, "of", "") != "run":
-            raise UnknownComponent(f"a run has no view '{name}'", f"{found.name} is a view of an explanation")
-        return found
+        view = self.registry.find("view", name.replace("_", "-"))
+        if getattr(view.record, "of", "") != "run":
+            raise UnknownComponent(f"a run has no view '{name}'", f"{view.name} is a view of an explanation")
+        return view
 
 
 def open_run(path: str | Path, registry: Registry | None = None) -> Run:
-    """Open the folder of a run. Raises :class:`xaibench.api.StoreError` where it is none.
+    """Open the folder of a run.
 
-    ``registry``: where views are found; None: the plugins that the run named and those that are installed.
+    Views are looked up in ``registry``; None: the installed plugins and those that the run named. Raises
+    :class:`xaibench.api.StoreError` where the folder is no run.
     """
     return Run(path, registry)
 

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, hardware, settings that change numbers, git revision."""
+"""Provenance of a run: versions, hardware, settings that change numbers, git revision."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def version_of(distribution: str) -> str | None:
 
 
 def runtime_versions() -> dict[str, str]:
-    """Versions that are part of every key: the libraries that compute."""
+    """Versions of the libraries that compute the numbers; they are part of every unit key."""
     ort = version_of("onnxruntime-gpu") or version_of("onnxruntime") or "none"
     return {"torch": version_of("torch") or "none", "onnxruntime": ort}
 
 
 def provenance() -> dict[str, Any]:
-    """Everything else worth knowing of the machine; the host's name is left out."""
+    """Versions, hardware and git revision, as JSON values. The name of the host is left out."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -70,7 +70,7 @@ def _gpu() -> str | None:
 
 
 def _git() -> dict[str, Any] | None:
-    """Revision and dirtiness of the working directory; no remote, which may hold credentials."""
+    """Revision of the working directory and whether it is dirty; no remote, whose URL may hold credentials."""
     try:
         revision = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
         status = subprocess.run(
@@ -82,6 +82,6 @@ def _git() -> dict[str, Any] | None:
 
 
 def runtime_identity(runtime: Runtime) -> dict[str, Any]:
-    """Where the numbers are made: the device's class, not its index."""
-    return {"device": runtime.device.partition(":")[0], "precision": runtime.precision,
-            "threads": runtime.threads, **runtime_versions()}  # fmt: skip
+    """What of the runtime changes numbers: class of the device (without its index), precision, threads and versions."""
+    device = runtime.device.partition(":")[0]
+    return {"device": device, "precision": runtime.precision, "threads": runtime.threads, **runtime_versions()}

@@ -1,4 +1,4 @@
-"""Columns that several tables share."""
+"""The columns that describe a sample, which several tables share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from xaibench.api import Sample
 
 
 def sample_columns(sample: Sample | None) -> dict[str, Any]:
-    """The columns that describe a sample; of a value that belongs to no sample, empty."""
+    """The columns that describe a sample. They are empty for a value that belongs to no sample."""
     if sample is None:
         return {"sample": "", "group": "", "cross_group": None, "label": "", "method": None}
     return {
