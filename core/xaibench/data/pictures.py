@@ -76,8 +76,8 @@ def show(
     Returns new tensors:
 
     * the image, ``(3, H, W)`` float32 in [0, 1]; exactly ``uint8 / 255`` where the sizes agree.
-    * the mask, ``(H, W)`` bool, or None where it is missing, empty or cropped away (:func:`why_no_mask`). It is True
-      where the weight is at least half of the mask's maximum, and is binarised before it is resized (nearest pixel).
+    * the mask, ``(H, W)`` bool, or None where it is missing, empty or cropped away. It is True where the weight is at
+      least half of the mask's maximum, and is binarised before it is resized (nearest pixel).
     * the landmarks, ``(L, 2)`` float32 x, y, or None. They may lie outside a cropped image.
 
     Raises :class:`UnreadablePicture` where pixels, mask and landmarks do not fit together.
@@ -91,16 +91,6 @@ def show(
         mask = None
     landmarks = None if native.landmarks is None else _resized_landmarks(native.landmarks, geometry)
     return image, mask, landmarks
-
-
-def why_no_mask(native: Native, sample: Sample, size: tuple[int, int], resize: Resize) -> str:
-    """Why :func:`show` returns no mask; empty where it returns one."""
-    if native.mask is None:
-        return "real pictures have no mask" if sample.label == "real" else "the sample has no mask"
-    mask = _resized_mask(native, _geometry(native, sample, size, resize))
-    if mask is None:
-        return "the mask is empty"
-    return "" if mask.any() else f"nothing of the mask is left at {size[1]} x {size[0]} pixels"
 
 
 def binarise(mask: NDArray[np.generic]) -> NDArray[np.bool_] | None:

@@ -25,12 +25,7 @@ from xaibench.plan.tasks import DetectorRef
 from xaibench.plan.verifying import verify
 
 
-def make_plan(
-    settings: Settings,
-    registry: Registry,
-    *,
-    cuts: Mapping[str, Sequence[int]] | None = None,
-) -> Plan:
+def make_plan(settings: Settings, registry: Registry, *, cuts: Mapping[str, Sequence[int]] | None = None) -> Plan:
     """Resolve every name, open every model, survey every dataset, and lay out the cells.
 
     ``cuts`` are the positions, by dataset, at which an earlier run cut shards. Raises :class:`XaibenchError` for what
@@ -116,10 +111,7 @@ def _check_overrides(
 
 
 def _notes(
-    settings: Settings,
-    preset: Mapping[str, Any],
-    models: Sequence[PlannedModel],
-    datasets: Sequence[PlannedDataset],
+    settings: Settings, preset: Mapping[str, Any], models: Sequence[PlannedModel], datasets: Sequence[PlannedDataset]
 ) -> Iterable[str]:
     for model in models:
         facts = model.members[0].facts

@@ -11,16 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from xaibench.api import (
-    Done,
-    Explanation,
-    Passes,
-    Programme,
-    Sample,
-    describe_error,
-    resolve_target,
-    stage_table,
-)
+from xaibench.api import Done, Explanation, Passes, Programme, Sample, describe_error, resolve_target, stage_table
 from xaibench.discovery.components import Use
 from xaibench.plan.tasks import ExplainTask, ExplainUnit, UnitResult
 from xaibench.run.measure import MapSet, SampleMap, measure, most_frequent

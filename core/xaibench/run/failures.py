@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from xaibench.api import ScoreSpec, describe_error, trace_of
 from xaibench.plan.parts import Cell, Plan
-from xaibench.plan.tasks import Address, ArtefactTask, ExplainTask, PredictTask, SetTask, Setup, Task, UnitResult
+from xaibench.plan.tasks import Address, ArtefactTask, ModelTask, PredictTask, SetTask, Setup, Task, UnitResult
 from xaibench.run.predict import failed_prediction
 from xaibench.run.score_rows import ScoreRows, blank_scores, set_columns
 from xaibench.run.unit_results import address_of
@@ -53,55 +54,36 @@ def failed_results(plan: Plan, task: Task, error: BaseException | None, reason: 
     """Failed results, with rows, for every unit of a task that could not run. ``error`` or ``reason`` says why."""
     reason = describe_error(error) if error else reason
     trace = trace_of(error) if error else ""
-    return [
-        UnitResult(
-            key=key,
-            kind=kind,
-            address=address,
-            status="failed",
-            reason=reason,
-            error=reason,
-            trace=trace,
-            tables=tables,
-        )
-        for key, kind, address, tables in _failed_units(plan, task, reason)
-    ]
-
-
-def _failed_units(plan: Plan, task: Task, reason: str) -> Iterator[tuple[str, str, Address, dict[str, pa.Table]]]:
-    """Key, kind, address and tables of each unit of a task."""
     specs = {m.name: m.scores for m in plan.metrics}
+    failed = partial(UnitResult, status="failed", reason=reason, error=reason, trace=trace)
     address = address_of(task)
     if isinstance(task, PredictTask):
         columns = {**address.columns(task.key), **failed_prediction((), reason)}
         rows = pa.Table.from_pylist([columns | sample_columns(s) for s in task.shard.samples], schema=PREDICTIONS)
-        yield task.key, "predict", address, {"predictions": rows}
-    elif isinstance(task, ArtefactTask):
-        yield task.key, "artefact", address, {}
-    elif isinstance(task, ExplainTask):
-        yield from _failed_explanations(plan, task, specs, reason)
-    else:
+        return [failed(key=task.key, kind="predict", address=address, tables={"predictions": rows})]
+    if isinstance(task, ArtefactTask):
+        return [failed(key=task.key, kind="artefact", address=address)]
+    if isinstance(task, SetTask | ModelTask):
         scope, repeat = (task.scope, task.repeat) if isinstance(task, SetTask) else ("model", 0)
         columns = {**address.columns(task.score.key), **set_columns(scope, task.setup.seed, repeat)}
-        yield task.score.key, "set-score", address, _failed_scores([columns], specs[task.score.name], reason)
-
-
-def _failed_explanations(
-    plan: Plan, task: ExplainTask, specs: dict[str, tuple[ScoreSpec, ...]], reason: str
-) -> Iterator[tuple[str, str, Address, dict[str, pa.Table]]]:
+        tables = _failed_scores([columns], specs[task.score.name], reason)
+        return [failed(key=task.score.key, kind="set-score", address=address, tables=tables)]
+    results = []
     for unit in task.units:
         if unit.commit:
-            yield unit.key, "explain", address_of(task, unit.name), {}
+            results.append(failed(key=unit.key, kind="explain", address=address_of(task, unit.name)))
         draws = plan.explainer(unit.name).draws
         for score in unit.scores:
             address = address_of(task, unit.name, score.name)
             columns = {**address.columns(score.key), "scope": "sample", "seed": task.setup.seed}
-            cases = (
+            cases = [
                 {**columns, **sample_columns(s), "repeat": draw}
                 for s in task.shard.samples
                 for draw in range(unit.repeat * draws, (unit.repeat + 1) * draws)
-            )
-            yield score.key, "score", address, _failed_scores(cases, specs[score.name], reason)
+            ]
+            tables = _failed_scores(cases, specs[score.name], reason)
+            results.append(failed(key=score.key, kind="score", address=address, tables=tables))
+    return results
 
 
 def _failed_scores(cases: Iterable[dict[str, Any]], specs: tuple[ScoreSpec, ...], reason: str) -> dict[str, pa.Table]:

@@ -169,16 +169,9 @@ def _component_rows(plan: Plan) -> Iterator[dict[str, Any]]:
 
 def _member_row(model: str, member: PlannedMember) -> dict[str, Any]:
     facts, ref = member.facts, member.ref
-    details: dict[str, Any] = {
-        **facts.details,
-        "classes": list(facts.classes),
-        "threshold": facts.threshold,
-        "input_size": list(facts.input_size),
-        "resize": asdict(facts.resize),
-        "target_layer": facts.target_layer,
-        "notes": list(facts.notes),
-        "limits": dict(facts.limits),
-    }
+    names = ("classes", "threshold", "input_size", "target_layer", "notes")
+    details = {**facts.details, **{name: getattr(facts, name) for name in names}}
+    details |= {"resize": asdict(facts.resize), "limits": dict(facts.limits)}
     return {
         "kind": "model",
         "name": f"{model} {ref.member}".strip(),
