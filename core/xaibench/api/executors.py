@@ -19,8 +19,26 @@ class Executor(Protocol):
 
     A task holds names, parameters, digests and sample ids but no live objects, so it can be pickled. ``call`` is a
     function of a module, which takes a task and returns its outcome. The outcome of a task whose worker died is a
-    :class:`Lost`. ``close`` ends the workers. Optional attribute ``in_process: bool``: tasks run in the driver's
-    process and use the components that it has opened.
+    :class:`Lost`. ``close`` ends the workers.
+
+    A process runs one task at a time: calls in further threads wait. Workers are processes that are spawned, since torch
+    does not survive a fork, or other machines that see the same files. Each stage of a run builds an executor of its own.
+    ``--jobs`` sets the parameter ``jobs``; without one, more than one job is refused. Optional attribute
+    ``in_process: bool``: tasks run in the driver's process, one after another, and use the components that it has opened.
+
+    Example::
+
+        class Pool:
+            def __init__(self, parameters):
+                self.pool = ProcessPoolExecutor(2, mp_context=get_context("spawn"))
+
+            def run(self, tasks, call):
+                futures = {self.pool.submit(call, task): task for task in tasks}
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
+
+            def close(self):
+                self.pool.shutdown(cancel_futures=True)
     """
 
     def run(

@@ -15,6 +15,7 @@ from xaibench.api import (
     MetricRecord,
     PlanError,
     Runtime,
+    UsageError,
     check_target_rule,
     parameter_class,
     parse_spec,
@@ -48,6 +49,23 @@ def read_preset(name: str) -> dict[str, Any]:
 def preset_members(preset: str, key: str) -> list[str]:
     """What a preset names explicitly for ``model``, ``dataset``, ``explainer`` or ``metric``."""
     return list(read_preset(preset).get(key, ()))
+
+
+def choose_executor(registry: Registry, settings: Settings, overrides: Overrides) -> Use:
+    """The executor with its parameters. ``jobs`` above 1 is its parameter of that name.
+
+    Raises :class:`UsageError` for ``jobs`` above 1 where it has no such parameter.
+    """
+    registered = registry.find("executor", parse_spec(settings.executor)[0])
+    values = overrides.get(("executor", registered.record.name), {})
+    if settings.jobs > 1:
+        if "jobs" not in parameter_class(registered.load()).model_fields:
+            raise UsageError(
+                f"--jobs {settings.jobs}: executor '{registered.record.name}' has no parameter 'jobs'",
+                f"leave --jobs out; 'xaibench info {registered.record.name}' shows the parameters that it has",
+            )
+        values = {"jobs": settings.jobs, **values}
+    return open_component("executor", settings.executor, values, registry=registry)
 
 
 def choose_dataset(

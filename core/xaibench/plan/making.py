@@ -7,11 +7,13 @@ from typing import Any
 
 from xaibench.api import FAMILY_RECORD, Detector, PlanError, UsageError
 from xaibench.discovery import components
+from xaibench.discovery.components import Use
 from xaibench.discovery.registry import Registry
 from xaibench.plan.cells import lay_out, lay_out_artefacts
 from xaibench.plan.choice import (
     Overrides,
     choose_dataset,
+    choose_executor,
     choose_explainers,
     choose_metrics,
     choose_model,
@@ -34,6 +36,7 @@ def make_plan(settings: Settings, registry: Registry, *, cuts: Mapping[str, Sequ
     _check_requires(settings.requires)
     preset = read_preset(settings.preset)
     overrides = components.parse_overrides(settings.parameter)
+    executor = choose_executor(registry, settings, overrides)
     runtime = make_runtime(settings.device, precision=settings.precision, threads=settings.threads)
     limit = settings.limit or preset.get("limit")
     metrics = choose_metrics(registry, settings, preset, overrides)
@@ -52,7 +55,7 @@ def make_plan(settings: Settings, registry: Registry, *, cuts: Mapping[str, Sequ
     )
     _check_unique("model", [m.name for m in models])
     _check_unique("dataset", [d.name for d in datasets])
-    _check_overrides(overrides, models, datasets, explainers, metrics, registry)
+    _check_overrides(overrides, models, datasets, explainers, metrics, executor, registry)
     models = verify(models, datasets, detectors)
     cells = tuple(lay_out(models, datasets, explainers, metrics))
     return Plan(
@@ -98,14 +101,15 @@ def _check_overrides(
     datasets: Sequence[PlannedDataset],
     explainers: Sequence[PlannedExplainer],
     metrics: Sequence[PlannedMetric],
+    executor: Use,
     registry: Registry,
 ) -> None:
     """Raise :class:`UsageError` for a parameter of a component that is not part of the run."""
-    used = {("dataset", d.use.registered.record.name) for d in datasets}
+    used = {("executor", executor.registered.record.name)} | {("dataset", d.use.registered.record.name) for d in datasets}
     used |= {("explainer", e.record.name) for e in explainers} | {("metric", m.record.name) for m in metrics}
     used |= {("model", registry.find("model", m.ref.ref.name).record.name) for p in models for m in p.members}
     for kind, name in overrides:
-        if (kind, name) not in used and kind != "executor":
+        if (kind, name) not in used:
             registry.find(kind, name)  # type: ignore[arg-type]
             raise UsageError(f"parameter for {kind} '{name}', which is not part of this run", f"add --{kind} {name}")
 

@@ -31,7 +31,7 @@ class Settings(Parameters):
         None, "pictures in every detector call; default: 64, less of large pictures on a CPU", ge=1
     )
     shard_size: int = setting(32, "samples in one unit of work", ge=1)
-    executor: str = setting("local", "where tasks run")
+    executor: str = setting("local", "where tasks run, NAME[:KEY=VALUE,...]")
     jobs: int = setting(1, SHARED_FLAGS["jobs"], ge=1)
     threads: int | None = setting(None, SHARED_FLAGS["threads"], ge=1)
     device: str = setting("auto", SHARED_FLAGS["device"])

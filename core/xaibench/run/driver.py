@@ -24,9 +24,9 @@ from xaibench.api import (
     events,
 )
 from xaibench.data.survey import slices
-from xaibench.discovery import components
-from xaibench.discovery.components import open_component
+from xaibench.discovery.components import parse_overrides
 from xaibench.discovery.registry import Registry
+from xaibench.plan.choice import choose_executor
 from xaibench.plan.making import make_plan
 from xaibench.plan.parts import Plan, PlannedDataset, PlannedMember
 from xaibench.plan.settings import Settings
@@ -84,7 +84,6 @@ def prepare(settings: Settings, registry: Registry) -> PreparedRun:
     cuts: Mapping[str, Sequence[int]] = {}
     if settings.out and (existing := RunFolder(settings.out)).exists():
         cuts = existing.run_file().get("record", {}).get("cuts", {})
-    registry.find("executor", settings.executor)
     plan = make_plan(settings, registry, cuts=cuts)
     identity = folder_identity(plan)
     names = [[p.name for p in group] for group in (plan.models, plan.explainers, plan.metrics)]
@@ -286,9 +285,7 @@ class _Driver:
 
     def _run(self, tasks: list[Task]) -> Iterator[tuple[Task, Iterable[UnitResult]]]:
         settings = self.plan.settings
-        values = components.parse_overrides(settings.parameter).get(("executor", settings.executor), {})
-        jobs = {"jobs": settings.jobs} if settings.executor == "local" or settings.jobs > 1 else {}
-        executor = open_component("executor", settings.executor, {**jobs, **values}, registry=self.registry).instance
+        executor = choose_executor(self.registry, settings, parse_overrides(settings.parameter)).instance
         in_process = getattr(executor, "in_process", False)
         call: Callable[[Any], Any] = self._call_in_process() if in_process else run_in_worker
         try:

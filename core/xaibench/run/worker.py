@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from xaibench.api import StoreError, describe_error, trace_of
-from xaibench.plan.tasks import ArtefactTask, ExplainTask, ModelTask, PredictTask, SetTask, Task, UnitResult
+from xaibench.plan.tasks import ArtefactTask, ExplainTask, ModelTask, PredictTask, SetTask, Setup, Task, UnitResult
 from xaibench.run.explain import explain
 from xaibench.run.make_artefacts import make_artefacts
 from xaibench.run.measure_sets import measure_model, measure_set
@@ -22,6 +23,7 @@ _RUNNERS: dict[type, Callable[[Workbench, Any], Iterator[UnitResult]]] = {
     ModelTask: measure_model,
 }
 _WORKBENCH: list[Workbench] = []
+_ONE_TASK = threading.Lock()
 
 
 @dataclass(slots=True)
@@ -34,18 +36,27 @@ class TaskOutcome:
 
 
 def run_in_worker(task: Task) -> TaskOutcome:
-    """Run a task in a worker process. Opened components are kept for the next task."""
+    """Run a task in a worker process. Opened components are kept for the next task of the run.
+
+    A process runs one task at a time: a call in another thread waits.
+    """
     outcome = TaskOutcome([])
     try:
-        if not _WORKBENCH:
-            _WORKBENCH.append(Workbench(task.setup))
-        for result in run_task(_WORKBENCH[0], task):
-            outcome.results.append(result)
+        with _ONE_TASK:
+            for result in run_task(_workbench(task.setup), task):
+                outcome.results.append(result)
     except StoreError:
         raise
     except (Exception, SystemExit) as error:
         outcome.error, outcome.trace = describe_error(error), trace_of(error)
     return outcome
+
+
+def _workbench(setup: Setup) -> Workbench:
+    """The workbench of this process; a new one for another run, which may have other plugins."""
+    if not _WORKBENCH or _WORKBENCH[0].setup.run != setup.run:
+        _WORKBENCH[:] = [Workbench(setup)]
+    return _WORKBENCH[0]
 
 
 def run_task(workbench: Workbench, task: Task) -> Iterator[UnitResult]:
