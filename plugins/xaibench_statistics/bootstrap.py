@@ -92,9 +92,9 @@ class Design:
 
     def weights(self, seed: int, resamples: int) -> Iterator[Floats]:
         """Weights of the cells, in blocks of shape ``(resamples of the block, cells)``."""
-        first = _draws(self.groups, resamples, seed, 0)
+        first = level_weights(self.groups, resamples, seed, 0)
         # a last column of ones is what cells without a second factor multiply by (index -1)
-        second = _draws(self.cross_groups, resamples, seed, 1) if self.cross_groups else None
+        second = level_weights(self.cross_groups, resamples, seed, 1) if self.cross_groups else None
         rows = max(1, _BLOCK // max(1, len(self.cell)))
         for start in range(0, resamples, rows):
             part = slice(start, start + rows)
@@ -109,8 +109,11 @@ def _count(n: int, noun: str) -> str:
 
 
 @lru_cache(maxsize=4)
-def _draws(levels: int, resamples: int, seed: int, factor: int) -> npt.NDArray[np.uint16]:
-    """How often each level is drawn, ``(resamples, levels + 1)``; the last column is all ones."""
+def level_weights(levels: int, resamples: int, seed: int, factor: int) -> npt.NDArray[np.uint16]:
+    """How often each level of a factor is drawn, ``(resamples, levels + 1)``; the last column is all ones.
+
+    Every bootstrap interval and rank takes its weights from here, so another bootstrap changes this function alone.
+    """
     generator = np.random.Generator(np.random.PCG64([seed, factor]))
     drawn = generator.integers(0, levels, size=(resamples, levels))
     drawn += np.arange(resamples)[:, None] * levels

@@ -30,7 +30,7 @@ _EXTRAS = ("needs", "gives", "suffixes", "markers", "signed", "class_specific", 
 
 
 def list_components(
-    kind: Annotated[str | None, typer.Argument(help="model, explainer, dataset, metric, executor or recipe.")] = None,
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}.")] = None,
     needs: Annotated[
         str | None, typer.Option(help="Only components that need this, such as gradients or mask.")
     ] = None,
