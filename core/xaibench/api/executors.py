@@ -21,10 +21,10 @@ class Executor(Protocol):
     function of a module, which takes a task and returns its outcome. The outcome of a task whose worker died is a
     :class:`Lost`. ``close`` ends the workers.
 
-    A process runs one task at a time: calls in further threads wait. Workers are processes that are spawned, since torch
-    does not survive a fork, or other machines that see the same files. Each stage of a run builds an executor of its own.
-    ``--jobs`` sets the parameter ``jobs``; without one, more than one job is refused. Optional attribute
-    ``in_process: bool``: tasks run in the driver's process, one after another, and use the components that it has opened.
+    A process runs one task at a time; calls in further threads wait. Workers are spawned processes, since torch does
+    not survive a fork, or other machines that see the same files. Each stage of a run builds an executor of its own.
+    ``--jobs`` sets the parameter ``jobs``; an executor without it refuses more than one job. Optional attribute
+    ``in_process: bool``: tasks run in the driver's process, one after another, with the components that it has opened.
 
     Example::
 

@@ -105,7 +105,8 @@ def _check_overrides(
     registry: Registry,
 ) -> None:
     """Raise :class:`UsageError` for a parameter of a component that is not part of the run."""
-    used = {("executor", executor.registered.record.name)} | {("dataset", d.use.registered.record.name) for d in datasets}
+    used = {("dataset", d.use.registered.record.name) for d in datasets}
+    used.add(("executor", executor.registered.record.name))
     used |= {("explainer", e.record.name) for e in explainers} | {("metric", m.record.name) for m in metrics}
     used |= {("model", registry.find("model", m.ref.ref.name).record.name) for p in models for m in p.members}
     for kind, name in overrides:

@@ -122,7 +122,11 @@ class Run:
     @cached_property
     def registry(self) -> Registry:
         """The installed plugins and those that the run named."""
-        return self._registry or load_registry(self.settings.get("plugin", ()), self.settings.get("no-plugin", ()))
+        try:
+            return self._registry or load_registry(self.settings.get("plugin", ()), self.settings.get("no-plugin", ()))
+        except UsageError as error:
+            mend = "open the run in the folder in which it was started, or give open_run another registry"
+            raise UsageError(error.what, mend) from None
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
