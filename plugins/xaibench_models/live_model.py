@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import io
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from xaibench.api import Detector, ModelError, Runtime
+from xaibench.api import Detector, ModelError, Runtime, describe_error
 from xaibench_models.card import validate
 from xaibench_models.torch_loading import Loaded, frozen
 from xaibench_models.torch_model import TorchKeys, build
@@ -24,10 +26,10 @@ class LiveModel:
     Parameters
     ----------
     thing: a ``torch.nn.Module``, or a callable that maps ``(N, 3, H, W)`` float32 tensors, prepared as ``card`` says,
-        to a tensor or array ``(N, K)`` or ``(N,)``.
-    name: of the detector in tables.
+        to a tensor or array ``(N, K)`` or ``(N,)``, or to a dict or tuple of such, of which ``output_key`` takes one.
+    name: of the detector in tables, another for each object.
     card: keys of a model card; ``size`` is needed, and ``high`` where there is one output.
-    version: stands for the code of ``thing`` in the detector's digest, beside its weights.
+    version: stands for the code of ``thing`` in the detector's digest, beside its name and weights.
     """
 
     def __init__(
@@ -45,29 +47,55 @@ class LiveModel:
     def open(self, member: str, runtime: Runtime) -> Detector:
         """The detector, tried on a batch. Raises :class:`ModelError` as a model file does."""
         module = self._copy() if isinstance(self.thing, nn.Module) else _Called(self.thing)
-        loaded = Loaded(module=frozen(module), digest=self._digest(module), form="in memory")
+        hooks = not isinstance(module, torch.jit.ScriptModule)
+        loaded = Loaded(module=frozen(module), digest=self._digest(module), form="in memory", hooks=hooks)
         try:
             return build(loaded, self.keys, runtime, self.name)
         except ModelError as error:
-            raise ModelError(f"{self.name}: {error.what}", error.mend) from error.__cause__
+            others = {str(p.dtype) for p in module.parameters() if p.is_floating_point() and p.dtype != torch.float32}
+            mend = error.mend
+            if others and error.__cause__ is not None:  # the module's own code failed
+                mend = f"pictures are float32 and weights {', '.join(sorted(others))}: hand over a float() copy"
+            raise ModelError(f"{self.name}: {error.what}", mend) from error.__cause__
 
     def _copy(self) -> nn.Module:
         assert isinstance(self.thing, nn.Module)
         try:
-            return copy.deepcopy(self.thing)
+            scripted = isinstance(self.thing, torch.jit.ScriptModule)
+            return _copy_of_script(self.thing) if scripted else copy.deepcopy(self.thing)
         except Exception as error:  # a module may hold anything, also what cannot be copied
-            raise ModelError(
-                f"{self.name}: the module cannot be copied: {type(error).__name__}: {error}",
-                "hand over a function that calls it, or a file",
-            ) from error
+            raise self._unusable("module cannot be copied", error) from error
+
+    def _unusable(self, what: str, error: Exception) -> ModelError:
+        return ModelError(
+            f"{self.name}: the {what}: {describe_error(error)}",
+            "hand over a function that calls it, or a file",
+        )
 
     def _digest(self, module: nn.Module) -> str:
-        """Sha256 over the version and the module's weights."""
-        total = hashlib.sha256(f"{type(self.thing).__qualname__} {self.version}".encode())
+        """Sha256 over name, version and the module's weights. Raises :class:`ModelError` where they cannot be read."""
+        try:
+            return self._sha256(module)
+        except Exception as error:  # weights on no device, packed by a quantisation ...
+            raise self._unusable("weights cannot be read", error) from error
+
+    def _sha256(self, module: nn.Module) -> str:
+        total = hashlib.sha256(f"{type(self.thing).__qualname__} {self.name} {self.version}".encode())
         for key, value in sorted(module.state_dict().items()):
             total.update(f"{key}{value.dtype}{tuple(value.shape)}".encode())
             total.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return total.hexdigest()
+
+
+def _copy_of_script(module: nn.Module) -> nn.Module:
+    """A TorchScript module again; the weights of its deep copy are no leaves of autograd."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(module, file)
+        file.seek(0)
+        copied: nn.Module = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
+    return copied
 
 
 class _Called(nn.Module):
@@ -80,6 +108,19 @@ class _Called(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> _Called:
         return _Called(self.call)
 
-    def forward(self, images: Tensor) -> Tensor:
-        values = self.call(images)
+    def forward(self, images: Tensor) -> Any:
+        return _tensors(self.call(images))
+
+
+def _tensors(values: Any) -> Any:
+    """Arrays and lists of numbers as tensors, also those in a dict or tuple; anything else as it is."""
+    if isinstance(values, Mapping):
+        return {key: _tensors(value) for key, value in values.items()}
+    if isinstance(values, tuple):
+        return tuple(_tensors(value) for value in values)
+    if isinstance(values, list) and values and all(isinstance(v, Tensor) for v in values):
+        return torch.stack(values)
+    try:
         return values if isinstance(values, Tensor) else torch.as_tensor(values, dtype=torch.float32)
+    except (TypeError, ValueError):
+        return values

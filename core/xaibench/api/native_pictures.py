@@ -21,6 +21,8 @@ def check_native(native: Native, sample: Sample) -> None:
     pixels, mask, landmarks = native.pixels, native.mask, native.landmarks
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise _unfit(sample, f"pixels are {pixels.dtype} {pixels.shape}, not uint8 (H, W, 3)")
+    if mask is not None and mask.ndim != 2:
+        raise _unfit(sample, f"the mask's shape is {mask.shape}, not (H, W)")
     if mask is not None and mask.shape != pixels.shape[:2]:
         raise _unfit(sample, f"the mask is {_size(mask)} pixels, the picture {_size(pixels)}")
     if mask is not None and (not np.isfinite(mask).all() or mask.min() < 0):

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xaibench.api import JsonFlag, Parameters, setting, with_flags
-from xaibench.plan.settings import Settings, make_settings
+from xaibench.plan.settings import Rerun, Settings, make_settings
 
 if TYPE_CHECKING:
     from xaibench.plan.parts import Plan
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Invocation(Parameters):
     """What one call of ``xaibench eval`` is told and no run file holds."""
 
-    rerun: Literal["missing", "failed", "all"] = setting("missing", "units of this plan that run")
+    rerun: Rerun = setting("missing", "units of this plan that run")
     replace: bool = setting(False, "move results of another plan to superseded/ first")
     dry_run: bool = setting(False, "print the plan, its cost and what cannot run; do nothing")
     fail_fast: bool = setting(False, "stop at the first failed unit")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xaibench.api import Detector, UsageError, p_fake, print_json
+from xaibench.api import Detector, p_fake, print_json
 
 if TYPE_CHECKING:
     from xaibench.discovery.components import Use
@@ -38,8 +38,6 @@ def explain_one(
     from xaibench.run.one_picture import OnePicture, explainer_needs
 
     settings = make_settings(None, {"device": device, "target": target, "parameter": dict(parameters)})
-    if target == "label":
-        raise UsageError("a picture from outside a dataset has no label", "use predicted, fake, real or a class name")
     registry = load_registry(files)
     runtime = make_runtime(settings.device)
     prepare_torch(runtime.threads)

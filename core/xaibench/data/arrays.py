@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xaibench.api import DatasetError, Label, Native, Problem, Sample, canonical_json, digest, digest_native
+from xaibench.api import (
+    DatasetError,
+    Label,
+    Native,
+    Problem,
+    Sample,
+    UnreadablePicture,
+    canonical_json,
+    check_native,
+    digest,
+    digest_native,
+)
 
 
 class PictureArrays:
     """Labelled pictures in memory, as a dataset.
+
+    A column is a list, an array, a tensor or a column of a data frame, read in its order; NaN in it is None.
 
     Parameters
     ----------
@@ -20,10 +34,10 @@ class PictureArrays:
         rounded to 8 bits. Sizes may differ.
     labels: ``"real"`` or ``"fake"``, or 0 (real) and 1 (fake), one a picture.
     ids: ids of the samples; default ``0000``, ``0001`` ...
-    methods: the manipulation method of each fake; None for real pictures.
+    methods: the manipulation method of each fake; those of real pictures are ignored.
     masks: the mask of each fake, ``(H, W)`` blending weights, which are binarised at half of their maximum; None where
         it is not known.
-    pairs: the index of the real counterpart of each fake, or None.
+    pairs: the index of the real counterpart of each fake, or None; those of real pictures are ignored.
     groups: the statistical group of each picture, such as the person; default: a fake and its counterpart are a group.
     landmarks: ``(L, 2)`` points x, y of each picture in pixels, or None.
 
@@ -32,45 +46,42 @@ class PictureArrays:
 
     def __init__(
         self,
-        images: Sequence[Any],
-        labels: Sequence[Any],
+        images: Iterable[Any],
+        labels: Iterable[Any],
         *,
-        ids: Sequence[str] | None = None,
-        methods: Sequence[str | None] | None = None,
-        masks: Sequence[Any] | None = None,
-        pairs: Sequence[int | None] | None = None,
-        groups: Sequence[str] | None = None,
-        landmarks: Sequence[Any] | None = None,
+        ids: Iterable[Any] | None = None,
+        methods: Iterable[Any] | None = None,
+        masks: Iterable[Any] | None = None,
+        pairs: Iterable[Any] | None = None,
+        groups: Iterable[Any] | None = None,
+        landmarks: Iterable[Any] | None = None,
     ) -> None:
-        n = len(images)
-        columns = {
-            "labels": labels,
-            "ids": ids,
-            "methods": methods,
-            "masks": masks,
-            "pairs": pairs,
-            "groups": groups,
-            "landmarks": landmarks,
-        }
+        pictures = _column("images", images)
+        n = len(pictures)
+        given = {"ids": ids, "methods": methods, "masks": masks, "pairs": pairs, "groups": groups,
+                 "landmarks": landmarks}  # fmt: skip
+        columns = {name: [None] * n if column is None else _column(name, column) for name, column in given.items()}
+        columns["labels"] = _column("labels", labels)
         for name, column in columns.items():
-            if column is not None and len(column) != n:
+            if len(column) != n:
                 raise DatasetError(f"{name} holds {len(column)} entries for {n} images", "give one an image")
-        self._ids = [str(i) for i in ids] if ids is not None else [f"{i:04d}" for i in range(n)]
+        self._ids = [f"{i:04d}" if ids is None else str(name) for i, name in enumerate(columns["ids"])]
         if len(set(self._ids)) < n:
             raise DatasetError("two pictures have the same id", "give each its own")
-        self._labels = [_label(value) for value in labels]
-        self._methods = list(methods) if methods is not None else [None] * n
-        self._pairs = [self._pair(i, pair) for i, pair in enumerate(pairs)] if pairs is not None else [None] * n
+        self._labels = [_label(value) for value in columns["labels"]]
+        self._methods = [None if method is None else str(method) for method in columns["methods"]]
+        self._pairs = [self._pair(i, pair) for i, pair in enumerate(columns["pairs"])]
         own = [pair or name for pair, name in zip(self._pairs, self._ids, strict=True)]
-        self._groups = own if groups is None else [str(g) for g in groups]
+        self._groups = own if groups is None else [_group(i, group) for i, group in enumerate(columns["groups"])]
         self._natives = {
-            name: Native(
-                _pixels(image, name),
-                None if masks is None or masks[i] is None else _array(masks[i]),
-                None if landmarks is None or landmarks[i] is None else _array(landmarks[i]).astype(np.float32),
-            )
-            for i, (name, image) in enumerate(zip(self._ids, images, strict=True))
+            name: _native(name, *arrays)
+            for name, *arrays in zip(self._ids, pictures, columns["masks"], columns["landmarks"], strict=True)
         }
+        for sample in self.samples():
+            try:
+                check_native(self.read(sample), sample)
+            except UnreadablePicture as error:
+                raise DatasetError(error.what, "give it as PictureArrays takes it") from None
 
     def samples(self) -> Sequence[Sample]:
         return tuple(
@@ -97,30 +108,63 @@ class PictureArrays:
         rows = [repr(s) for s in self.samples()]
         return digest(canonical_json([rows, [digest_native(n) for n in self._natives.values()]]))
 
-    def _pair(self, index: int, pair: int | None) -> str | None:
-        if pair is None:
+    def _pair(self, index: int, pair: Any) -> str | None:
+        if pair is None or self._labels[index] == "real":
             return None
-        if not 0 <= pair < len(self._ids) or self._labels[pair] != "real":
+        if pair not in range(len(self._ids)) or self._labels[int(pair)] != "real":
             raise DatasetError(f"pairs[{index}] = {pair} is no real picture", "give the index of the real counterpart")
-        return self._ids[pair]
+        return self._ids[int(pair)]
 
 
-_REAL, _FAKE = ("real", "0", "false"), ("fake", "1", "true")
+_REAL, _FAKE = ("real", "0", "0.0", "false"), ("fake", "1", "1.0", "true")
+
+
+def _column(name: str, values: Iterable[Any]) -> list[Any]:
+    """The entries of a column; a number or a text of any library as Python's own, None for what is not known."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise DatasetError(f"{name} is a {type(values).__name__}, not a list", "give a list with one entry an image")
+    return [_plain(value) for value in values]
+
+
+def _plain(value: Any) -> Any:
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()
+    unknown = math.isnan(value) if isinstance(value, float) else type(value).__name__ == "NAType"  # of pandas
+    return None if unknown else value
 
 
 def _label(value: Any) -> Label:
-    text = str(value.item() if hasattr(value, "item") else value).lower()
+    text = str(value).lower()
     if text not in (*_REAL, *_FAKE):
         raise DatasetError(f"the label {value!r} is neither real nor fake", "give 'real' and 'fake', or 0 and 1")
     return "real" if text in _REAL else "fake"
 
 
-def _array(value: Any) -> NDArray[Any]:
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+def _group(index: int, value: Any) -> str:
+    if value is None:
+        raise DatasetError(f"groups[{index}] is not given", "name the group of every picture, or leave groups out")
+    return str(value)
 
 
-def _pixels(value: Any, name: str) -> NDArray[np.uint8]:
-    pixels = _array(value)
+def _native(name: str, image: Any, mask: Any, landmarks: Any) -> Native:
+    return Native(
+        _pixels(_array(image, f"picture {name}"), name),
+        None if mask is None else _array(mask, f"the mask of {name}"),
+        None if landmarks is None else _array(landmarks, f"landmarks of {name}").astype(np.float32),
+    )
+
+
+def _array(value: Any, what: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    except (TypeError, ValueError) as error:  # lists of unequal lengths, types that numpy does not have
+        raise DatasetError(f"{what} is no array: {error}", "give a NumPy array or a tensor") from None
+    if array.dtype.kind not in "buif":
+        raise DatasetError(f"{what} is a {type(value).__name__}, no array of numbers", "give an array or a tensor")
+    return array
+
+
+def _pixels(pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
     if pixels.ndim == 3 and pixels.shape[2] != 3 and pixels.shape[0] == 3:
         pixels = pixels.transpose(1, 2, 0)
     if pixels.ndim != 3 or pixels.shape[2] != 3:

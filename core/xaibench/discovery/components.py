@@ -18,6 +18,7 @@ from xaibench.api import (
     XaibenchError,
     as_exception,
     build_parameters,
+    describe_error,
     format_spec,
     parameter_class,
     parse_spec,
@@ -81,7 +82,7 @@ class Use:
             raise
         except (Exception, SystemExit) as error:
             raise PlanError(
-                f"{self.registered.record.kind} '{self.name}' cannot be made: {type(error).__name__}: {error}",
+                f"{self.registered.record.kind} '{self.name}' cannot be made: {describe_error(error)}",
                 f"this is a fault of {self.registered.origin.distribution} {self.registered.origin.version}",
             ) from error
 

@@ -18,7 +18,7 @@ def is_path(registry: Registry, kind: Kind, text: str) -> bool:
     A component's name means the component even where a folder of that name lies about; ``./NAME`` is the folder.
     """
     head = text.partition(":")[0]
-    if any(head in (c.record.name, c.name) for c in registry.of_kind(kind)):
+    if not text or any(head in (c.record.name, c.name) for c in registry.of_kind(kind)):
         return False
     return Path(text).exists() or Path(head).exists() or head.startswith(("/", "./", "../", "~"))
 

@@ -96,7 +96,7 @@ class Registered:
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{self.record.kind} '{self.name}' ({self.origin.distribution} {self.origin.version}) cannot be "
-                f"imported from {target}: {type(error).__name__}: {error}",
+                f"imported from {target}: {describe_error(error)}",
                 f"reinstall or update {self.origin.distribution}, or leave '{self.record.name}' out",
             ) from error
 

@@ -11,6 +11,8 @@ from pydantic import field_validator
 
 from xaibench.api import SHARED_FLAGS, Parameters, PlanError, UsageError, build_parameters, setting
 
+Rerun = Literal["missing", "failed", "all"]
+
 
 class Settings(Parameters):
     """Everything that ``xaibench eval`` can be told of a run. In a run file dashes and underscores are the same."""
@@ -49,7 +51,9 @@ class Settings(Parameters):
     )
     @classmethod
     def _one_or_many(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+        if isinstance(value, str | Path):
+            return (str(value),)
+        return tuple(str(v) if isinstance(v, Path) else v for v in value) if isinstance(value, list | tuple) else value
 
     @field_validator("parameter", mode="before")
     @classmethod
@@ -78,7 +82,10 @@ def read_run_file(path: Path) -> dict[str, Any]:
         raise PlanError(
             f"run file {path} is not valid TOML: {error}", "see the run-file reference in the docs"
         ) from None
-    return {key.replace("-", "_"): value for key, value in data.items() if key != "record"}
+    keys = [key.replace("-", "_") for key in data]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise PlanError(f"run file {path} gives '{twice}' twice, with a dash and an underscore", "take one off")
+    return {key: value for key, value in zip(keys, data.values(), strict=True) if key != "record"}
 
 
 def make_settings(run_file: Path | None, flags: Mapping[str, object]) -> Settings:
@@ -94,6 +101,6 @@ def make_settings(run_file: Path | None, flags: Mapping[str, object]) -> Setting
             build_parameters(Settings, values, f"run file {run_file}")
         except UsageError as error:
             raise PlanError(error.what, error.mend) from None
-    given = {key: value for key, value in flags.items() if value not in (None, (), [])}
+    given = {k: v for k, v in flags.items() if not (v is None or (isinstance(v, list | tuple) and not v))}
     merged = dict(_flat(values.get("parameter", {}))) | dict(_flat(given.get("parameter", {})))  # type: ignore[arg-type]
     return build_parameters(Settings, {**values, **given, "parameter": merged}, "eval")

@@ -7,17 +7,18 @@ process resumes its results, unless the caller names a version.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 import shutil
 import sys
 import tempfile
 import uuid
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from xaibench.api import (
     ComponentRecord,
@@ -37,28 +38,30 @@ from xaibench.api import (
 from xaibench.api.events import Output
 from xaibench.data.arrays import PictureArrays
 from xaibench.detector.torch_settings import prepare_torch
-from xaibench.discovery.components import HELD, Use, hold_component, open_component, with_held
+from xaibench.discovery.components import Use, hold_component, open_component, with_held
 from xaibench.discovery.paths import open_models
 from xaibench.discovery.registry import Registry, load_registry
 from xaibench.plan.runtime import make_runtime
-from xaibench.plan.settings import Settings, make_settings
+from xaibench.plan.settings import Rerun, Settings, make_settings
 from xaibench.run.driver import PreparedRun, execute, prepare
 from xaibench.run.one_picture import OnePicture
-from xaibench.store.map_rows import check, stored_form
+from xaibench.store.map_rows import BadMap, check, stored_form
 from xaibench.store.open_run import Run
+
+_PLURAL = {"explainer": "explainers", "metric": "metrics"}
 
 
 def evaluate(
     model: Any = None,
     dataset: Any = None,
     *,
-    explainers: Any = (),
-    metrics: Any = (),
+    explainers: Any = None,
+    metrics: Any = None,
     out: str | Path | None = None,
     card: Mapping[str, Any] | None = None,
     version: str = "",
     progress: bool = False,
-    rerun: str = "missing",
+    rerun: Rerun = "missing",
     replace: bool = False,
     registry: Registry | None = None,
     **settings: Any,
@@ -85,18 +88,21 @@ def evaluate(
     Failed cells are reported on stderr and in the tables; they raise nothing. Raises :class:`XaibenchError` for what
     cannot run as a whole.
     """
-    plugins = load_registry(settings.get("plugin", ()), settings.get("no_plugin", ())) if registry is None else registry
+    if rerun not in get_args(Rerun):
+        raise UsageError(f"rerun = {rerun!r} is not known", f"give {' or '.join(get_args(Rerun))}")
+    if wrong := next((key for key in _PLURAL if key in settings), None):
+        raise UsageError(f"evaluate() has no argument '{wrong}'", f"give {_PLURAL[wrong]}=")
+    asked = make_settings(None, settings)
+    plugins = registry or load_registry(asked.plugin, asked.no_plugin)
     live = _LiveObjects(plugins, card or {}, version)
-    chosen_settings = make_settings(
-        None,
-        settings
-        | {
-            "model": [live.model(m) for m in _several(model)],
-            "dataset": [live.dataset(d) for d in _several(dataset)],
-            "explainer": [live.explainer(e) for e in _several(explainers)],
-            "metric": [live.metric(m) for m in _several(metrics)],
-        },
-    )
+    specs = {
+        "model": [live.model(m) for m in _several("model", model)],
+        "dataset": [live.dataset(d) for d in _several("dataset", dataset)],
+        "explainer": [live.explainer(e) for e in _several("explainers", explainers)],
+        "metric": [live.metric(m) for m in _several("metrics", metrics)],
+    }
+    live.refuse_idle_card()
+    chosen_settings = make_settings(None, settings | specs)
     temporary = tempfile.mkdtemp(prefix="xaibench-") if out is None and live.uses else None
     try:
         components = with_held(plugins, live.uses)
@@ -174,13 +180,24 @@ def score(
     A metric that needs the map of another picture is undefined, since there is no explainer to draw it. Raises what
     the metric raises.
     """
-    import torch
-
     session, use = _session(model, image, _GivenMap(values), mask, counterpart, card, seed, device, registry)
     measure = _metric_use(metric, session.registry)
     height, width = session.picture.image.shape[1:]
-    explanation = stored_form(check(Explanation(map=torch.as_tensor(values, dtype=torch.float32)), height, width))
-    return session.score(measure, use, explanation, session.target(target))
+    return session.score(measure, use, _given_map(values, height, width), session.target(target))
+
+
+def _given_map(values: Any, height: int, width: int) -> Explanation:
+    """The stored form of a map that was handed over. Raises :class:`UsageError` for what is no map of the picture."""
+    import numpy as np
+    import torch
+
+    try:
+        given = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values
+        array = np.array(given, dtype=np.float32)
+        return stored_form(check(Explanation(map=torch.from_numpy(array)), height, width))
+    except (BadMap, TypeError, ValueError) as error:
+        what = error if isinstance(error, BadMap) else f"{type(values).__name__} is no map: {error}"
+        raise UsageError(str(what), f"give ({height}, {width}) finite values") from None
 
 
 def _session(
@@ -197,13 +214,16 @@ def _session(
     plugins = registry or load_registry()
     live = _LiveObjects(plugins, card or {}, "")
     text, spec = live.model(model), live.explainer(explainer)
+    live.refuse_idle_card()
     components = with_held(plugins, live.uses)
-    runtime = make_runtime(device)
+    settings = make_settings(None, {"seed": seed, "device": device})
+    runtime = make_runtime(settings.device)
     prepare_torch(runtime.threads)
     _, source = open_models(text, registry=components)[0]
     detector = source.open(source.instance.members()[0], runtime)
     pictures = one_picture(image, mask, counterpart)
-    return OnePicture(detector, pictures, components, seed), open_component("explainer", spec, registry=components)
+    session = OnePicture(detector, pictures, components, settings.seed)
+    return session, open_component("explainer", spec, registry=components)
 
 
 def one_picture(image: Any, mask: Any = None, counterpart: Any = None) -> PictureArrays:
@@ -236,34 +256,40 @@ class _LiveObjects:
     version: str
 
     def __post_init__(self) -> None:
+        if not isinstance(self.card, Mapping):
+            raise UsageError(f"card is a {type(self.card).__name__}", "give a dict with the keys of a model card")
+        self.version = "" if self.version is None else str(self.version)
         self.uses: list[Use] = []
         self._code = self.version or uuid.uuid4().hex
 
     def model(self, thing: Any) -> str:
         if isinstance(thing, str | Path):
             return str(thing)
+        _refuse_class(thing)
         if not callable(thing):
             raise UsageError(f"{type(thing).__name__} is no model", "give a path, a name, a module or a callable")
         maker = next((c for c in self.registry.of_kind("model") if getattr(c.record, "wraps", "")), None)
         if maker is None:
             raise PluginError("no plugin makes detectors of live objects", "leave the built-in models in")
-        name = _kebab(getattr(thing, "__name__", type(thing).__name__))
-        instance = maker.load(maker.record.wraps)(thing, name, self.card, self._code)  # type: ignore[attr-defined]
+        # a name of its own: detectors are told apart by their digests, which hold it
+        name = self._free(_kebab(getattr(thing, "__name__", type(thing).__name__)))
+        instance = maker.load(maker.record.wraps)(thing, name, self.card, self.version)  # type: ignore[attr-defined]
         return self._hold(ModelRecord(name=name, target="held:Model", summary="A model in memory."), instance)
 
     def dataset(self, thing: Any) -> str:
         if isinstance(thing, str | Path):
             return str(thing)
         if isinstance(thing, Mapping):
-            thing = PictureArrays(**thing)
-        if not hasattr(thing, "read"):
-            raise UsageError(f"{type(thing).__name__} is no data set", "give a path, a name, or images and labels")
+            thing = _picture_arrays(thing)
+        otherwise = 'a path, a name, {"images": ..., "labels": ...}'
+        _refuse_other(thing, "data set", ("samples", "read", "problems"), otherwise)
         name = _kebab(type(thing).__name__)
         return self._hold(DatasetRecord(name=name, target="held:Dataset", summary="Pictures in memory."), thing)
 
     def explainer(self, thing: Any) -> str:
         if isinstance(thing, str):
             return thing
+        _refuse_other(thing, "explainer", ("explain", "passes"), "a spec such as 'gradcam'")
         record = ExplainerRecord(
             name=_kebab(type(thing).__name__), target="held:Explainer", summary="An explainer in memory.", signed=True
         )
@@ -273,6 +299,14 @@ class _LiveObjects:
         if isinstance(thing, str):
             return thing
         return self._hold(_metric_record(thing), thing)
+
+    def refuse_idle_card(self) -> None:
+        """Refuse a card where no model in memory takes it."""
+        if self.card and not any(isinstance(use.registered.record, ModelRecord) for use in self.uses):
+            raise UsageError(
+                "card describes a model in memory, and none was given",
+                "write its keys into the model's .toml, or as parameters, FILE:size=224",
+            )
 
     def settings(self, chosen: Settings, out: str | Path | None) -> Settings:
         """The settings of the run. Raises :class:`UsageError` where live objects would have to leave this process."""
@@ -293,12 +327,14 @@ class _LiveObjects:
         return dataclasses.replace(prepared, plan=plan)
 
     def _hold(self, record: ComponentRecord, instance: object) -> str:
-        taken = {use.name for use in self.uses}
-        names = chain([record.name], (f"{record.name}-{i}" for i in count(2)))
-        name = next(n for n in names if f"{HELD}/{n}" not in taken)
-        use = hold_component(dataclasses.replace(record, name=name), instance, version=self._code)
+        named = dataclasses.replace(record, name=self._free(record.name))
+        use = hold_component(named, instance, version=self._code)
         self.uses.append(use)
         return use.name
+
+    def _free(self, name: str) -> str:
+        taken = {use.registered.record.name for use in self.uses}
+        return next(n for n in chain([name], (f"{name}-{i}" for i in count(2))) if n not in taken)
 
 
 class _GivenMap:
@@ -325,6 +361,7 @@ def _metric_use(metric: Any, registry: Registry) -> Use:
 
 
 def _metric_record(thing: Any) -> MetricRecord:
+    _refuse_other(thing, "metric", ("scores", "score", "passes"), "a spec such as 'deletion'")
     return MetricRecord(
         name=_kebab(type(thing).__name__), target="held:Metric", summary="A metric in memory.", family="faithfulness"
     )
@@ -336,8 +373,42 @@ def _kebab(name: str) -> str:
     return "-".join(words).lower() or "object"
 
 
-def _several(things: Any) -> Sequence[Any]:
-    """One thing as a list of one; nothing as an empty list. A module that is a sequence of layers is one thing."""
+def _picture_arrays(arguments: Mapping[str, Any]) -> PictureArrays:
+    known = list(inspect.signature(PictureArrays).parameters)
+    wrong = next((key for key in arguments if key not in known), None)
+    if wrong is not None:
+        raise UsageError(f"pictures in memory have no '{wrong}'", f"give {', '.join(known)}")
+    absent = next((key for key in ("images", "labels") if key not in arguments), None)
+    if absent is not None:
+        raise UsageError(f"pictures in memory need {absent}", "give images and labels")
+    return PictureArrays(**arguments)
+
+
+def _refuse_class(thing: Any) -> None:
+    if isinstance(thing, type):
+        raise UsageError(f"{thing.__name__} is a class", f"give an object: {thing.__name__}(...)")
+
+
+def _refuse_other(thing: Any, kind: str, contract: Sequence[str], otherwise: str) -> None:
+    """Refuse what lacks an attribute of a contract."""
+    _refuse_class(thing)
+    absent = [name for name in contract if not hasattr(thing, name)]
+    if absent:
+        what = f"{getattr(thing, '__name__', type(thing).__name__)} is no {kind}: it has no {absent[0]}"
+        raise UsageError(what, f"give {otherwise}, or an object with {', '.join(contract)}")
+
+
+def _several(argument: str, things: Any) -> Sequence[Any]:
+    """One thing as a list of one, None as an empty list. A module that is a sequence of layers is one thing.
+
+    Raises :class:`UsageError` for an empty list, which would mean what is not given: the preset's.
+    """
     if things is None:
         return ()
-    return things if isinstance(things, list | tuple) else (things,)
+    single = isinstance(things, str | Path | Mapping) or callable(things) or hasattr(things, "read")
+    if single or not isinstance(things, Iterable):
+        return (things,)
+    several = list(things)
+    if not several:
+        raise UsageError(f"{argument} is empty", "name one, or leave it out for the preset's")
+    return several

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import ModuleType
 from typing import TypeVar
 
 from pydantic import Field
@@ -27,7 +30,7 @@ class LocalExecutor:
 
     With one job, tasks run in this process. With several, each worker is a spawned process, since torch and OpenMP do
     not survive a fork. A worker runs one task at a time, so that no other task is lost where it dies. Workers end with
-    the driver, however that ends.
+    the driver, however that ends. Workers know nothing of the script that runs the driver.
     """
 
     Parameters = LocalParameters
@@ -57,11 +60,11 @@ class LocalExecutor:
             while pending and idle:
                 worker, (task, tries) = idle.pop(), pending.pop()
                 try:
-                    future = worker.submit(call, task)
+                    future = _submit(worker, call, task)
                 except BrokenProcessPool:  # the worker died while it was idle
                     self._workers.remove(worker)
                     worker = self._worker()
-                    future = worker.submit(call, task)
+                    future = _submit(worker, call, task)
                 running[future] = (task, tries, worker)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 task, tries, worker = running.pop(future)
@@ -90,6 +93,22 @@ class LocalExecutor:
                 process.terminate()
             worker.shutdown(wait=False, cancel_futures=True)
         self._workers.clear()
+
+
+def _submit(worker: ProcessPoolExecutor, call: Callable[[TaskT], OutcomeT], task: TaskT) -> Future[OutcomeT]:
+    with _without_main():  # the first task starts the process
+        return worker.submit(call, task)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """While this lasts, a process is spawned without the caller's script, which would otherwise run again in it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _begin_worker() -> None:

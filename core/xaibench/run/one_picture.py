@@ -17,6 +17,7 @@ from xaibench.api import (
     PlanError,
     Programme,
     Scores,
+    UsageError,
     check_target_rule,
     describe_error,
     resolve_target,
@@ -69,7 +70,12 @@ class OnePicture:
         return verdict(self.probabilities, self.detector.facts)
 
     def target(self, rule: str) -> int:
-        """The class that a rule or a class name means here. Raises :class:`UsageError` for what is neither."""
+        """The class that a rule or a class name means here. Raises :class:`UsageError` for what is neither, and for
+        ``label``, which nobody knows of a picture from outside a dataset."""
+        if rule == "label":
+            raise UsageError(
+                "a picture from outside a dataset has no label", "use predicted, fake, real or a class name"
+            )
         check_target_rule(rule, self.detector.facts)
         return resolve_target(rule, self.picture.sample, self.probabilities, self.detector.facts)
 

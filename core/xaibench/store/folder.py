@@ -24,7 +24,7 @@ class RunFolder:
     """The folder of a run. Reading needs no lock; writing happens inside :meth:`writing`."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.staging = self.path / ".staging"
 
     def exists(self) -> bool:
@@ -199,7 +199,7 @@ class RunFolder:
             return tomllib.loads((self.path / "run.toml").read_text(encoding="utf-8"))
         except OSError:
             raise StoreError(f"{self.path} is no run: it holds no run.toml", "give the folder of a run") from None
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # no TOML, or no text at all
             raise StoreError(
                 f"{self.path / 'run.toml'} is broken: {error}", "restore it, or use another --out"
             ) from None

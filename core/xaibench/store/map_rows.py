@@ -27,6 +27,8 @@ def check(explanation: Explanation, height: int, width: int) -> Explanation:
         if not explanation.reason:
             raise BadMap(f"status '{explanation.status}' without a reason")
         return explanation
+    if not isinstance(explanation.map, torch.Tensor | None):
+        raise BadMap(f"the map is {type(explanation.map).__name__}, not a tensor")
     if explanation.map is None or tuple(explanation.map.shape) != (height, width):
         shape = None if explanation.map is None else tuple(explanation.map.shape)
         raise BadMap(f"the map's shape is {shape}, the picture's is ({height}, {width})")

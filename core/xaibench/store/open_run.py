@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xaibench.api import Resize, StoreError, UnknownComponent, UsageError
-from xaibench.discovery.components import Ref, resolve
+from xaibench.api import PROJECT, Resize, StoreError, UnknownComponent, UsageError, XaibenchError
+from xaibench.discovery.components import HELD, Ref, resolve
 from xaibench.discovery.registry import Registered, Registry, load_registry
 from xaibench.store.folder import RunFolder
 
@@ -21,27 +22,48 @@ if TYPE_CHECKING:
 class Run:
     """The results of an evaluation. Tables are read on access; nothing is written.
 
-    ``run.NAME(...)`` for any further NAME is a view that a plugin brings (``xaibench_run_views``).
+    ``run.NAME(...)`` for any further NAME is a view that a plugin brings (``xaibench_run_views``). A copy is the run
+    itself; another process gets what :func:`open_run` gives it.
     """
 
     def __init__(self, path: str | Path, registry: Registry | None = None) -> None:
-        self.path = Path(path)
-        self._folder = RunFolder(path)
+        self.path = Path(path).expanduser().absolute()
+        self._folder = RunFolder(self.path)
         self._registry = registry
-        self.settings: dict[str, Any] = {k: v for k, v in self._folder.run_file().items() if k != "record"}
+        contents = self._folder.run_file()
+        if "record" not in contents:
+            raise StoreError(f"{path} is no run: its run.toml holds no record", "give the folder of a run")
+        self.settings: dict[str, Any] = {k: v for k, v in contents.items() if k != "record"}
         """The settings of the last plan, with the keys of a run file."""
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
 
+    def __copy__(self) -> Run:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Run:
+        return self
+
+    def __reduce__(self) -> tuple[type[Run], tuple[Path]]:
+        return Run, (self.path,)
+
     # ---- tables ----
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """All rows of a table as Arrow, with all or some columns. Raises :class:`UsageError` for an unknown table."""
+        """All rows of a table as Arrow, with all or some columns.
+
+        Raises :class:`UsageError` for an unknown table or column, :class:`StoreError` where the folder is gone.
+        """
         from xaibench.store.schema import TABLES
 
         if name not in TABLES:
             raise UsageError(f"no table '{name}'", f"tables: {', '.join(TABLES)}")
+        wrong = [c for c in columns or () if c not in TABLES[name].names]
+        if wrong:
+            raise UsageError(f"the table '{name}' has no column '{wrong[0]}'", f"its: {', '.join(TABLES[name].names)}")
+        if not self._folder.exists():
+            raise StoreError(f"{self.path} is gone", "evaluate again, with out= to keep the folder")
         return self._folder.table(name, columns=None if columns is None else list(columns))
 
     @property
@@ -55,14 +77,13 @@ class Run:
         return self.table("predictions")
 
     def to_pandas(self, name: str = "scores") -> Any:
-        """A table as a pandas data frame (pandas must be installed)."""
+        """A table as a pandas data frame. Raises :class:`UsageError` where pandas is not installed."""
+        _import("pandas")
         return self.table(name).to_pandas()
 
     def to_polars(self, name: str = "scores") -> Any:
-        """A table as a polars data frame (polars must be installed)."""
-        import polars
-
-        return polars.from_arrow(self.table(name))
+        """A table as a polars data frame. Raises :class:`UsageError` where polars is not installed."""
+        return _import("polars").from_arrow(self.table(name))
 
     # ---- maps and pictures ----
 
@@ -74,7 +95,7 @@ class Run:
         Parameters
         ----------
         sample: id of the sample.
-        explainer: name of the explainer with its parameters; a built-in one without its distribution.
+        explainer: name of the explainer with its parameters; the distribution of a built-in or live one is optional.
         model, member: name of the detector, where the run has several.
         repeat: number of the map, where a stochastic explainer draws several.
 
@@ -85,20 +106,20 @@ class Run:
         from xaibench.store.map_rows import from_row
 
         rows = self.table("maps")
-        of_explainer = pc.is_in(rows["explainer"], _strings((explainer, f"xaibench/{explainer}")))
-        matches = [
-            row
-            for row in rows.filter(pc.and_(of_explainer, pc.equal(rows["sample"], sample))).to_pylist()
-            if row["repeat"] == repeat and not row["view"]
-            if model in (None, row["model"]) and member in (None, row["member"])
-        ]
-        if len(matches) != 1:
-            count = f"{len(matches)} maps" if matches else "no map"
+        rows = rows.filter(pc.equal(rows["sample"], str(sample)))
+        named = pc.is_in(rows["explainer"], _strings(_full_names(explainer)))
+        chosen = [r for r in rows.filter(named).to_pylist() if r["repeat"] == repeat and not r["view"]]
+        chosen = [r for r in chosen if model is None or r["model"] in _full_names(model)]
+        chosen = [r for r in chosen if member in (None, r["member"])]
+        if len(chosen) != 1:
+            count = "no map" if not chosen else f"{len(chosen)} maps"
+            explainers = sorted(set(rows["explainer"].to_pylist()))
             raise StoreError(
                 f"{count} of {sample} by {explainer} in {self.path}",
-                "evaluate with maps=keep, or name model and member",
-            )
-        explanation = from_row(matches[0])
+                "name model and member" if chosen else f"there are those of {', '.join(explainers)}"
+                if explainers else "name a sample of the run, evaluated with maps=keep",
+            )  # fmt: skip
+        explanation = from_row(chosen[0])
         if explanation.map is None:
             raise StoreError(f"{explainer} gave no map of {sample}: {explanation.reason}")
         values: np.ndarray[Any, Any] = explanation.map.numpy()
@@ -107,8 +128,9 @@ class Run:
     def picture_reader(self) -> Callable[[str], np.ndarray[Any, Any]]:
         """A function from sample id to the picture as the detector saw it, ``(H, W, 3)`` uint8 RGB.
 
-        Raises :class:`UsageError` for a run on several datasets, and what the dataset raises where it cannot be
-        opened; the function raises :class:`~xaibench.api.UnreadablePicture` for a file that broke.
+        Raises :class:`UsageError` for a run on several datasets or on pictures in another process's memory, and what
+        the dataset raises where it cannot be opened; the function raises :class:`UsageError` for another sample and
+        :class:`~xaibench.api.UnreadablePicture` for a file that broke.
         """
         rows = self.table("components").to_pylist()
         datasets = {r["name"]: r for r in rows if r["kind"] == "dataset"}
@@ -129,16 +151,19 @@ class Run:
             raise UsageError(error.what, mend) from None
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name.startswith("_"):
-            raise AttributeError(name)
+        if name.startswith("_") or name in ("path", "settings") or hasattr(type(self), name):
+            raise AttributeError(name)  # a property that raised this, or an object that is being made
         try:
             return partial(self._view(name).load(), self)
         except UnknownComponent as error:
             raise AttributeError(f"{error.what}; {error.mend}") from None
 
     def __dir__(self) -> list[str]:
-        views = [c.record.name for c in self.registry.of_kind("view") if getattr(c.record, "of", "") == "run"]
-        return sorted({*super().__dir__(), *views})
+        try:
+            views = [c for c in self.registry.of_kind("view") if getattr(c.record, "of", "") == "run"]
+        except XaibenchError:  # a plugin that the run named is gone
+            views = []
+        return sorted({*super().__dir__(), *(c.record.name.replace("-", "_") for c in views)})
 
     def _view(self, name: str) -> Registered:
         view = self.registry.find("view", name.replace("_", "-"))
@@ -156,6 +181,19 @@ def open_run(path: str | Path, registry: Registry | None = None) -> Run:
     return Run(path, registry)
 
 
+def _import(library: str) -> Any:
+    try:
+        return importlib.import_module(library)
+    except ImportError:
+        raise UsageError(
+            f"{library} is not installed", f"pip install {library}, or take the Arrow table of run.table()"
+        ) from None
+
+
+def _full_names(name: str) -> tuple[str, ...]:
+    return name, f"{PROJECT}/{name}", f"{HELD}/{name}"
+
+
 def _strings(values: Sequence[str]) -> Any:
     import pyarrow as pa
 
@@ -167,11 +205,16 @@ def _picture_reader(
 ) -> Callable[[str], np.ndarray[Any, Any]]:
     from xaibench.data.pictures import show
 
-    dataset = resolve(registry, Ref("dataset", json.loads(row["details"])["component"], row["parameters"])).instance
+    component = json.loads(row["details"])["component"]
+    if component.startswith(f"{HELD}/") and component not in {c.name for c in registry.components}:
+        raise UsageError(f"the pictures of {row['name']} were in the memory of the process that made the run")
+    dataset = resolve(registry, Ref("dataset", component, row["parameters"])).instance
     samples = {s.id: s for s in dataset.samples()}
     size, resize = (model["input_size"][0], model["input_size"][1]), Resize(**model["resize"])
 
     def read(sample_id: str) -> np.ndarray[Any, Any]:
+        if sample_id not in samples:
+            raise UsageError(f"the dataset has no sample '{sample_id}'", "give a value of the column sample")
         sample = samples[sample_id]
         image, _, _ = show(dataset.read(sample), sample, size, resize)
         pixels: np.ndarray[Any, Any] = (image.permute(1, 2, 0).numpy() * 255).round().astype("uint8")

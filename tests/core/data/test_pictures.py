@@ -183,6 +183,7 @@ def test_landmarks_stay_on_what_they_mark(mode: str) -> None:
         (Native(np.zeros((4, 4, 3), np.float32)), "pixels are float32"),
         (Native(np.zeros((0, 4, 3), np.uint8)), r"pixels are uint8 \(0, 4, 3\)"),
         (native(4, 6, mask=np.zeros((6, 4))), "the mask is 4 x 6 pixels, the picture 6 x 4"),
+        (native(4, 6, mask=np.zeros((4, 6, 1))), r"the mask's shape is \(4, 6, 1\), not \(H, W\)"),
         (native(1, 2, mask=[[0, np.nan]]), "negative or not finite"),
         (native(1, 2, mask=[[0, -1]]), "negative or not finite"),
         (native(1, 2, landmarks=[[1, 2, 3]]), "landmarks"),

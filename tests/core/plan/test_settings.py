@@ -34,6 +34,13 @@ def test_a_wrong_value_names_the_run_file_or_the_flags(tmp_path):
         make_settings(None, {"limit": 0})
 
 
+def test_a_key_that_is_given_with_a_dash_and_an_underscore_is_refused(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("batch-size = 2\nbatch_size = 3\n")
+    with pytest.raises(PlanError, match="gives 'batch_size' twice"):
+        make_settings(file, {})
+
+
 def test_every_setting_says_what_it_means_and_what_it_is():
     for row in describe_parameters(Settings):
         assert row["type"] != "any"

@@ -1,9 +1,14 @@
 """The upper door: evaluation, maps and scores from Python, of live objects and of files."""
 
+import copy
 import gc
+import pickle
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
@@ -11,7 +16,7 @@ from safetensors.torch import save_file
 from small_networks import PairNet
 
 import xaibench
-from xaibench.api import DatasetError, ModelError, StoreError, UsageError
+from xaibench.api import DatasetError, ModelError, Passes, StoreError, UsageError, XaibenchError
 
 SIZE = 24
 CARD = {"size": SIZE, "target_layer": "body"}
@@ -79,7 +84,7 @@ def test_a_callable_on_arrays(as_file, tmp_path):
 
 
 def test_objects_that_keep_the_contracts_are_taken_as_they_are():
-    from xaibench.api import Explanation, Passes, Score, Scores, ScoreSpec
+    from xaibench.api import Explanation, Score, Scores, ScoreSpec
 
     class FirstRow:
         def explain(self, request):
@@ -102,6 +107,67 @@ def test_objects_that_keep_the_contracts_are_taken_as_they_are():
     assert {(r["explainer"], r["metric"]): r["value"] for r in run.scores.to_pylist()} == {
         ("held/first-row", "held/total"): float(SIZE)
     }
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_two_objects_of_one_class_are_two_detectors(sign):
+    net = PairNet()
+    pictures = arrays(2)
+
+    def scaled(factor):
+        return lambda shown: factor * net(shown)
+
+    run = xaibench.evaluate([scaled(1), scaled(sign)], pictures, card={"size": SIZE}, **CHOICE)
+    p_fake = {(r["model"], r["sample"]): r["p_fake"] for r in run.predictions.to_pylist()}
+    first, second = (p_fake[name, "0001"] for name in ("held/lambda", "held/lambda-2"))
+    assert second == pytest.approx(first if sign == 1 else 1 - first)
+
+
+def outputs(kind):
+    net = PairNet()
+    return {
+        "dict of arrays": (lambda x: {"scores": net(x).detach().numpy(), "note": "x"}, {"output_key": "scores"}),
+        "tuple": (lambda x: (None, net(x)), {"output_key": 1}),
+        "list of tensors": (lambda x: list(net(x)), {}),
+        "script": (torch.jit.script(net), {}),
+        "sequence of layers": (torch.nn.Sequential(PairNet(), torch.nn.Identity()), {}),
+    }[kind]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("kind", ["dict of arrays", "tuple", "list of tensors", "script", "sequence of layers"])
+def test_a_detector_may_answer_in_any_usual_form(kind):
+    model, keys = outputs(kind)
+    image = arrays(1)["images"][1]
+    expected = xaibench.explain(PairNet(), image, "rise:masks=8", target="fake", card=CARD).array
+    explanation = xaibench.explain(model, image, "rise:masks=8", target="fake", card={"size": SIZE} | keys)
+    assert explanation.array == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("several", [tuple, set, iter, np.array])
+def test_explainers_come_in_any_collection(several):
+    specs = several(["gradcam", "rise:masks=8"])
+    run = xaibench.evaluate(PairNet(), arrays(1), card=CARD, **CHOICE | {"explainers": specs})
+    assert set(run.scores["explainer"].to_pylist()) == {"xaibench/gradcam", "xaibench/rise:masks=8"}
+
+
+def test_numbers_of_numpy_are_settings():
+    run = xaibench.evaluate(PairNet(), arrays(2), card=CARD, limit=np.int64(2), **CHOICE | {"controls": np.bool_(False)})
+    assert len(run.predictions) == 2
+
+
+def test_nothing_is_left_of_a_run_that_is_interrupted(tmp_path, monkeypatch):
+    class Stop:
+        def explain(self, request):
+            raise KeyboardInterrupt
+
+        def passes(self, query):
+            return Passes()
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        xaibench.evaluate(PairNet(), arrays(1), card=CARD, **CHOICE | {"explainers": Stop()})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_folder_of_live_objects_goes_with_the_run():
@@ -147,6 +213,10 @@ def test_the_module_is_left_as_it_was():
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
 
 
+def on_arrays(**arguments):
+    return xaibench.evaluate(PairNet(), arrays(2), card=CARD, **arguments)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -156,6 +226,23 @@ def test_the_module_is_left_as_it_was():
         (lambda: xaibench.evaluate(PairNet(), 3), UsageError, "int is no data set"),
         (lambda: xaibench.evaluate(PairNet(), arrays(2), card=CARD, sead=1), UsageError, "did you mean 'seed'"),
         (lambda: xaibench.evaluate(PairNet(), arrays(2), card={"weights": "x"}), ModelError, "is for files"),
+        (lambda: xaibench.evaluate(PairNet(), arrays(2), card="pair.toml"), UsageError, "card is a str"),
+        (lambda: xaibench.evaluate("demo", arrays(2), card=CARD), UsageError, "card describes a model in memory"),
+        (lambda: xaibench.evaluate(PairNet, arrays(2), card=CARD), UsageError, "give an object: PairNet(...)"),
+        (lambda: xaibench.evaluate([], arrays(2)), UsageError, "model is empty"),
+        (lambda: xaibench.evaluate(PairNet().double(), arrays(2), card=CARD), ModelError, "hand over a float() copy"),
+        (lambda: xaibench.evaluate(PairNet().to("meta"), arrays(2), card=CARD), ModelError, "weights cannot be read"),
+        (lambda: xaibench.evaluate(lambda x: None, arrays(2), card=CARD), ModelError, "the model returns a NoneType"),
+        (lambda: xaibench.evaluate(PairNet(), {"image": 1}, card=CARD), UsageError, "have no 'image'"),
+        (lambda: xaibench.evaluate(PairNet(), {"images": []}, card=CARD), UsageError, "need labels"),
+        (lambda: on_arrays(explainers=lambda request: None), UsageError, "it has no explain"),
+        (lambda: on_arrays(explainers=[None]), UsageError, "NoneType is no explainer"),
+        (lambda: on_arrays(explainers=[]), UsageError, "explainers is empty"),
+        (lambda: on_arrays(explainer="gradcam"), UsageError, "give explainers="),
+        (lambda: on_arrays(metrics=dict), UsageError, "dict is a class"),
+        (lambda: on_arrays(rerun="some"), UsageError, "rerun = 'some' is not known"),
+        (lambda: on_arrays(plugin="nope.py"), UsageError, "plugin file 'nope.py' does not exist"),
+        (lambda: on_arrays(plugin=Path("nope.py")), UsageError, "plugin file 'nope.py' does not exist"),
     ],
 )  # fmt: skip
 def test_what_cannot_run_is_refused_in_a_line(call, error, words):
@@ -180,22 +267,98 @@ def test_a_run_gives_tables_maps_pictures_and_views():
         run.table("score")
     with pytest.raises(StoreError, match="no map of 0099"):
         run.map("0099", "gradcam")
+    with pytest.raises(StoreError) as absent:
+        run.map("0001", "gradcan", model="pair-net")
+    assert "xaibench/gradcam" in absent.value.mend
+    with pytest.raises(UsageError, match="no column 'valeu'"):
+        run.table("scores", ["valeu"])
+    with pytest.raises(UsageError, match="no sample '0099'"):
+        run.picture_reader()("0099")
+
+
+def test_copies_and_pickles_of_a_run_read_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = xaibench.evaluate(PairNet(), arrays(1), card=CARD, out="run", **CHOICE)
+    monkeypatch.chdir("/")
+    other = pickle.loads(pickle.dumps(run))
+    for same in (copy.copy(run), copy.deepcopy(run), other):
+        assert values(same) == values(run) and same.path == tmp_path / "run"
+    with pytest.raises(UsageError, match="in the memory of the process that made the run"):
+        other.picture_reader()
+    with pytest.raises(AttributeError):
+        _ = xaibench.Run.__new__(xaibench.Run).leaderboards
+
+
+def test_a_run_whose_folder_is_gone_says_so():
+    run = xaibench.evaluate(PairNet(), arrays(1), card=CARD, **CHOICE)
+    shutil.rmtree(run.path)
+    for read in (lambda: run.scores, run.leaderboards):
+        with pytest.raises(StoreError, match="is gone"):
+            read()
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_library_of_data_frames_that_is_missing_is_named(library, monkeypatch):
+    run = xaibench.evaluate(PairNet(), arrays(1), card=CARD, **CHOICE)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(UsageError, match=f"{library} is not installed"):
+        getattr(run, f"to_{library}")()
+
+
+def test_a_run_whose_plugin_is_gone_still_gives_tables(tmp_path):
+    plugin = tmp_path / "views.py"
+    plugin.write_text(
+        "from xaibench.api import ViewRecord, hookimpl\n\ndef two_words(run):\n    return len(run.scores)\n\n"
+        "@hookimpl\ndef xaibench_run_views():\n"
+        "    return [ViewRecord(name='two-words', target='xaibench_local_views:two_words', summary='Rows.')]\n"
+    )
+    out = tmp_path / "run"
+    run = xaibench.evaluate(PairNet(), arrays(1), card=CARD, out=out, plugin=plugin, **CHOICE)
+    assert run.two_words() == len(run.scores) and "two_words" in dir(run)
+    plugin.unlink()
+    opened = xaibench.open_run(out)
+    assert len(opened.scores) == len(run.scores) and "two_words" not in dir(opened)
+    with pytest.raises(UsageError, match="does not exist"):
+        opened.two_words()
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(StoreError, match="is no run"):
-        xaibench.open_run(tmp_path)
+    for contents in (None, b'model = ["demo"]', b"\xff"):
+        if contents is not None:
+            (tmp_path / "run.toml").write_bytes(contents)
+        with pytest.raises(StoreError, match=r"is no run|is broken"):
+            xaibench.open_run(tmp_path)
 
 
 # ---- one picture ----------------------------------------------------------------------------------------------------
 
 
-def test_explain_draws_the_map_that_a_run_draws():
-    pictures = arrays(2)
-    run = xaibench.evaluate(PairNet(), pictures, card=CARD, maps="keep", **CHOICE)
-    explanation = xaibench.explain(PairNet(), pictures["images"][1], "gradcam", target="fake", card=CARD)
+@pytest.mark.parametrize("explainer", ["gradcam", "rise:masks=8", "random"])
+def test_explain_draws_the_map_that_a_run_draws(explainer):
+    pictures = arrays(2) | {"ids": ["a", "picture", "b", "c"]}  # random draws hang on the id
+    choice = CHOICE | {"explainers": explainer}
+    run = xaibench.evaluate(PairNet(), pictures, card=CARD, maps="keep", seed=3, **choice)
+    explanation = xaibench.explain(PairNet(), pictures["images"][1], explainer, target="fake", card=CARD, seed=3)
     assert explanation.status == "ok"
-    assert np.array_equal(explanation.array, run.map("0001", "gradcam"))
+    assert np.array_equal(explanation.array, run.map("picture", explainer))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"target": "label"}, "has no label"),
+        ({"seed": -1}, "seed=-1 is wrong"),
+        ({"image": "nope.png"}, "does not exist"),
+        ({"mask": np.zeros((3, 3))}, "the mask is 3 x 3 pixels"),
+        ({"mask": "mask.png"}, "is a str, no array"),
+        ({"model": ""}, "no model called ''"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused_in_a_line(arguments, words):
+    call = {"model": PairNet(), "image": arrays(1)["images"][0]} | arguments
+    with pytest.raises(XaibenchError) as refusal:
+        xaibench.explain(**call, card=None if arguments.get("model") == "" else CARD)
+    assert words in refusal.value.what
 
 
 def test_explain_says_why_there_is_no_map():
@@ -236,8 +399,9 @@ def test_score_gives_what_a_run_gives():
 
 def test_a_map_of_another_size_and_a_metric_of_sets_are_refused():
     image = arrays(1)["images"][0]
-    with pytest.raises(ValueError, match=r"the map's shape is \(3, 3\)"):
-        xaibench.score(PairNet(), image, np.zeros((3, 3)), "deletion", card=CARD)
+    for bad, words in ((np.zeros((3, 3)), r"shape is \(3, 3\)"), (np.full((SIZE, SIZE), np.nan), "NaN"), ("x", "no map")):
+        with pytest.raises(UsageError, match=words):
+            xaibench.score(PairNet(), image, bad, "deletion", card=CARD)
     with pytest.raises(UsageError, match="it scores no single map"):
         xaibench.score(PairNet(), image, np.zeros((SIZE, SIZE)), "run-stability", card=CARD)
 
@@ -259,9 +423,30 @@ def test_a_fake_and_its_counterpart_are_one_group():
     assert [s.group for s in pictures.samples()] == ["0000", "0000", "0002", "0002"]
 
 
+def test_columns_of_a_data_frame_are_taken_in_their_order():
+    table = pd.DataFrame(
+        {"label": [0.0, 1.0, 0.0, 1.0], "pair": [np.nan, 0, np.nan, 2], "method": [None, "df", None, np.nan]},
+        index=[7, 3, 2, 0],
+    )
+    pictures = xaibench.PictureArrays(
+        iter(arrays(2)["images"]), table.label, pairs=table.pair, methods=table.method, groups=torch.tensor([4, 4, 5, 5])
+    )
+    rows = [(s.label, s.pair, s.method, s.group) for s in pictures.samples()]
+    assert rows == [("real", None, None, "4"), ("fake", "0000", "df", "4"), ("real", None, None, "5"),
+                    ("fake", "0002", None, "5")]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"labels": None}, "labels is a NoneType, not a list"),
+        ({"labels": np.eye(2)[[0, 1, 0, 1]]}, "is neither real nor fake"),
+        ({"pairs": [None, "0", None, 2]}, "pairs[1] = 0 is no real picture"),
+        ({"groups": ["a", None, "b", "b"]}, "groups[1] is not given"),
+        ({"masks": [None, np.zeros((3, 3)), None, None]}, "sample 0001: the mask is 3 x 3 pixels"),
+        ({"masks": [None, "mask.png", None, None]}, "the mask of 0001 is a str"),
+        ({"landmarks": np.full((4, 5, 2), np.nan)}, "sample 0000: the landmarks are not finite"),
+        ({"images": torch.zeros(4, SIZE, SIZE, 3, dtype=torch.bfloat16)}, "picture 0000 is no array"),
         ({"labels": ["real"]}, "labels holds 1 entries for 4 images"),
         ({"labels": ["real", "maybe", "real", "fake"]}, "'maybe' is neither real nor fake"),
         ({"pairs": [None, 3, None, 2]}, "pairs[1] = 3 is no real picture"),

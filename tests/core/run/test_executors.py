@@ -1,4 +1,4 @@
-"""Worker processes: that none is left behind."""
+"""Worker processes: that none is left behind, and that none runs the caller's script."""
 
 from __future__ import annotations
 
@@ -10,23 +10,36 @@ from contextlib import suppress
 
 import pytest
 
-DRIVER = """
+WORK = """
 import time
-from xaibench.run.local_executor import LocalExecutor, LocalParameters
 
 def work(task):
     print("working", flush=True)
     time.sleep(60)
 
-if __name__ == "__main__":
-    for _ in LocalExecutor(LocalParameters(jobs=2)).run([1, 2], work):
-        pass
+def double(task):
+    return 2 * task
+"""
+DRIVER = """
+from work import work
+from xaibench.run.local_executor import LocalExecutor, LocalParameters
+
+for _ in LocalExecutor(LocalParameters(jobs=2)).run([1, 2], work):
+    pass
+"""
+SCRIPT = """
+from work import double
+from xaibench.run.local_executor import LocalExecutor, LocalParameters
+
+print("script", flush=True)
+print(sorted(LocalExecutor(LocalParameters(jobs=2)).run([1, 2], double)))
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])
 def test_workers_end_with_a_driver_that_is_killed(tmp_path, how):
+    (tmp_path / "work.py").write_text(WORK)
     (tmp_path / "driver.py").write_text(DRIVER)
     driver = subprocess.Popen(
         [sys.executable, str(tmp_path / "driver.py")], stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -40,3 +53,11 @@ def test_workers_end_with_a_driver_that_is_killed(tmp_path, how):
             os.killpg(driver.pid, signal.SIGKILL)
         driver.wait()
         driver.stdout.close()
+
+
+def test_a_script_without_a_guard_runs_once(tmp_path):
+    (tmp_path / "work.py").write_text(WORK)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, str(tmp_path / "script.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout, done.stderr) == ("script\n[(1, 2), (2, 4)]\n", "")
