@@ -76,7 +76,7 @@ keeps the evidence, and switching regions off changes next to nothing."""
 
 TRIALS: dict[str, Trial] = {
     "rise": Trial({"masks": 300}),
-    "rise-t24": Trial({"masks": 500}),
+    "rise-t24": Trial({"masks": 1000}),
     "lime-t24": Trial({"samples": 300}),
     "lime-adv-t24": Trial({"samples": 300, "twin_steps": 40}, threshold=NEAR, costly=True),
     "shap-t24": Trial({"evals": 200}, parts=True),
