@@ -236,9 +236,9 @@ class FillParameter:
         return self.built_in if components is None else components.of_kind("fill")
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        from pydantic_core import core_schema
+        from pydantic import WrapValidator
 
         def validate(value: Any, text: ValidatorFunctionWrapHandler, info: ValidationInfo) -> str:
             return self.find(value if isinstance(value, Fill) else text(value), info.context)
 
-        return core_schema.with_info_wrap_validator_function(validate, handler(source))
+        return WrapValidator(validate).__get_pydantic_core_schema__(source, handler)
