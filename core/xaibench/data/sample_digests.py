@@ -1,0 +1,26 @@
+"""Digests of samples: what can change the numbers of a sample, whichever component is asked."""
+
+from __future__ import annotations
+
+from xaibench.api import Sample, digest
+from xaibench.data.survey import Survey
+
+
+def sample_digest(sample: Sample, survey: Survey) -> str:
+    """sha256 (hex) of a sample's id, label, method and picture, and of its counterpart's id and picture.
+
+    A picture stands for pixels, mask and landmarks before resizing (:func:`~xaibench.api.digest_native`). Groups,
+    split, columns and order are not in it: they change statistics, and no row. Raises ``KeyError`` for a sample that
+    the survey has not read.
+    """
+    pair = [sample.pair, survey.digests[sample.pair]] if sample.pair else None
+    return digest([sample.id, sample.label, sample.method, survey.digests[sample.id], pair])
+
+
+def stranger_digest(sample: Sample, survey: Survey) -> str:
+    """sha256 (hex) of :func:`sample_digest` and of the stranger's id and picture; the former where there is none.
+
+    It is the digest of a sample for components that need ``stranger``.
+    """
+    own, stranger = sample_digest(sample, survey), survey.strangers.get(sample.id)
+    return digest([own, stranger, survey.digests[stranger]]) if stranger else own
