@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -44,6 +45,9 @@ class DemoDataset:
         drawn = render_real(seed, identity) if kind == "real" else render_fake(seed, identity, kind)
         mask = _bytes(drawn.mask) if sample.label == "fake" else None
         return Native(_bytes(drawn.image.transpose(1, 2, 0)), mask, drawn.landmarks)
+
+    def fingerprint(self, sample: Sample) -> str:
+        return f"{self.parameters.seed} {sample.id}; numpy {np.__version__}, scipy {scipy.__version__}"
 
     def problems(self) -> Sequence[Problem]:
         return ()

@@ -101,7 +101,7 @@ class FaceForensicsDataset(ListedDataset):
             for chosen in _choose(root, level, reals, fakes, self.parameters.frames)
             for frame in chosen.frames
         ]
-        return listing(entries, problems, str(root))
+        return listing(entries, problems, root, root)
 
 
 def spread(count: int, wanted: int) -> list[int]:

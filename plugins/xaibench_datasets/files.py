@@ -21,6 +21,7 @@ from xaibench.api import (
     Problem,
     Sample,
     check_native,
+    decoder_versions,
     read_landmarks,
     read_mask,
     read_picture,
@@ -46,14 +47,30 @@ class Entry:
         check_native(native, self.sample)
         return native
 
+    def fingerprint(self, root: str) -> str | None:
+        """Paths relative to ``root``, sizes and times of the files, and the versions of their decoders; None where a
+        file is not there."""
+        files = [file for file in (self.picture, self.mask, self.landmarks) if file]
+        try:
+            return "; ".join([*(_file_state(file, root) for file in files), decoder_versions()])
+        except OSError:
+            return None
+
+
+def _file_state(file: Path, root: str) -> str:
+    state = file.stat()
+    return f"{os.fspath(file).removeprefix(root).lstrip(os.sep)} {state.st_size} {state.st_mtime_ns}"
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A dataset listed: entries by id, in the order of the ids, the files left out, and the folder or table."""
+    """A dataset listed: entries by id, in the order of the ids, the files left out, the folder or table, and the folder
+    that its files lie in."""
 
     entries: Mapping[str, Entry]
     problems: tuple[Problem, ...]
     where: str
+    root: str
 
     @property
     def samples(self) -> tuple[Sample, ...]:
@@ -81,16 +98,20 @@ class ListedDataset:
     def read(self, sample: Sample) -> Native:
         return self._listing.entries[sample.id].read()
 
+    def fingerprint(self, sample: Sample) -> str | None:
+        return self._listing.entries[sample.id].fingerprint(self._listing.root)
+
     def problems(self) -> Sequence[Problem]:
         return self._listing.problems
 
 
-def listing(entries: Sequence[Entry], problems: Sequence[Problem], where: str) -> Listing:
-    """Put a listing into its stable order."""
+def listing(entries: Sequence[Entry], problems: Sequence[Problem], where: Path, root: Path) -> Listing:
+    """Put a listing of the files below ``root`` into its stable order. ``where`` is its name in messages."""
     return Listing(
         {entry.sample.id: entry for entry in sorted(entries, key=lambda e: e.sample.id)},
         tuple(sorted(problems, key=lambda p: (p.file, p.reason))),
-        where,
+        str(where),
+        os.fspath(root),
     )
 
 

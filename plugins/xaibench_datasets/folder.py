@@ -81,7 +81,7 @@ class FolderDataset(ListedDataset):
         problems += [
             Problem(m.relative_to(root).as_posix(), "mask of no fake") for k, m in masks.items() if k not in fakes
         ]
-        return listing(entries, problems, str(root))
+        return listing(entries, problems, root, root)
 
     def _entry(
         self, root: Path, found: _Found, group: str, masks: dict[tuple[str, str], Path], reals: set[str]

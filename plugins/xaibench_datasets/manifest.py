@@ -74,7 +74,7 @@ class ManifestDataset(ListedDataset):
         rows = _checked(_read(file), file)
         problems: list[Problem] = []
         kept = [(row, image) for row in rows if (image := _existing(file.parent, row["image"], problems)) is not None]
-        return listing(_entries(kept, file.parent, problems), problems, str(file))
+        return listing(_entries(kept, file.parent, problems), problems, file, file.parent)
 
 
 def _table_file(path: str) -> Path:

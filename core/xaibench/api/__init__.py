@@ -111,7 +111,14 @@ if TYPE_CHECKING:
         print_json,
         say,
     )
-    from xaibench.api.image_files import MAX_PIXELS, PICTURE_SUFFIXES, read_landmarks, read_mask, read_picture
+    from xaibench.api.image_files import (
+        MAX_PIXELS,
+        PICTURE_SUFFIXES,
+        decoder_versions,
+        read_landmarks,
+        read_mask,
+        read_picture,
+    )
     from xaibench.api.native_pictures import check_native, digest_native, digest_shown
     from xaibench.api.parameters import (
         Parameters,
@@ -138,6 +145,7 @@ _LAZY = {
     "image_files": (
         "MAX_PIXELS",
         "PICTURE_SUFFIXES",
+        "decoder_versions",
         "read_landmarks",
         "read_mask",
         "read_picture",
@@ -299,6 +307,7 @@ __all__ = [
     "check_target_rule",
     "commit_file",
     "connected_components",
+    "decoder_versions",
     "describe_error",
     "describe_parameters",
     "digest",

@@ -72,6 +72,11 @@ class Dataset(Protocol):
     ``samples`` lists the samples in a stable order without decoding pictures. ``read`` decodes one sample and raises
     :class:`xaibench.api.UnreadablePicture` for a broken file. ``problems`` lists the files that could not be listed as
     samples.
+
+    ``fingerprint(sample) -> str | None`` is optional. It tells without decoding whether what ``read`` gives may have
+    changed: parameters, paths, sizes and times of all files of the sample, and versions of the libraries that decode
+    them; not the dataset's own code, which is compared beside it. A sample whose fingerprint is that of an earlier
+    start is not decoded again before a run. None, and no such method, mean that it always is.
     """
 
     def samples(self) -> Sequence[Sample]: ...

@@ -14,12 +14,14 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
 from xaibench.api.errors import UnreadablePicture
 
@@ -31,6 +33,7 @@ PICTURE_SUFFIXES = frozenset(
 )
 """Suffixes, in lower case, of the files that a dataset lists as pictures."""
 
+_DECODERS = ("libjpeg_turbo", "jpg", "jpg_2000", "webp", "zlib", "libtiff")
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")
 _MAX_LANDMARK_BYTES = 1_000_000
 _EXIF_ORIENTATION = 0x0112
@@ -45,6 +48,13 @@ _UPRIGHT = {
 }
 # warnings.catch_warnings changes the state of the process; two threads in it at once would leave it changed.
 _decoding = threading.RLock()
+
+
+@cache
+def decoder_versions() -> str:
+    """Versions of Pillow and of its decoders in one line; other ones may decode a file to other pixels."""
+    versions = [f"{name} {version}" for name in _DECODERS if (version := features.version(name))]
+    return ", ".join([f"Pillow {PIL.__version__}", *versions])
 
 
 def read_picture(path: str | PathLike[str], max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:

@@ -7,8 +7,8 @@ balanced in labels, methods and groups.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
 
 from xaibench.api import Sample, Streams, UsageError
 
@@ -39,26 +39,28 @@ def order_samples(samples: Sequence[Sample], seed: int) -> list[Sample]:
     names = sorted(groups)
     Streams(("order", str(seed))).numpy().shuffle(names)
     methods = sorted({s.method or "" for s in samples if s.label == "fake"})
-    group_packets = []
-    for i, name in enumerate(names):
-        first = i % len(methods) if methods else 0  # another method first in each group
-        group_packets.append(_packets(groups[name], methods[first:] + methods[:first]))
+    rank = {method: i for i, method in enumerate(methods)}
+    group_packets = [_packets(groups[name], rank, first=i) for i, name in enumerate(names)]
     return [sample for packet in _round_robin(group_packets) for sample in packet]
 
 
-def _packets(samples: Sequence[Sample], methods: Sequence[str]) -> Iterator[list[Sample]]:
-    """The packets of one group: each fake, with its real counterpart where that is left, then the remaining reals."""
+def _packets(samples: Sequence[Sample], rank: Mapping[str, int], first: int) -> Iterator[list[Sample]]:
+    """The packets of one group: each fake, with its real counterpart where that is left, then the remaining reals.
+
+    The methods take turns. The one of rank ``first`` begins, so that another method is first in each group.
+    """
     reals = {s.id: s for s in samples if s.label == "real"}
-    by_method: dict[str, list[Sample]] = defaultdict(list)
+    by_method: dict[str, deque[Sample]] = defaultdict(deque)
     for s in samples:
         if s.label == "fake":
             by_method[s.method or ""].append(s)
-    while any(by_method.values()):
-        for method in methods:
-            if by_method[method]:
-                fake = by_method[method].pop(0)
-                real = reals.pop(fake.pair, None) if fake.pair else None
-                yield [real, fake] if real else [fake]
+    queues = [by_method[m] for m in sorted(by_method, key=lambda m: (rank[m] - first) % len(rank))]
+    while queues:
+        for fakes in queues:
+            fake = fakes.popleft()
+            real = reals.pop(fake.pair, None) if fake.pair else None
+            yield [real, fake] if real else [fake]
+        queues = [fakes for fakes in queues if fakes]
     for real in reals.values():
         yield [real]
 

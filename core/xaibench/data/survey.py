@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from xaibench.api import Dataset, NothingToEvaluate, Problem, Sample, Streams, UnreadablePicture
+from xaibench.api import Dataset, NothingToEvaluate, Problem, Sample, UnreadablePicture
+from xaibench.data.face_size import face_size
 from xaibench.data.order import order_samples, select_samples
+from xaibench.data.strangers import choose_strangers
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What an earlier survey found in a picture.
+
+    Parameters
+    ----------
+    fingerprint: what the dataset said of the picture's files (``Dataset.fingerprint``). It holds for one version of
+        the dataset's code.
+    digest: digest of the native picture.
+    face_size: size of the face in pixels of the native picture (:func:`~xaibench.data.face_size.face_size`).
+    """
+
+    fingerprint: str
+    digest: str
+    face_size: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +42,9 @@ class Survey:
     available: number of samples before the limit, without those known to be broken. Samples after the last one that
         is evaluated are not decoded.
     strangers: for each masked fake the id of another one that shares no person with it.
+    face_sizes: size of the face in pixels of the native picture, by sample id
+        (:func:`~xaibench.data.face_size.face_size`); without those where it is not known.
+    fingerprints: fingerprints of the files of all in ``digests``, by sample id; None where the dataset gives none.
     """
 
     samples: tuple[Sample, ...]
@@ -32,10 +53,58 @@ class Survey:
     problems: tuple[Problem, ...]
     available: int
     strangers: Mapping[str, str] = field(default_factory=dict)
+    face_sizes: Mapping[str, float] = field(default_factory=dict)
+    fingerprints: Mapping[str, str | None] = field(default_factory=dict)
 
     def by_id(self) -> dict[str, Sample]:
         """All samples by id, auxiliary ones included."""
         return {**{s.id: s for s in self.samples}, **self.auxiliary}
+
+    def known(self) -> dict[str, Known]:
+        """What the next survey need not decode: all that have a fingerprint, by sample id."""
+        return {
+            name: Known(fingerprint, self.digests[name], self.face_sizes.get(name))
+            for name, fingerprint in self.fingerprints.items()
+            if fingerprint is not None
+        }
+
+
+class _Reader:
+    """Decodes each sample at most once, and none that is known."""
+
+    def __init__(self, dataset: Dataset, known: Mapping[str, Known]) -> None:
+        self._dataset, self._known = dataset, known
+        self._fingerprint: Callable[[Sample], str | None] = getattr(dataset, "fingerprint", lambda sample: None)
+        self.digests: dict[str, str] = {}
+        self.face_sizes: dict[str, float] = {}
+        self.fingerprints: dict[str, str | None] = {}
+        self.problems: dict[str, Problem] = {}
+
+    def is_readable(self, sample: Sample) -> bool:
+        if sample.id not in self.digests and sample.id not in self.problems:
+            try:
+                self._read(sample)
+            except UnreadablePicture as error:
+                self.problems[sample.id] = Problem(sample.id, error.what)
+        return sample.id in self.digests
+
+    def _read(self, sample: Sample) -> None:
+        # Before the file is decoded: a file that changes meanwhile is decoded again next time.
+        fingerprint = self._fingerprint(sample)
+        known = self._known.get(sample.id)
+        if known is None or fingerprint is None or known.fingerprint != fingerprint:
+            known = self._decoded(sample, fingerprint or "")
+        self.digests[sample.id] = known.digest
+        self.fingerprints[sample.id] = fingerprint
+        if known.face_size is not None:
+            self.face_sizes[sample.id] = known.face_size
+
+    def _decoded(self, sample: Sample, fingerprint: str) -> Known:
+        from xaibench.api import check_native, digest_native
+
+        native = self._dataset.read(sample)
+        check_native(native, sample)
+        return Known(fingerprint, digest_native(native), face_size(native))
 
 
 def survey(
@@ -47,6 +116,7 @@ def survey(
     methods: Sequence[str] = (),
     limit: int | None = None,
     strangers: bool = False,
+    known: Mapping[str, Known] | None = None,
 ) -> Survey:
     """Select, order and decode the samples of a dataset. Broken files become problems of the survey.
 
@@ -59,81 +129,42 @@ def survey(
     methods: only fakes of these methods, and the real pictures; empty: all.
     limit: the number of samples; None: all.
     strangers: whether each masked fake gets a stranger.
+    known: what an earlier survey with the same code found (:meth:`Survey.known`), by sample id. A sample whose
+        fingerprint is the known one is not decoded. A file that could not be read is not known and is tried again.
 
     Raises :class:`NothingToEvaluate` where no sample, or no fake, is left.
     """
-    from xaibench.api import check_native, digest_native
-
-    candidates = select_samples(dataset.samples(), split, methods)
-    by_id = {s.id: s for s in dataset.samples()}
-    problems = list(dataset.problems())
-    digests: dict[str, str] = {}
-    broken: set[str] = set()
-
-    def is_readable(sample: Sample) -> bool:
-        if sample.id not in digests and sample.id not in broken:
-            try:
-                native = dataset.read(sample)
-                check_native(native, sample)
-                digests[sample.id] = digest_native(native)
-            except UnreadablePicture as error:
-                broken.add(sample.id)
-                problems.append(Problem(sample.id, error.what))
-        return sample.id in digests
-
+    listed = dataset.samples()
+    candidates = select_samples(listed, split, methods)
+    by_id = {s.id: s for s in listed}
+    reader = _Reader(dataset, known or {})
     samples: list[Sample] = []
     auxiliary: dict[str, Sample] = {}
     for sample in order_samples(candidates, seed):
         if limit is not None and len(samples) >= limit:
             break
-        if not is_readable(sample):
+        if not reader.is_readable(sample):
             continue
         pair = by_id.get(sample.pair) if sample.pair else None
-        if pair is None or not is_readable(pair):
-            sample = replace(sample, pair=None)
-        else:
+        if pair is not None and reader.is_readable(pair):
             auxiliary[pair.id] = pair
+        elif sample.pair:
+            sample = replace(sample, pair=None)
         samples.append(sample)
-    _refuse_empty(name, samples, candidates, problems)
-    stranger_ids = _strangers(samples, candidates, seed, is_readable) if strangers else {}
+    _refuse_empty(name, samples, candidates, [*dataset.problems(), *reader.problems.values()])
+    stranger_ids = choose_strangers(samples, candidates, seed, reader.is_readable) if strangers else {}
     auxiliary |= {stranger: by_id[stranger] for stranger in stranger_ids.values()}
     ids = {s.id for s in samples}
     return Survey(
         samples=tuple(samples),
         auxiliary={i: s for i, s in auxiliary.items() if i not in ids},
-        digests=digests,
-        problems=tuple(problems),
-        available=len(candidates) - len(broken),
+        digests=reader.digests,
+        problems=(*dataset.problems(), *reader.problems.values()),
+        available=len(candidates) - len(reader.problems),
         strangers=stranger_ids,
+        face_sizes=reader.face_sizes,
+        fingerprints=reader.fingerprints,
     )
-
-
-def _strangers(
-    samples: Sequence[Sample], candidates: Sequence[Sample], seed: int, is_readable: Callable[[Sample], bool]
-) -> dict[str, str]:
-    """For each masked fake another one that shares no person with it, of the same method where there is one.
-
-    All masked fakes of the dataset stand in one seeded order. A sample draws a position in it and takes the first one
-    from there that is readable and shares no person, so the limit changes no choice. It gets none where all share one.
-    """
-    masked = sorted((s for s in candidates if s.label == "fake" and s.has_mask), key=lambda s: s.id)
-    Streams(("strangers", str(seed))).numpy().shuffle(masked)
-    by_method: dict[str | None, list[Sample]] = defaultdict(list)
-    for s in masked:
-        by_method[s.method].append(s)
-    strangers = {}
-    for sample in (s for s in samples if s.label == "fake" and s.has_mask):
-        start = int(Streams(("stranger", str(seed), sample.id)).numpy().integers(len(masked)))
-        pools = (by_method[sample.method], masked)
-        others = (pool[(start + i) % len(pool)] for pool in pools for i in range(len(pool)))
-        stranger = next((s for s in others if not _people(s) & _people(sample) and is_readable(s)), None)
-        if stranger is not None:
-            strangers[sample.id] = stranger.id
-    return strangers
-
-
-def _people(sample: Sample) -> set[str]:
-    return {name for name in (sample.group, sample.cross_group) if name}
 
 
 def _refuse_empty(

@@ -7,6 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
+import PIL
+import scipy
+import skimage
 from pydantic import Field
 
 from xaibench.api import (
@@ -20,6 +24,7 @@ from xaibench.api import (
     UnreadablePicture,
     UsageError,
     check_native,
+    digest,
 )
 from xaibench_datasets.files import ListedDataset
 from xaibench_datasets.self_blending.augment import augment
@@ -28,6 +33,7 @@ from xaibench_datasets.self_blending.regions import NoRegion
 
 METHOD = "self_blend"
 TARGET = "augmented"
+_VERSIONS = ", ".join(f"{library.__name__} {library.__version__}" for library in (np, PIL, scipy, skimage))
 
 
 class SelfBlendParameters(Parameters):
@@ -98,6 +104,14 @@ class SelfBlendDataset:
             return Native(augment(native.pixels, recipe.augmentation), None, native.landmarks)
         return _blended(native, recipe, entry)
 
+    def fingerprint(self, sample: Sample) -> str | None:
+        """That of the real picture, with the dataset it is of and what is made of it."""
+        entry = self._entries[sample.id]
+        fingerprint = getattr(self._wrapped, "fingerprint", None)
+        real = fingerprint(entry.real) if fingerprint else None
+        made = f"{self.parameters.seed} {entry.draw} {entry.sample.label} {entry.into_augmented}"
+        return None if real is None else f"{made} of {self._source} {entry.real.id} {real}; {_VERSIONS}"
+
     def problems(self) -> Sequence[Problem]:
         lost = [Problem(s.id, "has no landmarks: no region to blend") for s in self._reals if not s.has_landmarks]
         return (*self._wrapped.problems(), *lost)
@@ -105,6 +119,13 @@ class SelfBlendDataset:
     @cached_property
     def _wrapped(self) -> Dataset:
         return wrapped(self.parameters.of)
+
+    @cached_property
+    def _source(self) -> str:
+        """Digest of the wrapped dataset's name, code and parameters."""
+        from xaibench import open_dataset, use_identity
+
+        return digest(use_identity(open_dataset(self.parameters.of)))
 
     @cached_property
     def _reals(self) -> tuple[Sample, ...]:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pyarrow as pa
 import pytest
 from PIL import Image
@@ -259,6 +260,76 @@ def test_a_folder_that_is_none(target: type, path: str) -> None:
         opened(target, path=path).samples()
     assert caught.value.mend
     assert "\n" not in caught.value.what + caught.value.mend
+
+
+# ---- fingerprints ----
+
+
+def fingerprints(target: type, path: Path) -> dict[str, str | None]:
+    dataset = opened(target, path=str(path))
+    return {s.id: dataset.fingerprint(s) for s in dataset.samples()}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("name", "of"),
+    [
+        ("real/b.jpg", {"real/b"}),
+        ("masks/swap/a.jpg", {"fake/swap/a"}),
+        ("landmarks/a.csv", {"real/a", "fake/swap/a", "fake/blend/a"}),
+    ],
+)
+def test_a_fingerprint_follows_size_and_time_of_every_file(folder: Path, name: str, of: set[str]) -> None:
+    before, file = fingerprints(FolderDataset, folder), folder / name
+    state = file.stat()
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
+    newer = fingerprints(FolderDataset, folder)
+    assert {i for i in before if before[i] != newer[i]} == of
+    file.write_bytes(file.read_bytes() + b" ")
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    longer = fingerprints(FolderDataset, folder)
+    assert {i for i in before if before[i] != longer[i]} == of
+
+
+def test_a_fingerprint_follows_masks_that_come_and_go(folder: Path) -> None:
+    before = fingerprints(FolderDataset, folder)
+    (folder / "masks/swap/a.jpg").unlink()
+    after = fingerprints(FolderDataset, folder)
+    assert {i for i in before if before[i] != after[i]} == {"fake/swap/a"}
+
+
+def test_a_fingerprint_is_the_same_where_the_folder_was_moved(folder: Path, tmp_path: Path) -> None:
+    before = fingerprints(FolderDataset, folder)
+    moved = tmp_path.with_name(f"{tmp_path.name} moved")
+    folder.rename(moved)
+    assert fingerprints(FolderDataset, moved) == before
+
+
+def test_a_fingerprint_names_the_decoders(folder: Path) -> None:
+    assert all(f"Pillow {PIL.__version__}" in str(f) for f in fingerprints(FolderDataset, folder).values())
+
+
+def test_a_file_that_vanished_has_no_fingerprint(folder: Path) -> None:
+    dataset = opened(FolderDataset, path=str(folder))
+    samples = by_id(dataset)
+    (folder / "real/b.jpg").unlink()
+    assert dataset.fingerprint(samples["real/b"]) is None  # type: ignore[attr-defined]
+
+
+def test_a_manifest_fingerprints_its_files(tmp_path: Path) -> None:
+    table(tmp_path, *PAIR)
+    before = fingerprints(ManifestDataset, tmp_path)
+    assert before["r"] is not None
+    assert before["r"].startswith("r.png ")
+    picture(tmp_path / "m.png", 50)
+    after = fingerprints(ManifestDataset, tmp_path)
+    assert {i for i in before if before[i] != after[i]} == {"f"}
+
+
+def test_demo_fingerprints_tell_populations_and_pictures_apart() -> None:
+    datasets = [opened(DemoDataset, identities=2, seed=seed) for seed in (0, 1, 0)]
+    told = [[d.fingerprint(s) for s in d.samples()] for d in datasets]  # type: ignore[attr-defined]
+    assert told[0] == told[2]
+    assert len({*told[0], *told[1]}) == 20
 
 
 # ---- manifest ----

@@ -364,6 +364,26 @@ def test_a_draw_depends_on_seed_id_and_number_alone(faces: Path) -> None:
     assert len({d for i, d in all_of.items() if "self_blend" in i}) == 12
 
 
+def test_pictures_of_one_fingerprint_are_one_picture(faces: Path) -> None:
+    fingerprints: dict[str, set[str]] = {}
+    for values in ({"draws": 4}, {"draws": 3, "augment": "source"}, {"draws": 2, "seed": 1}):
+        dataset = opened(faces, **values)
+        for sample in dataset.samples():
+            found = dataset.fingerprint(sample)
+            assert found is not None
+            fingerprints.setdefault(found, set()).add(digest_native(dataset.read(sample)))
+    assert {len(found) for found in fingerprints.values()} == {1}
+
+
+def test_a_fingerprint_follows_the_real_picture(faces: Path) -> None:
+    before = {s.id: opened(faces).fingerprint(s) for s in opened(faces).samples()}
+    save(faces, "2", FACE + 1)
+    after = {s.id: opened(faces).fingerprint(s) for s in opened(faces).samples()}
+    changed = {name for name in before if before[name] != after.get(name)}
+    assert changed == {name for name in before if name.endswith("real/2")}
+    assert len(changed) >= 2
+
+
 def test_fakes_of_the_wrapped_dataset_are_passed_over() -> None:
     assert {s.method for s in opened("demo:identities=2").samples()} == {None, "self_blend"}
 
