@@ -9,7 +9,8 @@
 
 ``faces`` may be called ``frames`` or ``images``, or be any one folder. A fake's counterpart is the frame of the same
 name of the target (the first number). The statistical group of a picture is the pair of videos that the split files
-list, shared by all methods and by the real pictures: the 140 test videos are 70 groups.
+list, shared by all methods and by the real pictures: the 140 test videos are 70 groups. The level of compression is the
+further column ``compression`` of its samples.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class FaceForensicsDataset(ListedDataset):
         splits = _read_splits(root, self.parameters.splits, problems)
         group = connected_components([*splits.pairs, *_edges(reals, fakes)])
         entries = [
-            _entry(chosen, frame, group[chosen.video.target], splits.split_of.get(chosen.video.target))
+            _entry(chosen, frame, group[chosen.video.target], splits.split_of.get(chosen.video.target), level)
             for chosen in _choose(root, level, reals, fakes, self.parameters.frames)
             for frame in chosen.frames
         ]
@@ -115,7 +116,7 @@ def spread(count: int, wanted: int) -> list[int]:
     return [round(i * (count - 1) / (wanted - 1)) for i in range(wanted)] if wanted > 1 else [(count - 1) // 2]
 
 
-def _entry(chosen: _Chosen, frame: str, group: str, split: str | None) -> Entry:
+def _entry(chosen: _Chosen, frame: str, group: str, split: str | None, level: str) -> Entry:
     video, mask = chosen.video, chosen.masks.get(frame)
     sample = Sample(
         id=f"{video.method or 'real'}/{video.name}/{frame}",
@@ -125,6 +126,7 @@ def _entry(chosen: _Chosen, frame: str, group: str, split: str | None) -> Entry:
         pair=f"real/{video.target}/{frame}" if chosen.paired else None,
         split=split,
         has_mask=mask is not None,
+        columns=(("compression", level),),
     )
     return Entry(sample, video.frames[frame], mask)
 

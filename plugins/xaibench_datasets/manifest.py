@@ -15,7 +15,9 @@
 
 The first three are required. A column ``group`` or ``video`` stands in for ``identity`` where it is given; without any
 of them the counterpart is the group. Where random donors join too much, identity and donor are two crossed factors
-(:mod:`xaibench.api`). Further columns are passed over.
+(:mod:`xaibench.api`). Further columns (``generator``, ``age``) are kept as columns of the samples: numbers where every
+cell is one, else text (:mod:`xaibench_datasets.columns`). Columns without a name are passed over, and so are those of a
+Parquet table that hold lists, structures or bytes.
 """
 
 from __future__ import annotations
@@ -24,20 +26,24 @@ import csv
 import difflib
 import math
 import posixpath
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
-from xaibench.api import DatasetError, Parameters, Problem, Sample, statistical_groups
+from xaibench.api import DatasetError, Parameters, Problem, Sample, check_column_names, statistical_groups
+from xaibench_datasets.columns import Value, rows_of_columns
 from xaibench_datasets.files import Entry, ListedDataset, Listing, listing
 
 NAMES = ("manifest.csv", "manifest.parquet")
 REQUIRED = ("id", "image", "label")
 OPTIONAL = ("method", "identity", "donor", "pair", "mask", "landmarks", "split")
 GROUPING = ("group", "video", "identity")
+_INDEX = re.compile(r"__index_level_\d+__")
 
 
 class ManifestParameters(Parameters):
@@ -72,9 +78,10 @@ class ManifestDataset(ListedDataset):
     def _list(self) -> Listing:
         file = _table_file(self.parameters.path)
         rows = _checked(_read(file), file)
+        further = dict(zip((row["id"] for row in rows), _further_values(rows), strict=True))
         problems: list[Problem] = []
         kept = [(row, image) for row in rows if (image := _existing(file.parent, row["image"], problems)) is not None]
-        return listing(_entries(kept, file.parent, problems), problems, file, file.parent)
+        return listing(_entries(kept, further, file.parent, problems), problems, file, file.parent)
 
 
 def _table_file(path: str) -> Path:
@@ -96,14 +103,20 @@ def _read(file: Path) -> list[_Row]:
         raise DatasetError(
             f"{file} has no column {missing[0]!r}", f"required: {', '.join(REQUIRED)}; optional: {', '.join(OPTIONAL)}"
         )
-    for name in set(columns) - {*REQUIRED, *OPTIONAL}:
+    for name in _further(columns):
         near = difflib.get_close_matches(name, (*REQUIRED, *OPTIONAL), n=1, cutoff=0.8)
         if near and near[0] not in columns:
             raise DatasetError(f"{file}: column {name!r} is not known", f"did you mean {near[0]!r}?")
     twice = [name for name, count in Counter(columns).items() if count > 1]
     if twice:
         raise DatasetError(f"{file} has two columns {twice[0]!r}", "rename one of them")
+    check_column_names(_further(columns), str(file))
     return rows
+
+
+def _further(columns: Iterable[str]) -> list[str]:
+    """The columns that this module does not interpret; not those without a name, as which pandas writes its index."""
+    return [c for c in columns if c not in (*REQUIRED, *OPTIONAL, *GROUPING) and c and not _INDEX.fullmatch(c)]
 
 
 def _read_csv(file: Path) -> tuple[list[str], list[_Row]]:
@@ -134,13 +147,21 @@ def _read_parquet(file: Path) -> tuple[list[str], list[_Row]]:
     except (OSError, pyarrow.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise DatasetError(f"{file} cannot be read as Parquet: {reason}", "write it again") from None
-    wanted = [name for name in dict.fromkeys((*REQUIRED, *OPTIONAL, *GROUPING)) if name in table.column_names]
     if len(set(table.column_names)) < len(table.column_names):
         return table.column_names, []
-    records = table.select(wanted).to_pylist()
+    ours = {*REQUIRED, *OPTIONAL, *GROUPING}
+    records = table.select([f.name for f in table.schema if f.name in ours or _is_plain(f.type)]).to_pylist()
     return table.column_names, [
         _Row(number, {name: _text(value) for name, value in record.items()}) for number, record in enumerate(records, 1)
     ]
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether cells of an Arrow type are numbers or text, or are written as text, such as dates."""
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return not types.is_nested(kind) and "binary" not in str(kind)
 
 
 def _text(value: object) -> str:
@@ -166,7 +187,17 @@ def _checked(rows: Sequence[_Row], file: Path) -> Sequence[_Row]:
     return rows
 
 
-def _entries(kept: Sequence[tuple[_Row, Path]], root: Path, problems: list[Problem]) -> list[Entry]:
+def _further_values(rows: Sequence[_Row]) -> list[tuple[tuple[str, Value], ...]]:
+    names = _further(dict.fromkeys(name for row in rows for name in row.cells))
+    return rows_of_columns({name: [row[name] for row in rows] for name in names}, len(rows))
+
+
+def _entries(
+    kept: Sequence[tuple[_Row, Path]],
+    further: Mapping[str, tuple[tuple[str, Value], ...]],
+    root: Path,
+    problems: list[Problem],
+) -> list[Entry]:
     rows = [row for row, _ in kept]
     by_id = {row["id"]: row for row in rows}
     groups = statistical_groups(
@@ -189,6 +220,7 @@ def _entries(kept: Sequence[tuple[_Row, Path]], root: Path, problems: list[Probl
             split=row["split"] or None,
             has_mask=mask is not None,
             has_landmarks=landmarks is not None,
+            columns=further[row["id"]],
         )
         entries.append(Entry(sample, image, mask, landmarks))
     return entries

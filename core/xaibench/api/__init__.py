@@ -86,6 +86,7 @@ from xaibench.api.records import (
     ViewRecord,
     hookimpl,
 )
+from xaibench.api.sample_columns import SAMPLE_COLUMNS, check_column_names, check_columns
 from xaibench.api.score_checks import BadScores, check_scores
 from xaibench.api.streams import Streams
 from xaibench.api.targets import (
@@ -194,6 +195,7 @@ __all__ = [
     "PICTURE_SUFFIXES",
     "PROJECT",
     "REAL",
+    "SAMPLE_COLUMNS",
     "SAMPLE_NEEDS",
     "SHARED_FLAGS",
     "STATUSES",
@@ -302,6 +304,8 @@ __all__ = [
     "as_exception",
     "build_parameters",
     "canonical_json",
+    "check_column_names",
+    "check_columns",
     "check_native",
     "check_scores",
     "check_target_rule",

@@ -28,6 +28,9 @@ class Sample:
     pair: id of the real counterpart, a sample of the same dataset; None where there is none.
     split: name of the split (``test``); None where the dataset has no splits.
     has_mask, has_landmarks: whether ``Dataset.read`` gives a mask and landmarks.
+    columns: further columns as (name, value), sorted by name, such as ``("compression", "c23")``. They stand in the
+        table ``samples``, and results can be split by them; they change no number of a row. A column holds text or
+        finite numbers; its name is none of :data:`SAMPLE_COLUMNS`. A sample without a value leaves the column out.
     """
 
     id: str
@@ -39,6 +42,7 @@ class Sample:
     split: str | None = None
     has_mask: bool = False
     has_landmarks: bool = False
+    columns: tuple[tuple[str, str | int | float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

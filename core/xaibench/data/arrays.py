@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from xaibench.api import (
     Sample,
     UnreadablePicture,
     canonical_json,
+    check_columns,
     check_native,
     digest,
     digest_native,
@@ -40,6 +41,8 @@ class PictureArrays:
     pairs: the index of the real counterpart of each fake, or None; those of real pictures are ignored.
     groups: the statistical group of each picture, such as the person; default: a fake and its counterpart are a group.
     landmarks: ``(L, 2)`` points x, y of each picture in pixels, or None.
+    columns: further columns by name, such as ``{"generator": [...]}``: text or numbers, one a picture, None where it is
+        not known. ``True`` and ``False`` are text.
 
     Raises :class:`DatasetError` for lists of different lengths, labels of other values, and arrays of other shapes.
     """
@@ -55,28 +58,32 @@ class PictureArrays:
         pairs: Iterable[Any] | None = None,
         groups: Iterable[Any] | None = None,
         landmarks: Iterable[Any] | None = None,
+        columns: Mapping[str, Iterable[Any]] | None = None,
     ) -> None:
         pictures = _column("images", images)
         n = len(pictures)
         given = {"ids": ids, "methods": methods, "masks": masks, "pairs": pairs, "groups": groups,
                  "landmarks": landmarks}  # fmt: skip
-        columns = {name: [None] * n if column is None else _column(name, column) for name, column in given.items()}
-        columns["labels"] = _column("labels", labels)
-        for name, column in columns.items():
+        lists = {name: [None] * n if column is None else _column(name, column) for name, column in given.items()}
+        lists["labels"] = _column("labels", labels)
+        further = {name: _column(name, column) for name, column in sorted((columns or {}).items())}
+        for name, column in (*lists.items(), *further.items()):
             if len(column) != n:
                 raise DatasetError(f"{name} holds {len(column)} entries for {n} images", "give one an image")
-        self._ids = [f"{i:04d}" if ids is None else str(name) for i, name in enumerate(columns["ids"])]
+        self._columns = [_further(further, i) for i in range(n)]
+        self._ids = [f"{i:04d}" if ids is None else str(name) for i, name in enumerate(lists["ids"])]
         if len(set(self._ids)) < n:
             raise DatasetError("two pictures have the same id", "give each its own")
-        self._labels = [_label(value) for value in columns["labels"]]
-        self._methods = [None if method is None else str(method) for method in columns["methods"]]
-        self._pairs = [self._pair(i, pair) for i, pair in enumerate(columns["pairs"])]
+        self._labels = [_label(value) for value in lists["labels"]]
+        self._methods = [None if method is None else str(method) for method in lists["methods"]]
+        self._pairs = [self._pair(i, pair) for i, pair in enumerate(lists["pairs"])]
         own = [pair or name for pair, name in zip(self._pairs, self._ids, strict=True)]
-        self._groups = own if groups is None else [_group(i, group) for i, group in enumerate(columns["groups"])]
+        self._groups = own if groups is None else [_group(i, group) for i, group in enumerate(lists["groups"])]
         self._natives = {
             name: _native(name, *arrays)
-            for name, *arrays in zip(self._ids, pictures, columns["masks"], columns["landmarks"], strict=True)
+            for name, *arrays in zip(self._ids, pictures, lists["masks"], lists["landmarks"], strict=True)
         }
+        check_columns(self.samples(), "PictureArrays")
         for sample in self.samples():
             try:
                 check_native(self.read(sample), sample)
@@ -93,6 +100,7 @@ class PictureArrays:
                 method=self._methods[i] if self._labels[i] == "fake" else None,
                 has_mask=self._natives[name].mask is not None,
                 has_landmarks=self._natives[name].landmarks is not None,
+                columns=self._columns[i],
             )
             for i, name in enumerate(self._ids)
         )
@@ -131,6 +139,11 @@ def _plain(value: Any) -> Any:
         value = value.item()
     unknown = math.isnan(value) if isinstance(value, float) else type(value).__name__ == "NAType"  # of pandas
     return None if unknown else value
+
+
+def _further(columns: Mapping[str, list[Any]], index: int) -> tuple[tuple[str, Any], ...]:
+    values = ((name, column[index]) for name, column in columns.items())
+    return tuple((name, str(v) if isinstance(v, bool) else v) for name, v in values if v is not None)
 
 
 def _label(value: Any) -> Label:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from xaibench.api import Dataset, NothingToEvaluate, Problem, Sample, UnreadablePicture
+from xaibench.api import Dataset, NothingToEvaluate, Problem, Sample, UnreadablePicture, check_columns
 from xaibench.data.face_size import face_size
 from xaibench.data.order import order_samples, select_samples
 from xaibench.data.strangers import choose_strangers
@@ -132,9 +132,11 @@ def survey(
     known: what an earlier survey with the same code found (:meth:`Survey.known`), by sample id. A sample whose
         fingerprint is the known one is not decoded. A file that could not be read is not known and is tried again.
 
-    Raises :class:`NothingToEvaluate` where no sample, or no fake, is left.
+    Raises :class:`NothingToEvaluate` where no sample, or no fake, is left, and :class:`DatasetError` for further
+    columns that make up no table.
     """
     listed = dataset.samples()
+    check_columns(listed, name)
     candidates = select_samples(listed, split, methods)
     by_id = {s.id: s for s in listed}
     reader = _Reader(dataset, known or {})

@@ -84,8 +84,10 @@ def test_label_and_method_are_in_it():
     assert changed(with_sample(FAKE, method="blend")) == {"f"}
 
 
-@pytest.mark.parametrize("values", [{"group": "z"}, {"cross_group": "z"}, {"split": "test"}])
-def test_groups_and_split_are_not_in_it(values):
+@pytest.mark.parametrize(
+    "values", [{"group": "z"}, {"cross_group": "z"}, {"split": "test"}, {"columns": (("age", 1),)}]
+)
+def test_groups_split_and_columns_are_not_in_it(values):
     assert changed(with_sample(FAKE, **values)) == set()
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xaibench.api import Native, Sample, UnreadablePicture
+from xaibench.api import DatasetError, Native, Sample, UnreadablePicture
+from xaibench.data.arrays import PictureArrays
 from xaibench.data.face_size import face_size
 from xaibench.data.survey import Known, survey
 
@@ -174,3 +175,25 @@ def test_face_sizes_stand_beside_the_digests():
     found = looked_at(Counted(people(2)))
     assert found.face_sizes == {"f0": pytest.approx(80**0.5), "f1": pytest.approx(80**0.5)}
     assert found.known()["r0"].face_size is None
+
+
+def test_further_columns_reach_the_survey_and_are_checked():
+    samples = [replace(s, columns=(("age", i),)) for i, s in enumerate(people(2))]
+    assert {s.columns for s in looked_at(Counted(samples)).samples} == {(("age", i),) for i in range(4)}
+    samples[3] = replace(samples[3], columns=(("age", "old"),))
+    with pytest.raises(DatasetError, match="x: column 'age' holds both text and numbers"):
+        looked_at(Counted(samples))
+
+
+def test_pictures_in_memory_have_further_columns():
+    columns = {"generator": ["gan", None], "age": np.array([30, 40]), "seen": [True, False]}
+    found = survey(PictureArrays([PIXELS, PIXELS], [0, 1], columns=columns), "x", seed=0).by_id()
+    assert found["0000"].columns == (("age", 30), ("generator", "gan"), ("seen", "True"))
+    assert found["0001"].columns == (("age", 40), ("seen", "False"))
+
+
+def test_pictures_in_memory_refuse_columns_that_make_up_no_table():
+    with pytest.raises(DatasetError, match="age holds 1 entries for 2 images"):
+        PictureArrays([PIXELS, PIXELS], [0, 1], columns={"age": [1]})
+    with pytest.raises(DatasetError, match="'label' has the name"):
+        PictureArrays([PIXELS, PIXELS], [0, 1], columns={"label": [1, 2]})

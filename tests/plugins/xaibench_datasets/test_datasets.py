@@ -28,8 +28,10 @@ from xaibench.api import (
     UnreadablePicture,
     UsageError,
     build_parameters,
+    check_columns,
 )
 from xaibench_datasets import faceforensics
+from xaibench_datasets.columns import typed
 from xaibench_datasets.demo import DemoDataset
 from xaibench_datasets.demo_faces import METHODS, render_fake, render_real
 from xaibench_datasets.faceforensics import FaceForensicsDataset, spread
@@ -396,6 +398,81 @@ def test_manifest_of_three_columns(tmp_path: Path) -> None:
     assert samples["f"] == Sample(id="f", label="fake", group="f", method="fake")
 
 
+def test_manifest_further_columns(tmp_path: Path) -> None:
+    table(
+        tmp_path,
+        {**row("r", "real", identity="7"), "age": "31", "generator": "", "quality": "0.5", "code": "007"},
+        {**row("f", "fake", identity="7"), "age": "8", "generator": "1", "quality": "2", "code": "12"},
+        {**row("g", "fake", identity="7"), "age": "", "generator": "gan", "quality": "", "code": "3"},
+        columns=("quality", *COLUMNS, "generator", "code", "age", ""),
+    )
+    samples = by_id(opened(ManifestDataset, path=str(tmp_path)))
+    assert {name: dict(s.columns) for name, s in samples.items()} == {
+        "r": {"age": 31, "quality": 0.5, "code": "007"},
+        "f": {"age": 8, "generator": "1", "quality": 2.0, "code": "12"},
+        "g": {"generator": "gan", "code": "3"},
+    }
+    assert [name for name, _ in samples["f"].columns] == ["age", "code", "generator", "quality"]
+    assert isinstance(samples["f"].columns[3][1], float)
+    assert isinstance(samples["f"].columns[0][1], int)
+    check_columns(samples.values(), "x")
+
+
+def test_manifest_further_columns_of_parquet(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {**row("r", "real"), "age": 31.0, "seen": True, "blob": b"1", "boxes": [1, 2], "__index_level_0__": 0},
+        {**row("f", "fake"), "age": np.nan, "seen": False, "blob": b"2", "boxes": [], "__index_level_0__": 1},
+    ]
+    table(tmp_path, *PAIR, *rows)
+    (tmp_path / "manifest.csv").unlink()
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "manifest.parquet")
+    samples = by_id(opened(ManifestDataset, path=str(tmp_path)))
+    assert samples["r"].columns == (("age", 31), ("seen", "True"))
+    assert samples["f"].columns == (("seen", "False"),)
+
+
+@pytest.mark.parametrize(
+    ("column", "what"),
+    [("digest", "column 'digest' has the name"), ("Sample", "column 'Sample' has the name"),
+     ("face_size", "column 'face_size' has the name"), ("Label", "column 'Label' has the name")],
+)  # fmt: skip
+def test_manifest_refuses_columns_of_our_own(tmp_path: Path, column: str, what: str) -> None:
+    error = refused(table(tmp_path, {**row("r", "real"), column: "1"}, row("f", "fake"), columns=(*COLUMNS, column)))
+    assert what in error.what
+    assert "manifest.csv" in error.what
+    assert error.mend == "rename it"
+
+
+def test_manifest_refuses_columns_that_differ_in_case_alone(tmp_path: Path) -> None:
+    error = refused(table(tmp_path, row("r", "real"), row("f", "fake"), columns=(*COLUMNS, "Age", "age")))
+    assert "'Age' and 'age' differ in case alone" in error.what
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["1", "-2", "", "+3"], [1, -2, None, 3]),
+        (["1", "2.5", "1e3", ".5"], [1.0, 2.5, 1000.0, 0.5]),
+        (["1", "x"], ["1", "x"]),
+        (["0", "0.0"], [0.0, 0.0]),
+        (["01", "2"], ["01", "2"]),
+        (["nan", "1"], ["nan", "1"]),
+        (["inf", "1"], ["inf", "1"]),
+        (["1e999", "1"], ["1e999", "1"]),
+        (["1_000", "1"], ["1_000", "1"]),
+        (["\u0661", "1"], ["\u0661", "1"]),
+        (["9223372036854775807"], [2**63 - 1]),
+        (["9223372036854775808", "0.5"], ["9223372036854775808", "0.5"]),
+        (["9" * 400], ["9" * 400]),
+        (["", ""], [None, None]),
+    ],
+)
+def test_columns_are_numbers_where_all_cells_are(cells: list[str], values: list[object]) -> None:
+    found = typed(cells)
+    assert found == values
+    assert list(map(type, found)) == list(map(type, values))
+
+
 def test_manifest_groups_without_identity_follow_the_counterpart(tmp_path: Path) -> None:
     table(tmp_path, row("r", "real"), row("f", "fake", pair="r"), row("g", "fake"))
     assert [s.group for s in opened(ManifestDataset, path=str(tmp_path)).samples()] == ["r", "g", "r"]
@@ -560,9 +637,12 @@ def test_faceforensics_samples(small_tree: Path) -> None:
         pair="real/000/0002",
         split="test",
         has_mask=True,
+        columns=(("compression", "c23"),),
     )
     assert samples["FaceSwap/003_000/0004"].pair == "real/003/0004"
-    assert samples["real/011/0000"] == Sample(id="real/011/0000", label="real", group="010", split="val")
+    assert samples["real/011/0000"] == Sample(
+        id="real/011/0000", label="real", group="010", split="val", columns=(("compression", "c23"),)
+    )
     native = dataset.read(samples["Deepfakes/000_003/0002"])
     assert native.mask is not None
     assert (native.pixels.max(), native.mask.max()) == (6, 7)
