@@ -19,12 +19,21 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from xaibench.api import DatasetError, Parameters, Problem, Sample, connected_components
+from xaibench.api import (
+    DatasetError,
+    Location,
+    Parameters,
+    Problem,
+    Sample,
+    connected_components,
+    list_folder,
+    location,
+    relative_name,
+)
 from xaibench_datasets.files import Entry, ListedDataset, Listing, existing_folder, listing, pictures_below
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
@@ -58,7 +67,7 @@ class _Video:
 
     name: str
     method: str | None
-    frames: Mapping[str, Path]
+    frames: Mapping[str, Location]
 
     @property
     def target(self) -> str:
@@ -71,7 +80,7 @@ class _Chosen:
 
     video: _Video
     frames: tuple[str, ...]
-    masks: Mapping[str, Path]
+    masks: Mapping[str, Location]
     paired: bool
 
 
@@ -131,7 +140,9 @@ def _entry(chosen: _Chosen, frame: str, group: str, split: str | None, level: st
     return Entry(sample, video.frames[frame], mask)
 
 
-def _choose(root: Path, level: str, reals: Sequence[_Video], fakes: Sequence[_Video], wanted: int) -> Iterator[_Chosen]:
+def _choose(
+    root: Location, level: str, reals: Sequence[_Video], fakes: Sequence[_Video], wanted: int
+) -> Iterator[_Chosen]:
     own = {video.name: set(_pick(list(video.frames), wanted)) for video in reals}
     frames_of = {video.name: video.frames for video in reals}
     for video in fakes:
@@ -156,11 +167,11 @@ def _edges(reals: Sequence[_Video], fakes: Sequence[_Video]) -> Iterator[tuple[s
         yield target, source
 
 
-def _videos(root: Path, base: str, level: str, method: str | None, problems: list[Problem]) -> Iterator[_Video]:
+def _videos(root: Location, base: str, level: str, method: str | None, problems: list[Problem]) -> Iterator[_Video]:
     """The videos of one sequence folder, sorted by name, without those that hold no picture."""
     place = _frames_in(root / base / level, f"{base}/{level}", problems)
     for folder in _folders(place) if place else ():
-        name = folder.relative_to(root).as_posix()
+        name = relative_name(folder, root)
         if not (_VIDEO if method is None else _FAKE_VIDEO).fullmatch(folder.name):
             problems.append(Problem(name, "is not named VIDEO" if method is None else "is not named TARGET_SOURCE"))
             continue
@@ -171,7 +182,7 @@ def _videos(root: Path, base: str, level: str, method: str | None, problems: lis
             problems.append(Problem(name, "holds no pictures"))
 
 
-def _frames_in(folder: Path, name: str, problems: list[Problem]) -> Path | None:
+def _frames_in(folder: Location, name: str, problems: list[Problem]) -> Location | None:
     candidates = [f for f in _folders(folder) if f.name not in _NO_FRAMES]
     known = [f for wanted in _FRAME_FOLDERS for f in candidates if f.name == wanted]
     if known:
@@ -181,8 +192,10 @@ def _frames_in(folder: Path, name: str, problems: list[Problem]) -> Path | None:
     return candidates[0] if len(candidates) == 1 else None
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(f for f in folder.iterdir() if f.is_dir() and f.name[0] != ".") if folder.is_dir() else []
+def _folders(folder: Location) -> list[Location]:
+    if not folder.is_dir():
+        return []
+    return sorted(folder / name for name, is_folder in list_folder(folder) if is_folder and not name.startswith("."))
 
 
 def _frame_order(name: str) -> tuple[list[int], str]:
@@ -190,7 +203,7 @@ def _frame_order(name: str) -> tuple[list[int], str]:
     return [int(digits) for digits in re.findall(r"\d+", name)], name
 
 
-def _masks(root: Path, level: str, video: _Video) -> dict[str, Path]:
+def _masks(root: Location, level: str, video: _Video) -> dict[str, Location]:
     base = root / "manipulated_sequences" / str(video.method)
     places = [base / level / "masks", base / "masks" / level, base / "masks"]
     places += [base / "masks" / name for name in _FRAME_FOLDERS]
@@ -198,7 +211,7 @@ def _masks(root: Path, level: str, video: _Video) -> dict[str, Path]:
     return dict(pictures_below(folder, root, [])) if folder else {}
 
 
-def _refuse_missing(root: Path, level: str, reals: Sequence[_Video], fakes: Sequence[_Video]) -> None:
+def _refuse_missing(root: Location, level: str, reals: Sequence[_Video], fakes: Sequence[_Video]) -> None:
     if reals and fakes:
         return
     base = "manipulated_sequences/METHOD" if reals else "original_sequences/youtube"
@@ -209,14 +222,14 @@ def _refuse_missing(root: Path, level: str, reals: Sequence[_Video], fakes: Sequ
     raise DatasetError(f"no frames in {root}: {where} is missing or empty", f"extract frames into it{hint}")
 
 
-def _report_other_methods(root: Path, problems: list[Problem]) -> None:
+def _report_other_methods(root: Location, problems: list[Problem]) -> None:
     for folder in _folders(root / "manipulated_sequences"):
         if folder.name not in METHODS:
             problems.append(Problem(f"manipulated_sequences/{folder.name}", f"is none of {', '.join(METHODS)}"))
 
 
-def _read_splits(root: Path, given: str, problems: list[Problem]) -> _Splits:
-    places = [Path(given)] if given else [root / "splits", root]
+def _read_splits(root: Location, given: str, problems: list[Problem]) -> _Splits:
+    places = [location(given)] if given else [root / "splits", root]
     folder = next((p for p in places if any((p / f"{s}.json").is_file() for s in SPLITS)), None)
     if folder is None and given:
         raise DatasetError(f"no train.json, val.json or test.json in {given}", "give the folder that holds them")
@@ -233,7 +246,7 @@ def _read_splits(root: Path, given: str, problems: list[Problem]) -> _Splits:
     return _Splits(tuple(pair for listed in pairs.values() for pair in listed), split_of)
 
 
-def _pairs(file: Path) -> list[tuple[str, str]]:
+def _pairs(file: Location) -> list[tuple[str, str]]:
     try:
         listed = json.loads(file.read_text(encoding="utf-8"))
         return [(a, b) for a, b in listed if _VIDEO.fullmatch(a) and _VIDEO.fullmatch(b)]

@@ -8,7 +8,6 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -16,15 +15,20 @@ from pydantic import AfterValidator
 from xaibench.api import (
     PICTURE_SUFFIXES,
     DatasetError,
+    Location,
     Native,
     NothingToEvaluate,
     Problem,
     Sample,
     check_native,
     decoder_versions,
+    file_state,
+    list_folder,
+    location,
     read_landmarks,
     read_mask,
     read_picture,
+    relative_name,
 )
 
 
@@ -33,9 +37,9 @@ class Entry:
     """A sample and the files that it is read from."""
 
     sample: Sample
-    picture: Path
-    mask: Path | None = None
-    landmarks: Path | None = None
+    picture: Location
+    mask: Location | None = None
+    landmarks: Location | None = None
 
     def read(self) -> Native:
         """Decode the files. Raises :class:`xaibench.api.UnreadablePicture`."""
@@ -47,19 +51,23 @@ class Entry:
         check_native(native, self.sample)
         return native
 
-    def fingerprint(self, root: str) -> str | None:
+    def fingerprint(self, root: Location) -> str | None:
         """Paths relative to ``root``, sizes and times of the files, and the versions of their decoders; None where a
-        file is not there."""
+        file is not there, and where its file system tells no time."""
         files = [file for file in (self.picture, self.mask, self.landmarks) if file]
         try:
-            return "; ".join([*(_file_state(file, root) for file in files), decoder_versions()])
+            states = [file_state(file) for file in files]
         except OSError:
             return None
+        if None in states:
+            return None
+        base = str(root)
+        named = [f"{_below(str(file), base)} {state}" for file, state in zip(files, states, strict=True)]
+        return "; ".join([*named, decoder_versions()])
 
 
-def _file_state(file: Path, root: str) -> str:
-    state = file.stat()
-    return f"{os.fspath(file).removeprefix(root).lstrip(os.sep)} {state.st_size} {state.st_mtime_ns}"
+def _below(file: str, root: str) -> str:
+    return file.removeprefix(root).lstrip("/" + os.sep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ class Listing:
     entries: Mapping[str, Entry]
     problems: tuple[Problem, ...]
     where: str
-    root: str
+    root: Location
 
     @property
     def samples(self) -> tuple[Sample, ...]:
@@ -105,13 +113,13 @@ class ListedDataset:
         return self._listing.problems
 
 
-def listing(entries: Sequence[Entry], problems: Sequence[Problem], where: Path, root: Path) -> Listing:
+def listing(entries: Sequence[Entry], problems: Sequence[Problem], where: Location, root: Location) -> Listing:
     """Put a listing of the files below ``root`` into its stable order. ``where`` is its name in messages."""
     return Listing(
         {entry.sample.id: entry for entry in sorted(entries, key=lambda e: e.sample.id)},
         tuple(sorted(problems, key=lambda p: (p.file, p.reason))),
         str(where),
-        os.fspath(root),
+        root,
     )
 
 
@@ -125,9 +133,9 @@ def refuse_one_label(found: Listing) -> None:
         raise DatasetError(f"no real pictures in {where}{lost}", "add real pictures: without them no AUC can be taken")
 
 
-def existing_folder(path: str, component: str) -> Path:
-    """The folder of a dataset, or :class:`DatasetError`."""
-    folder = Path(path)
+def existing_folder(path: str, component: str) -> Location:
+    """The folder of a dataset, local or remote, or :class:`DatasetError`."""
+    folder = location(path)
     if not path or not folder.is_dir():
         raise DatasetError(
             f"{component}: {path!r} is no folder" if path else f"{component} needs a folder",
@@ -136,7 +144,7 @@ def existing_folder(path: str, component: str) -> Path:
     return folder
 
 
-def pictures_below(folder: Path, root: Path, problems: list[Problem]) -> Iterator[tuple[str, Path]]:
+def pictures_below(folder: Location, root: Location, problems: list[Problem]) -> Iterator[tuple[str, Location]]:
     """Pictures anywhere below ``folder`` as (name, file), sorted by name.
 
     A name is the path relative to ``folder`` without suffix, with forward slashes, in one Unicode form. Hidden files
@@ -145,8 +153,8 @@ def pictures_below(folder: Path, root: Path, problems: list[Problem]) -> Iterato
     """
     if not folder.is_dir():
         return
-    base = portable(folder.relative_to(root).as_posix())
-    seen: dict[str, Path] = {}
+    base = portable(relative_name(folder, root))
+    seen: dict[str, Location] = {}
     for relative, file in sorted(_files_below(folder, "", base, frozenset(), problems)):
         name, _, suffix = portable(relative).rpartition(".")
         where = f"{base}/{portable(relative)}"
@@ -161,20 +169,30 @@ def pictures_below(folder: Path, root: Path, problems: list[Problem]) -> Iterato
     yield from sorted(seen.items())
 
 
+def landmarks_below(folder: Location) -> dict[str, Location]:
+    """Files of landmarks (``.csv``) anywhere below ``folder`` by their path relative to it."""
+    if not folder.is_dir():
+        return {}
+    files = _files_below(folder, "", "", frozenset(), [])
+    return {portable(relative): file for relative, file in files if relative.endswith(".csv")}
+
+
 def _files_below(
-    folder: Path, prefix: str, base: str, above: frozenset[Path], problems: list[Problem]
-) -> Iterator[tuple[str, Path]]:
+    folder: Location, prefix: str, base: str, above: frozenset[Location], problems: list[Problem]
+) -> Iterator[tuple[str, Location]]:
     """Files as (relative path, file), in no order. ``above`` are the folders that this one is in."""
     real = folder.resolve()
     if real in above:  # a link back to a folder above would never end
         return
     try:
-        with os.scandir(folder) as listed:
-            entries = [(e.name, e.is_dir()) for e in listed if not _is_hidden(e.name)]
+        entries = list_folder(folder)
     except OSError as error:
-        problems.append(Problem(f"{base}/{portable(prefix)}".rstrip("/"), f"cannot be listed ({error.strerror})"))
+        reason = f"cannot be listed ({error.strerror or error})"
+        problems.append(Problem(f"{base}/{portable(prefix)}".rstrip("/"), reason))
         return
     for name, is_folder in entries:
+        if _is_hidden(name):
+            continue
         if is_folder:
             yield from _files_below(folder / name, f"{prefix}{name}/", base, above | {real}, problems)
         else:

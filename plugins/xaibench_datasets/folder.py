@@ -9,19 +9,19 @@ pictures); with pairs, ``landmarks/NAME.csv`` serves the real picture and the fa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from pydantic import Field
 
-from xaibench.api import Parameters, Problem, Sample, connected_components
+from xaibench.api import Location, Parameters, Problem, Sample, connected_components, relative_name
 from xaibench_datasets.files import (
     Entry,
     ListedDataset,
     Listing,
     Pattern,
     existing_folder,
+    landmarks_below,
     listing,
     part_of,
     pictures_below,
@@ -49,7 +49,7 @@ class _Found:
 
     method: str | None
     name: str
-    file: Path
+    file: Location
     key: str
 
     @property
@@ -76,19 +76,23 @@ class FolderDataset(ListedDataset):
         groups = _groups(found, self.parameters)
         masks = _masks(root, {f.method for f in found if f.method})
         reals = {f.name for f in found if f.method is None}
-        entries = [self._entry(root, f, groups[f.id], masks, reals) for f in found]
+        landmarks = landmarks_below(root / "landmarks")
+        entries = [self._entry(f, groups[f.id], masks, landmarks, reals) for f in found]
         fakes = {(f.method or "", f.name) for f in found}
-        problems += [
-            Problem(m.relative_to(root).as_posix(), "mask of no fake") for k, m in masks.items() if k not in fakes
-        ]
+        problems += [Problem(relative_name(m, root), "mask of no fake") for k, m in masks.items() if k not in fakes]
         return listing(entries, problems, root, root)
 
     def _entry(
-        self, root: Path, found: _Found, group: str, masks: dict[tuple[str, str], Path], reals: set[str]
+        self,
+        found: _Found,
+        group: str,
+        masks: Mapping[tuple[str, str], Location],
+        landmarks: Mapping[str, Location],
+        reals: set[str],
     ) -> Entry:
         paired = self.parameters.pairs and found.method is not None and found.key in reals
         mask = masks.get((found.method or "", found.name))
-        landmarks = _landmarks(root, found, shared=self.parameters.pairs and (found.method is None or paired))
+        points = _landmarks(landmarks, found, shared=self.parameters.pairs and (found.method is None or paired))
         sample = Sample(
             id=found.id,
             label="real" if found.method is None else "fake",
@@ -96,21 +100,21 @@ class FolderDataset(ListedDataset):
             method=found.method,
             pair=f"real/{found.key}" if paired else None,
             has_mask=mask is not None,
-            has_landmarks=landmarks is not None,
+            has_landmarks=points is not None,
         )
-        return Entry(sample, found.file, mask, landmarks)
+        return Entry(sample, found.file, mask, points)
 
 
-def _find(root: Path, parameters: FolderParameters, problems: list[Problem]) -> Iterator[_Found]:
+def _find(root: Location, parameters: FolderParameters, problems: list[Problem]) -> Iterator[_Found]:
     for name, file in pictures_below(root / "real", root, problems):
         yield _Found(None, name, file, name)
-    taken: dict[tuple[str, str], Path] = {}
+    taken: dict[tuple[str, str], Location] = {}
     for path, file in pictures_below(root / "fake", root, problems):
         method, slash, name = path.partition("/")
         method, name = (method, name) if slash else (_LOOSE, path)
         if (method, name) in taken:
-            other = taken[method, name].relative_to(root).as_posix()
-            problems.append(Problem(file.relative_to(root).as_posix(), f"has the same name as {other}"))
+            other = relative_name(taken[method, name], root)
+            problems.append(Problem(relative_name(file, root), f"has the same name as {other}"))
             continue
         taken[method, name] = file
         key = part_of(name, parameters.pair_pattern, "pair_pattern") if parameters.pair_pattern else name
@@ -133,16 +137,15 @@ def _groups(found: Iterable[_Found], parameters: FolderParameters) -> dict[str, 
     return {sample: component[a] for sample, (a, _) in edges.items()}
 
 
-def _masks(root: Path, methods: set[str]) -> dict[tuple[str, str], Path]:
+def _masks(root: Location, methods: set[str]) -> dict[tuple[str, str], Location]:
     """Masks by (method, name)."""
-    masks: dict[tuple[str, str], Path] = {}
+    masks: dict[tuple[str, str], Location] = {}
     for path, file in pictures_below(root / "masks", root, []):
         method, slash, name = path.partition("/")
         masks[(method, name) if slash and method in methods else (_LOOSE, path)] = file
     return masks
 
 
-def _landmarks(root: Path, found: _Found, shared: bool) -> Path | None:
-    own = root / "landmarks" / (found.method or "real") / f"{found.name}.csv"
-    common = root / "landmarks" / f"{found.key}.csv"
-    return own if own.is_file() else common if shared and common.is_file() else None
+def _landmarks(files: Mapping[str, Location], found: _Found, shared: bool) -> Location | None:
+    own = files.get(f"{found.method or 'real'}/{found.name}.csv")
+    return own or (files.get(f"{found.key}.csv") if shared else None)

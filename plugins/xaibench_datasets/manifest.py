@@ -30,12 +30,22 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from xaibench.api import DatasetError, Parameters, Problem, Sample, check_column_names, statistical_groups
+from xaibench.api import (
+    DatasetError,
+    Location,
+    Parameters,
+    Problem,
+    RemotePath,
+    Sample,
+    check_column_names,
+    list_folder,
+    location,
+    statistical_groups,
+)
 from xaibench_datasets.columns import Value, rows_of_columns
 from xaibench_datasets.files import Entry, ListedDataset, Listing, listing
 
@@ -80,12 +90,13 @@ class ManifestDataset(ListedDataset):
         rows = _checked(_read(file), file)
         further = dict(zip((row["id"] for row in rows), _further_values(rows), strict=True))
         problems: list[Problem] = []
-        kept = [(row, image) for row in rows if (image := _existing(file.parent, row["image"], problems)) is not None]
-        return listing(_entries(kept, further, file.parent, problems), problems, file, file.parent)
+        files = _Files(file.parent, problems)
+        kept = [(row, image) for row in rows if (image := files.find(row["image"])) is not None]
+        return listing(_entries(kept, further, files), problems, file, file.parent)
 
 
-def _table_file(path: str) -> Path:
-    place = Path(path)
+def _table_file(path: str) -> Location:
+    place = location(path)
     candidates = [place / name for name in NAMES] if path and place.is_dir() else [place]
     found = next((c for c in candidates if path and c.is_file()), None)
     if found is None:
@@ -96,7 +107,7 @@ def _table_file(path: str) -> Path:
     return found
 
 
-def _read(file: Path) -> list[_Row]:
+def _read(file: Location) -> list[_Row]:
     columns, rows = _read_csv(file) if file.suffix.lower() == ".csv" else _read_parquet(file)
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
@@ -119,7 +130,7 @@ def _further(columns: Iterable[str]) -> list[str]:
     return [c for c in columns if c not in (*REQUIRED, *OPTIONAL, *GROUPING) and c and not _INDEX.fullmatch(c)]
 
 
-def _read_csv(file: Path) -> tuple[list[str], list[_Row]]:
+def _read_csv(file: Location) -> tuple[list[str], list[_Row]]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
@@ -138,12 +149,13 @@ def _read_csv(file: Path) -> tuple[list[str], list[_Row]]:
         raise DatasetError(f"{file} cannot be read as CSV: {error}", "save it as comma-separated UTF-8") from None
 
 
-def _read_parquet(file: Path) -> tuple[list[str], list[_Row]]:
+def _read_parquet(file: Location) -> tuple[list[str], list[_Row]]:
     import pyarrow
     from pyarrow import parquet
 
     try:
-        table = parquet.ParquetFile(file).read()
+        with file.open("rb") as stream:
+            table = parquet.ParquetFile(stream).read()
     except (OSError, pyarrow.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise DatasetError(f"{file} cannot be read as Parquet: {reason}", "write it again") from None
@@ -171,7 +183,7 @@ def _text(value: object) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _checked(rows: Sequence[_Row], file: Path) -> Sequence[_Row]:
+def _checked(rows: Sequence[_Row], file: Location) -> Sequence[_Row]:
     first: dict[str, int] = {}
     for row in rows:
         for column in REQUIRED:
@@ -192,11 +204,46 @@ def _further_values(rows: Sequence[_Row]) -> list[tuple[tuple[str, Value], ...]]
     return rows_of_columns({name: [row[name] for row in rows] for name in names}, len(rows))
 
 
+class _Files:
+    """The files that the cells of a table name, and the ``problems`` of those that are not there."""
+
+    def __init__(self, root: Location, problems: list[Problem]) -> None:
+        self.root, self.problems = root, problems
+        self._listed: dict[str, set[str]] = {}
+
+    def find(self, relative: str) -> Location | None:
+        """The file of a cell, or None with a problem where it is missing or lies outside the folder of the table."""
+        path = posixpath.normpath(relative.replace("\\", "/"))
+        if path.startswith(("/", "../")) or path == ".." or path[1:2] == ":":
+            self.problems.append(Problem(relative, "lies outside the folder of the manifest"))
+            return None
+        if not self._exists(path):
+            self.problems.append(Problem(relative, "does not exist"))
+            return None
+        return self.root / path
+
+    def _exists(self, path: str) -> bool:
+        """A remote folder is listed once: a request for each file would take hours."""
+        if isinstance(self.root, RemotePath):
+            folder, _, name = path.rpartition("/")
+            if folder not in self._listed:
+                self._listed[folder] = _file_names(self.root / folder)
+            if name in self._listed[folder]:
+                return True
+        return (self.root / path).is_file()
+
+
+def _file_names(folder: Location) -> set[str]:
+    try:
+        return {name for name, is_folder in list_folder(folder) if not is_folder}
+    except OSError:
+        return set()
+
+
 def _entries(
-    kept: Sequence[tuple[_Row, Path]],
+    kept: Sequence[tuple[_Row, Location]],
     further: Mapping[str, tuple[tuple[str, Value], ...]],
-    root: Path,
-    problems: list[Problem],
+    files: _Files,
 ) -> list[Entry]:
     rows = [row for row, _ in kept]
     by_id = {row["id"]: row for row in rows}
@@ -208,15 +255,15 @@ def _entries(
     entries = []
     for (row, image), group, cross in zip(kept, groups.group, groups.cross_group, strict=True):
         fake = row["label"] == "fake"
-        mask = _existing(root, row["mask"], problems) if fake and row["mask"] else None
-        landmarks = _existing(root, row["landmarks"], problems) if row["landmarks"] else None
+        mask = files.find(row["mask"]) if fake and row["mask"] else None
+        landmarks = files.find(row["landmarks"]) if row["landmarks"] else None
         sample = Sample(
             id=row["id"],
             label="fake" if fake else "real",
             group=group,
             cross_group=cross,
             method=(row["method"] or "fake") if fake else None,
-            pair=_pair(row, by_id, problems) if fake else None,
+            pair=_pair(row, by_id, files.problems) if fake else None,
             split=row["split"] or None,
             has_mask=mask is not None,
             has_landmarks=landmarks is not None,
@@ -243,15 +290,3 @@ def _pair(row: _Row, by_id: Mapping[str, _Row], problems: list[Problem]) -> str 
         problems.append(Problem(row["id"], f"its pair {row['pair']!r} {reason}"))
         return None
     return row["pair"]
-
-
-def _existing(root: Path, relative: str, problems: list[Problem]) -> Path | None:
-    """The file of a cell, or None with a problem where it is missing or lies outside ``root``."""
-    path = posixpath.normpath(relative.replace("\\", "/"))
-    if path.startswith(("/", "../")) or path == ".." or path[1:2] == ":":
-        problems.append(Problem(relative, "lies outside the folder of the manifest"))
-        return None
-    if not (root / path).is_file():
-        problems.append(Problem(relative, "does not exist"))
-        return None
-    return root / path

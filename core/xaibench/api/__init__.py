@@ -45,6 +45,16 @@ from xaibench.api.explainers import Explainer, ExplainRequest, Explanation
 from xaibench.api.fills import Fill, FillFunction, FillParameter, FillRequest, FillResult, MaskFill
 from xaibench.api.flags import SHARED_FLAGS, Flag, setting, with_flags
 from xaibench.api.groups import Groups, connected_components, statistical_groups
+from xaibench.api.locations import (
+    Location,
+    RemotePath,
+    file_state,
+    is_url,
+    list_folder,
+    location,
+    relative_name,
+    split_parameters,
+)
 from xaibench.api.metrics import Curve, Headroom, MapCase, Metric, ModelCase, Score, Scores, ScoreSpec, SetCase
 from xaibench.api.passes import Passes, PassQuery
 from xaibench.api.probes import (
@@ -243,6 +253,7 @@ __all__ = [
     "LayerGradients",
     "Listener",
     "ListenerRecord",
+    "Location",
     "Loss",
     "Lost",
     "MapCase",
@@ -272,6 +283,7 @@ __all__ = [
     "Programme",
     "Recipe",
     "RecipeRecord",
+    "RemotePath",
     "Reply",
     "Request",
     "Resize",
@@ -317,13 +329,17 @@ __all__ = [
     "digest",
     "digest_native",
     "digest_shown",
+    "file_state",
     "format_spec",
     "format_value",
     "guarded",
     "hookimpl",
     "is_fake",
+    "is_url",
     "likeliest_fake",
+    "list_folder",
     "literal",
+    "location",
     "p_fake",
     "parameter_class",
     "parse_assignments",
@@ -334,9 +350,11 @@ __all__ = [
     "read_landmarks",
     "read_mask",
     "read_picture",
+    "relative_name",
     "resolve_target",
     "say",
     "setting",
+    "split_parameters",
     "stage_table",
     "stage_text",
     "statistical_groups",

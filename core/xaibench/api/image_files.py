@@ -1,4 +1,4 @@
-"""Readers of picture, mask and landmark files.
+"""Readers of picture, mask and landmark files, local or of any file system of fsspec.
 
 A file that is missing, empty, broken, truncated, too large or no picture raises
 :class:`~xaibench.api.UnreadablePicture`, which names the file and the reason in one line. Warnings of decoders are
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import csv
 import math
+import stat
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
 from xaibench.api.errors import UnreadablePicture
+from xaibench.api.locations import Location, RemotePath, location
 
 MAX_PIXELS = 64_000_000
 """Pictures of more pixels than this are refused before they are decoded."""
@@ -57,39 +60,40 @@ def decoder_versions() -> str:
     return ", ".join([f"Pillow {PIL.__version__}", *versions])
 
 
-def read_picture(path: str | PathLike[str], max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def read_picture(path: str | PathLike[str] | RemotePath, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode a picture to ``(H, W, 3)`` uint8 RGB.
 
     Grey is repeated, transparency is dropped, palettes and CMYK are converted, and the upper 8 of 16 bits are kept.
     ``max_pixels`` above Pillow's own limit (179 million) has no effect. Raises :class:`UnreadablePicture`.
     """
-    with _opened(Path(path), max_pixels) as image:
+    with _opened(location(path), max_pixels) as image:
         if image.mode[0] in "IF":  # one channel of more than 8 bits
             return np.repeat(_upper_byte(image)[:, :, None], 3, axis=2)
         return np.array(_without_palette(image).convert("RGB"))
 
 
-def read_mask(path: str | PathLike[str], max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8] | NDArray[np.float32]:
+def read_mask(
+    path: str | PathLike[str] | RemotePath, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8] | NDArray[np.float32]:
     """Decode a mask to ``(H, W)`` weights.
 
     The weights are uint8 in 0 to 255, or float32 in the file's own unit where it has more than 8 bits. The weight of a
     colour is its largest channel; transparent pixels have weight 0. Raises :class:`UnreadablePicture`.
     """
-    with _opened(Path(path), max_pixels) as image:
+    with _opened(location(path), max_pixels) as image:
         if image.mode[0] in "IF":
             return _weights(image)
         rgba = np.array(_without_palette(image).convert("RGBA"))
     return np.where(rgba[:, :, 3] == 0, np.uint8(0), rgba[:, :, :3].max(axis=2))
 
 
-def read_landmarks(path: str | PathLike[str]) -> NDArray[np.float32]:
+def read_landmarks(path: str | PathLike[str] | RemotePath) -> NDArray[np.float32]:
     """Read ``(L, 2)`` float32 points from a CSV file with the columns ``x,y`` in pixels; the header is optional.
 
     The centre of the first pixel is (0, 0). Raises :class:`UnreadablePicture`.
     """
-    path = Path(path)
-    _check_file(path)
-    if path.stat().st_size > _MAX_LANDMARK_BYTES:
+    path = location(path)
+    if _check_file(path) > _MAX_LANDMARK_BYTES:
         raise _unreadable(path, f"holds more than {_MAX_LANDMARK_BYTES} bytes, too many for landmarks")
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -103,7 +107,7 @@ def read_landmarks(path: str | PathLike[str]) -> NDArray[np.float32]:
     return np.array([_point(path, n, row) for n, row in rows], np.float32)
 
 
-def _point(path: Path, number: int, row: list[str]) -> tuple[float, float]:
+def _point(path: Location, number: int, row: list[str]) -> tuple[float, float]:
     try:
         x, y = map(float, row)
     except ValueError:
@@ -114,13 +118,14 @@ def _point(path: Path, number: int, row: list[str]) -> tuple[float, float]:
 
 
 @contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+def _opened(path: Location, max_pixels: int) -> Iterator[Image.Image]:
     """The decoded, upright picture. Any exception in the ``with`` block is raised as an error of the file."""
     _check_file(path)
+    source = path if isinstance(path, Path) else BytesIO(_content(path))
     with _decoding, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(path, formats=_FORMATS) as image:
+            with Image.open(source, formats=_FORMATS) as image:
                 _check_size(path, image.size, max_pixels)
                 image.load()
                 yield _upright(image)
@@ -134,19 +139,40 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
             raise _unreadable(path, f"cannot be decoded ({_one_line(error)})") from None
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Location) -> int:
+    """Size of a file that is there, in bytes; 1 where its file system does not tell."""
     try:
-        if not path.exists():
-            raise _unreadable(path, "does not exist")
-        if not path.is_file():
-            raise _unreadable(path, "is no file")
-        if path.stat().st_size == 0:
-            raise _unreadable(path, "is empty")
+        is_file, size = _kind_and_size(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise _unreadable(path, "does not exist") from None
     except (OSError, ValueError) as error:
+        raise _unreadable(path, f"cannot be opened ({_one_line(error)})") from None
+    if not is_file:
+        raise _unreadable(path, "is no file")
+    if size == 0:
+        raise _unreadable(path, "is empty")
+    return size
+
+
+def _kind_and_size(path: Location) -> tuple[bool, int]:
+    if isinstance(path, Path):
+        state = path.stat()
+        return stat.S_ISREG(state.st_mode), state.st_size
+    info = path.info()
+    if info is None:
+        raise FileNotFoundError
+    size = info.get("size")
+    return info["type"] == "file", 1 if size is None else size
+
+
+def _content(path: RemotePath) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
         raise _unreadable(path, f"cannot be opened ({_one_line(error)})") from None
 
 
-def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
+def _check_size(path: Location, size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise _unreadable(path, f"has {width} x {height} pixels, more than the limit of {max_pixels}")
@@ -179,7 +205,7 @@ def _upper_byte(image: Image.Image) -> NDArray[np.uint8]:
     return (values >> 8).astype(np.uint8)
 
 
-def _unreadable(path: Path, reason: str) -> UnreadablePicture:
+def _unreadable(path: Location, reason: str) -> UnreadablePicture:
     return UnreadablePicture(f"{path}: {reason}")
 
 

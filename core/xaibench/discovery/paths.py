@@ -7,20 +7,32 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from xaibench.api import FAMILY_RECORD, DatasetError, DatasetRecord, Kind, ModelError, ModelRecord, parse_spec
+from xaibench.api import (
+    FAMILY_RECORD,
+    DatasetError,
+    DatasetRecord,
+    Kind,
+    ModelError,
+    ModelRecord,
+    RemotePath,
+    is_url,
+    location,
+    parse_spec,
+    split_parameters,
+)
 from xaibench.discovery.components import Use, make, overrides_of
 from xaibench.discovery.registry import Registered, Registry, load_registry
 
 
 def is_path(registry: Registry, kind: Kind, text: str) -> bool:
-    """Whether ``--model``/``--dataset`` text means a file or folder: it exists, or it looks like a path.
+    """Whether ``--model``/``--dataset`` text means a file or folder: it exists, or it looks like a path or an address.
 
     A component's name means the component even where a folder of that name lies about; ``./NAME`` is the folder.
     """
     head = text.partition(":")[0]
     if not text or any(head in (c.record.name, c.name) for c in registry.of_kind(kind)):
         return False
-    return Path(text).exists() or Path(head).exists() or head.startswith(("/", "./", "../", "~"))
+    return is_url(text) or Path(text).exists() or Path(head).exists() or head.startswith(("/", "./", "../", "~"))
 
 
 def open_models(
@@ -33,6 +45,7 @@ def open_models(
     components by ``KIND.NAME.KEY``, as ``-p`` gives them; those in ``text`` win.
     """
     registry, more = registry or load_registry(), overrides or {}
+    text = _local(text)
     suffixes = _suffixes(registry)
     head, _, rest = text.partition(":")
     if not is_path(registry, "model", text) and Path(head).suffix not in suffixes:
@@ -47,6 +60,17 @@ def open_models(
     if not path.exists():
         raise ModelError(f"model file {path} does not exist", "give a file, a folder of models or a component name")
     return [("", _model_file(path, suffixes, values, more))]
+
+
+def _local(text: str) -> str:
+    """``text`` with a local path in place of a ``file://`` address. Other addresses raise :class:`ModelError`."""
+    if not is_url(text):
+        return text
+    address, rest = split_parameters(text)
+    place = location(address)
+    if isinstance(place, RemotePath):
+        raise ModelError(f"model {address} is not on this machine", "models are read from local files: copy it here")
+    return f"{place}:{rest}" if rest else str(place)
 
 
 def _named(registry: Registry, kind: Kind, text: str, overrides: Mapping[str, object]) -> Use:
@@ -107,9 +131,15 @@ def _model_file(
     return make(registered, {"path": str(path), **overrides_of(registered, overrides), **values})
 
 
-def open_dataset(
-    text: str, *, overrides: Mapping[str, object] | None = None, registry: Registry | None = None
-) -> Use:
+def _address(text: str) -> tuple[str, dict[str, object]]:
+    """The path or address of a dataset, and the parameters after it. A path that exists as it is has none."""
+    if not is_url(text) and Path(text).exists():
+        return text, {}
+    address, rest = split_parameters(text)
+    return address, parse_spec(f"x:{rest}")[1] if rest else {}
+
+
+def open_dataset(text: str, *, overrides: Mapping[str, object] | None = None, registry: Registry | None = None) -> Use:
     """The dataset that ``--dataset text`` means: a component name, or a folder or file recognised by its contents.
 
     ``overrides`` as in :func:`open_models`. The alias of a folder or file is its own name.
@@ -117,17 +147,16 @@ def open_dataset(
     registry, more = registry or load_registry(), overrides or {}
     if not is_path(registry, "dataset", text):
         return _named(registry, "dataset", text, more)
-    head, _, rest = text.partition(":")
-    whole = Path(text).exists()
-    path = Path(text if whole else head).expanduser()
-    values = {} if whole or not rest else parse_spec(f"x:{rest}")[1]
+    address, values = _address(text)
+    path = location(address).expanduser()
     if not path.exists():
         raise DatasetError(f"dataset folder {path} does not exist", "give a folder, a manifest or a dataset's name")
     candidates = [c for c in registry.of_kind("dataset") if isinstance(c.record, DatasetRecord) and c.record.markers]
     for component in sorted(candidates, key=lambda c: (c.record.precedence, c.name)):  # type: ignore[attr-defined]
         markers = component.record.markers  # type: ignore[attr-defined]
         if (path.is_file() and path.name in markers) or any((path / m).exists() for m in markers):
-            use = make(component, {"path": str(path), **overrides_of(component, more), **values})
+            place = address if isinstance(path, RemotePath) else str(path)
+            use = make(component, {"path": place, **overrides_of(component, more), **values})
             return replace(use, alias=path.resolve().name)
     known = "; ".join(f"{c.record.name}: {' or '.join(c.record.markers)}" for c in candidates)  # type: ignore[attr-defined]
     raise DatasetError(f"{path} holds nothing that a dataset recognises", f"expected one of {known}")
