@@ -36,13 +36,12 @@ from pydantic import Field
 
 from xaibench.api import (
     DatasetError,
+    FileNames,
     Location,
     Parameters,
     Problem,
-    RemotePath,
     Sample,
     check_column_names,
-    list_folder,
     location,
     statistical_groups,
 )
@@ -208,8 +207,8 @@ class _Files:
     """The files that the cells of a table name, and the ``problems`` of those that are not there."""
 
     def __init__(self, root: Location, problems: list[Problem]) -> None:
-        self.root, self.problems = root, problems
-        self._listed: dict[str, set[str]] = {}
+        self.problems = problems
+        self._names = FileNames(root)
 
     def find(self, relative: str) -> Location | None:
         """The file of a cell, or None with a problem where it is missing or lies outside the folder of the table."""
@@ -217,27 +216,10 @@ class _Files:
         if path.startswith(("/", "../")) or path == ".." or path[1:2] == ":":
             self.problems.append(Problem(relative, "lies outside the folder of the manifest"))
             return None
-        if not self._exists(path):
+        if not self._names.is_file(path):
             self.problems.append(Problem(relative, "does not exist"))
             return None
-        return self.root / path
-
-    def _exists(self, path: str) -> bool:
-        """A remote folder is listed once: a request for each file would take hours."""
-        if isinstance(self.root, RemotePath):
-            folder, _, name = path.rpartition("/")
-            if folder not in self._listed:
-                self._listed[folder] = _file_names(self.root / folder)
-            if name in self._listed[folder]:
-                return True
-        return (self.root / path).is_file()
-
-
-def _file_names(folder: Location) -> set[str]:
-    try:
-        return {name for name, is_folder in list_folder(folder) if not is_folder}
-    except OSError:
-        return set()
+        return self._names.root / path
 
 
 def _entries(

@@ -6,25 +6,44 @@ import hashlib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Annotated
 
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench.api import ExplainRequest, Explanation, Parameters, Passes, PassQuery, UsageError
+from xaibench.api import (
+    ExplainRequest,
+    Explanation,
+    FileNames,
+    Location,
+    Parameters,
+    Passes,
+    PassQuery,
+    UsageError,
+    files_below,
+    is_url,
+    location,
+    relative_name,
+)
 
 ARRAYS = (".npy", ".npz")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, Image.DecompressionBombError, SyntaxError)
 
 
+def _place(path: object) -> object:
+    """A path in one form, an address as it is."""
+    return str(Path(path)) if isinstance(path, str | Path) and not is_url(str(path)) else path
+
+
 class MapsParameters(Parameters):
     """Parameters of ``maps``."""
 
-    path: Path = Field(description="the folder of the maps")
+    path: Annotated[str, BeforeValidator(_place)] = Field(description="the folder of the maps, or its address")
     independent: bool = Field(False, description="no detector entered these maps: mark them, and rank them never")
 
 
@@ -32,8 +51,8 @@ class MapProblem(Exception):
     """Why a sample has no usable map."""
 
 
-def find_map(folder: Path, sample_id: str) -> Path:
-    """The one file of a sample: ``folder/ID.SUFFIX``, the id's ``/`` being folders.
+def find_map(names: FileNames, sample_id: str) -> Location:
+    """The one file of a sample: ``ID.SUFFIX`` in the folder, the id's ``/`` being folders.
 
     An id that ends like a picture file (``fake/a.png``) also matches without that ending (``fake/a.npy``) and as it
     is. Raises :class:`MapProblem` for no file, for several, and for an id that leads out of the folder.
@@ -42,18 +61,19 @@ def find_map(folder: Path, sample_id: str) -> Path:
     stems = [sample_id, bare] if dot and f".{ending.lower()}" in PICTURES else [sample_id]
     if Path(sample_id).is_absolute() or ".." in Path(sample_id).parts:
         raise MapProblem(f"the sample's id '{sample_id}' leads out of the folder")
-    found = [f for stem in stems for suffix in ARRAYS + PICTURES if (f := folder / f"{stem}{suffix}").is_file()]
+    found = [f for stem in stems for suffix in ARRAYS + PICTURES if names.is_file(f := f"{stem}{suffix}")]
     if not found:
         raise MapProblem(f"no file {sample_id}{{{','.join(ARRAYS + PICTURES)}}} in the folder of maps")
     if len(found) > 1:
-        raise MapProblem(f"several files for one sample: {', '.join(f.name for f in found)}")
-    return found[0]
+        raise MapProblem(f"several files for one sample: {', '.join(Path(f).name for f in found)}")
+    return names.root / found[0]
 
 
-def read_map(file: Path) -> Tensor:
+def read_map(file: Location) -> Tensor:
     """``(h, w)`` finite float32: an array as it is, a picture as grey in [0, 1]. Raises :class:`MapProblem`."""
     try:
-        values = _array(file) if file.suffix in ARRAYS else _grey(file)
+        with file.open("rb") as stream:
+            values = _array(stream) if file.suffix in ARRAYS else _grey(stream)
     except _UNREADABLE as error:
         raise MapProblem(f"{file.name} cannot be read: {error}") from error
     if values.ndim != 2 or values.size == 0:
@@ -67,18 +87,18 @@ def read_map(file: Path) -> Tensor:
     return saliency
 
 
-def _array(file: Path) -> np.ndarray:
-    loaded = np.load(file, allow_pickle=False)
-    if file.suffix == ".npy":
-        return np.asarray(loaded)
+def _array(stream: IO[bytes]) -> np.ndarray:
+    loaded = np.load(stream, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        return loaded
     with loaded:
         if "map" not in loaded:
             raise KeyError(f"no array 'map', only {', '.join(loaded.files) or 'nothing'}")
         return np.asarray(loaded["map"])
 
 
-def _grey(file: Path) -> np.ndarray:
-    with Image.open(file) as picture:
+def _grey(stream: IO[bytes]) -> np.ndarray:
+    with Image.open(stream) as picture:
         if picture.mode.startswith(("I", "F")):
             return np.asarray(picture)
         return np.asarray(picture.convert("L"), dtype=np.float32) / 255
@@ -97,21 +117,23 @@ class Maps:
     The map speaks for whatever its maker meant; it is taken for every target. A map of another size is squashed to
     the picture, and kept as it was as the ``native_map``. A sample without file, a file that cannot be read, and a map
     that is not finite or not two-dimensional are ``undefined``, with the reason; so is every changed view of a picture,
-    since the file belongs to the untouched one. Raises :class:`UsageError` when the folder is missing or has no map.
+    since the file belongs to the untouched one. The folder may be an address (``s3://bucket/maps``). Raises
+    :class:`UsageError` when it is missing or has no map.
     """
 
     Parameters = MapsParameters
 
     def __init__(self, parameters: MapsParameters) -> None:
         self.parameters = parameters
-        self.folder = _checked(parameters.path)
+        self.folder = _checked(location(parameters.path))
+        self._names = FileNames(self.folder)
         self.model_independent = parameters.independent
 
     def explain(self, request: ExplainRequest) -> Explanation:
         if request.picture.view:
             return Explanation.none(f"maps from files are of the untouched picture, not of '{request.picture.view}'")
         try:
-            saliency = read_map(find_map(self.folder, request.picture.sample.id))
+            saliency = read_map(find_map(self._names, request.picture.sample.id))
         except MapProblem as problem:
             return Explanation.none(str(problem))
         height, width = request.picture.image.shape[1:]
@@ -124,7 +146,7 @@ class Maps:
     def refuses(self, query: PassQuery) -> str:
         """The reason why a sample will have no map, as far as the names of the files tell, or ``""``."""
         try:
-            find_map(self.folder, query.sample.id)
+            find_map(self._names, query.sample.id)
         except MapProblem as problem:
             return str(problem)
         return ""
@@ -134,11 +156,11 @@ class Maps:
         digest = hashlib.sha256()
         for file in sorted(_map_files(self.folder)):
             content = hashlib.sha256(file.read_bytes()).hexdigest()
-            digest.update(f"{file.relative_to(self.folder).as_posix()}\0{content}\n".encode())
+            digest.update(f"{relative_name(file, self.folder)}\0{content}\n".encode())
         return digest.hexdigest()
 
 
-def _checked(path: Path) -> Path:
+def _checked(path: Location) -> Location:
     if not path.is_dir():
         raise UsageError(f"maps: '{path}' is no folder", "give a folder with one map a sample, named by sample id")
     if next(_map_files(path), None) is None:
@@ -147,5 +169,5 @@ def _checked(path: Path) -> Path:
     return path
 
 
-def _map_files(folder: Path) -> Iterator[Path]:
-    return (f for f in folder.rglob("*") if f.suffix in ARRAYS + PICTURES and f.is_file())
+def _map_files(folder: Location) -> Iterator[Location]:
+    return (file for file in files_below(folder) if file.suffix in ARRAYS + PICTURES)

@@ -46,9 +46,11 @@ from xaibench.api.fills import Fill, FillFunction, FillParameter, FillRequest, F
 from xaibench.api.flags import SHARED_FLAGS, Flag, setting, with_flags
 from xaibench.api.groups import Groups, connected_components, statistical_groups
 from xaibench.api.locations import (
+    FileNames,
     Location,
     RemotePath,
     file_state,
+    files_below,
     is_url,
     list_folder,
     location,
@@ -235,6 +237,7 @@ __all__ = [
     "Explanation",
     "Facts",
     "Features",
+    "FileNames",
     "Fill",
     "FillFunction",
     "FillParameter",
@@ -330,6 +333,7 @@ __all__ = [
     "digest_native",
     "digest_shown",
     "file_state",
+    "files_below",
     "format_spec",
     "format_value",
     "guarded",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import total_ordering
 from os import PathLike
@@ -172,6 +173,45 @@ def list_folder(folder: Location) -> list[tuple[str, bool]]:
     own = folder.path.strip("/")
     paths = [(entry["name"].strip("/"), entry["type"] == "directory") for entry in listed]
     return [(path.rpartition("/")[2], is_folder) for path, is_folder in paths if path != own]
+
+
+def files_below(folder: Location) -> Iterator[Location]:
+    """Files anywhere below a folder, in no order. Raises ``OSError`` or :class:`PlanError`."""
+    if isinstance(folder, Path):
+        yield from (file for file in folder.rglob("*") if file.is_file())
+        return
+    try:
+        paths = list(folder.fs.find(folder.path))
+    except OSError:
+        raise
+    except Exception as error:  # file systems raise what their clients raise
+        raise _unanswered(folder, error) from error
+    yield from (RemotePath(folder.fs, path) for path in paths)
+
+
+class FileNames:
+    """Which files lie below ``root``. A remote folder is listed once: a request for each name would take hours."""
+
+    def __init__(self, root: Location) -> None:
+        self.root = root
+        self._listed: dict[str, frozenset[str]] = {}
+
+    def is_file(self, relative: str) -> bool:
+        """Whether ``relative``, with forward slashes, is a file. Raises what asking the file system raises."""
+        if isinstance(self.root, RemotePath):
+            folder, _, name = relative.rpartition("/")
+            if folder not in self._listed:
+                self._listed[folder] = _file_names(self.root / folder)
+            if self._listed[folder]:  # a web server lists nothing
+                return name in self._listed[folder]
+        return (self.root / relative).is_file()
+
+
+def _file_names(folder: Location) -> frozenset[str]:
+    try:
+        return frozenset(name for name, is_folder in list_folder(folder) if not is_folder)
+    except OSError:
+        return frozenset()
 
 
 def relative_name(path: Location, root: Location) -> str:

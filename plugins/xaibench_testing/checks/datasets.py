@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xaibench.api import Dataset, Native, Sample, UnreadablePicture, check_native, digest_native
+from xaibench.api import (
+    Dataset,
+    DatasetError,
+    Native,
+    Sample,
+    UnreadablePicture,
+    check_columns,
+    check_native,
+    digest_native,
+)
 from xaibench_testing.violations import ContractViolation, require
 
 LOOKED_AT = 12
@@ -35,6 +44,10 @@ def check_samples(dataset: Dataset) -> None:
         require(s.label == "fake" or s.method is None, f"{s.id} is real and has the method '{s.method}'")
         require(s.label == "real" or bool(s.method), f"{s.id} is fake and has no method")
         require(s.label == "fake" or not s.has_mask, f"{s.id} is real and has a mask")
+    try:
+        check_columns(samples, "the data set")
+    except DatasetError as error:
+        raise ContractViolation(error.what) from None
 
 
 def check_listing(dataset: Dataset) -> None:
@@ -81,6 +94,17 @@ def check_claims(dataset: Dataset) -> None:
             require(claimed == there, f"{sample.id}: has_{what} is {claimed}, but read() gives {gives}")
 
 
+def check_fingerprint(dataset: Dataset) -> None:
+    """What tells whether a sample must be decoded again, if there is such a method, is text or None, and repeatable."""
+    fingerprint = getattr(dataset, "fingerprint", None)
+    if fingerprint is None:
+        return
+    for sample, _ in _natives(dataset):
+        first = fingerprint(sample)
+        require(first is None or isinstance(first, str), f"{sample.id}: fingerprint() gives {type(first).__name__}")
+        require(fingerprint(sample) == first, f"{sample.id}: asked again, fingerprint() gives another one")
+
+
 def check_mutation(dataset: Dataset) -> None:
     """What a reader does to the arrays that it was given does not come back."""
     for sample, native in _natives(dataset):
@@ -110,5 +134,5 @@ def _natives(dataset: Dataset) -> Iterator[tuple[Sample, Native]]:
 
 CHECKS = tuple(
     DatasetCheck(f.__name__.removeprefix("check_"), f)
-    for f in (check_samples, check_listing, check_pairs, check_reading, check_claims, check_mutation)
+    for f in (check_samples, check_listing, check_pairs, check_reading, check_claims, check_fingerprint, check_mutation)
 )

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -411,6 +412,27 @@ def test_maps_say_beforehand_what_is_missing_and_notice_changes(tmp_path: Path) 
     assert component.content_digest() == before
     save(tmp_path, "a.npy", RAMP + 1)
     assert component.content_digest() != before
+
+
+def test_maps_at_an_address_are_those_of_the_folder(tmp_path: Path) -> None:
+    for name, values in {"a.npy": RAMP, "fake/b.npz": {"map": RAMP}, "fake/c.png": GREY, "two.npy": RAMP}.items():
+        save(tmp_path, name, values)
+    save(tmp_path, "two.png", GREY)
+    fs = fsspec.filesystem("memory")
+    fs.put(str(tmp_path), "/some-maps", recursive=True)
+    try:
+        remote, local = make(Maps, path="memory://some-maps"), make(Maps, path=str(tmp_path))
+        assert remote.content_digest() == local.content_digest()
+        for id in ("a", "fake/b", "fake/c.jpg"):
+            found = [explain(c, None, WHITE, picture=picture_of(WHITE, id=id), batch=1) for c in (remote, local)]
+            assert torch.equal(map_of(found[0]), map_of(found[1]))
+        for id in ("two", "none", "nowhere/none", "../a"):
+            samples = PassQuery(sample=picture_of(WHITE, id=id).sample, facts=small_net().facts)
+            assert remote.refuses(samples) == local.refuses(samples) != ""
+        with pytest.raises(UsageError, match="is no folder"):
+            make(Maps, path="memory://none")
+    finally:
+        fs.rm("/some-maps", recursive=True)
 
 
 # ---- controls -------------------------------------------------------------------------------------------------------

@@ -94,6 +94,24 @@ class Kept(Changed):
         return cache.setdefault(sample.id, super().read(sample))
 
 
+class MixedColumns(Changed):
+    def change(self, sample):
+        return replace(sample, columns=(("age", 3 if sample.label == "real" else "old"),))
+
+
+class Clocked(Changed):
+    turns = 0
+
+    def fingerprint(self, sample):
+        Clocked.turns += 1
+        return str(Clocked.turns)
+
+
+class Numbered(Changed):
+    def fingerprint(self, sample):
+        return 1
+
+
 class Empty(Changed):
     def samples(self):
         return ()
@@ -104,6 +122,7 @@ BAD_DATASETS = [
     (NoGroup, "samples"),
     (NoMethod, "samples"),
     (Empty, "samples"),
+    (MixedColumns, "samples"),
     (LostPair, "pairs"),
     (OwnGroups, "pairs"),
     (FakePair, "pairs"),
@@ -112,6 +131,8 @@ BAD_DATASETS = [
     (Noisy, "reading"),
     (SmallMask, "reading"),
     (FloatPixels, "reading"),
+    (Clocked, "fingerprint"),
+    (Numbered, "fingerprint"),
     (Kept, "mutation"),
 ]
 
