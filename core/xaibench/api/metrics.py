@@ -181,7 +181,8 @@ class Metric(Protocol):
     ``scores`` declares the scores. ``score`` takes a :class:`MapCase` (scope ``sample``), a :class:`SetCase`
     (``detector``, ``family``) or a :class:`ModelCase` (``model``) and returns the scores or a programme. ``passes``
     states the detector passes of one map, or of one sample in scope ``model``. Optional attribute
-    ``needs: frozenset[str]``: needs that follow from the parameters, in addition to those of the record.
+    ``needs: frozenset[str]``: needs that follow from the parameters, in addition to those of the record. Optional method
+    ``content_digest() -> str``: digest of the files that it reads; part of every key.
     """
 
     @property
