@@ -180,9 +180,16 @@ class Metric(Protocol):
 
     ``scores`` declares the scores. ``score`` takes a :class:`MapCase` (scope ``sample``), a :class:`SetCase`
     (``detector``, ``family``) or a :class:`ModelCase` (``model``) and returns the scores or a programme. ``passes``
-    states the detector passes of one map, or of one sample in scope ``model``. Optional attribute
-    ``needs: frozenset[str]``: needs that follow from the parameters, in addition to those of the record. Optional method
-    ``content_digest() -> str``: digest of the files that it reads; part of every key.
+    states the detector passes of one map where no other metric runs, or of one sample in scope ``model``.
+
+    Optional members:
+
+    * ``needs: frozenset[str]``: needs that follow from the parameters, in addition to those of the record.
+    * ``shared(query) -> Mapping[str, Passes]``, in scope ``sample``: the parts of ``passes`` that other metrics of the
+      same map may share, by name. Equal names stand for the same work, of equal passes, which an artefact of the map
+      does once (:class:`~xaibench.api.Artefacts`). A plan counts every name once for a map: at the first metric that
+      declares it. The names must tell apart whatever can change the work, such as a fill and its parameters.
+    * ``content_digest() -> str``: digest of the files that it reads; part of every key.
     """
 
     @property

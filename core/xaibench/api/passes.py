@@ -22,6 +22,10 @@ class Passes:
     def __add__(self, other: Passes) -> Passes:
         return Passes(self.forward + other.forward, self.backward + other.backward, self.exact and other.exact)
 
+    def __sub__(self, other: Passes) -> Passes:
+        """What is left of these passes without ``other``, which is a part of them."""
+        return Passes(self.forward - other.forward, self.backward - other.backward, self.exact and other.exact)
+
     def times(self, n: int) -> Passes:
         """``n`` times these passes."""
         return Passes(self.forward * n, self.backward * n, self.exact)

@@ -85,11 +85,12 @@ def _member_cells(
     key = {"model": model.name, "member": member.ref.member, "dataset": dataset.name, "explainer": explainer.name}
     yield Cell(**key, metric=None, reason=reason, passes=cost)
     always = bool(getattr(explainer.use.instance, "always_explains", False))
+    counted: dict[str, set[str]] = {}
     for metric in metrics:
         why = reason or _why_no_set(metric, explainer, facts, dataset, datasets)
         if not why and metric.record.scope == "detector":
             why = "" if with_map else "no sample has a map"
-        passes = _cost(metric.use.instance, [] if why else with_map, facts, explainer).times(maps_a_sample)
+        passes = _metric_cost(metric, [] if why else with_map, facts, explainer, counted).times(maps_a_sample)
         if metric.record.scope == "detector" and not why:  # its maps are drawn again where they were not kept
             passes += _redrawing_cost(metric, explainer, facts, dataset, datasets)
         elif passes.forward and not always:  # a map that is undefined is not scored
@@ -201,12 +202,40 @@ def _refusal(explainer: PlannedExplainer, sample: Sample, facts: Facts) -> str:
     return refuses(PassQuery(sample=sample, facts=facts)) if refuses else ""
 
 
+def _metric_cost(
+    metric: PlannedMetric,
+    samples: Iterable[Sample],
+    facts: Facts,
+    explainer: PlannedExplainer,
+    counted: dict[str, set[str]],
+) -> Passes:
+    """Passes of a metric on one map of each sample, without what metrics before it do for it.
+
+    ``counted`` holds, for each name of shared work, the ids of the samples whose passes are counted; this metric's are
+    added. Metrics of a set run in tasks of their own and share nothing.
+    """
+    shared_of = getattr(metric.use.instance, "shared", None)
+    if shared_of is None or metric.record.scope != "sample":
+        return _cost(metric.use.instance, samples, facts, explainer)
+    total = Passes()
+    for query in _queries(samples, facts, explainer):
+        total += metric.use.instance.passes(query)
+        for name, passes in shared_of(query).items():
+            ids = counted.setdefault(name, set())
+            if query.sample.id in ids:
+                total -= passes
+            ids.add(query.sample.id)
+    return total
+
+
 def _cost(component: Any, samples: Iterable[Sample], facts: Facts, scored: PlannedExplainer | None = None) -> Passes:
     """Passes of a component on some samples. ``scored`` is the explainer whose maps a metric scores."""
+    return sum((component.passes(q) for q in _queries(samples, facts, scored)), Passes())
+
+
+def _queries(samples: Iterable[Sample], facts: Facts, scored: PlannedExplainer | None) -> Iterable[PassQuery]:
     queries = (PassQuery(sample=s, facts=facts) for s in samples)
-    if scored is not None:
-        queries = (replace(q, map=_one_map(scored, q)) for q in queries)
-    return sum((component.passes(q) for q in queries), Passes())
+    return queries if scored is None else (replace(q, map=_one_map(scored, q)) for q in queries)
 
 
 def _one_map(explainer: PlannedExplainer, query: PassQuery) -> Passes:

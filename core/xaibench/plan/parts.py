@@ -131,7 +131,7 @@ class Cell:
 
     ``member`` is empty for a family, ``explainer`` for a metric of the detector itself. ``metric`` None is the cell of
     the maps themselves. ``reason`` says why the cell cannot run; it is empty where it can. ``passes`` is the cost of
-    the cell without that of the maps, which their own cell has.
+    the cell without that of the maps, which their own cell has, and without what a metric before it does for both.
     """
 
     model: str

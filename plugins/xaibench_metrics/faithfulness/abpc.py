@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import Field
-from torch import Tensor
 
 from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
-from xaibench_metrics.faithfulness.curves import (
-    CONSTANT,
-    RemovalParameters,
-    removal_background,
-    saliency_of,
-    shown_image,
-    trapezoid,
+from xaibench_metrics.faithfulness.curves import CONSTANT, RemovalParameters, saliency_of, trapezoid
+from xaibench_metrics.faithfulness.removal_curves import (
+    Order,
+    Removal,
+    deletion,
+    pixels_of,
+    shared_passes,
+    target_curve,
 )
-from xaibench_metrics.faithfulness.removal import removal_curve
-from xaibench_perturbation import is_constant, pixel_ranks
+from xaibench_perturbation import is_constant
 
 ABPC = ScoreSpec(
     name="abpc",
@@ -52,28 +53,23 @@ class Abpc:
         self.parameters = parameters
 
     def score(self, case: MapCase) -> Programme[Scores]:
-        saliency, p = saliency_of(case), self.parameters
+        saliency = saliency_of(case)
         if is_constant(saliency):
             return Scores.undefined(self.scores, CONSTANT)
-        ranks = pixel_ranks(saliency)
-        background = yield from removal_background(case, p.fill, p.sigma)
-        x, morf = yield from self._curve(case, background, ranks)
-        _, lerf = yield from self._curve(case, background, ranks.numel() - 1 - ranks)
+        x, morf = yield from target_curve(case, self._removal("most", saliency.numel()))
+        _, lerf = yield from target_curve(case, self._removal("least", saliency.numel()))
         value = Score(name=ABPC.name, value=trapezoid(x, lerf - morf))
         curves = (Curve(name=n, x=x.tolist(), y=y.tolist()) for n, y in (("morf", morf), ("lerf", lerf)))
         return Scores((value,), tuple(curves))
 
-    def _curve(self, case: MapCase, background: Tensor, ranks: Tensor) -> Programme[tuple[Tensor, Tensor]]:
-        return removal_curve(
-            shown_image(case),
-            background,
-            ranks,
-            target=case.target,
-            clean=float(case.clean[case.target]),
-            steps=self.parameters.steps,
-            direction="delete",
-        )
+    def _removal(self, order: Order, pixels: int) -> Removal:
+        p = self.parameters
+        return deletion(pixels, p.steps, p.fill, p.sigma, order)
 
     def passes(self, query: PassQuery) -> Passes:
         """Exact for every map that orders pixels; a constant one costs nothing."""
         return Passes(forward=2 * self.parameters.steps)
+
+    def shared(self, query: PassQuery) -> Mapping[str, Passes]:
+        pixels = pixels_of(query)
+        return shared_passes([self._removal("most", pixels), self._removal("least", pixels)])

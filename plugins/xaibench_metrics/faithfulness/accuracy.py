@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import Field
 from torch import Tensor
 
@@ -10,14 +12,19 @@ from xaibench_metrics.faithfulness.curves import (
     CONSTANT,
     RemovalFill,
     area,
-    removal_background,
-    replaced_probabilities,
     saliency_of,
-    shown_image,
     still_called,
     with_clean,
 )
-from xaibench_perturbation import SIGMA, is_constant, pixel_ranks, step_counts
+from xaibench_metrics.faithfulness.removal_curves import (
+    Removal,
+    deletion,
+    insertion,
+    pixels_of,
+    removal_probabilities,
+    shared_passes,
+)
+from xaibench_perturbation import SIGMA, is_constant, step_counts
 
 DELETION_ACCURACY = ScoreSpec(
     name="deletion-accuracy",
@@ -67,23 +74,29 @@ class AccuracyUnderRemoval:
         self.parameters = parameters
 
     def score(self, case: MapCase) -> Programme[Scores]:
-        saliency, p = saliency_of(case), self.parameters
+        saliency = saliency_of(case)
         if is_constant(saliency):
             return Scores.undefined(self.scores, CONSTANT)
-        image, ranks, counts = shown_image(case), pixel_ranks(saliency), step_counts(saliency.numel(), p.steps)
-        removed = yield from removal_background(case, p.removed, p.sigma)
-        deleted = yield from replaced_probabilities(image, removed, ranks, counts[1:])
-        hidden = yield from removal_background(case, p.hidden, p.sigma)
-        inserted = yield from replaced_probabilities(hidden, image, ranks, counts[:-1])
-        x = counts.double() / ranks.numel()
+        pixels = saliency.numel()
+        deleted = yield from removal_probabilities(case, self._deletion(pixels))
+        hidden = yield from removal_probabilities(case, self._insertion(pixels))
+        x = step_counts(pixels, self.parameters.steps).double() / pixels
         curves = (
             (DELETION_ACCURACY, self._verdicts(case, with_clean(case, deleted))),
-            (INSERTION_ACCURACY, self._verdicts(case, with_clean(case, inserted, last=True))),
+            (INSERTION_ACCURACY, self._verdicts(case, with_clean(case, hidden).flip(0))),
         )
         return Scores(
             tuple(Score(name=spec.name, value=area(x, y)) for spec, y in curves),
             tuple(Curve(name=spec.name, x=x.tolist(), y=y.tolist()) for spec, y in curves),
         )
+
+    def _deletion(self, pixels: int) -> Removal:
+        p = self.parameters
+        return deletion(pixels, p.steps, p.removed, p.sigma)
+
+    def _insertion(self, pixels: int) -> Removal:
+        p = self.parameters
+        return insertion(pixels, p.steps, p.hidden, p.sigma)
 
     def _verdicts(self, case: MapCase, probabilities: Tensor) -> Tensor:
         return still_called(probabilities, case.target, case.detector.facts)
@@ -91,3 +104,7 @@ class AccuracyUnderRemoval:
     def passes(self, query: PassQuery) -> Passes:
         """Exact for every map that orders pixels; a constant one costs nothing."""
         return Passes(forward=2 * self.parameters.steps)
+
+    def shared(self, query: PassQuery) -> Mapping[str, Passes]:
+        pixels = pixels_of(query)
+        return shared_passes([self._deletion(pixels), self._insertion(pixels)])

@@ -15,7 +15,6 @@ from torch.nn import functional
 from xaibench.api import (
     ArtefactQuery,
     Curve,
-    Forward,
     MapCase,
     Passes,
     PassQuery,
@@ -25,8 +24,9 @@ from xaibench.api import (
     Scores,
     ScoreSpec,
 )
-from xaibench_metrics.faithfulness.curves import CONSTANT, area, saliency_of, shown_image
-from xaibench_metrics.faithfulness.removal import DeletionParameters, removal_curve
+from xaibench_metrics.faithfulness.curves import CONSTANT, area, replaced_probabilities, saliency_of
+from xaibench_metrics.faithfulness.removal import DeletionParameters
+from xaibench_metrics.faithfulness.removal_curves import Removal, deletion, pixels_of, target_curve
 from xaibench_perturbation import Background, is_constant, pixel_ranks
 
 TOP_MINUS_RANDOM = ScoreSpec(
@@ -95,8 +95,8 @@ def smoothness_level(saliency: Tensor) -> int:
 class RandomDeletion:
     """Deletion curves of random maps: an artefact, not stored, that all maps of a picture share.
 
-    Product: the tensors ``x`` ``(steps + 1,)`` and ``y`` ``(draws, steps + 1)``, float64, as
-    :func:`xaibench_metrics.faithfulness.removal.removal_curve` gives them. ``cells``: see :func:`smooth_map`.
+    Product: the tensor ``probabilities`` ``(draws, steps)`` of the target, float64, as pixels are removed in the order
+    of each map (:func:`xaibench_metrics.faithfulness.removal_curves.deletion`). ``cells``: see :func:`smooth_map`.
     """
 
     target: int
@@ -118,19 +118,17 @@ class RandomDeletion:
     def make(self, query: ArtefactQuery) -> Programme[Product]:
         image = query.picture.image.to(query.detector.device)
         made = yield from query.artefacts.get(Background(self.fill, self.sigma), query.picture)
-        clean: Tensor = yield Forward(image[None])
-        generator, found, x = query.streams.torch("maps"), [], torch.empty(0)
+        background, size = made.tensors["background"], (image.shape[1], image.shape[2])
+        counts = torch.tensor(deletion(size[0] * size[1], self.steps, self.fill, self.sigma).counts)
+        generator, curves = query.streams.torch("maps"), []
         for _ in range(self.draws):
-            drawn = smooth_map(self.cells, (image.shape[1], image.shape[2]), generator)
-            x, y = yield from removal_curve(
-                image, made.tensors["background"], pixel_ranks(drawn),
-                target=self.target, clean=float(clean[0, self.target]), steps=self.steps, direction="delete",
-            )  # fmt: skip
-            found.append(y)
-        return Product(tensors={"x": x, "y": torch.stack(found)})
+            ranks = pixel_ranks(smooth_map(self.cells, size, generator))
+            changed = yield from replaced_probabilities(image, background, ranks, counts)
+            curves.append(changed[:, self.target])
+        return Product(tensors={"probabilities": torch.stack(curves)})
 
     def passes(self, query: PassQuery) -> Passes:
-        return Passes(forward=1 + self.draws * self.steps)
+        return Passes(forward=self.draws * self.steps)
 
 
 class TopMinusRandom:
@@ -156,22 +154,26 @@ class TopMinusRandom:
         saliency, p = saliency_of(case), self.parameters
         if is_constant(saliency):
             return Scores.undefined(self.scores, CONSTANT)
-        made = yield from case.artefacts.get(Background(p.fill, p.sigma), case.picture)
-        x, y = yield from removal_curve(
-            shown_image(case), made.tensors["background"], pixel_ranks(saliency),
-            target=case.target, clean=float(case.clean[case.target]), steps=p.steps, direction="delete",
-        )  # fmt: skip
+        x, y = yield from target_curve(case, self._removal(saliency.numel()))
         cells = smoothness_level(saliency)
-        wanted = RandomDeletion(case.target, cells, p.draws, p.steps, p.fill, p.sigma)
-        chance = (yield from case.artefacts.get(wanted, case.picture)).tensors["y"]
-        value = area(x, y) - sum(area(x, drawn) for drawn in chance) / p.draws
+        of_random_maps = RandomDeletion(case.target, cells, p.draws, p.steps, p.fill, p.sigma)
+        drawn = (yield from case.artefacts.get(of_random_maps, case.picture)).tensors["probabilities"]
+        chance = torch.cat([y[:1].expand(p.draws, 1), drawn], dim=1)
+        value = area(x, y) - sum(area(x, curve) for curve in chance) / p.draws
         curves = (("top", y), ("random", chance.mean(dim=0)))
         return Scores(
             (Score(name=TOP_MINUS_RANDOM.name, value=value),),
             tuple(Curve(name=n, x=x.tolist(), y=c.tolist()) for n, c in curves),
         )
 
+    def _removal(self, pixels: int) -> Removal:
+        p = self.parameters
+        return deletion(pixels, p.steps, p.fill, p.sigma)
+
     def passes(self, query: PassQuery) -> Passes:
         """A bound: maps of one picture, target and smoothness share the random ones' passes."""
         p = self.parameters
-        return Passes(forward=p.steps + 1 + p.draws * p.steps, exact=False)
+        return Passes(forward=p.steps + p.draws * p.steps, exact=False)
+
+    def shared(self, query: PassQuery) -> Mapping[str, Passes]:
+        return self._removal(pixels_of(query)).shared()

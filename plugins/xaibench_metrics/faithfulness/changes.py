@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +11,19 @@ from pydantic import Field
 from scipy.stats import rankdata
 from torch import Tensor
 
-from xaibench.api import Forward, MapCase, Output, Parameters, Programme
-from xaibench_metrics.faithfulness.curves import removal_background, shown_image
+from xaibench.api import (
+    ArtefactQuery,
+    Forward,
+    MapCase,
+    Output,
+    Parameters,
+    Passes,
+    PassQuery,
+    Product,
+    Programme,
+    digest_shown,
+)
+from xaibench_metrics.faithfulness.curves import removal_background, saliency_of, shown_image
 from xaibench_perturbation import CHUNK, SIGMA, PictureFill, pixel_ranks, step_counts
 
 Correlation = Literal["pearson", "spearman"]
@@ -81,17 +92,48 @@ def sums_over(subsets: Tensor, saliency: Tensor) -> Tensor:
 # ---- outputs --------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CleanLogits:
+    """Logits of the untouched picture: an artefact, not stored, that all metrics of one map share.
+
+    The map ``saliency`` ``(H, W)`` and its explainer are parameters, though nothing depends on them: which maps meet on
+    one bench depends on how a run is cut into tasks, and the passes must not. Product: the tensor ``logits`` ``(C,)``.
+    """
+
+    explainer: str
+    saliency: Tensor
+
+    kind = "clean-logits"
+    uses_detector = True
+    stored = False
+
+    def parameters(self) -> Mapping[str, object]:
+        return {"explainer": self.explainer, "map": digest_shown(self.saliency, None, None)}
+
+    def make(self, query: ArtefactQuery) -> Programme[Product]:
+        reply: Tensor = yield Forward(query.picture.image[None].to(query.detector.device), output="logit")
+        return Product(tensors={"logits": reply[0].cpu()})
+
+    def passes(self, query: PassQuery) -> Passes:
+        return Passes(forward=1)
+
+
 def clean_output(case: MapCase, output: Output) -> Programme[float]:
-    """The target's output at the untouched picture: known as a probability, one pass as a logit."""
+    """The target's output at the untouched picture: known as a probability, one pass for all metrics as a logit."""
     if output == "probability":
         return float(case.clean[case.target])
-    reply: Tensor = yield Forward(case.picture.image[None].to(case.detector.device), output=output)
-    return float(reply[0, case.target])
+    product = yield from case.artefacts.get(CleanLogits(case.explainer, saliency_of(case)), case.picture)
+    return float(product.tensors["logits"][case.target])
 
 
 def clean_passes(output: Output) -> int:
     """Passes that :func:`clean_output` takes."""
     return 0 if output == "probability" else 1
+
+
+def shared_clean(output: Output) -> Mapping[str, Passes]:
+    """The passes of :func:`clean_output` as work that metrics share (:class:`xaibench.api.Metric`)."""
+    return {} if output == "probability" else {CleanLogits.kind: Passes(forward=1)}
 
 
 def outputs_of(case: MapCase, count: int, make: Callable[[int, int], Tensor], output: Output) -> Programme[Outputs]:

@@ -7,6 +7,7 @@ size (``faithfulness-correlation``), blocks in the order of the map (``faithfuln
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import torch
@@ -23,6 +24,7 @@ from xaibench_metrics.faithfulness.changes import (
     clean_passes,
     outputs_without,
     random_subsets,
+    shared_clean,
     subset_size,
     sums_over,
 )
@@ -178,6 +180,9 @@ class SensitivityN:
         p = self.parameters
         return Passes(forward=len(p.shares) * p.subsets + clean_passes(p.output))
 
+    def shared(self, query: PassQuery) -> Mapping[str, Passes]:
+        return shared_clean(self.parameters.output)
+
 
 def mean_over_sizes(shares: tuple[float, ...], found: list[float | str]) -> float | str:
     """The mean of the correlations, or the first reason why there is none."""
@@ -217,6 +222,9 @@ class FaithfulnessCorrelation:
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=self.parameters.subsets + clean_passes(self.parameters.output))
 
+    def shared(self, query: PassQuery) -> Mapping[str, Passes]:
+        return shared_clean(self.parameters.output)
+
 
 class FaithfulnessEstimate:
     """Faithfulness estimate (Alvarez-Melis, Jaakkola 2018): blocks of the ordered map, each removed alone.
@@ -245,6 +253,9 @@ class FaithfulnessEstimate:
     def passes(self, query: PassQuery) -> Passes:
         height, width = query.facts.input_size
         return Passes(forward=min(self.parameters.blocks, height * width) + clean_passes(self.parameters.output))
+
+    def shared(self, query: PassQuery) -> Mapping[str, Passes]:
+        return shared_clean(self.parameters.output)
 
 
 class MuFidelity:
@@ -281,3 +292,6 @@ class MuFidelity:
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=self.parameters.subsets + clean_passes(self.parameters.output))
+
+    def shared(self, query: PassQuery) -> Mapping[str, Passes]:
+        return shared_clean(self.parameters.output)

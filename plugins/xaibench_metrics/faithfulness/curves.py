@@ -58,10 +58,9 @@ def replaced_probabilities(image: Tensor, background: Tensor, ranks: Tensor, cou
     return torch.cat(found)
 
 
-def with_clean(case: MapCase, probabilities: Tensor, *, last: bool = False) -> Tensor:
-    """The untouched picture's probabilities before (or after) those of the changed ones: ``(n + 1, C)``."""
-    clean = case.clean.double().cpu()[None]
-    return torch.cat([probabilities, clean] if last else [clean, probabilities])
+def with_clean(case: MapCase, probabilities: Tensor) -> Tensor:
+    """The untouched picture's probabilities before those of the changed ones: ``(n + 1, C)``."""
+    return torch.cat([case.clean.double().cpu()[None], probabilities])
 
 
 def still_called(probabilities: Tensor, target: int, facts: Facts) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -15,14 +17,11 @@ from xaibench_metrics.faithfulness.curves import (
     RemovalFill,
     RemovalParameters,
     area,
-    removal_background,
-    replaced_probabilities,
     saliency_of,
-    shown_image,
     trapezoid,
-    with_clean,
 )
-from xaibench_perturbation import is_constant, pixel_ranks
+from xaibench_metrics.faithfulness.removal_curves import Removal, pixels_of, target_curve
+from xaibench_perturbation import is_constant
 
 FLIPPING = ScoreSpec(
     name="pixel-flipping",
@@ -43,9 +42,10 @@ class FlippingParameters(RemovalParameters):
     )
 
 
-def flip_counts(pixels: int, at_once: int) -> Tensor:
-    """``(ceil(pixels / at_once),)`` int64: pixels flipped after each step; the last step may be shorter."""
-    return torch.arange(at_once, pixels + at_once, at_once).clamp(max=pixels)
+@lru_cache(maxsize=64)
+def flip_counts(pixels: int, at_once: int) -> tuple[int, ...]:
+    """``ceil(pixels / at_once)`` numbers of pixels flipped after each step; the last step may be shorter."""
+    return (*range(at_once, pixels, at_once), pixels)
 
 
 def flipping_area(curve: Tensor, counts: Tensor, form: Literal["normalised", "quantus"]) -> float:
@@ -87,15 +87,19 @@ class PixelFlipping:
         saliency, p = saliency_of(case), self.parameters
         if is_constant(saliency):
             return Scores.undefined(self.scores, CONSTANT)
-        background = yield from removal_background(case, p.fill, p.sigma)
-        counts = flip_counts(saliency.numel(), p.pixels)
-        changed = yield from replaced_probabilities(shown_image(case), background, pixel_ranks(saliency), counts)
-        curve = with_clean(case, changed)[:, case.target]
-        x = [0.0, *(counts.double() / saliency.numel()).tolist()]
-        value = Score(name=FLIPPING.name, value=flipping_area(curve, counts, p.area))
-        return Scores((value,), (Curve(name=FLIPPING.name, x=x, y=curve.tolist()),))
+        removal = self._removal(saliency.numel())
+        x, curve = yield from target_curve(case, removal)
+        value = Score(name=FLIPPING.name, value=flipping_area(curve, torch.tensor(removal.counts), p.area))
+        return Scores((value,), (Curve(name=FLIPPING.name, x=x.tolist(), y=curve.tolist()),))
+
+    def _removal(self, pixels: int) -> Removal:
+        p = self.parameters
+        return Removal("most", p.fill, p.sigma, flip_counts(pixels, p.pixels))
 
     def passes(self, query: PassQuery) -> Passes:
         """Exact for every map that orders pixels; a constant one costs nothing."""
         height, width = query.facts.input_size
         return Passes(forward=-(-height * width // self.parameters.pixels))
+
+    def shared(self, query: PassQuery) -> Mapping[str, Passes]:
+        return self._removal(pixels_of(query)).shared()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -14,6 +14,7 @@ from xaibench_metrics.faithfulness.changes import (
     ChangeParameters,
     clean_output,
     clean_passes,
+    shared_clean,
 )
 from xaibench_metrics.faithfulness.correlation import map_of, score_of
 from xaibench_metrics.faithfulness.curves import removal_background
@@ -138,6 +139,9 @@ class Infidelity:
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=self.parameters.samples + clean_passes(self.parameters.output))
+
+    def shared(self, query: PassQuery) -> Mapping[str, Passes]:
+        return shared_clean(self.parameters.output)
 
 
 def _scores(predicted: Tensor, drops: Tensor) -> Scores:

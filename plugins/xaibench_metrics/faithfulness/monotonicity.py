@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -15,6 +17,7 @@ from xaibench_metrics.faithfulness.changes import (
     blocks_of,
     clean_passes,
     outputs_of,
+    shared_clean,
     sums_over,
 )
 from xaibench_metrics.faithfulness.correlation import map_of, score_of
@@ -112,6 +115,9 @@ class Monotonicity:
         height, width = query.facts.input_size
         return Passes(forward=min(self.parameters.steps, height * width) + clean_passes(self.parameters.output))
 
+    def shared(self, query: PassQuery) -> Mapping[str, Passes]:
+        return shared_clean(self.parameters.output)
+
 
 def _monotone(along: Tensor) -> Scores:
     if Outputs(float(along[-1]), along).never_change():
@@ -161,6 +167,9 @@ class MonotonicityCorrelation:
     def passes(self, query: PassQuery) -> Passes:
         p, (height, width) = self.parameters, query.facts.input_size
         return Passes(forward=min(p.blocks, height * width) * p.draws + clean_passes(p.output))
+
+    def shared(self, query: PassQuery) -> Mapping[str, Passes]:
+        return shared_clean(self.parameters.output)
 
 
 def mean_square_change(outputs: Outputs, draws: int) -> Tensor:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from xaibench.api import Curve, MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
-from xaibench_metrics.faithfulness.curves import area, replaced_probabilities
-from xaibench_perturbation import SIGMA, Background, PictureFill, is_constant, pixel_ranks, step_counts
-
-Direction = Literal["delete", "insert"]
+from xaibench_metrics.faithfulness.curves import CONSTANT, area, saliency_of
+from xaibench_metrics.faithfulness.removal_curves import Removal, deletion, insertion, pixels_of, target_curve
+from xaibench_perturbation import SIGMA, PictureFill, is_constant, step_counts
 
 DELETION = ScoreSpec(
     name="deletion",
@@ -48,44 +46,7 @@ class InsertionParameters(Parameters):
     sigma: float = Field(SIGMA, gt=0, le=1, description="blur of fill=blur, as a share of the shorter side")
 
 
-def removal_curve(
-    image: Tensor, background: Tensor, ranks: Tensor, *, target: int, clean: float, steps: int, direction: Direction
-) -> Programme[tuple[Tensor, Tensor]]:
-    """Shares of pixels changed and the target's probability there, ``(steps + 1,)`` float64 each.
-
-    Point t has the ``floor(t * H * W / steps)`` first pixels of ``ranks`` ``(H, W)`` from ``background`` (delete) or
-    from ``image`` (insert), all channels together. The untouched picture's point is ``clean``, the others are
-    forwarded: ``steps`` passes.
-    """
-    counts = step_counts(ranks.numel(), steps)
-    if direction == "delete":
-        changed = yield from replaced_probabilities(image, background, ranks, counts[1:])
-    else:
-        changed = yield from replaced_probabilities(background, image, ranks, counts[:-1])
-    at_picture = torch.tensor([clean], dtype=torch.float64)
-    probabilities = changed[:, target]
-    ends = [at_picture, probabilities] if direction == "delete" else [probabilities, at_picture]
-    return counts.double() / ranks.numel(), torch.cat(ends)
-
-
-def _score(
-    case: MapCase, spec: ScoreSpec, parameters: DeletionParameters | InsertionParameters, direction: Direction
-) -> Programme[Scores]:
-    saliency = case.explanation.map
-    assert saliency is not None
-    if is_constant(saliency):
-        return Scores.undefined((spec,), "the map is constant: it orders no pixels")
-    image = case.picture.image.to(case.detector.device)
-    made = yield from case.artefacts.get(Background(parameters.fill, parameters.sigma), case.picture)
-    x, y = yield from removal_curve(
-        image,
-        made.tensors["background"],
-        pixel_ranks(saliency.cpu()).to(image.device),
-        target=case.target,
-        clean=float(case.clean[case.target]),
-        steps=parameters.steps,
-        direction=direction,
-    )
+def _scores(spec: ScoreSpec, x: Tensor, y: Tensor) -> Scores:
     return Scores((Score(name=spec.name, value=area(x, y)),), (Curve(name=spec.name, x=x.tolist(), y=y.tolist()),))
 
 
@@ -109,11 +70,22 @@ class Deletion:
         self.parameters = parameters
 
     def score(self, case: MapCase) -> Programme[Scores]:
-        return _score(case, DELETION, self.parameters, "delete")
+        saliency = saliency_of(case)
+        if is_constant(saliency):
+            return Scores.undefined(self.scores, CONSTANT)
+        x, y = yield from target_curve(case, self._removal(saliency.numel()))
+        return _scores(DELETION, x, y)
+
+    def _removal(self, pixels: int) -> Removal:
+        p = self.parameters
+        return deletion(pixels, p.steps, p.fill, p.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         """Exact for every map that orders pixels; a constant one costs nothing."""
         return Passes(forward=self.parameters.steps)
+
+    def shared(self, query: PassQuery) -> Mapping[str, Passes]:
+        return self._removal(pixels_of(query)).shared()
 
 
 class Insertion:
@@ -130,8 +102,20 @@ class Insertion:
         self.parameters = parameters
 
     def score(self, case: MapCase) -> Programme[Scores]:
-        return _score(case, INSERTION, self.parameters, "insert")
+        saliency = saliency_of(case)
+        if is_constant(saliency):
+            return Scores.undefined(self.scores, CONSTANT)
+        pixels = saliency.numel()
+        _, y = yield from target_curve(case, self._removal(pixels))
+        return _scores(INSERTION, step_counts(pixels, self.parameters.steps).double() / pixels, y.flip(0))
+
+    def _removal(self, pixels: int) -> Removal:
+        p = self.parameters
+        return insertion(pixels, p.steps, p.fill, p.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         """Exact for every map that orders pixels; a constant one costs nothing."""
         return Passes(forward=self.parameters.steps)
+
+    def shared(self, query: PassQuery) -> Mapping[str, Passes]:
+        return self._removal(pixels_of(query)).shared()

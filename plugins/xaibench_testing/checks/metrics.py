@@ -249,6 +249,23 @@ def check_passes(subject: Subject) -> None:
         require_passes(where, said, taken, exact=said.exact and _all_ok(scores))
 
 
+def check_shared(subject: Subject) -> None:
+    """What ``shared`` declares is a part of ``passes``, and is not done again for a map that was scored before."""
+    shared_of = getattr(subject.instance, "shared", None)
+    if shared_of is None or subject.metric.scope != "sample":
+        raise NotApplicable("shares no passes with other metrics of a map")
+    world = planted_world(subject.needs())
+    bench = make_bench(world.detector, batch_size=BATCH)
+    _, again = (score(subject.use, RANDOM, world.detector, world.pictures, FAKE, bench=bench) for _ in range(2))
+    for picture, done in zip(world.pictures, again, strict=True):
+        where, query = name_of(picture), PassQuery(sample=picture.sample, facts=world.detector.facts)
+        said, shared = subject.instance.passes(query), sum(shared_of(query).values(), Passes())
+        part = shared.forward <= said.forward and shared.backward <= said.backward
+        require(part, f"{where}: shared() says {shared.forward} forward, more than passes() with {said.forward}")
+        exact = said.exact and _all_ok(finished(done, where))
+        require_passes(f"{where}, scored a second time, less shared()", said - shared, done.passes, exact=exact)
+
+
 # ---- awkward --------------------------------------------------------------------------------------------------------
 
 
@@ -346,6 +363,7 @@ CHECKS = named(
     check_mutation,
     check_needs,
     check_passes,
+    check_shared,
     check_awkward_maps,
     check_awkward,
     check_few,

@@ -145,8 +145,8 @@ def test_pixel_flipping_by_hand() -> None:
     assert value_of(make(PixelFlipping, pixels=1, fill="black", area="quantus")) == pytest.approx(0.45 + 0.2 + 0.05)
     # three at once, then the one that is left: 0.75 * 0.55 + 0.25 * 0.05
     assert value_of(make(PixelFlipping, pixels=3, fill="black")) == pytest.approx(0.425)
-    assert flip_counts(4, 3).tolist() == [3, 4]
-    assert flip_counts(4, 9).tolist() == [4]
+    assert flip_counts(4, 3) == (3, 4)
+    assert flip_counts(4, 9) == (4,)
 
 
 def test_pixel_flipping_to_the_minimum_changes_a_white_picture_not_at_all() -> None:
@@ -362,9 +362,9 @@ def test_maps_of_one_smoothness_share_the_random_ones_and_pay_for_them_once() ->
         (done,) = score(metric, drawn_by(lambda _, s=saliency: s, f"map-{i}"), detector, [picture], 1, bench=bench)
         found.append((done.passes.forward, curve_of(value(done), "random")[1]))
     (first, chance), (second, same), (third, other) = found
-    assert (first, second, third) == (8 + 1 + 3 * 8, 8, 8 + 1 + 3 * 8)
+    assert (first, second, third) == (8 + 3 * 8, 8, 8 + 3 * 8)
     assert chance == same != other
-    assert metric.passes(PassQuery(sample=picture.sample, facts=detector.facts)) == Passes(forward=33, exact=False)
+    assert metric.passes(PassQuery(sample=picture.sample, facts=detector.facts)) == Passes(forward=32, exact=False)
 
 
 # ---- repair ---------------------------------------------------------------------------------------------------------

@@ -109,6 +109,18 @@ class Dearer(GoodMetric):
         return Passes(forward=2)
 
 
+class SharesNothing(GoodMetric):
+    """Declares that others may do its pass, and does it again."""
+
+    def shared(self, query):
+        return {"drop": Passes(forward=1)}
+
+
+class SharesMore(GoodMetric):
+    def shared(self, query):
+        return {"drop": Passes(forward=1), "more": Passes(forward=1)}
+
+
 class NeedsMask(GoodMetric):
     def score(self, case):
         if case.picture.mask is None:
@@ -155,6 +167,8 @@ BAD_METRICS = [
     (ChangesPicture, {}, "mutation", {"mutation"}),
     (Cheaper, {}, "passes", {"passes"}),
     (Dearer, {}, "passes", {"passes"}),
+    (SharesNothing, {}, "shared", {"shared"}),
+    (SharesMore, {}, "shared", {"shared"}),
     (NeedsMask, {}, "values", {"values"}),
     (GoodMetric, {"needs": frozenset({"mask"})}, "needs", {"needs"}),
     (GoodMetric, {"needs": frozenset({"gradients"})}, "needs", {"needs"}),

@@ -1,0 +1,156 @@
+"""Removal curves that the metrics of one map share: pixels replaced in the order of the map, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from xaibench.api import ArtefactQuery, MapCase, Passes, PassQuery, Product, Programme, digest, digest_shown
+from xaibench_metrics.faithfulness.curves import (
+    removal_background,
+    replaced_probabilities,
+    saliency_of,
+    shown_image,
+    with_clean,
+)
+from xaibench_perturbation import Background, as_fill, pixel_ranks, step_counts
+
+Order = Literal["most", "least"]
+"""The most or the least salient pixels first; pixels of equal value in the order of reading, or the other way round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What two metrics must have in common to share a curve, besides the map: order, fill and numbers of pixels.
+
+    ``counts`` are the numbers of pixels that are replaced, ascending, one picture each. ``sigma`` matters for a fill
+    that blurs alone. The same pictures are *insertion* in the opposite order, from the fill to the picture.
+    """
+
+    order: Order
+    fill: str
+    sigma: float
+    counts: tuple[int, ...]
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the fill is the same for every metric; a random one is drawn anew for each."""
+        return "random" not in as_fill(self.fill).needs
+
+    def parameters(self) -> Mapping[str, object]:
+        """All that is in common, as JSON values."""
+        return {"order": self.order, **Background(self.fill, self.sigma).parameters(), "counts": _digest(self.counts)}
+
+    def shared(self) -> Mapping[str, Passes]:
+        """The curve as the part of a metric's passes that others may share (:class:`xaibench.api.Metric`)."""
+        if not self.is_shared:
+            return {}
+        name = " ".join(f"{key}={value}" for key, value in self.parameters().items())
+        return {f"removal-curve {name}": Passes(forward=len(self.counts))}
+
+
+def deletion(pixels: int, steps: int, fill: str, sigma: float, order: Order = "most") -> Removal:
+    """``floor(t * pixels / steps)`` pixels removed, t = 1 .. steps."""
+    return Removal(order, fill, sigma, _counts_removed(pixels, steps))
+
+
+def insertion(pixels: int, steps: int, fill: str, sigma: float) -> Removal:
+    """``floor(t * pixels / steps)`` most salient pixels shown, t = steps - 1 .. 0: all others are removed.
+
+    The last picture is the first of an insertion.
+    """
+    return Removal("least", fill, sigma, _counts_hidden(pixels, steps))
+
+
+def pixels_of(query: PassQuery) -> int:
+    """Pixels of a picture as the detector is shown it."""
+    height, width = query.facts.input_size
+    return height * width
+
+
+def shared_passes(removals: Iterable[Removal]) -> Mapping[str, Passes]:
+    """What a metric with these curves declares as ``shared``."""
+    return {name: passes for removal in removals for name, passes in removal.shared().items()}
+
+
+def removal_probabilities(case: MapCase, removal: Removal) -> Programme[Tensor]:
+    """Probabilities ``(n, C)``, float64 on the CPU, at each of the removal's ``n`` counts.
+
+    They are computed once for all metrics of the case's map.
+    """
+    saliency = saliency_of(case)
+    if removal.is_shared:
+        product = yield from case.artefacts.get(RemovalCurve(removal, case.explainer, saliency), case.picture)
+        return product.tensors["probabilities"]
+    background = yield from removal_background(case, removal.fill, removal.sigma)
+    probabilities = yield from _removed(shown_image(case), background, saliency, removal)
+    return probabilities
+
+
+def target_curve(case: MapCase, removal: Removal) -> Programme[tuple[Tensor, Tensor]]:
+    """Shares of pixels removed and the target's probability there, ``(n + 1,)`` float64 each, from the untouched
+    picture on."""
+    changed = yield from removal_probabilities(case, removal)
+    x = torch.tensor((0, *removal.counts)).double() / saliency_of(case).numel()
+    return x, with_clean(case, changed)[:, case.target]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RemovalCurve:
+    """Probabilities along a removal by one map: an artefact, not stored, that all metrics of the map share.
+
+    ``saliency``: ``(H, W)``; its digest is part of the parameters. So is the explainer: which explainers meet on one
+    bench depends on how a run is cut into tasks, and the passes must not. Product: the tensor ``probabilities``
+    ``(n, C)`` of all classes, so that the target is no parameter.
+    """
+
+    removal: Removal
+    explainer: str
+    saliency: Tensor
+
+    kind = "removal-curve"
+    uses_detector = True
+    stored = False
+
+    def parameters(self) -> Mapping[str, object]:
+        of_map = {"explainer": self.explainer, "map": digest_shown(self.saliency, None, None)}
+        return {**of_map, **self.removal.parameters()}
+
+    def make(self, query: ArtefactQuery) -> Programme[Product]:
+        image = query.picture.image.to(query.detector.device)
+        made = yield from query.artefacts.get(Background(self.removal.fill, self.removal.sigma), query.picture)
+        probabilities = yield from _removed(image, made.tensors["background"], self.saliency, self.removal)
+        return Product(tensors={"probabilities": probabilities})
+
+    def passes(self, query: PassQuery) -> Passes:
+        return Passes(forward=len(self.removal.counts))
+
+
+def _removed(image: Tensor, background: Tensor, saliency: Tensor, removal: Removal) -> Programme[Tensor]:
+    ranks = pixel_ranks(saliency)
+    if removal.order == "least":
+        ranks = ranks.numel() - 1 - ranks
+    return replaced_probabilities(image, background, ranks, torch.tensor(removal.counts))
+
+
+# The plan asks for them once for each sample.
+
+
+@lru_cache(maxsize=64)
+def _counts_removed(pixels: int, steps: int) -> tuple[int, ...]:
+    return tuple(step_counts(pixels, steps)[1:].tolist())
+
+
+@lru_cache(maxsize=64)
+def _counts_hidden(pixels: int, steps: int) -> tuple[int, ...]:
+    return tuple((pixels - step_counts(pixels, steps)[:-1]).flip(0).tolist())
+
+
+@lru_cache(maxsize=256)
+def _digest(counts: tuple[int, ...]) -> str:
+    return f"{len(counts)}-{digest(counts)[:12]}"
