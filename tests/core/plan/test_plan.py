@@ -49,6 +49,31 @@ def test_controls_run_beside_every_explainer():
     assert next(e for e in plan.explainers if e.name == "xaibench/random").draws >= 20
 
 
+def test_an_inverse_is_planned_only_where_a_score_is_held_against_controls():
+    plan = plan_of(explainer=["gradcam"], metric=["deletion", "parameter-randomisation", "entropy-spatial"])
+    of_inverse = {c.metric for c in plan.cells if c.explainer == "xaibench/inverse:of=gradcam"}
+    assert of_inverse == {None, "xaibench/deletion"}
+    of_control = {c.metric for c in plan.cells if c.explainer == "xaibench/edges"}
+    assert of_control == {None, "xaibench/deletion", "xaibench/parameter-randomisation", "xaibench/entropy-spatial"}
+
+
+def test_an_inverse_without_such_a_metric_is_not_planned_at_all():
+    plan = plan_of(explainer=["gradcam"], metric=["parameter-randomisation"])
+    assert not [c for c in plan.cells if c.explainer.startswith("xaibench/inverse")]
+
+
+def test_an_inverse_that_was_named_runs_with_every_metric():
+    plan = plan_of(explainer=["inverse:of=gradcam"], metric=["parameter-randomisation"])
+    named = [c.metric for c in plan.cells if c.explainer == "xaibench/inverse:of=gradcam"]
+    assert named == [None, "xaibench/parameter-randomisation"]
+
+
+def test_no_member_that_is_not_scored_draws_inverses():
+    plan = plan_of(model=["demo-family"], explainer=["gradcam"], metric=["run-stability", "deletion"], limit=4)
+    members = {c.member for c in plan.cells if c.explainer == "xaibench/inverse:of=gradcam"}
+    assert members == {plan.models[0].members[0].ref.member}
+
+
 def test_third_parties_never_join_a_preset():
     plan = plan_of(preset="full", model=["toy"], metric=["range"])
     assert not [e for e in plan.explainers if e.name.startswith("local/")]
