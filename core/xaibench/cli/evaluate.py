@@ -127,7 +127,7 @@ def _may_start(plan: Plan, call: Invocation) -> bool:
     if not beyond:
         return True
     limit = f"more than --max-hours {call.max_hours:g}"
-    if sys.stdin.isatty() and sys.stderr.isatty():
+    if all(stream and stream.isatty() for stream in (sys.stdin, sys.stderr)):
         print(f"this is {limit}; start? [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
     raise PlanError(

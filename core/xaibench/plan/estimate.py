@@ -81,30 +81,32 @@ def estimate(plan: Plan, left: Mapping[PassCell, float] | None = None, *, predic
     left: the share in [0, 1] of a cell or artefact that is left to do. One that is not named is left as a whole.
     predictions: the share of the clean predictions that is left.
 
-    The timed batches are not counted as passes.
+    The timed batches are not counted as passes. Nothing is timed where nothing is left.
     """
     left = left or {}
-    speeds = {model.name: _speed(plan, model) for model in plan.models}
     running: list[PassCell] = [*(c for c in plan.cells if not c.reason), *plan.artefact_cells]
-    cells = {c: _cost(c.passes, left.get(c, 1.0), speeds[c.model]) for c in running}
-    mean = sum(s.forward for s in speeds.values()) / max(len(speeds), 1)
-    return Estimate(cells=cells, predictions=_cost(plan.predictions, predictions, Speed(forward=mean)))
+    passes = {c: _part(c.passes, left.get(c, 1.0)) for c in running}
+    clean = _part(plan.predictions, predictions)
+    speeds = {}
+    for model in plan.models:
+        of_model = sum((p for c, p in passes.items() if c.model == model.name), Passes())
+        speeds[model.name] = _speed(plan, model, of_model + clean)
+    mean = Speed(forward=sum(s.forward for s in speeds.values()) / max(len(speeds), 1))
+    cells = {c: Cost(p, speeds[c.model].seconds(p)) for c, p in passes.items()}
+    return Estimate(cells=cells, predictions=Cost(clean, mean.seconds(clean)))
 
 
-def _cost(passes: Passes, share: float, speed: Speed) -> Cost:
-    passes = Passes(round(passes.forward * share), round(passes.backward * share), passes.exact)
-    return Cost(passes, speed.seconds(passes))
+def _part(passes: Passes, share: float) -> Passes:
+    return Passes(round(passes.forward * share), round(passes.backward * share), passes.exact)
 
 
-def _speed(plan: Plan, model: PlannedModel) -> Speed:
-    """The speed of the first member, backward only where a cell takes a gradient."""
+def _speed(plan: Plan, model: PlannedModel, passes: Passes) -> Speed:
+    """The speed of the first member. What the passes do not hold is not timed."""
     member = model.members[0]
-    detector = plan.detectors[member.ref]
-    cells: list[PassCell] = [*(c for c in plan.cells if not c.reason), *plan.artefact_cells]
-    differentiates = any(c.passes.backward for c in cells if c.model == model.name)
+    detector, batch = plan.detectors[member.ref], member.batch_size
     return Speed(
-        forward=_seconds_a_picture(detector, member.batch_size, backward=False),
-        backward=_seconds_a_picture(detector, member.batch_size, backward=True) if differentiates else 0.0,
+        forward=_seconds_a_picture(detector, batch, backward=False) if passes.forward else 0.0,
+        backward=_seconds_a_picture(detector, batch, backward=True) if passes.backward else 0.0,
     )
 
 

@@ -59,7 +59,9 @@ def test_a_gradient_is_timed_only_where_one_is_taken(plan, timed):
 
 def test_what_is_left_counts_alone(plan, timed):
     whole = estimate(plan)
+    timed.clear()
     none = estimate(plan, dict.fromkeys(whole.cells, 0.0), predictions=0.0)
+    assert not timed, "nothing is timed where nothing is left"
     assert none.total == Cost(Passes(exact=whole.total.passes.exact), 0.0)
     cell = max(whole.cells, key=lambda c: c.passes.forward)
     rest = estimate(plan, {cell: 0.25})
