@@ -119,7 +119,11 @@ def _may_start(plan: Plan, call: Invocation) -> bool:
     """
     from xaibench.plan.estimate import estimate
 
-    cost = estimate(plan)
+    try:
+        cost = estimate(plan)
+    except Exception as error:  # what a detector raises fails its cells, which the run records
+        print(f"no estimate of the time: the detector raised {type(error).__name__}: {error}", file=sys.stderr)
+        return True
     seconds = cost.total.seconds
     beyond = seconds > 3600 * call.max_hours and not call.yes
     if beyond or (seconds >= _LONG and not call.quiet):

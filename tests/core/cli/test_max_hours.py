@@ -57,6 +57,13 @@ def test_the_variable_is_the_flag(cli, monkeypatch):
     assert cli(*ARGUMENTS, "--limit", 8)[0] == 3
 
 
+def test_a_detector_that_raises_is_not_timed_and_fails_its_cells(cli, monkeypatch):
+    monkeypatch.setenv("TOY_PREDICTIONS_FAIL", "1")
+    code, _, err = cli(*ARGUMENTS)
+    assert code == 1
+    assert "no estimate of the time: the detector raised" in err
+
+
 def test_a_quick_run_says_nothing_of_the_dearest(cli):
     code, _, err = cli(*ARGUMENTS)
     assert code == 0
