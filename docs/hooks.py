@@ -47,7 +47,8 @@ EXIT_CODES = {
     1: "the run finished, but units failed; in `audit`, metrics",
     2: "wrong usage: a flag, a run-file key given as a flag, or a parameter",
     3: "the plan cannot run: an unknown component, a broken plugin that it needs, a model or dataset that cannot be "
-    "opened, a bad run file, a folder that cannot be written or is being written by another process",
+    "opened, a bad run file, a folder that cannot be written or is being written by another process; or it takes longer than "
+    "`--max-hours` and nobody said yes",
     4: "nothing to evaluate: no picture or no cell is left",
     5: "`check` found violations",
     70: "a bug in xaibench; the message asks for a report",

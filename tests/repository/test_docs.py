@@ -14,6 +14,7 @@ import typer
 from xaibench.api import hookspecs
 from xaibench.cli.main import program
 from xaibench.discovery.registry import load_registry
+from xaibench.plan.choice import read_preset
 from xaibench.plan.settings import Settings
 from xaibench.store.schema import TABLES
 
@@ -111,6 +112,12 @@ def test_every_table_and_column_is_described(pages):
         section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
         for field in schema:
             assert re.search(rf"\| `{field.name}` \| [^|]+ \| [^|]* \| [^|]{{3,}} \|", section), f"{name}.{field.name}"
+
+
+def test_what_full_leaves_out_is_said():
+    text = (DOCS / "how-to" / "runs.md").read_text(encoding="utf-8")
+    left_out = read_preset("full")["left-out"]
+    assert not [name for names in left_out.values() for name in names if f"`{name}`" not in text]
 
 
 def test_every_built_in_component_is_described(pages):

@@ -47,7 +47,8 @@ class ComponentRecord:
     name: kebab-case name, unique within the plugin's distribution and kind.
     target: ``"package.module:Class"``; imported when the component is first used.
     summary: one line for ``xaibench list``.
-    presets: names of the presets (``standard``) that include the component; every component is in ``full``.
+    presets: names of the presets (``standard``) that include the component. ``full`` includes every built-in component
+        that it does not leave out by name.
     source: the paper or document that defines it.
     parameters: values in place of the target's own defaults, for variants of one class.
     version: raise it when the numbers that the component produces change; it is part of every unit key.

@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api import JsonFlag, Parameters, setting, with_flags
+from xaibench.api import JsonFlag, Parameters, Passes, PlanError, setting, with_flags
 from xaibench.plan.settings import Rerun, Settings, make_settings
 
 if TYPE_CHECKING:
+    from xaibench.plan.estimate import Estimate
     from xaibench.plan.parts import Plan
     from xaibench.run.driver import PreparedRun, RunResult
+
+
+_LONG = 60.0  # seconds of detector work beyond which the dearest components are printed
+_DEAREST = 5
 
 
 class Invocation(Parameters):
@@ -28,6 +33,8 @@ class Invocation(Parameters):
     dry_run: bool = setting(False, "print the plan, its cost and what cannot run; do nothing")
     fail_fast: bool = setting(False, "stop at the first failed unit")
     quiet: bool = setting(False, "no progress and no leaderboard", short="-q")
+    max_hours: float = setting(1.0, "hours of detector work beyond which it asks before it starts", ge=0)
+    yes: bool = setting(False, "start without asking, however long it takes", short="-y")
 
 
 @with_flags
@@ -54,15 +61,18 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
         print(f"broken plugin: {failure}", file=sys.stderr)
     try:
         prepared = prepare(settings, registry)
+        prepare_torch(prepared.plan.runtime.threads)
+        if call.dry_run:
+            show_plan(prepared, as_json)
+            return 0
+        if not call.quiet:
+            _announce(prepared)
+        if not _may_start(prepared.plan, call):
+            print("xaibench: nothing was run", file=sys.stderr)
+            return PlanError.exit_code
     except KeyboardInterrupt:
         print("xaibench: interrupted before anything ran", file=sys.stderr)
         return 130
-    prepare_torch(prepared.plan.runtime.threads)
-    if call.dry_run:
-        show_plan(prepared, as_json)
-        return 0
-    if not call.quiet:
-        _announce(prepared)
     try:
         result = execute(
             prepared, registry, rerun=call.rerun, replace=call.replace, fail_fast=call.fail_fast,
@@ -89,17 +99,65 @@ def _announce(prepared: PreparedRun) -> None:
     print(f"{', '.join(m.name for m in plan.models)} on {sizes}", file=sys.stderr)
     cells = [c for c in plan.cells if c.metric is not None]
     out = sum(bool(c.reason) for c in cells)
-    print(
-        f"plan: {len(cells) - out} cells, {out} not applicable, {_passes(plan)}; results in {prepared.folder.path}",
-        file=sys.stderr,
-    )
+    counts = f"{len(cells) - out} cells, {out} not applicable, {_count(plan.passes)}"
+    print(f"plan: {counts}; results in {prepared.folder.path}", file=sys.stderr)
 
 
-def _passes(plan: Plan) -> str:
-    passes = plan.passes
+def _count(passes: Passes) -> str:
     word = "" if passes.exact else "at most "
     back = f" and {passes.backward:,} backward" if passes.backward else ""
     return f"{word}{passes.forward:,} forward{back} passes"
+
+
+# ---- before hours are spent ------------------------------------------------------------------------------------------
+
+
+def _may_start(plan: Plan, call: Invocation) -> bool:
+    """Whether the run may start. Beyond ``max_hours`` a terminal is asked.
+
+    Raises :class:`PlanError` beyond ``max_hours`` where nobody can answer.
+    """
+    from xaibench.plan.estimate import estimate
+
+    try:
+        cost = estimate(plan)
+    except Exception as error:  # what a detector raises fails its cells, which the run records
+        print(f"no estimate of the time: the detector raised {type(error).__name__}: {error}", file=sys.stderr)
+        return True
+    seconds = cost.total.seconds
+    beyond = seconds > 3600 * call.max_hours and not call.yes
+    if beyond or (seconds >= _LONG and not call.quiet):
+        _print_dearest(cost)
+    if not beyond:
+        return True
+    limit = f"more than --max-hours {call.max_hours:g}"
+    if all(stream and stream.isatty() for stream in (sys.stdin, sys.stderr)):
+        print(f"this is {limit}; start? [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+    raise PlanError(
+        f"the plan takes {_duration(seconds)} of detector work by estimate, {limit}",
+        "--yes starts it; --limit and cheaper components shorten it",
+    )
+
+
+def _print_dearest(cost: Estimate) -> None:
+    """The total and the dearest metrics and explainers on stderr."""
+    print(f"{_duration(cost.total.seconds)} of detector work by estimate", file=sys.stderr)
+    for kind, costs in (("metrics", cost.metrics()), ("explainers", cost.explainers())):
+        print(f"dearest {kind}:", file=sys.stderr)
+        for name, part in list(costs.items())[:_DEAREST]:
+            print(f"  {_short(name)}  {_count(part.passes)}  {_duration(part.seconds)}", file=sys.stderr)
+
+
+def _duration(seconds: float) -> str:
+    """A duration in words, such as ``2 h 05 min``, ``1 min 12 s`` or ``3.1 s``."""
+    if round(seconds, 1) < 10:
+        return f"{seconds:.1f} s"
+    if round(seconds) < 60:
+        return f"{seconds:.0f} s"
+    if round(seconds) < 3600:
+        return f"{round(seconds) // 60} min {round(seconds) % 60:02} s"
+    return f"{round(seconds / 60) // 60:,} h {round(seconds / 60) % 60:02} min"
 
 
 # ---- the plan -------------------------------------------------------------------------------------------------------
@@ -107,37 +165,39 @@ def _passes(plan: Plan) -> str:
 
 def show_plan(prepared: PreparedRun, as_json: bool) -> None:
     """Print the cells, the reasons of those that cannot run, the passes and a time estimate."""
-    from xaibench.plan.estimate import seconds
+    from xaibench.plan.estimate import estimate
 
     plan = prepared.plan
-    estimate = seconds(plan)
+    cost = estimate(plan)
     if as_json:
         print(jsonlib.dumps({
             "schema": "xaibench.plan/1", "out": str(prepared.folder.path), "notes": list(plan.notes),
             "passes": {"forward": plan.passes.forward, "backward": plan.passes.backward, "exact": plan.passes.exact,
                        "predictions": plan.predictions.forward},
-            "seconds": estimate, "cells": list(_cells_json(plan)),
-            "artefacts": [asdict(c) for c in plan.artefact_cells],
+            "seconds": cost.total.seconds, "cells": list(_cells_json(plan, cost)),
+            "artefacts": [{**asdict(c), "seconds": cost.cells[c].seconds} for c in plan.artefact_cells],
         }))  # fmt: skip
         return
     _announce(prepared)
-    _print_cells(plan)
-    print(f"clean predictions: {plan.predictions.forward:,} passes")
+    _print_cells(plan, cost)
+    print(f"clean predictions: {plan.predictions.forward:,} passes, {_duration(cost.predictions.seconds)}")
     for made in plan.artefact_cells:
-        sign = "" if made.passes.exact else "<= "
-        print(f"{made.artefact}, once for all that ask: {sign}{made.passes.forward:,} passes on {made.dataset}")
-    print(f"together: {_passes(plan)}")
-    print(f"about {estimate:,.0f} s of detector work, from one timed batch")
+        sign, duration = "" if made.passes.exact else "<= ", _duration(cost.cells[made].seconds)
+        passes = f"{sign}{made.passes.forward:,} passes, {duration}"
+        print(f"{made.artefact}, once for all that ask: {passes} on {made.dataset}")
+    print(f"together: {_count(plan.passes)}")
+    print(f"about {_duration(cost.total.seconds)} of detector work, from timed batches")
 
 
-def _cells_json(plan: Plan) -> Iterator[dict[str, Any]]:
+def _cells_json(plan: Plan, cost: Estimate) -> Iterator[dict[str, Any]]:
     for c in plan.cells:
         yield {"model": c.model, "member": c.member, "dataset": c.dataset, "explainer": c.explainer,
                "metric": c.metric, "runs": not c.reason, "reason": c.reason, "forward": c.passes.forward,
-               "backward": c.passes.backward, "exact": c.passes.exact}  # fmt: skip
+               "backward": c.passes.backward, "exact": c.passes.exact,
+               "seconds": 0.0 if c.reason else cost.cells[c].seconds}  # fmt: skip
 
 
-def _print_cells(plan: Plan) -> None:
+def _print_cells(plan: Plan, cost: Estimate) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -145,13 +205,18 @@ def _print_cells(plan: Plan) -> None:
     for column in ("model", "dataset", "explainer", "metric"):
         table.add_column(column, overflow="fold")
     table.add_column("passes", justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
     for c in plan.cells:
         if c.reason:
             continue
         sign = "" if c.passes.exact else "<= "
-        cost = f"{sign}{c.passes.forward:,}" + (f" + {c.passes.backward:,} back" if c.passes.backward else "")
+        passes = f"{sign}{c.passes.forward:,}" + (f" + {c.passes.backward:,} back" if c.passes.backward else "")
         model = f"{c.model} {c.member}" if len(plan.models[0].members) > 1 else c.model
-        table.add_row(*map(_short, (model, c.dataset, c.explainer, c.metric or "(maps)")), cost)
+        table.add_row(
+            *map(_short, (model, c.dataset, c.explainer, c.metric or "(maps)")),
+            passes,
+            _duration(cost.cells[c].seconds),
+        )
     Console().print(table)
     reasons = Counter((c.explainer, c.reason) for c in plan.cells if c.reason and c.metric is not None)
     for (explainer, reason), count in reasons.items():

@@ -24,7 +24,11 @@ def lay_out(
     explainers: Sequence[PlannedExplainer],
     metrics: Sequence[PlannedMetric],
 ) -> Iterable[Cell]:
-    """The cells of all detectors, datasets, explainers and metrics."""
+    """The cells of all detectors, datasets, explainers and metrics.
+
+    An inverse that the user did not name stands only beside metrics that hold a score against controls
+    (:func:`_stands_beside`). Other cells of it are no part of the plan.
+    """
     families = [m for m in metrics if m.record.scope == "family"]
     singles = [m for m in metrics if m.record.scope in ("sample", "detector")]
     for model in models:
@@ -32,13 +36,27 @@ def lay_out(
             for metric in (m for m in metrics if m.record.scope == "model"):
                 yield from (_model_cell(model, member, dataset, metric) for member in model.members[: model.scored])
             for explainer in explainers:
+                of_family = [m for m in families if _stands_beside(explainer, m)]
+                of_member = [m for m in singles if _stands_beside(explainer, m)]
+                if _is_unnamed_inverse(explainer) and not of_family and not of_member:
+                    continue
                 # Metrics of a family need the maps of all members, also of those that are not scored themselves.
-                explained = len(model.members) if families and len(model.members) > 1 else model.scored
+                explained = len(model.members) if of_family and len(model.members) > 1 else model.scored
                 for index, member in enumerate(model.members[:explained]):
-                    metrics_here = singles if index < model.scored else []
+                    metrics_here = of_member if index < model.scored else []
                     yield from _member_cells(model, member, dataset, explainer, metrics_here, explainers, datasets)
-                for metric in families:
+                for metric in of_family:
                     yield _family_cell(model, dataset, explainer, metric, datasets)
+
+
+def _stands_beside(explainer: PlannedExplainer, metric: PlannedMetric) -> bool:
+    """Whether a metric runs on an explainer: on an unnamed inverse only where a score is held against controls."""
+    return not _is_unnamed_inverse(explainer) or any(s.ranks_evidence for s in metric.scores)
+
+
+def _is_unnamed_inverse(explainer: PlannedExplainer) -> bool:
+    """Whether this is a control made of another explainer's map that the user did not name."""
+    return explainer.record.control and bool(explainer.depend_uses) and not explainer.named
 
 
 def lay_out_artefacts(

@@ -151,21 +151,29 @@ def _chosen(
     preset: Mapping[str, Any],
     overrides: Overrides,
 ) -> Iterable[Use]:
-    """What was named, or the preset's members. A parameter given apart gives way to one in a spec that was named, and
-    overrules the preset's."""
-    for spec in named or preset.get(kind) or _members(registry, kind, settings.preset):
+    """What was named, or the preset's members with its budgets. A parameter given apart gives way to one in a spec that
+    was named, and overrules the preset's."""
+    budgets = preset.get("budgets", {}).get(kind, {})
+    for spec in named or preset.get(kind) or _members(registry, kind, settings.preset, preset):
         name, values = parse_spec(spec)
         registered = registry.find(kind, name)
+        if not named:
+            values = {**budgets.get(registered.record.name, {}), **values}
         more = overrides.get((kind, registered.record.name), {})
         yield components.make(registered, {**more, **values} if named else {**values, **more})
 
 
-def _members(registry: Registry, kind: Any, preset: str) -> list[str]:
-    """Built-in components of a preset that need no further word; third parties' never join by themselves."""
+def _members(registry: Registry, kind: Any, name: str, preset: Mapping[str, Any]) -> list[str]:
+    """Built-in components of a preset that need no further word; third parties' never join by themselves.
+
+    They are those whose record names the preset, and for ``full`` all that it does not leave out.
+    """
+    left_out = preset.get("left-out", {}).get(kind, ())
     found = []
     for c in registry.of_kind(kind):
         apart = isinstance(c.record, ExplainerRecord) and (c.record.control or c.record.reference)
-        if c.origin.built_in and not apart and (preset == "full" or preset in c.record.presets) and _complete(c):
+        joins = c.record.name not in left_out if name == "full" else name in c.record.presets
+        if c.origin.built_in and not apart and joins and _complete(c):
             found.append(c.name)
     return found
 
@@ -231,9 +239,7 @@ def _stored(uses: Iterable[Use]) -> Iterable[PlannedArtefact]:
     for use in uses:
         for index, artefact in enumerate(getattr(use.instance, "artefacts", ())):
             if artefact.stored:
-                yield PlannedArtefact(
-                    name=artefact_rows.name_of(artefact), asker=use, index=index, artefact=artefact
-                )
+                yield PlannedArtefact(name=artefact_rows.name_of(artefact), asker=use, index=index, artefact=artefact)
 
 
 def choose_metrics(

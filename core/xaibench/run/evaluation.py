@@ -85,8 +85,8 @@ def evaluate(
     registry: the registry of components. None: installed plugins and the files of ``plugin``.
     settings: keys of a run file: ``preset``, ``target``, ``seed``, ``limit``, ``split``, ``controls``, ``device`` ...
 
-    Failed cells are reported on stderr and in the tables; they raise nothing. Raises :class:`XaibenchError` for what
-    cannot run as a whole.
+    Nothing is asked before a long run (``xaibench eval`` asks beyond ``--max-hours``). Failed cells are reported on
+    stderr and in the tables; they raise nothing. Raises :class:`XaibenchError` for what cannot run as a whole.
     """
     if rerun not in get_args(Rerun):
         raise UsageError(f"rerun = {rerun!r} is not known", f"give {' or '.join(get_args(Rerun))}")

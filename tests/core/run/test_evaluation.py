@@ -20,13 +20,22 @@ from xaibench.api import DatasetError, ModelError, Passes, StoreError, UsageErro
 
 SIZE = 24
 CARD = {"size": SIZE, "target_layer": "body"}
-CHOICE = {"explainers": ["gradcam", "rise:masks=40"], "metrics": ["deletion:steps=4"], "target": "fake", "controls": False}
+CHOICE = {
+    "explainers": ["gradcam", "rise:masks=40"],
+    "metrics": ["deletion:steps=4"],
+    "target": "fake",
+    "controls": False,
+}
 
 
 def arrays(n=6, masks=False):
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (2 * n, SIZE, SIZE, 3), dtype=np.uint8)
-    pictures = {"images": images, "labels": ["real", "fake"] * n, "pairs": [None if i % 2 == 0 else i - 1 for i in range(2 * n)]}
+    pictures = {
+        "images": images,
+        "labels": ["real", "fake"] * n,
+        "pairs": [None if i % 2 == 0 else i - 1 for i in range(2 * n)],
+    }
     if masks:
         mask = np.zeros((SIZE, SIZE), np.uint8)
         mask[4:12, 6:14] = 255
@@ -152,7 +161,9 @@ def test_explainers_come_in_any_collection(several):
 
 
 def test_numbers_of_numpy_are_settings():
-    run = xaibench.evaluate(PairNet(), arrays(2), card=CARD, limit=np.int64(2), **CHOICE | {"controls": np.bool_(False)})
+    run = xaibench.evaluate(
+        PairNet(), arrays(2), card=CARD, limit=np.int64(2), **CHOICE | {"controls": np.bool_(False)}
+    )
     assert len(run.predictions) == 2
 
 
@@ -388,9 +399,7 @@ def test_score_gives_what_a_run_gives():
     )  # fmt: skip
     saliency, image = run.map("0001", "gradcam"), pictures["images"][1]
     for metric in ("deletion:steps=4", "mask-auc"):
-        scores = xaibench.score(
-            PairNet(), image, saliency, metric, target="fake", mask=pictures["masks"][1], card=CARD
-        )
+        scores = xaibench.score(PairNet(), image, saliency, metric, target="fake", mask=pictures["masks"][1], card=CARD)
         mine = {s.name: s.value for s in scores.values if s.status == "ok"}
         theirs = {r["score"]: r["value"] for r in run.scores.to_pylist()
                   if r["sample"] == "0001" and r["metric"] == f"xaibench/{metric}" and r["status"] == "ok"}  # fmt: skip
@@ -399,7 +408,11 @@ def test_score_gives_what_a_run_gives():
 
 def test_a_map_of_another_size_and_a_metric_of_sets_are_refused():
     image = arrays(1)["images"][0]
-    for bad, words in ((np.zeros((3, 3)), r"shape is \(3, 3\)"), (np.full((SIZE, SIZE), np.nan), "NaN"), ("x", "no map")):
+    for bad, words in (
+        (np.zeros((3, 3)), r"shape is \(3, 3\)"),
+        (np.full((SIZE, SIZE), np.nan), "NaN"),
+        ("x", "no map"),
+    ):
         with pytest.raises(UsageError, match=words):
             xaibench.score(PairNet(), image, bad, "deletion", card=CARD)
     with pytest.raises(UsageError, match="it scores no single map"):
@@ -429,7 +442,11 @@ def test_columns_of_a_data_frame_are_taken_in_their_order():
         index=[7, 3, 2, 0],
     )
     pictures = xaibench.PictureArrays(
-        iter(arrays(2)["images"]), table.label, pairs=table.pair, methods=table.method, groups=torch.tensor([4, 4, 5, 5])
+        iter(arrays(2)["images"]),
+        table.label,
+        pairs=table.pair,
+        methods=table.method,
+        groups=torch.tensor([4, 4, 5, 5]),
     )
     rows = [(s.label, s.pair, s.method, s.group) for s in pictures.samples()]
     assert rows == [("real", None, None, "4"), ("fake", "0000", "df", "4"), ("real", None, None, "5"),

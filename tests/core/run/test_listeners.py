@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-LISTENER = '''
+LISTENER = """
 import json
 from pathlib import Path
 from xaibench.api import ListenerRecord, hookimpl
@@ -20,15 +20,15 @@ class Notes:
         self.lines.append([word, *[str(getattr(event, n)) for n in names]])
         Path("heard.json").write_text(json.dumps(self.lines))
 {methods}
-'''
+"""
 
-ALL = '''
+ALL = """
     def run_begins(self, event): self.note("begins", event, "output")
     def stage_begins(self, event): self.note("stage", event, "stage", "tasks")
     def passes_done(self, event): self.note("passes", event, "forward")
     def task_committed(self, event): self.note("committed", event, "kind", "status", "samples")
     def run_ends(self, event): self.note("ends", event, "done", "failed", "interrupted")
-'''
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,9 @@ def test_methods_are_optional(toy_eval):
 
 @pytest.mark.parametrize("fault", ["raise ValueError('no server')", "raise SystemExit(3)", "event.nonsense"])
 def test_one_that_raises_is_named_once_and_the_run_goes_on(toy_eval, fault):
-    broken = f"\n    def task_committed(self, event): {fault}\n    def run_ends(self, event): self.note('ends', event)\n"
+    broken = (
+        f"\n    def task_committed(self, event): {fault}\n    def run_ends(self, event): self.note('ends', event)\n"
+    )
     code, out, err = toy_eval("--plugin", listener(broken), "--out", "run")
     assert code == 0 and json.loads(out)["failed"] == 0
     assert err.count("listener local/notes failed and hears no more of this run") == 1
@@ -86,10 +88,10 @@ def test_one_that_cannot_be_made_is_named_and_the_run_goes_on(toy_eval):
 
 
 def test_the_end_is_heard_where_a_run_is_interrupted(toy_eval):
-    stop = '''
+    stop = """
     def task_committed(self, event): raise KeyboardInterrupt
     def run_ends(self, event): self.note("ends", event, "interrupted")
-'''
+"""
     code, _, err = toy_eval("--plugin", listener(stop), "--out", "run")
     assert code == 130 and "the same command goes on from there" in err
     assert heard() == [["ends", "True"]]
