@@ -365,9 +365,8 @@ class ProbeEngine:
         parts = [(cast("Probe", job.request), start, stop) for job, start, stop in slices]
         request = parts[0][0]
         detector = request.detector or self.detector
-        threads = self._threads_beside(detector) if isinstance(request, Forward) else self._threads
         try:
-            with torch_with_threads(threads):
+            with torch_with_threads(self._threads_beside(detector) if isinstance(request, Forward) else self._threads):
                 reply = call_detector(detector, parts, queue.batch)
         except (Exception, SystemExit) as error:
             self._fail([job for job, _, _ in slices], as_exception(error))

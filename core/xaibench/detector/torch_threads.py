@@ -1,12 +1,11 @@
 """Threads of torch where another engine computes the detector: one, so that the two do not wait on the same cores.
 
 After a parallel loop the threads of torch (OpenMP) and of ONNX Runtime spin for a while in the hope of more work. Where
-the two engines take turns, the one that rests takes cores from the one that works. A pass of a small graph took five
-times as long.
+the two engines take turns, the one that rests takes cores from the one that works.
 
 The rule follows from a detector's facts alone, so that a detector's numbers do not depend on the other detectors of a
-run. ``OMP_WAIT_POLICY=PASSIVE`` would change no number, but it is read when torch is imported, holds for a whole
-process and makes torch's own detectors slower.
+run. ``OMP_WAIT_POLICY=PASSIVE`` would change no number, but it is read when torch is imported and holds for the whole
+process.
 """
 
 from __future__ import annotations
