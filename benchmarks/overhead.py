@@ -4,23 +4,35 @@ For every explainer and metric of the preset ``quick`` on the demo. The clock ru
 makes, forward and backward, so that a busy machine slows both sides alike. Padding of ragged tails is shown apart:
 ``ratio`` is over all calls, ``useful`` over the share of them that is no padding. Units without a detector call show
 seconds alone.
+
+Two rows follow for a small ONNX graph of 128 x 128 pixels, one with a fixed batch of 1 and one that takes any batch:
+seconds of the units over ``passes`` times the seconds of a pass in the best bare session. The best session is the
+fastest of ONNX Runtime alone over numbers of threads and, for the second graph, batches. Both sides take the fastest of
+some rounds, in turns. The explainer and the metrics of these rows need no gradient, since ONNX Runtime gives none.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
+import onnxruntime as ort
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
-from xaibench.discovery.registry import load_registry
+from xaibench.discovery.registry import Registry, load_registry
 from xaibench.plan.making import make_plan
-from xaibench.plan.settings import make_settings
+from xaibench.plan.settings import Settings, make_settings
 from xaibench.plan.tasks import Setup, UnitResult
 from xaibench.plan.units import Units
 from xaibench.run.workbench import Workbench
@@ -75,13 +87,35 @@ class Watched:
         return cost
 
 
+ONNX_SIDE = 128
+ONNX_WIDTHS = (12, 20, 28, 36)
+ONNX_BATCHES = (1, 4, 8, 16, 32, 64)
+ONNX_CHOICE = {"explainer": ["rise:masks=400"], "metric": ["deletion:steps=10", "insertion:steps=10"]}
+ONNX_CARD = 'classes = ["real", "fake"]\nactivation = "logit"\nmean = 0.5\nstd = 0.25\n'
+TARGET = 1.3
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--limit", type=int, default=16, help="samples of the demo")
     parser.add_argument("--threads", type=int, default=None, help="threads of a detector call; default: all cores")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of the ONNX rows")
+    parser.add_argument("--only-onnx", action="store_true", help="the ONNX rows alone")
     arguments = parser.parse_args()
     registry = load_registry()
-    settings = make_settings(None, {"limit": arguments.limit, "threads": arguments.threads, "device": "cpu"})
+    flags = {"limit": arguments.limit, "threads": arguments.threads, "device": "cpu"}
+    if not arguments.only_onnx:
+        report(run_units(make_settings(None, flags), registry))
+        print()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, batch in (("batch of 1", 1), ("any batch", None)):
+            path = write_graph(Path(folder) / f"{name.replace(' ', '-')}.onnx", batch)
+            settings = make_settings(None, {**flags, **ONNX_CHOICE, "model": [str(path)]})
+            compare_with_bare(name, path, [batch] if batch else ONNX_BATCHES, settings, registry, arguments.rounds)
+
+
+def run_units(settings: Settings, registry: Registry) -> dict[str, Cost]:
+    """Run the units of a plan in this process. Costs by component."""
     plan = make_plan(settings, registry)
     (member,) = plan.models[0].members
     setup = Setup(run="bench", plugins=(), without=(), runtime=plan.runtime, batch_size=member.batch_size, seed=0,
@@ -91,8 +125,12 @@ def main() -> None:
     workbench.add_detector(member.ref, watched)  # type: ignore[arg-type]
     backward = torch.autograd.grad
     torch.autograd.grad = lambda *a, **k: watched.timed(lambda: backward(*a, **k))  # type: ignore[assignment]
-    print(f"{arguments.limit} samples, compute batch {member.batch_size}, {plan.runtime.threads} threads")
-    report(measure(workbench, Units(plan, setup, keep=False), watched))
+    samples = len(plan.datasets[0].survey.samples)
+    print(f"{samples} samples, compute batch {member.batch_size}, {plan.runtime.threads} threads")
+    try:
+        return measure(workbench, Units(plan, setup, keep=False), watched)
+    finally:
+        torch.autograd.grad = backward
 
 
 def measure(workbench: Workbench, units: Units, watched: Watched) -> dict[str, Cost]:
@@ -123,6 +161,75 @@ def report(costs: dict[str, Cost]) -> None:
         if c.passes:
             line += f" {c.seconds / c.inside:6.2f} {c.seconds / (c.inside * c.passes / c.pictures):6.2f}"
         print(line)
+
+
+# ---- ONNX Runtime ---------------------------------------------------------------------------------------------------
+
+
+def compare_with_bare(
+    name: str, path: Path, batches: Sequence[int], settings: Settings, registry: Registry, rounds: int
+) -> None:
+    """Print the units' seconds a pass, those of the best bare session, and their ratio."""
+    bare: dict[tuple[int, int], float] = {}
+    run, inside = math.inf, math.inf
+    for _ in range(rounds):
+        for setting, seconds in bare_seconds(path, batches, settings.threads).items():
+            bare[setting] = min(seconds, bare.get(setting, math.inf))
+        cost = run_units(settings, registry)["all units"]
+        run, inside = min(run, cost.seconds / cost.passes), min(inside, cost.inside / cost.passes)
+    (threads, batch), best = min(bare.items(), key=lambda item: item[1])
+    print(
+        f"ONNX, {name}: {run * 1e3:.3f} ms a pass, {inside * 1e3:.3f} of it in the detector; best bare session "
+        f"{best * 1e3:.3f} ({threads} threads, batch {batch}); ratio {run / best:.2f}, target {TARGET}"
+    )
+
+
+def bare_seconds(path: Path, batches: Sequence[int], threads: int | None) -> dict[tuple[int, int], float]:
+    """Seconds a picture in ONNX Runtime alone, by number of threads and batch."""
+    seconds = {}
+    for number in {1, threads or os.cpu_count() or 1}:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = number, 1
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        for batch in batches:
+            images = np.random.default_rng(0).random((batch, 3, ONNX_SIDE, ONNX_SIDE), dtype=np.float32)
+            calls = max(256 // batch, 1)
+            session.run(None, {"image": images})
+            began = time.perf_counter()
+            for _ in range(calls):
+                session.run(None, {"image": images})
+            seconds[number, batch] = (time.perf_counter() - began) / calls / batch
+    return seconds
+
+
+def write_graph(path: Path, batch: int | None) -> Path:
+    """A small convolutional network with random weights, and its card; ``batch`` None: it takes any batch."""
+    rng = np.random.default_rng(0)
+    weights: dict[str, Any] = {}
+    nodes, tensor, channels = [], "image", 3
+    for i, width in enumerate(ONNX_WIDTHS):
+        weights[f"w{i}"] = rng.normal(0, (2 / (9 * channels)) ** 0.5, (width, channels, 3, 3))
+        weights[f"b{i}"] = np.zeros(width)
+        stride = 2 if i else 1
+        inputs = [tensor, f"w{i}", f"b{i}"]
+        nodes.append(helper.make_node("Conv", inputs, [f"c{i}"], pads=[1] * 4, strides=[stride] * 2))
+        nodes.append(helper.make_node("Relu", [f"c{i}"], [f"r{i}"]))
+        tensor, channels = f"r{i}", width
+    weights["w"], weights["b"] = rng.normal(0, 1, (2, channels)), np.zeros(2)
+    nodes.append(helper.make_node("GlobalAveragePool", [tensor], ["pooled"]))
+    nodes.append(helper.make_node("Flatten", ["pooled"], ["flat"]))
+    nodes.append(helper.make_node("Gemm", ["flat", "w", "b"], ["logits"], transB=1))
+    rows = batch or "N"
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [rows, 3, ONNX_SIDE, ONNX_SIDE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [rows, 2])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    path.with_suffix(".toml").write_text(ONNX_CARD)
+    return path
 
 
 if __name__ == "__main__":

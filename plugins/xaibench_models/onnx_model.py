@@ -127,6 +127,7 @@ def _open(file: OnnxFile, keys: OnnxKeys, runtime: Runtime, provider: Provider, 
         logit_source="logits" if logits else "log-odds",
         scale=source.scale,
         quantum=source.quantum(HALF_DIGITS if rounds_input(file.model.graph, tensor.name) else None),
+        engine="onnxruntime",
         details=provenance(keys, file=file.path.name, format="ONNX", providers=", ".join(runner.providers)),
     )
     plain = OnnxDetector(facts, runner, source, outputs, output, logits)
@@ -149,7 +150,8 @@ def _with_gradients(plain: OnnxDetector, graph: GraphSource, target_layer: str |
     if "gradients" in able.gives:
         notes.add(found.note())
     facts = replace(able, notes=tuple(notes.lines))
-    return replace(plain, facts=facts, twin=replace(found, detector=replace(found.detector, facts=facts)))
+    by_torch = replace(found.detector, facts=replace(facts, engine="torch"))
+    return replace(plain, facts=facts, twin=replace(found, detector=by_torch))
 
 
 def _in_float32(file: OnnxFile, keys: OnnxKeys, runtime: Runtime, provider: Provider, digest: str) -> OnnxDetector:

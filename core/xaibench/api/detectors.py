@@ -47,6 +47,8 @@ class Facts:
     quantum: step to which the input is rounded, in picture units (1/255 for uint8); 0: float32 or finer.
     layers: names of the layers with parameters, from the picture to the verdict, for
         :meth:`DifferentiableDetector.randomised`.
+    engine: the library that computes ``probabilities`` and ``scores``: ``torch``, ``onnxruntime`` or another name. On a
+        CPU torch computes with one thread beside another library, except in calls that differentiate.
     notes: lines to print before a run (defaults taken, layer chosen).
     details: provenance (file, licence, training data, execution providers in use).
     """
@@ -66,6 +68,7 @@ class Facts:
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
     quantum: float = 0.0
     layers: tuple[str, ...] = ()
+    engine: str = "torch"
     notes: tuple[str, ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
 

@@ -5,6 +5,9 @@ kind of request, and sends the rows of a queue to the detector one compute batch
 padded, and the rows of the padding are dropped. Every call of a detector therefore has the same number of pictures,
 which makes a row independent of the other rows of its batch.
 
+Programmes compute with as many threads of torch as suit the detector (:mod:`xaibench.detector.torch_threads`), and so
+does a call of a detector. A call that differentiates is torch's and takes all threads.
+
 A job is a programme that has started. It is in one of these states:
 
     pending    some rows of its request are in a queue
@@ -27,6 +30,7 @@ from xaibench.api import (
     Apply,
     Detector,
     Done,
+    Forward,
     LayerBackward,
     Passes,
     Probe,
@@ -38,6 +42,7 @@ from xaibench.api import (
 )
 from xaibench.detector.batch_size import compute_batch
 from xaibench.detector.calls import call_detector, concatenate_replies, empty_reply, passes_per_picture, slice_reply
+from xaibench.detector.torch_threads import threads_beside, torch_with_threads
 
 K = TypeVar("K")
 
@@ -147,6 +152,7 @@ class ProbeEngine:
         self._parked: list[tuple[_Job[Any], Wait]] = []
         self._unstarted_groups: list[_ChildGroup] = []  # groups with unstarted children, the latest last
         self._results: deque[tuple[Any, Done[Any]]] = deque()
+        self._threads = 1  # of torch outside the engine; set at every step
 
     def run(self, programmes: Iterable[tuple[K, Callable[[], Any]]]) -> Iterator[tuple[K, Done[Any]]]:
         """Run programmes and yield their results, each with its key, in the order in which they finish.
@@ -155,16 +161,29 @@ class ProbeEngine:
         the engine has capacity for another programme. An exception inside a programme ends that programme alone and is
         returned in its :class:`Done`; ``sys.exit`` is treated likewise (:func:`~xaibench.api.as_exception`).
 
+        Between two results torch has the threads that it had before, so that the caller never sees a change.
+
         Raises ``RuntimeError`` where every programme waits for another one.
         """
         source = iter(programmes)
-        while self._step(source):
+        while self._step_with_threads(source):
             while self._results:
                 yield self._results.popleft()
 
     def run_one(self, start: Callable[[], Any]) -> Done[Any]:
         """Run a single programme to its end."""
         return next(iter(self.run([(None, start)])))[1]
+
+    def _step_with_threads(self, source: _Source) -> bool:
+        """:meth:`_step`, with the threads of torch that suit the detector."""
+        import torch
+
+        self._threads = torch.get_num_threads()
+        with torch_with_threads(self._threads_beside(self.detector)):
+            return self._step(source)
+
+    def _threads_beside(self, detector: Detector) -> int:
+        return threads_beside(detector.facts.engine, detector.device.type, self._threads)
 
     def _step(self, source: _Source) -> bool:
         """Advance one job, start one programme or call the detector once. Return False when nothing is left to do."""
@@ -345,8 +364,10 @@ class ProbeEngine:
         self._drop_empty_queues()
         parts = [(cast("Probe", job.request), start, stop) for job, start, stop in slices]
         request = parts[0][0]
+        detector = request.detector or self.detector
         try:
-            reply = call_detector(request.detector or self.detector, parts, queue.batch)
+            with torch_with_threads(self._threads_beside(detector) if isinstance(request, Forward) else self._threads):
+                reply = call_detector(detector, parts, queue.batch)
         except (Exception, SystemExit) as error:
             self._fail([job for job, _, _ in slices], as_exception(error))
             return

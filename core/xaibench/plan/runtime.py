@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from xaibench.api import PlanError, Runtime, UsageError
+from xaibench.api import Facts, PlanError, Runtime, UsageError
+from xaibench.detector.torch_threads import threads_beside
 
 
 def make_runtime(device: str = "auto", *, precision: str = "fp32", threads: int | None = None) -> Runtime:
@@ -26,3 +27,8 @@ def make_runtime(device: str = "auto", *, precision: str = "fp32", threads: int 
     elif device != "cpu":
         raise UsageError(f"device '{device}' is not known", "use cpu, cuda, cuda:N or auto")
     return Runtime(device=device, precision=precision, threads=threads or os.cpu_count() or 1)
+
+
+def torch_threads(runtime: Runtime, facts: Facts) -> int:
+    """The number of threads with which torch computes beside a detector. It changes numbers, so keys hold it."""
+    return threads_beside(facts.engine, runtime.device.partition(":")[0], runtime.threads)

@@ -19,6 +19,7 @@ from xaibench.plan.parts import (
     PlannedMember,
     PlannedMetric,
 )
+from xaibench.plan.runtime import torch_threads
 from xaibench.plan.tasks import (
     ArtefactTask,
     ExplainTask,
@@ -73,6 +74,7 @@ class Units:
                 "digest": member.ref.digest,
                 "batch": member.batch_size,
                 "runtime": runtime_identity(self.plan.runtime),
+                "torch_threads": torch_threads(self.plan.runtime, member.facts),
                 "shard": self._shards[dataset.name, start, stop],
                 "component": member.component,
             }

@@ -88,8 +88,8 @@ def run(build: Callable[[], Any], detector: Any = None) -> Done[Any]:
 class Shown:
     """A detector as the choice of a batch sees it."""
 
-    def __init__(self, side: int, device: str = "cpu", **batch: int) -> None:
-        self.facts = SimpleNamespace(input_size=(side, side), batch=Batch(**batch))
+    def __init__(self, side: int, device: str = "cpu", engine: str = "torch", **batch: int) -> None:
+        self.facts = SimpleNamespace(input_size=(side, side), batch=Batch(**batch), engine=engine)
         self.device = torch.device(device)
 
 
@@ -103,6 +103,13 @@ class Shown:
         (Shown(1024), None, 8),
         (Shown(2048), None, 8),
         (Shown(224, "cuda"), None, 64),
+        (Shown(64, engine="onnxruntime"), None, 16),
+        (Shown(24, engine="onnxruntime"), None, 64),
+        (Shown(128, engine="onnxruntime"), None, 8),
+        (Shown(224, engine="onnxruntime"), None, 8),
+        (Shown(64, "cuda", engine="onnxruntime"), None, 64),
+        (Shown(64, engine="onnxruntime"), 50, 50),
+        (Shown(64, engine="onnxruntime", maximum=10), None, 10),
         (Shown(224), 50, 50),
         (Shown(64, maximum=10), None, 10),
         (Shown(64, maximum=10), 4, 4),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +21,7 @@ from xaibench.plan.choice import read_preset
 from xaibench.plan.estimate import Speed
 from xaibench.plan.making import make_plan
 from xaibench.plan.settings import make_settings
+from xaibench.plan.units import Units
 from xaibench.store.folder import RunFolder
 
 
@@ -254,9 +256,20 @@ def test_a_list_in_a_spec_needs_no_quotes():
 )
 def test_a_batch_that_the_model_sets_is_said(limits, asked, told):
     detector = SimpleNamespace(
-        facts=SimpleNamespace(batch=limits, notes=(), input_size=(224, 224)), device=torch.device("cpu")
+        facts=SimpleNamespace(batch=limits, notes=(), input_size=(224, 224), engine="torch"), device=torch.device("cpu")
     )
     member = SimpleNamespace(facts=detector.facts, batch_size=compute_batch(detector, asked))
     model = SimpleNamespace(name="m", members=(member,), scored=1, trained=0)
     notes = list(making._notes(SimpleNamespace(batch_size=asked), {}, [model], []))
     assert notes == ([f"m: compute batch {member.batch_size}, as the model allows"] if told else [])
+
+
+def test_the_threads_of_torch_are_part_of_a_key():
+    def key(threads: int, engine: str) -> str:
+        plan = plan_of(explainer=["rows"], metric=["range"], controls=False, limit=2, device="cpu", threads=threads)
+        member = plan.models[0].members[0]
+        member = replace(member, facts=replace(member.facts, engine=engine))
+        return Units(plan, None, keep=False).predict_key(member, plan.datasets[0], *plan.datasets[0].shards[0])
+
+    assert key(2, "torch") != key(2, "onnxruntime")
+    assert key(1, "torch") == key(1, "onnxruntime")

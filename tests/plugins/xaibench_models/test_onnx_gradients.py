@@ -234,7 +234,8 @@ def test_facts_and_notes(tmp_path: Path) -> None:
     assert "target layer: r (6x6, NCHW; chosen automatically; set target_layer=NAME)" in facts.notes
     (note,) = [n for n in facts.notes if n.startswith("gradients:")]
     assert "of ONNX Runtime, allowed 0.0001" in note
-    assert detector.twin is not None and detector.twin.detector.facts == facts
+    assert facts.engine == "onnxruntime"
+    assert detector.twin is not None and detector.twin.detector.facts == replace(facts, engine="torch")
     for check in model_checks.CHECKS:
         check.run(detector)
 
