@@ -37,10 +37,15 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Tests that are too long for CI: every explainer finds the planted evidence at every place, on all pictures."""
+    """Tests that are too long for CI.
+
+    Every explainer finds the planted evidence at every place, on all pictures. A run is the same to the byte after
+    hundreds of random histories, with workers, and killed twenty times.
+    """
     install(session, "-e", ".", groups=("test",))
     places = "tests/plugins/xaibench_explainers/test_place.py"
-    session.run("python", "-m", "pytest", places, *session.posargs, env={"XAIBENCH_TEST_EVERYWHERE": "1"})
+    runs = [f"tests/core/run/test_relation{name}.py" for name in ("", "_killed", "_property")]
+    session.run("python", "-m", "pytest", places, *runs, *session.posargs, env={"XAIBENCH_TEST_EVERYWHERE": "1"})
 
 
 @nox.session

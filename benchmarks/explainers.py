@@ -58,8 +58,8 @@ SPECS = {
 }
 
 FEW_BATCHES = 16
-SHARD = 8
-"""What fills fewer compute batches is timed on this many times the pictures, a shard's worth by default."""
+SIDE_BY_SIDE = 8
+"""What fills fewer compute batches is timed on this many times the pictures, as they lie side by side in a task."""
 
 
 # ---- networks -------------------------------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def compare(
         for number in range(rounds + 1):  # the first, with a single picture, warms up
             cost, passes = explain(detector, beside if number else 1, spec, batch, threads)
             if not number:
-                beside = pictures * (SHARD if passes * pictures < FEW_BATCHES * batch else 1)
+                beside = pictures * (SIDE_BY_SIDE if passes * pictures < FEW_BATCHES * batch else 1)
             plain = bare(detector, passes, batch) if number else 0.0
             found.append((cost, plain, [watched.clocked(other.run) for other in others]))
         show(name, passes, beside, found[1:], others)
@@ -369,7 +369,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=("demo", "resnet"), action="append")
     parser.add_argument("--samples", type=int, help="default: 2000 on the demo detector, 256 on the ResNet")
-    parser.add_argument("--pictures", type=int, default=4, help="side by side, as in a shard of a run")
+    parser.add_argument("--pictures", type=int, default=4, help="side by side, as in a task of a run")
     parser.add_argument("--only", choices=SPECS, action="append", help="these explainers alone")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, help="default: that of a run")

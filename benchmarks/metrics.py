@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from explainers import FAKE, FEW_BATCHES, SHARD, Inside, bare, detector_of, resnet18, seconds
+from explainers import FAKE, FEW_BATCHES, SIDE_BY_SIDE, Inside, bare, detector_of, resnet18, seconds
 from overhead import Watched
 from torch import Tensor, nn
 from torch.nn import functional
@@ -77,7 +77,7 @@ verdict, which leaves nothing to compare; all others are timed as they are by de
 QUANTUS_PICTURES = 32
 
 MOST_PADDING = 0.1
-"""Of the passes: a metric that fills more of its batches with nothing is timed on more pictures, up to a shard's."""
+"""Of the passes: a metric that fills more of its batches with nothing gets ``SIDE_BY_SIDE`` times the pictures."""
 
 
 # ---- what is measured on --------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def explained(
 
 
 def scored(stage: Stage, metric: Use, pictures: int) -> tuple[Cost, list[Done[Scores]]]:
-    """Score one map of each picture, side by side, as in a shard of a run; in the order of the pictures."""
+    """Score one map of each picture, side by side, as in a task of a run; in the order of the pictures."""
     watched = Inside(stage.detector)
     maps = GradientMaps(stage.registry) if asks_for_maps(metric, stage.detector) else Maps()
     bench = stage.bench(watched)
@@ -281,7 +281,7 @@ def costs(stage: Stage, metric: Use, pictures: int, rounds: int) -> tuple[int, l
     if reason := no_value(done):
         return reason
     if cost.forward * pictures < FEW_BATCHES * stage.batch:
-        pictures = min(pictures * SHARD, len(stage.fakes))
+        pictures = min(pictures * SIDE_BY_SIDE, len(stage.fakes))
     cost, _ = scored(stage, metric, pictures)
     while cost.padding > MOST_PADDING * cost.forward and 2 * pictures <= len(stage.fakes):
         pictures *= 2
@@ -434,14 +434,14 @@ def main() -> None:
     parser.add_argument("--network", choices=("demo", "resnet"), action="append")
     parser.add_argument("--only", choices=names, metavar="NAME", action="append", help="these metrics alone")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pictures", type=int, default=4, help="side by side, as in a shard of a run")
+    parser.add_argument("--pictures", type=int, default=4, help="side by side, as in a task of a run")
     parser.add_argument("--batch", type=int, help="default: that of a run")
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # the other library's deprecations
     threads = torch.get_num_threads()
     prepare_torch(threads)
     for network in args.network or ("demo", "resnet"):
-        stage = set_stage(network, registry, max(args.pictures * SHARD, QUANTUS_PICTURES), args.batch)
+        stage = set_stage(network, registry, max(args.pictures * SIDE_BY_SIDE, QUANTUS_PICTURES), args.batch)
         print(f"\n{network}: {stage.detector.facts.input_size}, batch {stage.batch}, {threads} threads")
         show_metrics(stage, pictures=args.pictures, rounds=args.rounds, only=args.only or ())
         if network == "demo":

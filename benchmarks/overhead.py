@@ -1,12 +1,12 @@
-"""What a run costs beyond its detector passes: time of units over time inside the detector, in the same run.
+"""What a run costs beyond its detector passes: time of cells over time inside the detector, in the same run.
 
-For every explainer and metric of the preset ``quick`` on the demo. The clock runs inside the very calls that a unit
-makes, forward and backward, so that a busy machine slows both sides alike. Padding of ragged tails is shown apart:
-``ratio`` is over all calls, ``useful`` over the share of them that is no padding. Units without a detector call show
-seconds alone.
+For every explainer and metric of the preset ``quick`` on the demo, in one task that commits nothing. The clock runs
+inside the very calls that a cell makes, forward and backward, so that a busy machine slows both sides alike. Padding of
+ragged tails is shown apart: ``ratio`` is over all calls, ``useful`` over the share of them that is no padding. Cells
+without a detector call show seconds alone.
 
 Two rows follow for a small ONNX graph of 128 x 128 pixels, one with a fixed batch of 1 and one that takes any batch:
-seconds of the units over ``passes`` times the seconds of a pass in the best bare session. The best session is the
+seconds of the cells over ``passes`` times the seconds of a pass in the best bare session. The best session is the
 fastest of ONNX Runtime alone over numbers of threads and, for the second graph, batches. Both sides take the fastest of
 some rounds, in turns. The explainer and the metrics of these rows need no gradient, since ONNX Runtime gives none.
 """
@@ -31,12 +31,16 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from xaibench.discovery.registry import Registry, load_registry
+from xaibench.plan.due import Due
+from xaibench.plan.keys import relation_of
 from xaibench.plan.making import make_plan
 from xaibench.plan.settings import Settings, make_settings
-from xaibench.plan.tasks import Setup, UnitResult
-from xaibench.plan.units import Units
+from xaibench.plan.tasks import CellResult, Setup
+from xaibench.run.explain import explain
+from xaibench.run.predict import predict
 from xaibench.run.workbench import Workbench
-from xaibench.run.worker import run_task
+from xaibench.store.commits import CommitLog
+from xaibench.store.files import open_files
 
 
 @dataclass
@@ -80,9 +84,9 @@ class Watched:
         finally:
             self.inside += time.perf_counter() - began
 
-    def take(self, result: UnitResult, seconds: float) -> Cost:
-        """What was seen since the last time, as the cost of a unit."""
-        cost = Cost(seconds, self.inside, self.pictures, result.passes.forward)
+    def take(self, result: CellResult, seconds: float) -> Cost:
+        """What was seen since the last time, as the cost of a cell."""
+        cost = Cost(seconds, self.inside, self.pictures, result.cell.passes.forward)
         self.inside, self.pictures = 0.0, 0
         return cost
 
@@ -105,7 +109,7 @@ def main() -> None:
     registry = load_registry()
     flags = {"limit": arguments.limit, "threads": arguments.threads, "device": "cpu"}
     if not arguments.only_onnx:
-        report(run_units(make_settings(None, flags), registry))
+        report(run_cells(make_settings(None, flags), registry))
         print()
     with tempfile.TemporaryDirectory() as folder:
         for name, batch in (("batch of 1", 1), ("any batch", None)):
@@ -114,48 +118,52 @@ def main() -> None:
             compare_with_bare(name, path, [batch] if batch else ONNX_BATCHES, settings, registry, arguments.rounds)
 
 
-def run_units(settings: Settings, registry: Registry) -> dict[str, Cost]:
-    """Run the units of a plan in this process. Costs by component."""
+def run_cells(settings: Settings, registry: Registry) -> dict[str, Cost]:
+    """Run the cells of a plan in this process. Costs by component."""
     plan = make_plan(settings, registry)
     (member,) = plan.models[0].members
+    nowhere = Path(tempfile.gettempdir(), "xaibench-overhead")  # tasks are given a folder and write nothing
     setup = Setup(run="bench", plugins=(), without=(), runtime=plan.runtime, batch_size=member.batch_size, seed=0,
-                  target=settings.target, staging=tempfile.gettempdir())  # fmt: skip
+                  target=settings.target, location=str(nowhere))  # fmt: skip
+    samples = len(plan.datasets[0].survey.samples)
+    due = Due(plan, relation_of(plan), CommitLog(open_files(nowhere)), setup=setup, keep=False, rerun="missing",
+              since=0, size=lambda stage, member: samples)  # fmt: skip
     workbench = Workbench(setup, registry)
     watched = Watched(plan.detectors[member.ref])
     workbench.add_detector(member.ref, watched)  # type: ignore[arg-type]
     backward = torch.autograd.grad
     torch.autograd.grad = lambda *a, **k: watched.timed(lambda: backward(*a, **k))  # type: ignore[assignment]
-    samples = len(plan.datasets[0].survey.samples)
     print(f"{samples} samples, compute batch {member.batch_size}, {plan.runtime.threads} threads")
     try:
-        return measure(workbench, Units(plan, setup, keep=False), watched)
+        return measure(workbench, due, watched)
     finally:
         torch.autograd.grad = backward
 
 
-def measure(workbench: Workbench, units: Units, watched: Watched) -> dict[str, Cost]:
+def measure(workbench: Workbench, due: Due, watched: Watched) -> dict[str, Cost]:
     """Costs by component, in the order of the run; pictures are decoded by the clean predictions and not counted."""
-    clean = {}
-    for task in units.predict_tasks(set()):
-        for result in run_task(workbench, task):
+    clean: dict[str, tuple[float, ...] | None] = {}
+    for prediction in due.predict_tasks():
+        for result in predict(workbench, prediction):
             rows = result.tables["predictions"].to_pydict()
             clean |= dict(zip(rows["sample"], map(tuple, rows["probabilities"]), strict=True))
             watched.take(result, 0.0)
     costs: dict[str, Cost] = defaultdict(Cost)
-    for task in units.explain_tasks(set(), lambda *_: clean, lambda *_: None):
+    for task in due.explain_tasks(lambda member, dataset: clean):
         began = time.perf_counter()
-        for result in run_task(workbench, task):
+        for result in explain(workbench, task):
             cost = watched.take(result, time.perf_counter() - began)
-            name = (result.address.metric or result.address.explainer or "").removeprefix("xaibench/")
-            costs[f"{result.kind} {name}"].add(cost)
-            costs["all units"].add(cost)
+            address = result.cell.address
+            name = (address.metric or address.explainer).removeprefix("xaibench/")
+            costs[f"{address.kind} {name}"].add(cost)
+            costs["all cells"].add(cost)
             began = time.perf_counter()
-    costs["all units"] = costs.pop("all units")  # last
+    costs["all cells"] = costs.pop("all cells")  # last
     return costs
 
 
 def report(costs: dict[str, Cost]) -> None:
-    print(f"{'unit':52} {'passes':>8} {'padding':>8} {'seconds':>8} {'inside':>8} {'ratio':>6} {'useful':>6}")
+    print(f"{'cells':52} {'passes':>8} {'padding':>8} {'seconds':>8} {'inside':>8} {'ratio':>6} {'useful':>6}")
     for name, c in costs.items():
         line = f"{name[:52]:52} {c.passes:8,} {c.pictures - c.passes:8,} {c.seconds:8.2f} {c.inside:8.2f}"
         if c.passes:
@@ -169,13 +177,13 @@ def report(costs: dict[str, Cost]) -> None:
 def compare_with_bare(
     name: str, path: Path, batches: Sequence[int], settings: Settings, registry: Registry, rounds: int
 ) -> None:
-    """Print the units' seconds a pass, those of the best bare session, and their ratio."""
+    """Print the cells' seconds a pass, those of the best bare session, and their ratio."""
     bare: dict[tuple[int, int], float] = {}
     run, inside = math.inf, math.inf
     for _ in range(rounds):
         for setting, seconds in bare_seconds(path, batches, settings.threads).items():
             bare[setting] = min(seconds, bare.get(setting, math.inf))
-        cost = run_units(settings, registry)["all units"]
+        cost = run_cells(settings, registry)["all cells"]
         run, inside = min(run, cost.seconds / cost.passes), min(inside, cost.inside / cost.passes)
     (threads, batch), best = min(bare.items(), key=lambda item: item[1])
     print(

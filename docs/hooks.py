@@ -44,7 +44,7 @@ def pages() -> dict[str, str]:
 
 EXIT_CODES = {
     0: "every planned cell is ok, undefined or not applicable",
-    1: "the run finished, but units failed; in `audit`, metrics",
+    1: "the run finished, but results failed; in `audit`, metrics",
     2: "wrong usage: a flag, a run-file key given as a flag, or a parameter",
     3: "the plan cannot run: an unknown component, a broken plugin that it needs, a model or dataset that cannot be "
     "opened, a bad run file, a folder that cannot be written or is being written by another process; or it takes longer than "
@@ -159,7 +159,7 @@ def run_file() -> str:
         "A TOML file with the same keys as the flags of [`eval`](command-line.md#eval); a flag wins over the file. "
         "Dashes and underscores are the same. Relative paths are relative to the working directory. Every run writes "
         "its own as `run.toml`, so `xaibench eval RUN/run.toml` does the same run again; the table `[record]` in it, "
-        "which a resumed run is checked against, is not read as settings.\n",
+        "which names the version, the start and the last commit, is not read as settings.\n",
         '```toml\nmodel = ["detectors/acme.onnx"]\ndataset = ["faces"]\nsplit = "test"\n'
         'explainer = ["rise:masks=4000", "integrated-gradients"]\nlimit = 200\nout = "runs/acme"\n\n'
         "[parameter.metric.deletion]\nsteps = 50\n```\n",
@@ -177,9 +177,10 @@ def tables() -> str:
     parts = [
         NOTE,
         "# Tables\n",
-        f"A run's folder holds one folder a table, with one Parquet file a unit. Schema version {SCHEMA_VERSION}, kept "
-        "in each file's metadata (`xaibench.schema`). Descriptions and units are in the metadata of the columns too. "
-        "How to read them: [Query the tables](../how-to/tables.md).\n",
+        f"A run's folder holds one folder a table, with Parquet files that [commits](../explanation/store.md) name. Schema "
+        f"version {SCHEMA_VERSION}, kept in each file's metadata (`xaibench.schema`). Descriptions and units are in the "
+        "metadata of the columns too. `samples` has the further columns of the data set besides. How to read them: "
+        "[Query the tables](../how-to/tables.md).\n",
     ]
     for name, schema in TABLES.items():
         rows = []

@@ -42,11 +42,12 @@ def toy_eval(cli: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[in
 
 
 def comparable(folder: Path, table: str) -> pa.Table:
-    """A table's rows without the columns run and unit, sorted by all that is left."""
+    """A table's rows without the columns run and unit, sorted by all that is left, the key of the cell last."""
     from xaibench.store.folder import RunFolder
 
     rows = RunFolder(folder).table(table).drop_columns(["run", "unit"])
     flat = [f.name for f in rows.schema if not (pa.types.is_list(f.type) or pa.types.is_map(f.type))]
+    flat = sorted(flat, key=lambda name: name == "cell")
     return rows.sort_by([(name, "ascending") for name in flat]).combine_chunks()
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from xaibench.api import SHARED_FLAGS, JsonFlag, RunFolder, StoreError, print_json
+from xaibench.api import SHARED_FLAGS, JsonFlag, RunFolder, StoreError, UsageError, print_json
 
 Baseline = Annotated[
     str | None, typer.Option(help="Model of the run beside which accuracy and interpretability are balanced.")
@@ -32,12 +32,14 @@ def report(
     from xaibench_report.report_page import sections_of, write_report
 
     opened = open_run(run)
+    target = out or (opened.path / "report.html" if isinstance(opened.path, Path) else None)
+    if target is None:
+        raise UsageError(f"{run} is a URL, and the page is written on this machine", "give its file with --out")
     context = ReportContext.read(opened, baseline)
     boards = context.leaderboards
     _, no_pictures = context.pictures
     if no_pictures:
         print(no_pictures, file=sys.stderr)
-    target = out or run / "report.html"
     try:
         write_report(context, sections_of(opened), target)
     except OSError as error:

@@ -14,7 +14,7 @@ from xaibench_statistics import SEED, Estimate, Strings, Values, auc_interval
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """Values, predictions or units that are missing from the numbers: what, how many, and why."""
+    """Values, predictions or results that are missing from the numbers: what, how many, and why."""
 
     what: str
     status: str
@@ -65,7 +65,7 @@ def detections(tables: RunTables, *, seed: int = SEED) -> tuple[Detection, ...]:
         names = (str(k.names[c]) for k, c in zip(keys, code, strict=True))
         where = Where(*names)
         part = table.filter((rows == code).all(axis=1))
-        beside = (*_failed_units(tables.units, where), *_artefacts(tables.artefacts, where))
+        beside = (*_failed_cells(tables.commits, where), *_artefacts(tables.artefacts, where))
         found.append(_detection(where, part, beside, seed))
     return tuple(found)
 
@@ -157,19 +157,20 @@ def _artefacts(table: Table | None, where: Where) -> tuple[LeftOut, ...]:
     return tuple(LeftOut(what=w, status=s, reason=r, count=n) for (w, s, r), n in sorted(counts.items()))
 
 
-def _failed_units(units: Table, where: Where) -> tuple[LeftOut, ...]:
-    """Units whose status is ``failed``, counted by what they should have done and their exception."""
-    columns = [texts(units, c) for c in ("kind", "explainer", "metric", "error", "reason")]
+def _failed_cells(commits: Table, where: Where) -> tuple[LeftOut, ...]:
+    """Results that failed, counted by what they should have been and by their exception."""
+    columns = [texts(commits, c) for c in ("kind", "explainer", "metric", "error", "reason")]
+    failed = np.asarray(commits["failed"], dtype=int)
     here = (
-        (texts(units, "status") == "failed")
-        & (texts(units, "dataset") == where.dataset)
-        & (texts(units, "model") == where.model)
-        & (texts(units, "member") == where.member)
+        (failed > 0)
+        & (texts(commits, "dataset") == where.dataset)
+        & (texts(commits, "model") == where.model)
+        & (texts(commits, "member") == where.member)
     )
     counts: Counter[tuple[str, str]] = Counter()
     for i in np.flatnonzero(here):
         kind, explainer, metric, error, reason = (str(c[i]) for c in columns)
-        what = " ".join(p for p in (f"{kind} units", short(explainer), short(metric)) if p)
+        what = " ".join(p for p in (kind, short(explainer), short(metric)) if p)
         lines = (error or reason).splitlines()
-        counts[what, lines[0] if lines else "no reason recorded"] += 1
+        counts[what, lines[0] if lines else "no reason recorded"] += int(failed[i])
     return tuple(LeftOut(what=w, status="failed", reason=r, count=n) for (w, r), n in sorted(counts.items()))

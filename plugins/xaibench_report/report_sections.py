@@ -69,7 +69,7 @@ def maps(run: Run) -> str | None:
 
 
 def left_out(run: Run) -> str:
-    """Failed units, missing artefacts and values that are not ok, counted by reason, board by board."""
+    """What failed, missing artefacts and values that are not ok, counted by reason, board by board."""
     leaderboards = context_of(run).leaderboards
     parts: list[Detection | Board | DetectorTable] = [
         *leaderboards.detections,
@@ -86,5 +86,5 @@ def provenance(run: Run) -> str:
         "provenance.html",
         runs=run_rows(tables.runs),
         components=component_rows(tables.components),
-        cost=cost_rows(tables.units),
+        cost=cost_rows(tables.commits),
     )

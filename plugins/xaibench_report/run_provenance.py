@@ -10,10 +10,10 @@ from typing import Any
 from xaibench_report.run_values import Table, short, texts
 
 
-def cost_rows(units: Table) -> list[dict[str, Any]]:
-    """Seconds and passes by kind of unit, explainer and metric, over units that are done."""
-    names = [texts(units, c).tolist() for c in ("kind", "explainer", "metric")]
-    numbers = {c: units[c].to_pylist() for c in ("seconds", "forward", "backward")}
+def cost_rows(commits: Table) -> list[dict[str, Any]]:
+    """Seconds and passes by kind of cell, explainer and metric, over what is done."""
+    names = [texts(commits, c).tolist() for c in ("kind", "explainer", "metric")]
+    numbers = {c: commits[c].to_pylist() for c in ("seconds", "forward", "backward")}
     totals: dict[tuple[str, ...], Counter[str]] = {}
     for i, key in enumerate(zip(*names, strict=True)):
         total = totals.setdefault(key, Counter())

@@ -23,7 +23,7 @@ def read_run(run: Run | str | Path) -> tuple[RunTables, ScoreInfo]:
     components = opened.table("components")
     columns = ["dataset", "model", "member", "unit", "kind", "status", "reason"]
     tables = RunTables(
-        scores=opened.table("scores"), predictions=opened.table("predictions"), units=opened.table("units"),
+        scores=opened.table("scores"), predictions=opened.table("predictions"), commits=opened.table("commits"),
         curves=opened.table("curves"), artefacts=opened.table("artefacts", columns),
         runs=opened.table("runs"), components=components,
     )  # fmt: skip

@@ -34,7 +34,7 @@ class RunTables:
 
     scores: Table
     predictions: Table
-    units: Table
+    commits: Table
     curves: Table | None = None
     artefacts: Table | None = None
     runs: Table | None = None

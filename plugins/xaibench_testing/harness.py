@@ -66,7 +66,7 @@ def drawn_by(draw: Callable[[ExplainRequest], torch.Tensor], name: str = "drawn"
 
 
 def make_bench(detector: Detector, *, seed: int = 0, batch_size: int = 8, registry: Registry | None = None) -> Bench:
-    """A bench for one detector. Components used on one bench share maps and artefacts, as in one shard of a run.
+    """A bench for one detector. Components used on one bench share maps and artefacts, as in one task of a run.
 
     ``batch_size`` gives way to the detector's own limit. ``registry`` is where an explainer finds the others that it
     asks for; None: nowhere.
@@ -174,17 +174,17 @@ def score_set(
     benches = {name: _bench_for(drawn_with, m.detector, seed, batch_size, registry) for name, m in members.items()}
 
     def drawn(of: Mapping[str, Member]) -> tuple[dict[str, list[MapCase]], dict[str, int]]:
-        cases, missing = {}, {}
+        cases, asked = {}, {}
         for name, m in of.items():
             at = benches[name]
             maps = explain(drawn_with, m.detector, m.pictures, m.targets, draw=draw, bench=at)
             found = _cases(at, use, drawn_with, m.pictures, _each(m.targets, m.pictures), maps=maps, draw=draw)
-            cases[name], missing[name] = list(found.values()), len(maps) - len(found)
-        return cases, missing
+            cases[name], asked[name] = list(found.values()), len(maps)
+        return cases, asked
 
-    cases, missing = drawn(members)
+    cases, asked = drawn(members)
     streams = Streams.of(seed, draw, use.name, "", drawn_with.name)
-    case = SetCase(members=cases, missing=missing, explainer=drawn_with.name, streams=streams,
+    case = SetCase(members=cases, asked=asked, explainer=drawn_with.name, streams=streams,
                    reference=drawn(reference or {})[0])  # fmt: skip
     return _checked(use, next(iter(benches.values())).engine().run_one(lambda: use.instance.score(case)))
 

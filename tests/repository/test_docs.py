@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import typer
 
+from conftest import TOY
 from xaibench.api import hookspecs
-from xaibench.cli.main import program
+from xaibench.cli.main import main, program
 from xaibench.discovery.registry import load_registry
 from xaibench.plan.choice import read_preset
 from xaibench.plan.settings import Settings
@@ -226,10 +227,44 @@ def test_the_guide_to_python_runs(notebook):
     assert notebook["explanation"].array.shape == (32, 32)
 
 
-@pytest.mark.parametrize("query", blocks((DOCS / "how-to/tables.md").read_text(encoding="utf-8"), "sql"))
-def test_the_guides_queries_read_the_tables(query, toy_eval, tmp_path):
+QUERIES = blocks((DOCS / "how-to/tables.md").read_text(encoding="utf-8"), "sql")
+
+
+@pytest.fixture(scope="module")
+def queried(tmp_path_factory):
+    """A run on pictures with landmarks, of which a manifest tells the compression."""
+    import numpy as np
+    from PIL import Image
+
+    from xaibench import open_dataset
+
+    folder = tmp_path_factory.mktemp("queried")
+    dataset = open_dataset("demo:identities=2").instance
+    rows = ["id,image,label,method,identity,landmarks,compression"]
+    for i, sample in enumerate(dataset.samples()[:4]):
+        native = dataset.read(sample)
+        Image.fromarray(np.asarray(native.pixels)).save(folder / f"{i}.png")
+        np.savetxt(folder / f"{i}.csv", native.landmarks, delimiter=",")
+        rows.append(f"{i},{i}.png,{sample.label},{sample.method or ''},{i},{i}.csv,c{23 + 17 * (i % 2)}")
+    (folder / "manifest.csv").write_text("\n".join(rows), encoding="utf-8")
+    with pytest.raises(SystemExit) as stop:
+        main(["eval", "--plugin", str(TOY), "--model", "toy", "--dataset", str(folder), "-e", "rows", "-e",
+              "lime-adv:samples=20,twin_steps=2", "-x", "deletion:steps=2", "-x", "segment-attack:steps=2,draws=1",
+              "-x", "channels", "-x", "entropy-spatial", "--no-controls", "--threads", "1", "-q",
+              "-o", str(folder / "RUN")])  # fmt: skip
+    assert stop.value.code == 0
+    return folder / "RUN"
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_the_guides_queries_read_the_tables(query, queried):
     duckdb = pytest.importorskip("duckdb")
-    twin = ("-e", "lime-adv:samples=20,twin_steps=2")
-    code, _, err = toy_eval("-o", tmp_path / "RUN", *twin, metric="deletion", limit=4)
-    assert code == 0, err
-    duckdb.sql(query.replace("RUN", str(tmp_path / "RUN"))).fetchall()
+    assert duckdb.sql(query.replace("RUN", str(queried))).fetchall()
+
+
+def test_the_guides_query_tells_levels_of_compression_apart(queried):
+    duckdb = pytest.importorskip("duckdb")
+    (query,) = (q for q in QUERIES if "compression" in q)
+    rows = duckdb.sql(query.replace("RUN", str(queried))).fetchall()
+    assert {r[0] for r in rows} == {"c23", "c40"}
+    assert sum(n for *_, n in rows) == 2 * 2  # explainers, fakes

@@ -34,7 +34,7 @@ def xaibench_executors():
 
 @hookimpl
 def xaibench_run_events():
-    return [ListenerRecord(name="diary", target="xaibench_local_acme:Diary", summary="Writes down units.")]
+    return [ListenerRecord(name="diary", target="xaibench_local_acme:Diary", summary="Writes down commits.")]
 
 @hookimpl
 def xaibench_run_views():
@@ -82,7 +82,7 @@ def evaluate(cli, tmp_path, monkeypatch):
     def run(out, *arguments):
         code, _, err = cli(
             "eval", "--plugin", "acme.py", "-e", "rise:masks=20,fill=stripes", "-x", "deletion:steps=3,fill=stripes",
-            "--limit", 6, "--shard-size", 2, "--no-controls", "--threads", 1, "-q", "-o", out, *arguments,
+            "--limit", 6, "--task-samples", 2, "--no-controls", "--threads", 1, "-q", "-o", out, *arguments,
         )  # fmt: skip
         return code, err
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from xaibench.store.schema import PREDICTIONS, SCORES, UNITS
+from xaibench.store.schema import COMMITS, PREDICTIONS, SCORES
 from xaibench_report.leaderboard import build_leaderboards
 from xaibench_report.run_values import RunTables, ScoreInfo
 
@@ -17,7 +17,7 @@ INFO = ScoreInfo(
     families={DELETION: "faithfulness", HIT: "localisation", "xaibench/stability": "robustness"},
 )
 
-WHERE = {"run": "r", "unit": "u", "model": "xaibench/demo", "member": "0", "dataset": "xaibench/faces"}
+WHERE = {"run": "r", "unit": "u", "cell": "c", "model": "xaibench/demo", "member": "0", "dataset": "xaibench/faces"}
 
 
 def sample(i, label="fake", group=None):
@@ -34,11 +34,11 @@ def score(explainer, value, i=0, *, status="ok", reason=None, **changes):
     return row | changes
 
 
-def tables(scores=(), predictions=(), units=()):
+def tables(scores=(), predictions=(), commits=()):
     return RunTables(
         scores=pa.Table.from_pylist(list(scores), SCORES),
         predictions=pa.Table.from_pylist(list(predictions), PREDICTIONS),
-        units=pa.Table.from_pylist(list(units), UNITS),
+        commits=pa.Table.from_pylist(list(commits), COMMITS),
     )
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from xaibench.api import UsageError
 from xaibench.discovery.registry import load_registry
-from xaibench.store.schema import COMPONENTS, CURVES, MAPS, PREDICTIONS, RUNS, SCORES, UNITS
+from xaibench.store.schema import COMMITS, COMPONENTS, CURVES, MAPS, PREDICTIONS, RUNS, SCORES
 from xaibench_report.report_context import ReportContext
 from xaibench_report.report_page import write_report
 from xaibench_report.run_values import RunTables
@@ -53,7 +53,14 @@ def report_page(folder, *context, sections=(), **more):
 
 
 def where(**changes):
-    return {"run": "r", "unit": "u", "model": "xaibench/demo", "member": "0", "dataset": "xaibench/faces"} | changes
+    return {
+        "run": "r",
+        "unit": "u",
+        "cell": "c",
+        "model": "xaibench/demo",
+        "member": "0",
+        "dataset": "xaibench/faces",
+    } | changes
 
 
 def sample(i):
@@ -79,9 +86,10 @@ def run_tables(shift=0.0, explainers=EXPLAINERS, n=N, definition=1, **changes):
          "point": p, "x": p / 4, "y": 1 - p / 4}
         for e in explainers for i in range(n) for p in range(5)
     ]  # fmt: skip
-    unit = {"run": "r", "unit": "u", "kind": "explain", "model": base["model"], "member": "0",
-            "dataset": base["dataset"], "explainer": "acme/bad", "metric": None, "start": 0, "stop": 8,
-            "status": "failed", "reason": "ValueError", "attempts": 1, "seconds": 1.5, "forward": 3, "backward": 0,
+    commit = {"commit": 1, "cell": "c", "kind": "explain", "model": base["model"], "member": "0",
+            "dataset": base["dataset"], "explainer": "acme/bad", "metric": "", "artefact": "", "repeat": 0,
+            "samples": ["s00"], "digests": [1], "statuses": ["failed"], "done": 1, "failed": 1, "kept": True,
+            "reason": "ValueError", "attempts": 1, "seconds": 1.5, "forward": 3, "backward": 0,
             "peak_memory": 0, "device": "cpu", "error": "ValueError: <script>alert(1)</script>",
             "trace": None}  # fmt: skip
     run = {"run": "r", "started": datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), "command": "xaibench eval",
@@ -91,7 +99,7 @@ def run_tables(shift=0.0, explainers=EXPLAINERS, n=N, definition=1, **changes):
                  "details": None}  # fmt: skip
     table = pa.Table.from_pylist
     return RunTables(
-        scores=table(scores, SCORES), predictions=table(predictions, PREDICTIONS), units=table([unit], UNITS),
+        scores=table(scores, SCORES), predictions=table(predictions, PREDICTIONS), commits=table([commit], COMMITS),
         curves=table(curves, CURVES), runs=table([run], RUNS),
         components=table([component], COMPONENTS),
     )  # fmt: skip

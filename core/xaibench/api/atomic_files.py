@@ -70,9 +70,9 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_error(path: Path, error: OSError) -> StoreError:
+def write_error(path: Path | str, error: OSError) -> StoreError:
     """The :class:`StoreError` for a write that failed."""
     return StoreError(
         f"cannot write {path}: {error.strerror or error}",
-        "free some space or choose another --out; finished units are kept and the same command goes on from there",
+        "free some space or choose another --out; finished results are kept and the same command goes on from there",
     )

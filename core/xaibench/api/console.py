@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 PluginFiles = Annotated[list[Path] | None, SHARED_FLAGS["plugin"].option()]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="Folder or URL of a run.")]
 
 _ASCII = str.maketrans({"↑": "^", "↓": "v", "–": "-"})
 

@@ -15,10 +15,10 @@ Output = Literal["text", "json", "none"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunBegins:
-    """A run begins. ``run`` is the id of this invocation, ``out`` the folder that it fills."""
+    """A run begins. ``run`` is the id of this invocation, ``out`` the folder or URL that it fills."""
 
     run: str
-    out: Path
+    out: Path | str
     output: Output
 
 
@@ -26,12 +26,11 @@ class RunBegins:
 class StageBegins:
     """A stage of the run begins: ``predict``, ``artefacts``, ``explain``, ``sets`` or ``models``.
 
-    ``tasks`` is the number of its tasks. ``passes`` is the number of forward passes that it is expected to take: exact
-    on a fresh run, an upper bound on a resumed one, 0 where it is not known.
+    ``passes`` is the number of forward passes that it is expected to take: exact or an upper bound on a fresh run, an
+    estimate on a resumed one, 0 where it is not known.
     """
 
     stage: str
-    tasks: int
     passes: int
 
 
@@ -44,15 +43,16 @@ class PassesDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCommitted:
-    """A unit of work is in the store.
+    """What a task gave of one cell is in the store. A task may give several.
 
-    ``kind`` is predict, artefact, explain, score, set-score or not-applicable. ``samples`` is the number of samples
-    that it covers, ``seconds`` its wall time. ``reason`` says in one line why it failed; it is empty where it did not.
+    ``kind`` is predict, artefact, explain, score, set or model. ``explainer`` and ``metric`` are empty where the cell
+    has none. ``samples`` is the number of samples, ``seconds`` their wall time. ``reason`` says in one line why some
+    failed; it is empty where none did.
     """
 
     kind: str
-    explainer: str | None
-    metric: str | None
+    explainer: str
+    metric: str
     samples: int
     status: Status
     reason: str
@@ -64,11 +64,12 @@ class TaskCommitted:
 class RunEnds:
     """A run ends. ``interrupted`` is True where the user or an error ended it before all tasks were tried.
 
-    ``done``, ``reused`` and ``failed`` count units of work. ``seconds`` is wall time.
+    ``done``, ``reused`` and ``failed`` count results: one of each cell at each of its samples. ``seconds`` is wall
+    time.
     """
 
     run: str
-    out: Path
+    out: Path | str
     done: int
     reused: int
     failed: int

@@ -21,6 +21,9 @@ class Executor(Protocol):
     function of a module, which takes a task and returns its outcome. The outcome of a task whose worker died is a
     :class:`Lost`. ``close`` ends the workers.
 
+    ``tasks`` is an iterator that cuts a task when it is asked for one, by the time that earlier tasks took. An executor
+    that asks only when a worker is free gets tasks of about a minute; one that takes all at once gets small ones.
+
     A process runs one task at a time; calls in further threads wait. Workers are spawned processes, since torch does
     not survive a fork, or other machines that see the same files. Each stage of a run builds an executor of its own.
     ``--jobs`` sets the parameter ``jobs``; an executor without it refuses more than one job. Optional attribute

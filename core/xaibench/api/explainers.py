@@ -96,7 +96,7 @@ class Explainer(Protocol):
     Optional methods:
     ``refuses(query: PassQuery) -> str``: why a sample gets no map, as far as it is known before the run; empty where
     it gets one.
-    ``content_digest() -> str``: digest of the files that it reads; part of every unit key.
+    ``content_digest() -> str``: digest of the files that it reads; part of the key of every cell of its maps.
     """
 
     def explain(self, request: ExplainRequest) -> Explanation | Programme[Explanation]: ...

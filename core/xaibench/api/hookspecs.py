@@ -70,8 +70,8 @@ def xaibench_recipes() -> Iterable[RecipeRecord]:  # type: ignore[empty-body]
 @hookspec
 def xaibench_run_events() -> Iterable[ListenerRecord]:  # type: ignore[empty-body]
     """Name the listeners that this plugin brings: a progress display, a dashboard, a tracker of experiments. A listener
-    is built for each run and receives its events: the run begins, a task is committed, the run ends. Called at
-    discovery. Added in API 1."""
+    is built for each run and receives its events: the run or a stage of it begins, passes are done, what a task gave of
+    a cell is committed, the run ends. Called at discovery. Added in API 1."""
 
 
 @hookspec

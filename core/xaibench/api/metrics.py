@@ -145,26 +145,28 @@ class SetCase:
     Parameters
     ----------
     members: the cases of each member, in the order of the samples, without those that have no map. Scope ``detector``
-        has one member.
-    missing: the number of maps that are missing, for each member.
+        has one member. They are made while they are iterated over, which can be done more than once; hold what is
+        needed of a case, not the case.
+    asked: the number of maps that each member was asked for, those that are missing included.
     explainer: name of the explainer, with its parameters.
     streams: random generators, keyed by seed, repeat, metric and explainer.
     reference: the cases of each member on the first dataset of the run, for metrics that need ``reference``.
     """
 
-    members: Mapping[str, Sequence[MapCase]]
-    missing: Mapping[str, int]
+    members: Mapping[str, Iterable[MapCase]]
+    asked: Mapping[str, int]
     explainer: str
     streams: Streams
-    reference: Mapping[str, Sequence[MapCase]] = field(default_factory=dict)
+    reference: Mapping[str, Iterable[MapCase]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCase:
     """One detector and all samples as it sees them, without maps, for metrics of scope ``model``.
 
-    ``clean`` holds the ``(N, C)`` class probabilities of the untouched ``pictures``, in their order. Samples whose
-    prediction failed are left out; ``missing`` is their number. ``streams`` are keyed by seed and metric.
+    ``clean`` holds the ``(N, C)`` class probabilities of the untouched ``pictures``, in their order. A picture is
+    decoded whenever it is asked for and not held. Samples whose prediction failed are left out; ``missing`` is their
+    number. ``streams`` are keyed by seed and metric.
     """
 
     detector: Detector

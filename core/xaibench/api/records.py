@@ -51,7 +51,8 @@ class ComponentRecord:
         that it does not leave out by name.
     source: the paper or document that defines it.
     parameters: values in place of the target's own defaults, for variants of one class.
-    version: raise it when the numbers that the component produces change; it is part of every unit key.
+    version: raise it when the numbers that the component produces change; it is part of the key of every cell that
+        the component takes part in.
 
     Raises ``ValueError`` for a name or target of another form.
     """

@@ -1,6 +1,6 @@
 """Random streams that depend on their purpose alone.
 
-A stream is keyed by seed, repeat, component, sample and view. Sharding, order and the number of workers change no draw.
+A stream is keyed by seed, repeat, component, sample and view. Task size, order and number of workers change no draw.
 The streams of a control are also keyed by the detector; otherwise a random map would be stable across training runs.
 """
 

@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,10 +27,10 @@ _DEAREST = 5
 class Invocation(Parameters):
     """What one call of ``xaibench eval`` is told and no run file holds."""
 
-    rerun: Rerun = setting("missing", "units of this plan that run")
-    replace: bool = setting(False, "move results of another plan to superseded/ first")
+    rerun: Rerun = setting("missing", "results of this plan that are made: missing, failed, all")
+    replace: bool = setting(False, "supersede results that this plan contradicts")
     dry_run: bool = setting(False, "print the plan, its cost and what cannot run; do nothing")
-    fail_fast: bool = setting(False, "stop at the first failed unit")
+    fail_fast: bool = setting(False, "stop at the first task with a failure")
     quiet: bool = setting(False, "no progress and no leaderboard", short="-q")
     max_hours: float = setting(1.0, "hours of detector work beyond which it asks before it starts", ge=0)
     yes: bool = setting(False, "start without asking, however long it takes", short="-y")
@@ -39,7 +38,7 @@ class Invocation(Parameters):
 
 @with_flags
 def evaluate(
-    run_file: Annotated[Path | None, typer.Argument(help="Run file (TOML) with the same keys as the flags.")] = None,
+    run_file: Annotated[str | None, typer.Argument(help="Run file (TOML) with the same keys as the flags.")] = None,
     *,
     flags: Settings,
     call: Invocation,
@@ -67,7 +66,7 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
             return 0
         if not call.quiet:
             _announce(prepared)
-        if not _may_start(prepared.plan, call):
+        if not _may_start(prepared, call):
             print("xaibench: nothing was run", file=sys.stderr)
             return PlanError.exit_code
     except KeyboardInterrupt:
@@ -79,7 +78,7 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
             output="none" if call.quiet else "json" if as_json else "text",
         )  # fmt: skip
     except KeyboardInterrupt:
-        print("xaibench: interrupted; finished units are kept, the same command goes on from there", file=sys.stderr)
+        print("xaibench: interrupted; what finished is kept, the same command goes on from there", file=sys.stderr)
         return 130
     if as_json:
         print(jsonlib.dumps(_result_json(result)))
@@ -112,15 +111,17 @@ def _count(passes: Passes) -> str:
 # ---- before hours are spent ------------------------------------------------------------------------------------------
 
 
-def _may_start(plan: Plan, call: Invocation) -> bool:
-    """Whether the run may start. Beyond ``max_hours`` a terminal is asked.
+def _may_start(prepared: PreparedRun, call: Invocation) -> bool:
+    """Whether the run may start. Where more than ``max_hours`` are left, a terminal is asked.
 
     Raises :class:`PlanError` beyond ``max_hours`` where nobody can answer.
     """
     from xaibench.plan.estimate import estimate
+    from xaibench.run.driver import left_of
 
+    left = left_of(prepared, call.rerun)
     try:
-        cost = estimate(plan)
+        cost = estimate(prepared.plan, left.shares(), predictions=left.predictions())
     except Exception as error:  # what a detector raises fails its cells, which the run records
         print(f"no estimate of the time: the detector raised {type(error).__name__}: {error}", file=sys.stderr)
         return True
@@ -135,7 +136,7 @@ def _may_start(plan: Plan, call: Invocation) -> bool:
         print(f"this is {limit}; start? [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
     raise PlanError(
-        f"the plan takes {_duration(seconds)} of detector work by estimate, {limit}",
+        f"what is left of the plan takes {_duration(seconds)} of detector work by estimate, {limit}",
         "--yes starts it; --limit and cheaper components shorten it",
     )
 
@@ -240,7 +241,7 @@ def _result_json(result: RunResult) -> dict[str, Any]:
 def _show_result(result: RunResult) -> None:
     before = f", {result.still_failed} failed before" if result.still_failed else ""
     print(
-        f"{result.done} units done, {result.reused} reused, {result.failed} failed{before}; "
+        f"{result.done:,} results done, {result.reused:,} reused, {result.failed:,} failed{before}; "
         f"{result.passes.forward:,} forward and {result.passes.backward:,} backward passes in {result.seconds:.0f} s"
     )
     for line in result.failures[:5]:
@@ -248,11 +249,11 @@ def _show_result(result: RunResult) -> None:
     if before:
         print(_failed_before(result))
     print(
-        f"tables: {result.out}/{{scores,predictions,curves,units}}/*.parquet; xaibench report {result.out} for a page"
+        f"tables: {result.out}/{{scores,predictions,curves,samples}}/*.parquet; xaibench report {result.out} for a page"
     )
 
 
 def _failed_before(result: RunResult) -> str:
-    """What to do about units that an earlier run left failed: this one took them as they are, and fails by them."""
-    units = "1 unit" if result.still_failed == 1 else f"{result.still_failed} units"
-    return f"failed before: {units}; xaibench status {result.out} says why, --rerun failed tries again"
+    """What to do about results that an earlier run left failed: this one took them as they are, and fails by them."""
+    results = "1 result" if result.still_failed == 1 else f"{result.still_failed:,} results"
+    return f"failed before: {results}; xaibench status {result.out} says why, --rerun failed tries again"

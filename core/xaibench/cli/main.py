@@ -20,6 +20,7 @@ COMMANDS = {
     "status": "results:show_status",
     "explain": "explain_command:explain",
     "export": "results:export_table",
+    "merge": "merge:merge",
     "doctor": "doctor:diagnose",
     "new-plugin": "new_plugin:write_plugin",
 }

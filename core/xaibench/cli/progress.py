@@ -26,7 +26,7 @@ _STAGES = {
 class Display(Protocol):
     """A way to show the same things."""
 
-    def stage(self, name: str, tasks: int, passes: int) -> None: ...
+    def stage(self, name: str, passes: int) -> None: ...
     def advance(self, passes: int) -> None: ...
     def say(self, text: str) -> None: ...
     def close(self, complete: bool) -> None: ...
@@ -43,7 +43,7 @@ class Progress:
             self._display = Bars() if sys.stderr.isatty() else Lines()
 
     def stage_begins(self, event: StageBegins) -> None:
-        self._display.stage(_STAGES.get(event.stage, event.stage), event.tasks, event.passes)
+        self._display.stage(_STAGES.get(event.stage, event.stage), event.passes)
 
     def passes_done(self, event: PassesDone) -> None:
         self._display.advance(event.forward)
@@ -74,7 +74,7 @@ class Bars:
         self._began = time.monotonic()
         self._progress.start()
 
-    def stage(self, name: str, tasks: int, passes: int) -> None:
+    def stage(self, name: str, passes: int) -> None:
         self._finish()
         self._began = time.monotonic()
         self._bar = self._progress.add_task(name, total=passes or None, rate="")
@@ -101,9 +101,9 @@ class Bars:
 
 
 class Failures:
-    """A line for each unit that fails, and no progress."""
+    """A line for each cell of which a task fails, and no progress."""
 
-    def stage(self, name: str, tasks: int, passes: int) -> None: ...
+    def stage(self, name: str, passes: int) -> None: ...
 
     def advance(self, passes: int) -> None: ...
 
@@ -120,10 +120,10 @@ class Lines(Failures):
         self._done, self._total, self._name = 0, 0, ""
         self._began = self._said = time.monotonic()
 
-    def stage(self, name: str, tasks: int, passes: int) -> None:
+    def stage(self, name: str, passes: int) -> None:
         self._name, self._done, self._total = name, 0, passes
         self._began = self._said = time.monotonic()
-        self.say(f"{self._name}: {tasks} tasks, {passes:,} passes")
+        self.say(f"{self._name}: {passes:,} passes" if passes else self._name)
 
     def advance(self, passes: int) -> None:
         self._done += passes

@@ -4,51 +4,69 @@ from __future__ import annotations
 
 import json as jsonlib
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xaibench.api import JsonFlag, RunFolder, StoreError, UsageError
 from xaibench.store.folder import RunFolder as Folder
 
+if TYPE_CHECKING:
+    from xaibench.store.snapshot import Snapshot
 
-def show_status(run: RunFolder, json: JsonFlag = False) -> None:
-    """Say what is done, failed and left in a run's folder."""
-    folder = Folder(run)
-    record = folder.run_file().get("record", {})
-    units = folder.table("units").to_pylist()
-    counts = Counter((u["kind"], u["status"]) for u in units)
-    errors = {
-        u["metric"] or u["explainer"] or u["kind"]: u["error"] or u["reason"] for u in units if u["status"] == "failed"
-    }
-    left = units_left(run)
-    found = {
-        "schema": "xaibench.status/1", "out": str(run), "units": [
-            {"kind": k, "status": s, "count": n} for (k, s), n in sorted(counts.items())
-        ],
-        "samples": record.get("samples", {}), "seconds": sum(u["seconds"] for u in units), "left": left,
-        "forward": sum(u["forward"] for u in units), "backward": sum(u["backward"] for u in units), "errors": errors,
-    }  # fmt: skip
+
+def show_status(
+    run: RunFolder,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its digest.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Say what is done, failed and left in a run's folder, and whether its files are there."""
+    snapshot = Folder(run).snapshot(verify=verify)
+    found = {"schema": "xaibench.status/2", "out": str(run), **_state(snapshot)}
     if json:
         print(jsonlib.dumps(found))
-        return
-    for (kind, status), count in sorted(counts.items()):
-        print(f"{kind}: {count} {status}")
-    print(f"left: {left}")
+    else:
+        _print_state(found)
+    if snapshot.log.damage:
+        raise typer.Exit(3)
+
+
+def _state(snapshot: Snapshot) -> dict[str, Any]:
+    """What is done, failed and left of the last plan, and what it cost."""
+    relation, ledger = snapshot.relation, snapshot.log.ledger
+    counts: Counter[tuple[str, str]] = Counter()
+    left = 0
+    for cell in relation.cells:
+        ids = ("",) if cell.whole else relation.samples[cell.address.dataset].ids
+        valid = ledger.valid(cell, relation)
+        left += int((~valid).sum())
+        statuses = (s for s, v in zip(ledger.statuses(cell.address, ids), valid, strict=True) if v)
+        counts.update((cell.address.kind, "failed" if "failed" in s else s.partition(" ")[0]) for s in statuses)
+    rows = snapshot.commits().select(["metric", "explainer", "kind", "failed", "seconds", "forward", "backward",
+                                      "error", "reason"]).to_pylist()  # fmt: skip
+    return {
+        "results": [{"kind": k, "status": s, "count": n} for (k, s), n in sorted(counts.items())],
+        "samples": {d: len(s.ids) for d, s in relation.samples.items()}, "left": left, "outside": snapshot.outside,
+        "seconds": sum(r["seconds"] for r in rows), "forward": sum(r["forward"] for r in rows),
+        "backward": sum(r["backward"] for r in rows), "damage": snapshot.log.damage,
+        "errors": {r["metric"] or r["explainer"] or r["kind"]: r["error"] or r["reason"] for r in rows if r["failed"]},
+    }  # fmt: skip
+
+
+def _print_state(found: Mapping[str, Any]) -> None:
+    for row in found["results"]:
+        print(f"{row['kind']}: {row['count']:,} {row['status']}")
+    print(f"left: {found['left']:,}")
+    if found["outside"]:
+        print(f"of other plans: {found['outside']:,} results, which nothing shows")
     print(f"{found['forward']:,} forward and {found['backward']:,} backward passes, {found['seconds']:.0f} s")
-    for component, error in errors.items():
+    for component, error in found["errors"].items():
         print(f"failed: {component}: {error}")
-    if len(units) > 2000:
-        print(f"{len(units)} units: 'xaibench export {run}' makes one file, which reads faster")
-
-
-def units_left(path: Path) -> int:
-    """Units that the run's last plan asks for and the folder does not hold."""
-    folder = Folder(path)
-    wanted = set(folder.run_file().get("record", {}).get("units", []))
-    return len(wanted - folder.done())
+    for name, what in found["damage"].items():
+        print(f"damaged: {name}: {what}; the same xaibench eval does its work again")
 
 
 def export_table(
@@ -67,8 +85,8 @@ def export_table(
     if out.suffix not in (".parquet", ".csv"):
         raise UsageError(f"{out} ends in neither .parquet nor .csv", "choose one of them")
     folder = Folder(run)
-    folder.run_file()
-    if any(out.resolve().is_relative_to((run / t).resolve()) for t in TABLES):
+    folder.snapshot()
+    if isinstance(folder.path, Path) and any(out.resolve().is_relative_to((folder.path / t).resolve()) for t in TABLES):
         raise UsageError(f"{out} lies among the run's own tables", "choose another --out")
     rows = folder.table(table)
     beyond = [f.name for f in rows.schema if pyarrow.types.is_nested(f.type) or pyarrow.types.is_binary(f.type)]

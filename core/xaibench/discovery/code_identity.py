@@ -1,4 +1,4 @@
-"""Digests and unit keys: a key covers everything that can change a number, and nothing else."""
+"""Digests and keys of cells: a key covers everything that can change a number, and nothing else."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ training or a download writes them among the sources. Pictures have digests of t
 weights, and a component that reads another file gives ``content_digest``."""
 
 
-def unit_key(parts: Mapping[str, object]) -> str:
-    """Key of a unit, 32 hex digits; ``parts`` is everything that can change its numbers."""
+def cell_key(parts: Mapping[str, object]) -> str:
+    """Key of a cell, 32 hex digits; ``parts`` is everything that can change its numbers."""
     return digest({"scheme": KEY_SCHEME, **parts})[:32]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,6 +14,7 @@ from xaibench.api import (
     Detector,
     ExplainerRecord,
     MetricRecord,
+    NothingToEvaluate,
     PlanError,
     Runtime,
     UsageError,
@@ -20,12 +22,12 @@ from xaibench.api import (
     parameter_class,
     parse_spec,
 )
-from xaibench.data.survey import slices, survey
+from xaibench.data.survey import Known, survey
 from xaibench.detector.batch_size import compute_batch
 from xaibench.discovery import components, paths
 from xaibench.discovery.code_identity import component_identity
 from xaibench.discovery.components import Use, open_component
-from xaibench.discovery.paths import open_dataset, open_models
+from xaibench.discovery.paths import open_models
 from xaibench.discovery.registry import Registered, Registry
 from xaibench.plan.parts import (
     PlannedArtefact,
@@ -68,22 +70,25 @@ def choose_executor(registry: Registry, settings: Settings, overrides: Overrides
     return open_component("executor", settings.executor, values, registry=registry)
 
 
-def choose_dataset(
-    registry: Registry,
-    text: str,
-    settings: Settings,
-    limit: int | None,
-    cuts: Mapping[str, Sequence[int]],
-    strangers: bool,
+def survey_dataset(
+    use: Use, settings: Settings, limit: int | None, strangers: bool, known: Mapping[str, Known]
 ) -> PlannedDataset:
-    use = open_dataset(text, overrides=settings.parameter, registry=registry)
-    name = use.display_name
+    """The samples of a dataset, or the part of them that the settings name. ``known`` samples are not decoded."""
     found = survey(
-        use.instance, name, seed=settings.seed, split=settings.split, methods=settings.method, limit=limit,
-        strangers=strangers,
+        use.instance, use.display_name, seed=settings.seed, split=settings.split, methods=settings.method, limit=limit,
+        strangers=strangers, known=known,
     )  # fmt: skip
-    shards = tuple(slices(len(found.samples), settings.shard_size, cuts.get(name, ())))
-    return PlannedDataset(name=name, use=use, survey=found, shards=shards)
+    i, n = settings.part_of
+    samples = found.samples[i - 1 :: n]
+    if not samples:
+        raise NothingToEvaluate(f"part {i}/{n} of {len(found.samples)} samples is empty", "give fewer parts")
+    ids = {s.id for s in samples}
+    shown = {s.pair for s in samples} | {found.strangers.get(s.id) for s in samples}
+    auxiliary = {i: s for i, s in found.by_id().items() if i in shown and i not in ids}
+    return PlannedDataset(
+        name=use.display_name, use=use, survey=replace(found, samples=samples, auxiliary=auxiliary), part=(i, n),
+        whole=len(found.samples),
+    )  # fmt: skip
 
 
 def name_models(registry: Registry, texts: Sequence[str]) -> list[str]:

@@ -8,18 +8,21 @@ from typing import Any
 from xaibench.api import FAMILY_RECORD, Detector, PlanError, UsageError
 from xaibench.discovery import components
 from xaibench.discovery.components import Use
+from xaibench.discovery.paths import open_dataset
 from xaibench.discovery.registry import Registry
 from xaibench.plan.cells import lay_out, lay_out_artefacts
 from xaibench.plan.choice import (
     Overrides,
-    choose_dataset,
     choose_executor,
     choose_explainers,
     choose_metrics,
     choose_model,
     name_models,
     read_preset,
+    survey_dataset,
 )
+from xaibench.plan.identity import folder_of, identity_of
+from xaibench.plan.known_samples import known_samples
 from xaibench.plan.parts import Plan, PlannedDataset, PlannedExplainer, PlannedMetric, PlannedModel
 from xaibench.plan.runtime import make_runtime
 from xaibench.plan.settings import Settings
@@ -27,11 +30,10 @@ from xaibench.plan.tasks import DetectorRef
 from xaibench.plan.verifying import verify
 
 
-def make_plan(settings: Settings, registry: Registry, *, cuts: Mapping[str, Sequence[int]] | None = None) -> Plan:
+def make_plan(settings: Settings, registry: Registry) -> Plan:
     """Resolve every name, open every model, survey every dataset, and lay out the cells.
 
-    ``cuts`` are the positions, by dataset, at which an earlier run cut shards. Raises :class:`XaibenchError` for what
-    cannot run as a whole. What cannot run in part becomes a cell with a reason.
+    Raises :class:`XaibenchError` for what cannot run as a whole. What cannot run in part becomes a cell with a reason.
     """
     _check_requires(settings.requires)
     preset = read_preset(settings.preset)
@@ -43,22 +45,27 @@ def make_plan(settings: Settings, registry: Registry, *, cuts: Mapping[str, Sequ
     needs_maps = bool(settings.explainer) or any(m.record.scope != "model" for m in metrics)
     explainers = choose_explainers(registry, settings, preset, overrides) if needs_maps else ()
     strangers = any("stranger" in needs for needs in (*(e.needs for e in explainers), *(m.needs for m in metrics)))
-    datasets = tuple(
-        choose_dataset(registry, text, settings, limit, cuts or {}, strangers)
+    sources = [
+        open_dataset(text, overrides=settings.parameter, registry=registry)
         for text in settings.dataset or preset["dataset"]
-    )
+    ]
     detectors: dict[DetectorRef, Detector] = {}
     model_texts = settings.model or preset["model"]
     models = tuple(
         choose_model(registry, text, name, settings, runtime, detectors)
         for text, name in zip(model_texts, name_models(registry, model_texts), strict=True)
     )
+    identity = identity_of(settings, runtime, models, explainers, metrics)
+    out = folder_of(settings, identity, sources)
+    datasets = tuple(survey_dataset(s, settings, limit, strangers, known_samples(out, s)) for s in sources)
     _check_unique("model", [m.name for m in models])
     _check_unique("dataset", [d.name for d in datasets])
     _check_overrides(overrides, models, datasets, explainers, metrics, executor, registry)
     models = verify(models, datasets, detectors)
     cells = tuple(lay_out(models, datasets, explainers, metrics))
     return Plan(
+        out=out,
+        identity=identity,
         settings=settings,
         runtime=runtime,
         models=models,
@@ -133,9 +140,11 @@ def _notes(
             yield f"{model.name}: compute batch {model.members[0].batch_size}, as the model allows"
     for dataset in datasets:
         survey = dataset.survey
-        if len(survey.samples) < survey.available:
+        if dataset.whole < survey.available:
             by = "" if settings.limit else f" (preset {settings.preset}; --limit N for more)"
-            yield f"{dataset.name}: the first {len(survey.samples)} of {survey.available} samples{by}"
+            yield f"{dataset.name}: the first {dataset.whole} of {survey.available} samples{by}"
+        if settings.part:
+            yield f"{dataset.name}: part {settings.part}, {len(survey.samples)} of {dataset.whole} samples"
         if survey.problems:
             yield f"{dataset.name}: {len(survey.problems)} files left out"
         yield from (f"  {p.file}: {p.reason}" for p in survey.problems[:10])

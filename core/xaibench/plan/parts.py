@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
-from xaibench.api import Artefact, Detector, ExplainerRecord, Facts, MetricRecord, Passes, Runtime, ScoreSpec
+from xaibench.api import Artefact, Detector, ExplainerRecord, Facts, MetricRecord, Passes, Runtime, Sample, ScoreSpec
+from xaibench.data.sample_digests import sample_digest, stranger_digest
 from xaibench.data.survey import Survey
 from xaibench.discovery.components import Use
 from xaibench.plan.settings import Settings
-from xaibench.plan.tasks import DetectorRef, Shard
+from xaibench.plan.tasks import Chunk, DetectorRef
+from xaibench.store.relation import RelationSamples, short_digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,33 +44,62 @@ class PlannedModel:
     trained: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PlannedDataset:
-    """A dataset with its samples in order. ``shards`` are the slices (start, stop) of the samples."""
+    """A dataset with its samples in order.
+
+    ``part`` (i, n) says that they are every n-th from the i-th on of those of all parts, of which there are ``whole``.
+    """
 
     name: str
     use: Use
     survey: Survey
-    shards: tuple[tuple[int, int], ...]
+    part: tuple[int, int]
+    whole: int
 
-    def shard(self, start: int, stop: int) -> Shard:
-        """A slice of the samples, with the counterparts and strangers that lie outside it."""
-        samples = self.survey.samples[start:stop]
-        ids = {s.id for s in samples}
-        by_id = self.survey.by_id()
+    def chunk(self, ids: Sequence[str]) -> Chunk:
+        """Some of the samples, with the counterparts and strangers that are not among them."""
+        by_id, here = self._by_id, set(ids)
+        samples = tuple(by_id[i] for i in ids)
         pairs = [s.pair for s in samples if s.pair and s.pair in by_id]
         strangers = tuple((s.id, self.survey.strangers[s.id]) for s in samples if s.id in self.survey.strangers)
         auxiliary_ids = dict.fromkeys((*pairs, *(stranger for _, stranger in strangers)))
-        auxiliary = tuple(by_id[i] for i in auxiliary_ids if i not in ids)
-        return Shard(
+        auxiliary = tuple(by_id[i] for i in auxiliary_ids if i not in here)
+        return Chunk(
             dataset=self.name,
             ref=self.use.ref,
-            start=start,
-            stop=stop,
             samples=samples,
             auxiliary=auxiliary,
             digests=tuple((s.id, self.survey.digests[s.id]) for s in (*samples, *auxiliary)),
             strangers=strangers,
+        )
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, Sample]:
+        return self.survey.by_id()
+
+    @cached_property
+    def place(self) -> Mapping[str, int]:
+        """The place of each sample in the order."""
+        return {s.id: i for i, s in enumerate(self.survey.samples)}
+
+    def order(self, place: int) -> int:
+        """The place in the order of the whole dataset of the sample at a place of this part."""
+        i, n = self.part
+        return place * n + i - 1
+
+    @cached_property
+    def sample_digests(self) -> Mapping[str, tuple[str, str]]:
+        """Digest of each sample, and that which covers its stranger."""
+        return {s.id: (sample_digest(s, self.survey), stranger_digest(s, self.survey)) for s in self.survey.samples}
+
+    @cached_property
+    def relation_samples(self) -> RelationSamples:
+        """The samples as the relation of a run holds them."""
+        ids = tuple(s.id for s in self.survey.samples)
+        digests = [self.sample_digests[i] for i in ids]
+        return RelationSamples(
+            ids, tuple(short_digest(d) for d, _ in digests), tuple(short_digest(d) for _, d in digests)
         )
 
 
@@ -156,8 +189,14 @@ class ArtefactCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything that a run does. ``detectors`` are the opened detectors, for use in this process."""
+    """Everything that a run does.
 
+    ``out`` is its folder, ``identity`` what its results depend on besides the pictures. ``detectors`` are the opened
+    detectors, for use in this process.
+    """
+
+    out: str
+    identity: Mapping[str, Any]
     settings: Settings
     runtime: Runtime
     models: tuple[PlannedModel, ...]
@@ -172,6 +211,34 @@ class Plan:
     def explainer(self, name: str) -> PlannedExplainer:
         """The explainer of that name."""
         return next(e for e in self.explainers if e.name == name)
+
+    def metric(self, name: str) -> PlannedMetric:
+        """The metric of that name."""
+        return next(m for m in self.metrics if m.name == name)
+
+    def dataset(self, name: str) -> PlannedDataset:
+        """The dataset of that name."""
+        return next(d for d in self.datasets if d.name == name)
+
+    def member(self, model: str, member: str) -> PlannedMember:
+        """One detector of a model."""
+        return next(m for m in self._model(model).members if m.ref.member == member)
+
+    def _model(self, name: str) -> PlannedModel:
+        return next(m for m in self.models if m.name == name)
+
+    @property
+    def members(self) -> Iterator[PlannedMember]:
+        """Members that are explained, or measured without maps, in order."""
+        planned = {(c.model, c.member) for c in self.cells if c.metric is None or not c.explainer}
+        for model in self.models:
+            yield from (m for m in model.members if (model.name, m.ref.member) in planned)
+
+    def inputs(self, cell: Cell, metric: PlannedMetric) -> tuple[list[PlannedDataset], list[PlannedMember]]:
+        """The datasets and the members whose maps a measure of a set reads."""
+        dataset = self.dataset(cell.dataset)
+        members = [m for m in self._model(cell.model).members if cell.member in ("", m.ref.member)]
+        return [dataset, *(self.datasets[:1] if "reference" in metric.needs else ())], members
 
     @property
     def predictions(self) -> Passes:

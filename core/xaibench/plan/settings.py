@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from pydantic import field_validator
 
-from xaibench.api import SHARED_FLAGS, Parameters, PlanError, UsageError, build_parameters, setting
+from xaibench.api import SHARED_FLAGS, Parameters, PlanError, UsageError, build_parameters, location, setting
+from xaibench.store.folder import RUN_FILE, RunFolder
 
 Rerun = Literal["missing", "failed", "all"]
 
@@ -32,7 +33,10 @@ class Settings(Parameters):
     batch_size: int | None = setting(
         None, "pictures in every detector call; default: 64, less of large pictures on a CPU", ge=1
     )
-    shard_size: int = setting(32, "samples in one unit of work", ge=1)
+    part: str | None = setting(None, "only every N-th sample from the I-th on, I/N; xaibench merge joins the parts")
+    task_samples: int | None = setting(
+        None, "most samples in one task; default: what takes about a minute and fits the memory", ge=1
+    )
     executor: str = setting("local", "where tasks run, NAME[:KEY=VALUE,...]")
     jobs: int = setting(1, SHARED_FLAGS["jobs"], ge=1)
     threads: int | None = setting(None, SHARED_FLAGS["threads"], ge=1)
@@ -55,6 +59,21 @@ class Settings(Parameters):
             return (str(value),)
         return tuple(str(v) if isinstance(v, Path) else v for v in value) if isinstance(value, list | tuple) else value
 
+    @field_validator("part")
+    @classmethod
+    def _part(cls, value: str | None) -> str | None:
+        if value is not None:
+            i, _, n = value.partition("/")
+            if not (i.isdigit() and n.isdigit() and 1 <= int(i) <= int(n)):
+                raise ValueError("give I/N with 1 <= I <= N, for example 2/3")
+        return value
+
+    @property
+    def part_of(self) -> tuple[int, int]:
+        """The part as numbers, (1, 1) for the whole."""
+        i, _, n = (self.part or "1/1").partition("/")
+        return int(i), int(n)
+
     @field_validator("parameter", mode="before")
     @classmethod
     def _flatten(cls, value: object) -> object:
@@ -72,12 +91,17 @@ def _flat(table: Mapping[str, object], prefix: str = "", depth: int = 1) -> list
     return found
 
 
-def read_run_file(path: Path) -> dict[str, Any]:
-    """The keys of a run file. A relative path in it stays relative to the working directory, as on the command line."""
+def read_run_file(path: str | Path) -> dict[str, Any]:
+    """The keys of a run file, which is a path or a URL. A relative path in it stays relative to the working directory,
+    as on the command line."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(location(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise PlanError(f"run file {path} cannot be read: {error.strerror}", "check the path") from None
+        parent, _, name = str(path).rpartition("/")
+        folder = RunFolder(parent or ".")
+        if name != RUN_FILE or not folder.exists() or RUN_FILE in folder.files.entries():
+            raise PlanError(f"run file {path} cannot be read: {error.strerror or error}", "check the path") from None
+        data = folder.run_file()  # a run that lost the file holds the same settings in its table runs
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(
             f"run file {path} is not valid TOML: {error}", "see the run-file reference in the docs"
@@ -88,7 +112,7 @@ def read_run_file(path: Path) -> dict[str, Any]:
     return {key: value for key, value in zip(keys, data.values(), strict=True) if key != "record"}
 
 
-def make_settings(run_file: Path | None, flags: Mapping[str, object]) -> Settings:
+def make_settings(run_file: str | Path | None, flags: Mapping[str, object]) -> Settings:
     """Settings from a run file and the flags that were given; a flag wins over the file.
 
     ``parameter`` is merged key by key. An unknown key or a wrong value raises :class:`UsageError` (a flag) or

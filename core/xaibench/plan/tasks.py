@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from xaibench.api import Passes, Runtime, Sample, Status
+from xaibench.api import Runtime, Sample
 from xaibench.discovery.components import Ref
+from xaibench.store.commits import CellRows
+from xaibench.store.relation import Address
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """Settings that all tasks of a run share."""
+    """Settings that all tasks of a run share. ``location`` is the folder of the run, whose files tasks may read."""
 
     run: str
     plugins: tuple[str, ...]
@@ -23,7 +25,7 @@ class Setup:
     batch_size: int
     seed: int
     target: str
-    staging: str
+    location: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,68 +43,80 @@ class DetectorRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
-    """A slice of a dataset's samples.
+class Chunk:
+    """Some samples of a dataset.
 
-    ``auxiliary`` holds the counterparts and strangers outside the slice, ``digests`` the digests of all pictures by
-    sample id, ``strangers`` the pairs of a sample and its stranger.
+    ``auxiliary`` holds their counterparts and strangers that are not among them, ``digests`` the digests of all
+    pictures by sample id, ``strangers`` the pairs of a sample and its stranger.
     """
 
     dataset: str
     ref: Ref
-    start: int
-    stop: int
     samples: tuple[Sample, ...]
     auxiliary: tuple[Sample, ...]
     digests: tuple[tuple[str, str], ...] = ()
     strangers: tuple[tuple[str, str], ...] = ()
 
 
+Clean = tuple[tuple[float, ...] | None, ...]
+"""Class probabilities of each sample on its clean picture, None where the prediction failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellPart:
+    """A cell of the plan at the samples of a task that are due. ``due`` is ``("",)`` for the whole of a cell."""
+
+    address: Address
+    key: str
+    due: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreUnit:
-    """One metric on the maps of one explain unit."""
+    """One metric on the maps of one explainer."""
 
-    key: str
+    part: CellPart
     name: str
     ref: Ref
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainUnit:
-    """One explainer on one shard in one repeat, and the metrics to score on its maps.
+    """One explainer in one repeat, and the metrics to score on its maps.
 
-    ``commit`` is False where the unit is done and only its maps are needed again. ``keep`` is True where its maps are
-    kept. ``stored`` is the file with its maps, where there is one.
+    ``needed`` are the samples whose maps a task needs. ``part.due`` are those of which a row is written. ``keep`` is
+    True where maps are kept. ``stored`` are the samples whose maps lie in ``files``; the others are drawn.
     """
 
-    key: str
+    part: CellPart
     name: str
     ref: Ref
     repeat: int
-    commit: bool
+    needed: tuple[str, ...]
     keep: bool
-    stored: str | None
+    stored: tuple[str, ...]
+    files: tuple[str, ...]
     scores: tuple[ScoreUnit, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictTask:
-    """Clean predictions of one shard."""
+    """Clean predictions of some samples."""
 
     setup: Setup
     detector: DetectorRef
-    shard: Shard
-    key: str
+    chunk: Chunk
+    part: CellPart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtefactTask:
-    """One stored artefact of one shard: number ``index`` of the ``artefacts`` of the component ``asker``."""
+    """One stored artefact of some samples: number ``index`` of the ``artefacts`` of the component ``asker``."""
 
     setup: Setup
     detector: DetectorRef
-    shard: Shard
-    key: str
+    chunk: Chunk
+    part: CellPart
     name: str
     asker: Ref
     index: int
@@ -110,30 +124,29 @@ class ArtefactTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainTask:
-    """Explain units of one shard that belong together.
+    """Explainers on some samples, those that are used by others first, and the scores of their maps.
 
-    ``clean`` holds the class probabilities of each sample, None where the prediction failed. ``artefacts`` are the
-    files of the stored artefacts that the units use.
+    ``artefacts`` are the files of the stored artefacts that they use.
     """
 
     setup: Setup
     detector: DetectorRef
-    shard: Shard
-    clean: tuple[tuple[float, ...] | None, ...]
+    chunk: Chunk
+    clean: Clean
     units: tuple[ExplainUnit, ...]
     artefacts: tuple[str, ...] = ()
 
     def probabilities(self, sample: str) -> tuple[float, ...] | None:
         """Class probabilities of a sample on its clean picture, None where the prediction failed."""
-        return next(p for s, p in zip(self.shard.samples, self.clean, strict=True) if s.id == sample)
+        return next(p for s, p in zip(self.chunk.samples, self.clean, strict=True) if s.id == sample)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetTask:
     """One metric of scope detector or family on all maps of one explainer in one repeat.
 
-    ``parts[m]`` are the tasks that give the maps of member m, with one unit each and nothing to score.
-    ``reference[m]`` are the tasks that give its maps on the first dataset, where the metric needs them.
+    ``parts[m]`` are tasks that give the maps of member m, with one unit each and nothing to score or to write.
+    ``reference[m]`` are those that give its maps on the first dataset, where the metric needs them.
     """
 
     setup: Setup
@@ -147,15 +160,12 @@ class SetTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTask:
-    """One metric of scope model, on one detector and all samples, without maps.
-
-    ``clean`` holds the class probabilities of each sample of each shard, None where the prediction failed.
-    """
+    """One metric of scope model, on one detector and all samples, without maps."""
 
     setup: Setup
     detector: DetectorRef
-    shards: tuple[Shard, ...]
-    clean: tuple[tuple[tuple[float, ...] | None, ...], ...]
+    chunk: Chunk
+    clean: Clean
     score: ScoreUnit
 
 
@@ -163,41 +173,8 @@ Task = PredictTask | ArtefactTask | ExplainTask | SetTask | ModelTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """What the rows of one unit have in common.
+class CellResult:
+    """What a task gives of one cell: the row of ``commits`` and the rows of other tables."""
 
-    ``member`` is empty for a family, ``explainer`` for a metric of the detector itself. ``explainer`` and ``metric``
-    are None where the unit has none. ``start`` and ``stop`` bound the samples in the order of the run.
-    """
-
-    run: str
-    model: str
-    member: str
-    dataset: str
-    explainer: str | None = None
-    metric: str | None = None
-    start: int = 0
-    stop: int = 0
-
-    def columns(self, unit: str) -> dict[str, Any]:
-        """Columns of the rows of a unit, of which each table has some."""
-        return {"unit": unit, **asdict(self)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnitResult:
-    """The result of one unit. ``tables`` holds rows by table, ``staged`` paths in the staging folder by table."""
-
-    key: str
-    kind: str
-    address: Address
-    status: Status
-    reason: str = ""
-    error: str = ""
-    trace: str = ""
-    seconds: float = 0.0
-    passes: Passes = Passes()
-    device: str = "cpu"
-    peak_memory: int = 0
+    cell: CellRows
     tables: dict[str, pa.Table] = field(default_factory=dict)
-    staged: dict[str, str] = field(default_factory=dict)

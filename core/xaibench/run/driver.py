@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
-from pathlib import Path
-from typing import Any, cast
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
 
 from xaibench.api import (
     Lost,
@@ -23,36 +24,48 @@ from xaibench.api import (
     digest,
     events,
 )
-from xaibench.data.survey import slices
 from xaibench.discovery.components import parse_overrides
 from xaibench.discovery.registry import Registry
 from xaibench.plan.choice import choose_executor
+from xaibench.plan.difference import Difference, Rerun
+from xaibench.plan.due import Due, Predictions
+from xaibench.plan.identity import contradicts
+from xaibench.plan.keys import relation_of
+from xaibench.plan.known_samples import same_rows, sample_rows
 from xaibench.plan.making import make_plan
 from xaibench.plan.parts import Plan, PlannedDataset, PlannedMember
 from xaibench.plan.settings import Settings
-from xaibench.plan.tasks import PredictTask, Setup, Task, UnitResult
-from xaibench.plan.units import Clean, Units
-from xaibench.run.failures import failed_results, not_applicable_result, reason_of
+from xaibench.plan.tasks import CellResult, ModelTask, SetTask, Setup, Task
+from xaibench.run.failures import failed_results, reason_of, result_that_cannot_run
 from xaibench.run.listeners import Listeners
-from xaibench.run.record import component_rows, contradiction, folder_identity, run_row, run_toml, unit_row
+from xaibench.run.lost_tasks import cut
+from xaibench.run.record import component_rows, contradictions, plan_text, run_file_of
+from xaibench.run.task_size import TaskSize
 from xaibench.run.workbench import Workbench
 from xaibench.run.worker import TaskOutcome, run_in_worker, run_task
-from xaibench.store.folder import RunFolder
+from xaibench.store.commits import CellRows, CommitLog
+from xaibench.store.files import Location
+from xaibench.store.folder import RUN_FILE, RunFolder
+from xaibench.store.merging import drop_superseded, merge_all, merge_some
+from xaibench.store.planning import add_plan, is_whole, run_id, run_table, run_toml
+from xaibench.store.relation import Relation, short_digest
+from xaibench.store.sample_columns import sample_table
+from xaibench.store.snapshot import Snapshot
 
 _KEEP_MAPS_BELOW = 2 * 2**30  # bytes
-_ADDRESS = ("model", "member", "dataset", "explainer", "metric")
 
 
 @dataclass(slots=True)
 class RunResult:
     """The result of a run.
 
-    ``done``, ``reused`` and ``failed`` count units; ``reused`` ones were in the folder before. ``failures`` has a line
-    for each failed unit. ``still_failed`` counts units that failed before and were reused.
+    ``done``, ``reused`` and ``failed`` count results: one of each cell at each of its samples. ``reused`` ones were in
+    the folder before. ``failures`` has a line for each cell of which a task failed. ``still_failed`` counts results
+    that failed before and were reused.
     """
 
     run: str
-    out: Path
+    out: Location
     done: int = 0
     reused: int = 0
     failed: int = 0
@@ -68,69 +81,70 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class PreparedRun:
-    """A plan and the folder that it fills. ``identity`` is what the results in the folder depend on."""
+    """A plan and the folder that it fills."""
 
     plan: Plan
     folder: RunFolder
-    identity: Mapping[str, Any]
 
 
 def prepare(settings: Settings, registry: Registry) -> PreparedRun:
     """Make the plan and find its folder. Nothing is written.
 
-    Shards are cut where those of a run in the folder of ``--out`` were cut. Raises :class:`XaibenchError` for a plan
-    that cannot run as a whole.
+    Raises :class:`XaibenchError` for a plan that cannot run as a whole.
     """
-    cuts: Mapping[str, Sequence[int]] = {}
-    if settings.out and (existing := RunFolder(settings.out)).exists():
-        cuts = existing.run_file().get("record", {}).get("cuts", {})
-    plan = make_plan(settings, registry, cuts=cuts)
-    identity = folder_identity(plan)
-    names = [[p.name for p in group] for group in (plan.models, plan.explainers, plan.metrics)]
-    out = settings.out or str(Path("xaibench-runs") / digest([identity, names, settings.repeats])[:12])
-    return PreparedRun(plan, RunFolder(out), identity)
+    plan = make_plan(settings, registry)
+    return PreparedRun(plan, RunFolder(plan.out))
 
 
 def execute(
     prepared: PreparedRun,
     registry: Registry,
     *,
-    rerun: str = "missing",
+    rerun: Rerun = "missing",
     replace: bool = False,
     fail_fast: bool = False,
     output: events.Output = "none",
 ) -> RunResult:
-    """Run what is left of the plan and commit every unit as it finishes.
+    """Run what is left of the plan and commit every task as it finishes.
 
     Parameters
     ----------
-    rerun: ``missing`` (units without a row), ``failed`` (those that failed, too) or ``all``.
-    replace: move results that the plan contradicts to ``superseded/`` instead of refusing to run.
-    fail_fast: stop at the first failed unit.
+    rerun: ``missing`` (results that are not there), ``failed`` (those that failed, too) or ``all``.
+    replace: supersede results that the plan contradicts instead of refusing to run.
+    fail_fast: stop at the first task with a failure.
     output: what listeners may print.
 
     Raises :class:`NothingToEvaluate` where no metric can run, and :class:`StoreError` where the folder cannot be used.
     """
     plan, folder = prepared.plan, prepared.folder
     _refuse_empty(plan)
-    run = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    with folder.writing():
-        setup = Setup(
-            run=run,
-            plugins=plan.settings.plugin,
-            without=plan.settings.no_plugin,
-            runtime=plan.runtime,
-            batch_size=plan.models[0].members[0].batch_size,  # each task has that of its own detector instead
-            seed=plan.settings.seed,
-            target=plan.settings.target,
-            staging=str(folder.staging),
-        )
-        units = Units(plan, setup, keep_maps(plan))
-        _update_folder(prepared, units, replace)
-        folder.add_table("runs", run, run_row(plan, run, sys.argv))
-        folder.add_table("components", run, component_rows(plan, run))
-        driver = _Driver(prepared, registry, units, Listeners(registry), fail_fast)
-        return driver.drive(rerun, output)
+    _refuse_memory(plan, folder, registry)
+    run = run_id()
+    setup = Setup(
+        run=run,
+        plugins=plan.settings.plugin,
+        without=plan.settings.no_plugin,
+        runtime=plan.runtime,
+        batch_size=plan.models[0].members[0].batch_size,  # each task has that of its own detector instead
+        seed=plan.settings.seed,
+        target=plan.settings.target,
+        location=str(folder.path),
+    )
+    with folder.writing(_say_damage) as log:
+        relation = relation_of(plan)
+        _begin(prepared, relation, log, run, replace)
+        size = TaskSize(plan)
+        due = Due(plan, relation, log, keep_maps(plan), rerun, max(log.commits), setup, size)
+        result = _Driver(prepared, registry, due, size, Listeners(registry), fail_fast).drive(output)
+        _write_run_file(prepared, log, run)
+        return result
+
+
+def left_of(prepared: PreparedRun, rerun: Rerun = "missing") -> Difference:
+    """What a run would do, from the present state of its folder."""
+    plan, folder = prepared.plan, prepared.folder
+    log = folder.snapshot().log if folder.exists() else CommitLog(folder.files)
+    return Difference(plan, relation_of(plan), log, keep_maps(plan), rerun, max(log.commits, default=0))
 
 
 def _refuse_empty(plan: Plan) -> None:
@@ -142,26 +156,53 @@ def _refuse_empty(plan: Plan) -> None:
         raise NothingToEvaluate(f"no metric can run{where}: {first.reason}", "eval --dry-run shows every reason")
 
 
-def _update_folder(prepared: PreparedRun, units: Units, replace: bool) -> None:
-    """Refuse or move results that the plan contradicts, then write ``run.toml``."""
-    folder, plan = prepared.folder, prepared.plan
-    record: dict[str, Any] = {}
-    if folder.exists():
-        record = folder.run_file().get("record", {})
-        for d in plan.datasets:  # another process may have extended the folder meanwhile
-            cuts = record.get("cuts", {}).get(d.name, ())
-            if slices(len(d.survey.samples), plan.settings.shard_size, cuts) != list(d.shards):
-                raise StoreError(f"{folder.path} was extended by another run meanwhile", "give the same command again")
-        change = contradiction(record, prepared.identity, plan)
-        if change and not replace:
+def _refuse_memory(plan: Plan, folder: RunFolder, registry: Registry) -> None:
+    """Refuse a folder in the memory of this process where tasks run in others: they read maps from it."""
+    if str(folder.path).startswith("memory://") and not getattr(_executor(plan, registry), "in_process", False):
+        raise StoreError(f"{folder.path} lies in this process, and workers cannot read it", "leave --jobs at 1")
+
+
+def _executor(plan: Plan, registry: Registry, once: bool = False) -> Any:
+    """The executor of a plan; ``once``: a part of a lost task is not tried twice, where that can be set."""
+    overrides = dict(parse_overrides(plan.settings.parameter))
+    if once and plan.settings.executor == "local":
+        overrides["executor", "local"] = {**overrides.get(("executor", "local"), {}), "retries": 0}
+    return choose_executor(registry, plan.settings, overrides).instance
+
+
+def _say_damage(log: CommitLog) -> None:
+    for name, what in log.damage.items():
+        print(f"{log.files.location}/{name}: {what}; its work is done again", file=sys.stderr)
+
+
+def _begin(prepared: PreparedRun, relation: Relation, log: CommitLog, run: str, replace: bool) -> None:
+    """Refuse a plan that contradicts the run in the folder; commit it where it is another one; write ``run.toml``."""
+    plan, before, found = prepared.plan, list[dict[str, Any]](), Snapshot(log)
+    earlier = found if found.readable else None
+    if earlier is not None:
+        changes = contradictions(plan, earlier)
+        if changes and not replace:
             raise StoreError(
-                f"{folder.path} holds another run: {change}",
-                "choose another --out, or --replace to move the old results to superseded/",
+                f"{prepared.folder.path} holds another run: {next(iter(changes.values()))}",
+                "choose another --out, or --replace to supersede the old results",
             )
-        if change:
-            folder.supersede(sorted(folder.done()))
-            record = {"cuts": record.get("cuts", {})}  # the shards of this plan are cut there
-    folder.write_text("run.toml", run_toml(plan, prepared.identity, record, sorted(units.keys() | units.set_keys)))
+        if changes:
+            planned = {k for c in relation.cells for k in (c.key, log.ledger.key_of(c, relation)) if k}
+            log.ledger.retain(planned, lambda address: contradicts(changes, address))
+            drop_superseded(log)
+        before = earlier.samples.to_pylist()
+    samples = sample_rows(plan.datasets, before)
+    text = plan_text(plan, relation)
+    same = earlier is not None and earlier.plan_digest == digest(text) and same_rows(samples, before)
+    if not (same and is_whole(log)):
+        row = run_table(text, run, plan.settings.seed, sys.argv)
+        add_plan(log, sample_table(samples), [row], [component_rows(plan, run)])
+    _write_run_file(prepared, log, run)
+
+
+def _write_run_file(prepared: PreparedRun, log: CommitLog, run: str) -> None:
+    text = run_toml(run_file_of(prepared.plan), run, max(log.commits))
+    prepared.folder.files.write(RUN_FILE, text.encode())
 
 
 def keep_maps(plan: Plan) -> bool:
@@ -177,10 +218,9 @@ def map_bytes(plan: Plan) -> int:
     for cell in plan.cells:
         if cell.metric is None and not cell.reason:
             explainer = plan.explainer(cell.explainer)
-            dataset = next(d for d in plan.datasets if d.name == cell.dataset)
-            model = next(m for m in plan.models if m.name == cell.model)
-            height, width = model.members[0].facts.input_size
-            total += 2 * height * width * explainer.draws * explainer.repeats * len(dataset.survey.samples)
+            height, width = plan.member(cell.model, cell.member).facts.input_size
+            samples = len(plan.dataset(cell.dataset).survey.samples)
+            total += 2 * height * width * explainer.draws * explainer.repeats * samples
     return total
 
 
@@ -188,22 +228,32 @@ class _Driver:
     """Gives tasks to the executor and commits their results. It is the only writer of the folder."""
 
     def __init__(
-        self, prepared: PreparedRun, registry: Registry, units: Units, listeners: Listeners, fail_fast: bool
+        self,
+        prepared: PreparedRun,
+        registry: Registry,
+        due: Due,
+        size: TaskSize,
+        listeners: Listeners,
+        fail_fast: bool,
     ) -> None:
-        self.plan, self.folder, self.units = prepared.plan, prepared.folder, units
+        self.plan, self.folder, self.due, self.size = prepared.plan, prepared.folder, due, size
         self.registry, self.listeners, self.fail_fast = registry, listeners, fail_fast
-        self.result = RunResult(units.setup.run, prepared.folder.path)
-        self._clean: dict[tuple[str, str, str], Clean] = {}
+        self.log = due.log
+        self.result = RunResult(due.setup.run, prepared.folder.path)
+        self._workbench: Workbench | None = None
+        self._running: tuple[Task, TaskOutcome] | None = None
+        self._stage_began = 0
 
-    def drive(self, rerun: str, output: events.Output) -> RunResult:
+    def drive(self, output: events.Output) -> RunResult:
         """Run what is due. Listeners receive the end of the run, also where it is an exception."""
         start = datetime.now(UTC)
         self.listeners.send("run_begins", RunBegins(run=self.result.run, out=self.folder.path, output=output))
         complete = False
         try:
-            self._run_stages(rerun)
+            self._run_stages()
             complete = True
         finally:
+            self._commit_interrupted()
             self.result.seconds = (datetime.now(UTC) - start).total_seconds()
             self.listeners.send("run_ends", self._end(complete, output))
         return self.result
@@ -222,196 +272,169 @@ class _Driver:
             output=output,
         )
 
-    def _run_stages(self, rerun: str) -> None:
-        done = self._done(rerun)
-        planned = self.units.keys() | self.units.set_keys
-        self._commit_not_applicable(done)
-        self._stage("predict", lambda: self.units.predict_tasks(done))
-        self._stage("artefacts", lambda: self.units.artefact_tasks(done))
-        self._stage("explain", lambda: self.units.explain_tasks(done, self.clean, self._file))
-        # Values of sets over maps that were drawn again have been superseded by the commits above.
-        done &= self.folder.done()
-        self.result.reused = len(planned & done)
-        self._stage("sets", lambda: self.units.set_tasks(done, self.clean, self._file))
-        self._stage("models", lambda: self.units.model_tasks(done, self.clean))
-        self.result.still_failed = len(planned & self.folder.failed()) - self.result.failed
+    def _run_stages(self) -> None:
+        due = self.due
+        planned, missing = due.count()
+        self.result.reused = planned - missing
+        reasons = [result_that_cannot_run(self.plan, due.setup, c) for c in due.cells_that_cannot_run()]
+        if reasons:
+            self._commit(reasons)
+        self._stage("predict", due.predict_tasks)
+        self._stage("artefacts", due.artefact_tasks)
+        self._stage("explain", lambda: due.explain_tasks(self.predictions))
+        self._stage("sets", lambda: due.set_tasks(self.predictions))
+        self._stage("models", lambda: due.model_tasks(self.predictions))
+        merge_all(self.log)
+        planned, missing = due.count()
+        self.result.reused = max(0, planned - missing - self.result.done)
+        ledger, samples = self.log.ledger, due.relation.samples
+        failed = sum(
+            int(ledger.failed(c.address, ("",) if c.whole else samples[c.address.dataset].ids).sum())
+            for c in due.relation.cells
+        )
+        self.result.still_failed = max(0, failed - self.result.failed)
 
-    def _done(self, rerun: str) -> set[str]:
-        if rerun == "all":
-            return set()
-        done = self.folder.done()
-        return done - self.folder.failed() if rerun == "failed" else done
-
-    def clean(self, member: PlannedMember, dataset: PlannedDataset) -> Clean:
+    def predictions(self, member: PlannedMember, dataset: PlannedDataset) -> Predictions:
         """Class probabilities by sample, from the store; None where the prediction failed."""
-        key = (member.ref.model, member.ref.member, dataset.name)
-        if key not in self._clean:
-            keys = [self.units.predict_key(member, dataset, a, b) for a, b in dataset.shards]
-            table = self.folder.table("predictions", columns=["sample", "probabilities"], keys=keys).to_pydict()
-            self._clean[key] = {
-                s: tuple(p) or None for s, p in zip(table["sample"], table["probabilities"], strict=True)
-            }
-        return self._clean[key]
-
-    def _file(self, table: str, key: str) -> Path | None:
-        file = self.folder.file(table, key)
-        return file if file.exists() else None
-
-    def _commit_not_applicable(self, done: set[str]) -> None:
-        """Commit the cells that cannot run, and supersede those of earlier plans that can run now."""
-        applicable = {tuple(getattr(c, n) for n in _ADDRESS) for c in self.plan.cells if not c.reason}
-        units = [(key, unit) for key, unit in self._units.items() if unit["kind"] == "not-applicable"]
-        self._supersede([key for key, unit in units if tuple(unit[n] for n in _ADDRESS) in applicable])
-        for key, cell in self.units.not_applicable():
-            if key not in done:
-                self._commit(not_applicable_result(self.plan, self.units.setup, key, cell))
+        table = Snapshot(self.log).predictions(self.due.relation, member.ref.model, member.ref.member, dataset.name)
+        return {s: tuple(p) or None for s, p in table}
 
     # ---- running tasks ----
 
-    def _stage(self, name: str, make_tasks: Callable[[], Iterable[Task]]) -> None:
+    def _stage(self, name: str, make_tasks: Callable[[], Iterator[Task]]) -> None:
         # The tasks are not made after a failure with fail_fast: they would read predictions that are missing.
         if self.fail_fast and self.result.failed:
             return
-        tasks = list(make_tasks())
-        if not tasks:
+        self._stage_began = max(self.log.commits, default=0)
+        tasks = make_tasks()
+        first = next(tasks, None)
+        if first is None:
             return
-        passes = expected_passes(self.plan, name, tasks)
-        self.listeners.send("stage_begins", StageBegins(stage=name, tasks=len(tasks), passes=passes))
-        for _, results in self._run(tasks):
-            for result in results:
-                self._commit(result)
-                if self.fail_fast and result.status == "failed":
-                    return
+        self.listeners.send("stage_begins", StageBegins(stage=name, passes=expected_passes(self.due, name)))
+        if self._run_all(name, chain([first], tasks)):
+            self._run_all(name, make_tasks())  # the scores of maps whose tasks were lost
 
-    def _run(self, tasks: list[Task]) -> Iterator[tuple[Task, Iterable[UnitResult]]]:
-        settings = self.plan.settings
-        executor = choose_executor(self.registry, settings, parse_overrides(settings.parameter)).instance
-        in_process = getattr(executor, "in_process", False)
-        call: Callable[[Any], Any] = self._call_in_process() if in_process else run_in_worker
+    def _run_all(self, stage: str, tasks: Iterable[Task]) -> bool:
+        """Run tasks and commit what they give. A task that is lost is cut until one component at one sample is left,
+        which has failed then. Returns whether one was lost."""
+        waiting, cutting = tasks, False
+        while True:
+            lost: list[Task] = []
+            for task, outcome in self._run(waiting, once=cutting):
+                parts = cut(task) if isinstance(outcome, Lost) else []
+                if parts:
+                    lost += parts
+                    continue
+                self._commit_outcome(stage, task, outcome)
+                if self.fail_fast and self.result.failed:
+                    return False
+            if not lost:
+                return cutting
+            waiting, cutting = lost, True
+
+    def _run(self, tasks: Iterable[Task], once: bool) -> Iterator[tuple[Task, TaskOutcome | Lost]]:
+        """Give tasks to a new executor; ``once``: a part of a lost task is not tried twice, where that can be set."""
+        executor = _executor(self.plan, self.registry, once)
+        call: Callable[[Task], Any] = self._call_in_process if getattr(executor, "in_process", False) else run_in_worker
         try:
-            for task, outcome in executor.run(tasks, call):
-                if isinstance(outcome, Lost):
-                    yield task, failed_results(self.plan, task, None, outcome.reason)
-                elif in_process:
-                    yield task, cast("Iterable[UnitResult]", outcome)
-                else:
-                    yield task, self._worker_results(task, cast("TaskOutcome", outcome))
+            yield from executor.run(tasks, call)
         finally:
             executor.close()
 
-    def _worker_results(self, task: Task, outcome: TaskOutcome) -> list[UnitResult]:
-        """A worker's results, and failed ones for the units that did not run because of an error."""
-        for result in outcome.results:
-            self._report_passes(result.passes.forward)
-        if not outcome.error:
-            return outcome.results
-        keys = {r.key for r in outcome.results}
-        failures = failed_results(self.plan, task, None, outcome.error)
-        return [*outcome.results, *(replace(r, trace=outcome.trace) for r in failures if r.key not in keys)]
-
-    def _call_in_process(self) -> Callable[[Task], Iterator[UnitResult]]:
-        workbench = Workbench(self.units.setup, self.registry)
-        workbench.keep = max(1, len(self.plan.detectors))
-        workbench.on_passes = self._report_passes
-        for ref, detector in self.plan.detectors.items():
-            workbench.add_detector(ref, detector)
-
-        def call(task: Task) -> Iterator[UnitResult]:
-            keys: set[str] = set()
-            try:
-                for result in run_task(workbench, task):
-                    keys.add(result.key)
-                    yield result
-            except StoreError:
-                raise
-            except (Exception, SystemExit) as error:
-                failures = failed_results(self.plan, task, error, "")
-                yield from (r for r in failures if r.key not in keys)
-
-        return call
-
-    # ---- committing ----
-
-    def _commit(self, result: UnitResult) -> None:
-        attempts = self.folder.attempts(result.key) + 1
-        if result.kind in ("set-score", "not-applicable"):
-            self._supersede_older(result)
-        elif result.kind == "explain" and attempts > 1:
-            self._supersede_sets(result)
-        elif result.kind == "predict" and attempts > 1:
-            self._supersede_of_model(result)
-        self.folder.add_unit(result.key, unit_row(result, attempts), dict(result.tables), dict(result.staged))
-        self._units[result.key] = {"kind": result.kind, **result.address.columns(result.key)}
-        self.result.done += 1
-        self.result.passes += result.passes
-        if result.status == "failed":
-            self.result.failed += 1
-            names = (result.address.explainer, result.address.metric)
-            name = " / ".join(filter(None, names)) or result.kind
-            self.result.failures.append(f"{name}: {result.error or result.reason}")
-        self.listeners.send("task_committed", _commit_event(result))
+    def _call_in_process(self, task: Task) -> TaskOutcome:
+        if self._workbench is None:
+            self._workbench = Workbench(self.due.setup, self.registry)
+            self._workbench.keep = max(1, len(self.plan.detectors))
+            self._workbench.on_passes = self._report_passes
+            for ref, detector in self.plan.detectors.items():
+                self._workbench.add_detector(ref, detector)
+        outcome = TaskOutcome()
+        self._running = (task, outcome)
+        run_task(self._workbench, task, outcome)
+        self._running = None
+        return outcome
 
     def _report_passes(self, forward: int) -> None:
         self.listeners.send("passes_done", PassesDone(forward=forward))
 
-    def _supersede_older(self, result: UnitResult) -> None:
-        """Supersede the value of a set over fewer samples, or any earlier rows of a cell that cannot run now."""
-        old = {key for kind in ("set-score", result.kind) for key in self._matching_units(kind, result, _ADDRESS)}
-        # The values of other repeats belong to this plan.
-        self._supersede(old - {result.key} - self.units.set_keys)
+    # ---- committing ----
 
-    def _supersede_sets(self, result: UnitResult) -> None:
-        """Supersede values of sets that may depend on maps that were drawn again.
+    def _commit_outcome(self, stage: str, task: Task, outcome: TaskOutcome | Lost) -> None:
+        """Commit what a task gave, and failed results for its cells that did not run because of an error."""
+        if isinstance(outcome, Lost):
+            outcome = TaskOutcome(error=outcome.reason)
+        results = list(outcome.results)
+        if outcome.error:
+            there = {r.cell.address for r in results}
+            failed = failed_results(self.plan, task, outcome.error, outcome.trace)
+            results += [r for r in failed if r.cell.address not in there]
+        if self._workbench is None:  # in this process each call of a detector is reported as it happens
+            self._report_passes(sum(r.cell.passes.forward for r in results))
+        if not isinstance(task, SetTask | ModelTask):
+            seconds = sum(r.cell.seconds for r in results)
+            self.size.measured(stage, task.detector.model, task.detector.member, len(task.chunk.samples), seconds)
+        self._commit(results)
+        merge_some(self.log, self._stage_began)
 
-        Those of other datasets are included, since they may have been compared with this one.
-        """
-        keys = self._matching_units("set-score", result, ("model", "explainer"))
-        self._supersede([key for key in keys if self._units[key]["member"] in ("", result.address.member)])
+    def _commit_interrupted(self) -> None:
+        """Commit the cells of a task that finished before it was interrupted."""
+        if self._running is not None and self._running[1].results:
+            self._commit(self._running[1].results)
 
-    def _supersede_of_model(self, result: UnitResult) -> None:
-        """Supersede values of a detector itself that depend on predictions that were computed again."""
-        keys = self._matching_units("set-score", result, ("model", "member", "dataset"))
-        self._supersede([key for key in keys if not self._units[key]["explainer"]])
+    def _commit(self, results: Sequence[CellResult]) -> None:
+        cells = [self._completed(r.cell) for r in results]
+        tables: dict[str, list[pa.Table]] = {}
+        for result in results:
+            for name, rows in result.tables.items():
+                tables.setdefault(name, []).append(rows)
+        self.log.add(tables, cells)
+        for cell in cells:
+            self._count(cell)
+            self.listeners.send("task_committed", _commit_event(cell))
 
-    def _matching_units(self, kind: str, result: UnitResult, columns: Sequence[str]) -> Iterator[str]:
-        """Keys of the units of a kind in the folder that have the same values as a result in some columns."""
-        for key, unit in self._units.items():
-            if unit["kind"] == kind and all(unit[c] == getattr(result.address, c) for c in columns):
-                yield key
+    def _completed(self, cell: CellRows) -> CellRows:
+        """The record of a cell with the digests of its samples and the number of attempts."""
+        digests: tuple[int, ...] = (0,)
+        planned = self.due.relation.by_address[cell.address]
+        if not planned.whole:
+            of_sample = self.plan.dataset(cell.address.dataset).sample_digests
+            digests = tuple(short_digest(of_sample[s][planned.strangers]) for s in cell.samples)
+        again = self.log.ledger.commits(cell.address, cell.samples).any()
+        return replace(cell, digests=digests, attempts=self.log.ledger.attempts(cell.address) + 1 if again else 1)
 
-    def _supersede(self, keys: Iterable[str]) -> None:
-        sorted_keys = sorted(keys)
-        self.folder.supersede(sorted_keys)
-        for key in sorted_keys:
-            del self._units[key]
-
-    @cached_property
-    def _units(self) -> dict[str, dict[str, Any]]:
-        """Kind and address of each unit in the folder, by key."""
-        rows = self.folder.table("units", columns=["unit", "kind", *_ADDRESS]).to_pylist()
-        return {r["unit"]: r for r in rows}
+    def _count(self, cell: CellRows) -> None:
+        self.result.done += len(cell.samples)
+        self.result.passes += cell.passes
+        self.result.failed += cell.failed
+        if cell.failed:
+            names = (cell.address.explainer, cell.address.metric)
+            name = " / ".join(filter(None, names)) or cell.address.artefact or cell.address.kind
+            self.result.failures.append(f"{name}: {cell.error or cell.reason}")
 
 
-def _commit_event(result: UnitResult) -> TaskCommitted:
+def _commit_event(cell: CellRows) -> TaskCommitted:
     return TaskCommitted(
-        kind=result.kind,
-        explainer=result.address.explainer,
-        metric=result.address.metric,
-        samples=result.address.stop - result.address.start,
-        status=result.status,
-        reason=reason_of(result) if result.status == "failed" else "",
-        seconds=result.seconds,
-        passes=result.passes,
+        kind=cell.address.kind,
+        explainer=cell.address.explainer,
+        metric=cell.address.metric,
+        samples=len(cell.samples),
+        status="failed" if cell.failed else "ok",
+        reason=reason_of(cell) if cell.failed else "",
+        seconds=cell.seconds,
+        passes=cell.passes,
     )
 
 
-def expected_passes(plan: Plan, stage: str, tasks: Sequence[Task]) -> int:
-    """Forward passes of a stage: exact on a fresh run, an upper bound on a resumed one, 0 where they are not known."""
+def expected_passes(due: Due, stage: str) -> int:
+    """Forward passes of a stage: exact on a fresh run, else by the share of samples that is due; 0 for sets."""
+    plan = due.plan
     if stage == "predict":
-        return sum(len(t.shard.samples) for t in tasks if isinstance(t, PredictTask))
+        return sum(int(due.missing(c).sum()) for c in due.relation.cells if c.address.kind == "predict")
     if stage == "artefacts":
         return plan.artefact_passes.forward
     if stage in ("explain", "models"):
         has_maps = stage == "explain"
-        return sum(c.passes.forward for c in plan.cells if not c.reason and bool(c.explainer) is has_maps)
+        shares = due.shares()
+        cells = [c for c in plan.cells if bool(c.explainer) is has_maps]
+        return round(sum(shares.get(c, 0.0) * c.passes.forward for c in cells))
     return 0

@@ -1,94 +1,125 @@
-"""Results of units that did not run: every planned cell has rows, and every status but ``ok`` has a reason."""
+"""Results of cells that did not run: every planned cell has rows, and every status but ``ok`` has a reason."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
-from xaibench.api import ScoreSpec, describe_error, trace_of
-from xaibench.plan.parts import Cell, Plan
-from xaibench.plan.tasks import Address, ArtefactTask, ModelTask, PredictTask, SetTask, Setup, Task, UnitResult
+from xaibench.api import Explanation, Passes, Sample, ScoreSpec
+from xaibench.plan.parts import Plan
+from xaibench.plan.tasks import (
+    ArtefactTask,
+    CellPart,
+    CellResult,
+    ExplainTask,
+    ExplainUnit,
+    ModelTask,
+    PredictTask,
+    ScoreUnit,
+    SetTask,
+    Setup,
+    Task,
+)
+from xaibench.run.cell_results import columns_of, result_of
+from xaibench.run.explain import map_result
+from xaibench.run.measure import MapSet, SampleMap
 from xaibench.run.predict import failed_prediction
 from xaibench.run.score_rows import ScoreRows, blank_scores, set_columns
-from xaibench.run.unit_results import address_of
+from xaibench.store.commits import CellRows
+from xaibench.store.relation import WHOLE, RelationCell
 from xaibench.store.sample_columns import sample_columns
-from xaibench.store.schema import PREDICTIONS
+from xaibench.store.schema import ARTEFACTS, PREDICTIONS
 
 
-def reason_of(result: UnitResult) -> str:
-    """Why a unit failed, in one line: how much of it failed, and the error or the most frequent reason."""
-    # The reason of these kinds is a count, unless the whole task failed with one error.
-    is_count = result.kind in ("predict", "artefact") and result.reason != result.error
-    text = f"{result.reason}: {result.error}" if is_count else result.reason or result.error
-    return " ".join(text.split())
+def reason_of(cell: CellRows) -> str:
+    """Why a cell failed, in one line."""
+    return " ".join((cell.reason or cell.error).split())
 
 
-def not_applicable_result(plan: Plan, setup: Setup, key: str, cell: Cell) -> UnitResult:
+def result_that_cannot_run(plan: Plan, setup: Setup, cell: RelationCell) -> CellResult:
     """The result of a cell that cannot run: one row, under the metric's first score."""
-    metric = next(m for m in plan.metrics if m.name == cell.metric)
-    address = Address(
-        run=setup.run,
-        model=cell.model,
-        member=cell.member,
-        dataset=cell.dataset,
-        explainer=cell.explainer,
-        metric=cell.metric,
-    )
+    metric = plan.metric(cell.address.metric)
+    part = CellPart(address=cell.address, key=cell.key, due=(WHOLE,))
     rows = ScoreRows(metric.scores)
-    columns = {**address.columns(key), **set_columns(metric.record.scope, setup.seed, 0)}
+    columns = {**columns_of(setup.run, part), **set_columns(metric.record.scope, setup.seed, 0)}
     rows.add(columns, blank_scores(metric.scores[:1], "not_applicable", cell.reason))
-    return UnitResult(
-        key=key,
-        kind="not-applicable",
-        address=address,
-        status="not_applicable",
-        reason=cell.reason,
-        tables=rows.tables(),
-    )
+    return result_of(part, rows.tables(), {WHOLE: ["not_applicable"]})
 
 
-def failed_results(plan: Plan, task: Task, error: BaseException | None, reason: str) -> list[UnitResult]:
-    """Failed results, with rows, for every unit of a task that could not run. ``error`` or ``reason`` says why."""
-    reason = describe_error(error) if error else reason
-    trace = trace_of(error) if error else ""
-    specs = {m.name: m.scores for m in plan.metrics}
-    failed = partial(UnitResult, status="failed", reason=reason, error=reason, trace=trace)
-    address = address_of(task)
+def failed_results(plan: Plan, task: Task, error: str, trace: str = "") -> Iterator[CellResult]:
+    """Failed results, with rows, for every cell of a task that could not run."""
+    for result in _failed(plan, task, error):
+        yield replace(result, cell=replace(result.cell, reason=error, error=error, trace=trace))
+
+
+def _failed(plan: Plan, task: Task, reason: str) -> Iterator[CellResult]:
     if isinstance(task, PredictTask):
-        columns = {**address.columns(task.key), **failed_prediction((), reason)}
-        rows = pa.Table.from_pylist([columns | sample_columns(s) for s in task.shard.samples], schema=PREDICTIONS)
-        return [failed(key=task.key, kind="predict", address=address, tables={"predictions": rows})]
-    if isinstance(task, ArtefactTask):
-        return [failed(key=task.key, kind="artefact", address=address)]
-    if isinstance(task, SetTask | ModelTask):
+        columns = {**columns_of(task.setup.run, task.part), **failed_prediction((), reason)}
+        rows = [columns | sample_columns(s) for s in task.chunk.samples]
+        yield _all_failed(task.part, {"predictions": pa.Table.from_pylist(rows, schema=PREDICTIONS)})
+    elif isinstance(task, ArtefactTask):
+        yield _all_failed(task.part, {"artefacts": _failed_artefacts(task, reason)})
+    elif isinstance(task, SetTask | ModelTask):
         scope, repeat = (task.scope, task.repeat) if isinstance(task, SetTask) else ("model", 0)
-        columns = {**address.columns(task.score.key), **set_columns(scope, task.setup.seed, repeat)}
-        tables = _failed_scores([columns], specs[task.score.name], reason)
-        return [failed(key=task.score.key, kind="set-score", address=address, tables=tables)]
-    results = []
-    for unit in task.units:
-        if unit.commit:
-            results.append(failed(key=unit.key, kind="explain", address=address_of(task, unit.name)))
-        draws = plan.explainer(unit.name).draws
-        for score in unit.scores:
-            address = address_of(task, unit.name, score.name)
-            columns = {**address.columns(score.key), "scope": "sample", "seed": task.setup.seed}
-            cases = [
-                {**columns, **sample_columns(s), "repeat": draw}
-                for s in task.shard.samples
-                for draw in range(unit.repeat * draws, (unit.repeat + 1) * draws)
-            ]
-            tables = _failed_scores(cases, specs[score.name], reason)
-            results.append(failed(key=score.key, kind="score", address=address, tables=tables))
-    return results
+        yield _failed_scores(plan, task.setup, task.score, [set_columns(scope, task.setup.seed, repeat)], reason)
+    else:
+        for unit in task.units:
+            if unit.part.due:
+                yield _failed_maps(plan, task, unit, reason)
+            for score in unit.scores:
+                columns = {"scope": "sample", "seed": task.setup.seed}
+                cases = [
+                    {**columns, **sample_columns(s), "repeat": draw}
+                    for s in _due(task, score.part)
+                    for draw in _draws(plan, unit)
+                ]
+                yield _failed_scores(plan, task.setup, score, cases, reason)
 
 
-def _failed_scores(cases: Iterable[dict[str, Any]], specs: tuple[ScoreSpec, ...], reason: str) -> dict[str, pa.Table]:
+def _all_failed(part: CellPart, tables: dict[str, pa.Table], count: int = 1) -> CellResult:
+    return result_of(part, tables, {s: ["failed"] * count for s in part.due})
+
+
+def _due(task: ExplainTask, part: CellPart) -> list[Sample]:
+    due = set(part.due)
+    return [s for s in task.chunk.samples if s.id in due]
+
+
+def _draws(plan: Plan, unit: ExplainUnit) -> range:
+    draws = plan.explainer(unit.name).draws
+    return range(unit.repeat * draws, (unit.repeat + 1) * draws)
+
+
+def _failed_maps(plan: Plan, task: ExplainTask, unit: ExplainUnit, reason: str) -> CellResult:
+    failed = Explanation(map=None, status="failed", reason=reason)
+    maps = [
+        SampleMap(sample, -1, draw, failed, Passes())
+        for sample in _due(task, unit.part)
+        for draw in _draws(plan, unit)
+    ]  # fmt: skip
+    drawn = MapSet(plan.explainer(unit.name).use, tuple(maps), Passes(), 0.0, None)
+    return map_result(unit, drawn, task.setup.run, None, Passes(), 0.0)
+
+
+def _failed_artefacts(task: ArtefactTask, reason: str) -> pa.Table:
+    kind, _, _ = task.name.partition(":")
+    columns = {
+        **columns_of(task.setup.run, task.part), "kind": kind, "parameters": "{}", "artefact": "", "numbers": [],
+        "tensors": [], "forward": 0, "backward": 0, "status": "failed", "reason": reason,
+    }  # fmt: skip
+    return pa.Table.from_pylist([columns | sample_columns(s) for s in task.chunk.samples], schema=ARTEFACTS)
+
+
+def _failed_scores(
+    plan: Plan, setup: Setup, score: ScoreUnit, cases: Iterable[dict[str, Any]], reason: str
+) -> CellResult:
     """A row for each case and score. A case holds the columns of its rows."""
+    specs: tuple[ScoreSpec, ...] = plan.metric(score.name).scores
+    shared = columns_of(setup.run, score.part)
     rows = ScoreRows(specs)
     for columns in cases:
-        rows.add(columns, blank_scores(specs, "failed", reason))
-    return rows.tables()
+        rows.add({**shared, **columns}, blank_scores(specs, "failed", reason))
+    return _all_failed(score.part, rows.tables())

@@ -48,17 +48,21 @@ class LocalExecutor:
             for task in tasks:
                 yield task, call(task)
             return
-        yield from self._run_workers(list(tasks), call)
+        yield from self._run_workers(iter(tasks), call)
 
     def _run_workers(
-        self, tasks: list[TaskT], call: Callable[[TaskT], OutcomeT]
+        self, tasks: Iterator[TaskT], call: Callable[[TaskT], OutcomeT]
     ) -> Iterator[tuple[TaskT, OutcomeT | Lost]]:
-        pending = [(task, 0) for task in reversed(tasks)]
-        idle = [self._worker() for _ in range(min(self.parameters.jobs, len(tasks)))]
+        """Each task is taken when a worker is free, so that its size follows from those before it."""
+        again: list[tuple[TaskT, int]] = []
+        idle: list[ProcessPoolExecutor] = []
         running: dict[Future[OutcomeT], tuple[TaskT, int, ProcessPoolExecutor]] = {}
-        while pending or running:
-            while pending and idle:
-                worker, (task, tries) = idle.pop(), pending.pop()
+        while True:
+            while len(running) < self.parameters.jobs:
+                task, tries = again.pop() if again else (next(tasks, None), 0)
+                if task is None:
+                    break
+                worker = idle.pop() if idle else self._worker()
                 try:
                     future = _submit(worker, call, task)
                 except BrokenProcessPool:  # the worker died while it was idle
@@ -66,6 +70,8 @@ class LocalExecutor:
                     worker = self._worker()
                     future = _submit(worker, call, task)
                 running[future] = (task, tries, worker)
+            if not running:
+                return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 task, tries, worker = running.pop(future)
                 try:
@@ -73,11 +79,10 @@ class LocalExecutor:
                 except BrokenProcessPool:
                     worker.shutdown(wait=False)
                     self._workers.remove(worker)
-                    idle.append(self._worker())
                     if tries < self.parameters.retries:
-                        pending.append((task, tries + 1))
+                        again.append((task, tries + 1))
                     else:
-                        yield task, Lost(f"the worker process died {tries + 1} times")
+                        yield task, Lost(f"the worker process died {f'{tries + 1} times' if tries else 'once'}")
                     continue
                 idle.append(worker)
                 yield task, result
@@ -124,7 +129,7 @@ def _begin_worker() -> None:
 def _end_with_driver() -> None:
     """End this process when the driver ends, so that it does not compete with a resumed run.
 
-    No partial result remains: a worker writes to the staging folder alone, which the next run empties.
+    No partial result remains: a worker writes no file of the run.
     """
     from multiprocessing.connection import wait
 

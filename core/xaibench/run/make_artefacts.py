@@ -1,4 +1,4 @@
-"""Artefact units: what several explainers of one shard need, computed before their maps and kept."""
+"""Artefacts that several explainers need, computed before their maps and kept."""
 
 from __future__ import annotations
 
@@ -10,42 +10,38 @@ from typing import Any
 import pyarrow as pa
 
 from xaibench.api import Artefact, Done, Passes, Product, Programme, Sample, describe_error
-from xaibench.plan.tasks import ArtefactTask, UnitResult
-from xaibench.run.unit_results import address_of, local_result
+from xaibench.plan.tasks import ArtefactTask, CellResult
+from xaibench.run.cell_results import columns_of, failure_reason, result_of
 from xaibench.run.workbench import Bench, Workbench, artefact_key
 from xaibench.store import artefact_rows
 from xaibench.store.sample_columns import sample_columns
 from xaibench.store.schema import ARTEFACTS
 
 
-def make_artefacts(workbench: Workbench, task: ArtefactTask) -> Iterator[UnitResult]:
-    """One artefact of every sample of the shard, one row a sample."""
+def make_artefacts(workbench: Workbench, task: ArtefactTask) -> Iterator[CellResult]:
+    """One artefact of every sample of the task, one row a sample."""
     start = time.perf_counter()
     detector = workbench.detector(task.detector)
-    bench = workbench.bench(detector, task.shard, task.setup)
+    bench = workbench.bench(detector, task.chunk, task.setup)
     artefact: Artefact = workbench.use(task.asker).instance.artefacts[task.index]
 
     def programme(sample: Sample) -> Programme[Product]:
         return (yield from bench.artefacts().get(artefact, bench.picture(sample.id)))
 
-    samples = task.shard.samples
+    samples = task.chunk.samples
     outcomes = dict(bench.engine().run((s.id, partial(programme, s)) for s in samples))
-    address = address_of(task)
-    rows = [
-        {**address.columns(task.key), **sample_columns(s), **_columns(bench, artefact, s, outcomes[s.id])}
-        for s in samples
-    ]
+    shared = columns_of(task.setup.run, task.part)
+    rows = [{**shared, **sample_columns(s), **_columns(bench, artefact, s, outcomes[s.id])} for s in samples]
     errors = [error for s in samples if (error := outcomes[s.id].error)]
-    yield local_result(
-        task.key,
-        "artefact",
-        address,
-        detector,
-        errors[0] if errors else None,
-        f"{task.name}: {len(errors)} of {len(rows)} failed" if errors else "",
+    yield result_of(
+        task.part,
+        {"artefacts": pa.Table.from_pylist(rows, schema=ARTEFACTS)},
+        {r["sample"]: [r["status"]] for r in rows},
+        detector=detector,
+        error=errors[0] if errors else None,
+        reason=failure_reason([describe_error(e) for e in errors], len(rows), task.name),
         seconds=time.perf_counter() - start,
         passes=sum((o.passes for o in outcomes.values()), Passes()),
-        tables={"artefacts": pa.Table.from_pylist(rows, schema=ARTEFACTS)},
     )
 
 

@@ -1,10 +1,8 @@
-"""Score units: one metric on the maps of one explainer, sample by sample."""
+"""One metric on the maps of one explainer, sample by sample."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,9 +21,9 @@ from xaibench.api import (
     predicted_class,
 )
 from xaibench.discovery.components import Use
-from xaibench.plan.tasks import ExplainTask, ExplainUnit, ScoreUnit, UnitResult
+from xaibench.plan.tasks import CellPart, CellResult, ExplainTask, ScoreUnit
+from xaibench.run.cell_results import columns_of, failure_reason, result_of
 from xaibench.run.score_rows import ScoreRows, blank_scores
-from xaibench.run.unit_results import address_of, local_result
 from xaibench.run.workbench import Bench
 from xaibench.store.sample_columns import sample_columns
 
@@ -43,49 +41,50 @@ class SampleMap:
 
 @dataclass(frozen=True, slots=True)
 class MapSet:
-    """The maps of one explain unit, in the order of samples and draws. ``error`` is the first exception."""
+    """Maps of one explainer, in the order of samples and draws. ``error`` is the first exception."""
 
-    unit: ExplainUnit
     explainer: Use
     maps: tuple[SampleMap, ...]
     passes: Passes
     seconds: float
     error: BaseException | None
 
+    def of(self, part: CellPart) -> list[SampleMap]:
+        """The maps of the samples that are due in a cell."""
+        due = set(part.due)
+        return [m for m in self.maps if m.sample.id in due]
 
-def measure(bench: Bench, task: ExplainTask, maps: MapSet, score: ScoreUnit, metric: Use) -> UnitResult:
+
+def measure(bench: Bench, task: ExplainTask, maps: MapSet, score: ScoreUnit, metric: Use) -> CellResult:
     """Score every map. Where there is no map, every score gets the status and reason of the explanation."""
     start = time.perf_counter()
+    due = maps.of(score.part)
     programmes = {
         i: partial(_score, bench, task, maps.explainer, m, metric)
-        for i, m in enumerate(maps.maps)
+        for i, m in enumerate(due)
         if m.explanation.status == "ok"
     }
     specs = {s.name: s for s in metric.instance.scores}
     outcomes = {i: validate_scores(specs, done) for i, done in bench.engine().run(programmes.items())}
-    address = address_of(task, maps.unit.name, score.name)
+    shared = columns_of(task.setup.run, score.part)
     rows = ScoreRows(specs.values())
+    statuses: dict[str, list[str]] = {s: [] for s in score.part.due}
     failures: list[str] = []
-    for i, m in enumerate(maps.maps):
+    for i, m in enumerate(due):
         scores = _scores_of_map(specs, m, outcomes.get(i))
-        rows.add({**address.columns(score.key), **_map_columns(task, m, bench.detector.facts)}, scores)
+        rows.add({**shared, **_map_columns(task, m, bench.detector.facts)}, scores)
         failures += [s.reason for s in scores.values if s.status == "failed"][:1]
-    return local_result(
-        score.key,
-        "score",
-        address,
-        bench.detector,
-        next((o.error for o in outcomes.values() if o.error), None),
-        f"{len(failures)} of {len(maps.maps)} cases failed: {most_frequent(failures)}" if failures else "",
+        statuses[m.sample.id] += sorted({s.status for s in scores.values})
+    return result_of(
+        score.part,
+        rows.tables(),
+        statuses,
+        detector=bench.detector,
+        error=next((o.error for o in outcomes.values() if o.error), None),
+        reason=failure_reason(failures, len(due), "cases"),
         seconds=time.perf_counter() - start,
         passes=sum((o.passes for o in outcomes.values()), Passes()),
-        tables=rows.tables(),
     )
-
-
-def most_frequent(reasons: Iterable[str]) -> str:
-    """The most frequent reason; the first of several."""
-    return Counter(reasons).most_common(1)[0][0]
 
 
 def validate_scores(specs: dict[str, ScoreSpec], done: Done[Scores]) -> Done[Scores]:

@@ -1,127 +1,155 @@
-"""Score units of whole sets: one metric on all maps of one explainer, or on a detector itself."""
+"""Scores of whole sets: one metric on all maps of one explainer, or on a detector itself."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, overload
 
 from xaibench.api import MapCase, ModelCase, Passes, Picture, SetCase, Streams, UnreadablePicture
 from xaibench.discovery.components import Use
-from xaibench.plan.tasks import ExplainTask, ModelTask, SetTask, UnitResult
+from xaibench.plan.tasks import CellResult, ExplainTask, ModelTask, SetTask
+from xaibench.run.cell_results import columns_of, result_of
 from xaibench.run.explain import draw_maps
-from xaibench.run.measure import MapSet, map_case, scores_of, validate_scores
+from xaibench.run.measure import SampleMap, map_case, scores_of, validate_scores
 from xaibench.run.score_rows import ScoreRows, set_columns
-from xaibench.run.unit_results import address_of, local_result
 from xaibench.run.workbench import Bench, Workbench
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-ShardMaps: TypeAlias = tuple[Bench, ExplainTask, MapSet]
 
-
-def measure_set(workbench: Workbench, task: SetTask) -> Iterator[UnitResult]:
+def measure_set(workbench: Workbench, task: SetTask) -> Iterator[CellResult]:
     """Score all maps of one explainer at once, for scope detector (one member) or family."""
     workbench.keep = max(workbench.keep, len(task.parts))
-    shards, reference = _draw_shards(workbench, task.parts), _draw_shards(workbench, task.reference)
     start = time.perf_counter()
     metric = workbench.use(task.score.ref)
-    members, missing = _cases(shards, metric)
+    members, reference = (
+        {tasks[0].detector.member: MapCases(workbench, tasks, metric) for tasks in parts}
+        for parts in (task.parts, task.reference)
+    )
     case = SetCase(
         members=members,
-        missing=missing,
+        asked={name: cases.asked for name, cases in members.items()},
         explainer=task.explainer,
         streams=Streams.of(task.setup.seed, task.repeat, metric.name, "", task.explainer),
-        reference=_cases(reference, metric)[0],
+        reference=reference,
     )
-    passes = sum((maps.passes for _, _, maps in (*shards, *reference)), Passes())
-    yield _result(task, metric, case, shards[0][0], passes, start)
+    first = task.parts[0][0]
+    bench = workbench.new_bench(workbench.detector(first.detector), first.chunk, task.setup)
+    yield _result(task, metric, case, bench, [*members.values(), *reference.values()], start)
 
 
-def measure_model(workbench: Workbench, task: ModelTask) -> Iterator[UnitResult]:
+def measure_model(workbench: Workbench, task: ModelTask) -> Iterator[CellResult]:
     """Score one detector on all samples, without maps."""
-    detector = workbench.detector(task.detector)
-    benches = [workbench.new_bench(detector, shard, task.setup) for shard in task.shards]
     start = time.perf_counter()
     metric = workbench.use(task.score.ref)
-    pictures, clean, missing = _pictures(task, benches)
+    bench = workbench.new_bench(workbench.detector(task.detector), task.chunk, task.setup)
     case = ModelCase(
-        detector=detector,
-        pictures=pictures,
-        clean=clean,
-        missing=missing,
+        detector=bench.detector,
+        pictures=_Pictures(bench, [s.id for s, p in zip(task.chunk.samples, task.clean, strict=True) if p is not None]),
+        clean=_clean(task, bench),
+        missing=sum(p is None for p in task.clean),
         streams=Streams.of(task.setup.seed, 0, metric.name, ""),
-        artefacts=benches[0].artefacts(),
+        artefacts=bench.artefacts(),
     )
-    yield _result(task, metric, case, benches[0], Passes(), start)
+    yield _result(task, metric, case, bench, (), start)
 
 
-def _draw_shards(workbench: Workbench, members: Sequence[Sequence[ExplainTask]]) -> list[ShardMaps]:
-    """The maps of every member, shard by shard. Each shard has a bench of its own."""
-    shards = []
-    for task in (task for tasks in members for task in tasks):
-        bench = workbench.new_bench(workbench.detector(task.detector), task.shard, task.setup)
-        bench.remember_artefacts(task.artefacts)
-        unit = task.units[0]
-        shards.append((bench, task, draw_maps(bench, task, unit, workbench.use(unit.ref))))
-    return shards
+@dataclass
+class MapCases:
+    """The cases of one member's maps, some samples at a time: an iterable that can be used more than once.
+
+    Maps in the store are read each time. Others are drawn the first time and held; ``passes`` counts what that took.
+    """
+
+    workbench: Workbench
+    tasks: Sequence[ExplainTask]
+    metric: Use
+    passes: Passes = Passes()
+    _held: dict[int, tuple[SampleMap, ...]] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> int:
+        """The number of maps."""
+        draws = int(getattr(self.workbench.use(self.tasks[0].units[0].ref).instance, "draws", 1))
+        return draws * sum(len(t.units[0].needed) for t in self.tasks)
+
+    def __iter__(self) -> Iterator[MapCase]:
+        for number, task in enumerate(self.tasks):
+            bench = self.workbench.new_bench(self.workbench.detector(task.detector), task.chunk, task.setup)
+            explainer = self.workbench.use(task.units[0].ref)
+            for m in self._maps(number, bench, task, explainer):
+                try:
+                    if m.explanation.status == "ok":
+                        yield map_case(bench, task, explainer, m, self.metric)
+                except UnreadablePicture:  # the file broke meanwhile: the map is one of those that are missing
+                    continue
+
+    def _maps(self, number: int, bench: Bench, task: ExplainTask, explainer: Use) -> Sequence[SampleMap]:
+        if number not in self._held:
+            bench.remember_artefacts(task.artefacts)
+            unit = task.units[0]
+            found = draw_maps(bench, task, unit, explainer)
+            self.passes += found.passes
+            if len(unit.stored) == len(unit.needed):
+                return found.maps
+            self._held[number] = found.maps
+        for m in self._held[number]:
+            bench.remember(explainer.name, m.sample.id, m.target, m.draw, m.explanation)
+        return self._held[number]
 
 
-def _cases(shards: Sequence[ShardMaps], metric: Use) -> tuple[dict[str, list[MapCase]], dict[str, int]]:
-    """The cases of each member, and the number of maps that are missing."""
-    cases: dict[str, list[MapCase]] = {task.detector.member: [] for _, task, _ in shards}
-    missing = dict.fromkeys(cases, 0)
-    for bench, task, maps in shards:
-        member = task.detector.member
-        for m in maps.maps:
-            try:
-                if m.explanation.status == "ok":
-                    cases[member].append(map_case(bench, task, maps.explainer, m, metric))
-                else:
-                    missing[member] += 1
-            except UnreadablePicture:
-                missing[member] += 1
-    return cases, missing
+class _Pictures(Sequence[Picture]):
+    """The pictures of some samples, decoded whenever they are asked for and not held."""
+
+    def __init__(self, bench: Bench, ids: Sequence[str]) -> None:
+        self._bench, self._ids = bench, ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @overload
+    def __getitem__(self, at: int) -> Picture: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Picture]: ...
+    def __getitem__(self, at: int | slice) -> Picture | Sequence[Picture]:
+        if isinstance(at, slice):
+            return _Pictures(self._bench, self._ids[at])
+        return self._bench.show(self._ids[at])
 
 
-def _pictures(task: ModelTask, benches: Sequence[Bench]) -> tuple[list[Picture], Tensor, int]:
-    """The pictures with a prediction, their ``(N, C)`` probabilities, and how many samples are left out."""
+def _clean(task: ModelTask, bench: Bench) -> Tensor:
+    """``(N, C)`` class probabilities of the samples that have them."""
     import torch
 
-    pictures, rows, missing = [], [], 0
-    for bench, shard, predictions in zip(benches, task.shards, task.clean, strict=True):
-        for sample, probabilities in zip(shard.samples, predictions, strict=True):
-            try:
-                if probabilities is None:
-                    missing += 1
-                    continue
-                pictures.append(bench.picture(sample.id))
-                rows.append(probabilities)
-            except UnreadablePicture:
-                missing += 1
-    classes = len(benches[0].detector.facts.classes)
-    return pictures, torch.tensor(rows, dtype=torch.float32).reshape(len(rows), classes), missing
+    rows = [p for p in task.clean if p is not None]
+    return torch.tensor(rows, dtype=torch.float32).reshape(len(rows), len(bench.detector.facts.classes))
 
 
 def _result(
-    task: SetTask | ModelTask, metric: Use, case: SetCase | ModelCase, bench: Bench, map_passes: Passes, start: float
-) -> UnitResult:
+    task: SetTask | ModelTask,
+    metric: Use,
+    case: SetCase | ModelCase,
+    bench: Bench,
+    maps: Sequence[MapCases],
+    start: float,
+) -> CellResult:
     specs = {s.name: s for s in metric.instance.scores}
     done = validate_scores(specs, bench.engine().run_one(lambda: metric.instance.score(case)))
     scores = scores_of(specs, done)
-    address = address_of(task)
     scope, repeat = (task.scope, task.repeat) if isinstance(task, SetTask) else ("model", 0)
+    part = task.score.part
     rows = ScoreRows(specs.values())
-    rows.add({**address.columns(task.score.key), **set_columns(scope, task.setup.seed, repeat)}, scores)
-    return local_result(
-        task.score.key,
-        "set-score",
-        address,
-        bench.detector,
-        done.error,
-        next((s.reason for s in scores.values if s.status == "failed"), ""),
+    rows.add({**columns_of(task.setup.run, part), **set_columns(scope, task.setup.seed, repeat)}, scores)
+    return result_of(
+        part,
+        rows.tables(),
+        {"": sorted({s.status for s in scores.values})},
+        detector=bench.detector,
+        error=done.error,
+        reason=next((s.reason for s in scores.values if s.status == "failed"), ""),
         seconds=time.perf_counter() - start,
-        passes=map_passes + done.passes,
-        tables=rows.tables(),
+        passes=sum((m.passes for m in maps), done.passes),
     )

@@ -1,4 +1,4 @@
-"""Predict units: class probabilities of the clean pictures."""
+"""Class probabilities of the clean pictures."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 import pyarrow as pa
 
 from xaibench.api import Facts, Forward, Passes, Programme, Sample, describe_error, p_fake, predicted_class, verdict
-from xaibench.plan.tasks import PredictTask, UnitResult
-from xaibench.run.unit_results import address_of, local_result
+from xaibench.plan.tasks import CellResult, PredictTask
+from xaibench.run.cell_results import columns_of, failure_reason, result_of
 from xaibench.run.workbench import Workbench
 from xaibench.store.sample_columns import sample_columns
 from xaibench.store.schema import PREDICTIONS
 
 
-def predict(workbench: Workbench, task: PredictTask) -> Iterator[UnitResult]:
-    """Class probabilities of every sample of the shard, one row a sample."""
+def predict(workbench: Workbench, task: PredictTask) -> Iterator[CellResult]:
+    """Class probabilities of every sample of the task, one row a sample."""
     start = time.perf_counter()
     detector = workbench.detector(task.detector)
-    bench = workbench.bench(detector, task.shard, task.setup)
+    bench = workbench.bench(detector, task.chunk, task.setup)
 
     def programme(sample: Sample) -> Programme[list[float]]:
         reply = yield Forward(bench.picture(sample.id).image[None])
@@ -31,9 +31,9 @@ def predict(workbench: Workbench, task: PredictTask) -> Iterator[UnitResult]:
             raise ValueError(f"the detector's probabilities are {probabilities}")
         return probabilities
 
-    samples = task.shard.samples
+    samples = task.chunk.samples
     outcomes = dict(bench.engine().run((s.id, partial(programme, s)) for s in samples))
-    address = address_of(task)
+    shared = columns_of(task.setup.run, task.part)
     rows: list[dict[str, Any]] = []
     for sample in samples:
         outcome = outcomes[sample.id]
@@ -42,18 +42,17 @@ def predict(workbench: Workbench, task: PredictTask) -> Iterator[UnitResult]:
             columns = failed_prediction(detector.facts.classes, reason)
         else:
             columns = _prediction(outcome.value, detector.facts, sample)
-        rows.append({**address.columns(task.key), **sample_columns(sample), **columns})
-    errors = [error for s in samples if (error := outcomes[s.id].error)]
-    yield local_result(
-        task.key,
-        "predict",
-        address,
-        detector,
-        errors[0] if errors else None,
-        f"{len(errors)} of {len(rows)} pictures failed" if errors else "",
+        rows.append({**shared, **sample_columns(sample), **columns})
+    failures = [r["reason"] for r in rows if r["status"] == "failed"]
+    yield result_of(
+        task.part,
+        {"predictions": pa.Table.from_pylist(rows, schema=PREDICTIONS)},
+        {r["sample"]: [r["status"]] for r in rows},
+        detector=detector,
+        error=next((error for s in samples if (error := outcomes[s.id].error)), None),
+        reason=failure_reason(failures, len(rows), "pictures"),
         seconds=time.perf_counter() - start,
         passes=sum((o.passes for o in outcomes.values()), Passes()),
-        tables={"predictions": pa.Table.from_pylist(rows, schema=PREDICTIONS)},
     )
 
 

@@ -1,80 +1,44 @@
-"""Records of a run: ``run.toml``, the rows of ``runs``, ``components`` and ``units``, and what may not change."""
+"""Records of a run: its run file, the rows of ``runs`` and ``components``, and what may not change."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-import tomli_w
 
-from xaibench.api import PROJECT, canonical_json, digest
-from xaibench.discovery.code_identity import KEY_SCHEME, use_identity
+from xaibench.api import canonical_json
+from xaibench.discovery.code_identity import use_identity
 from xaibench.discovery.components import Use
 from xaibench.plan.parts import Cell, Plan, PlannedMember
-from xaibench.plan.tasks import UnitResult
-from xaibench.plan.units import shard_digest, stranger_digest
-from xaibench.store.provenance import provenance, runtime_identity, version_of
-from xaibench.store.schema import COMPONENTS, RUNS, UNITS
+from xaibench.store.planning import changes_of
+from xaibench.store.relation import Relation
+from xaibench.store.schema import COMPONENTS
+from xaibench.store.snapshot import Snapshot
 
 
-def folder_identity(plan: Plan) -> dict[str, Any]:
-    """What the results in a folder depend on, as a flat table. A later plan may add keys to it but change none."""
-    s = plan.settings
-    identity: dict[str, Any] = {
-        "key scheme": KEY_SCHEME,
-        "seed": s.seed,
-        "target": s.target,
-        "shard size": s.shard_size,
-        **runtime_identity(plan.runtime),
-    }
-    for model in plan.models:
-        for m in model.members:
-            key = f"model {model.name} {m.ref.member}"
-            identity[key] = f"{m.ref.digest} batch {m.batch_size} code {digest(m.component)}"
-    identity |= {f"explainer {e.name}": digest(use_identity(e.use)) for e in plan.explainers}
-    identity |= {f"metric {m.name}": digest(use_identity(m.use)) for m in plan.metrics}
-    for d in plan.datasets:
-        identity |= {f"data {d.name} {a}-{b}": shard_digest(d, a, b) for a, b in d.shards}
-        if d.survey.strangers:
-            identity |= {f"strangers {d.name} {a}-{b}": stranger_digest(d, a, b) for a, b in d.shards}
-    return identity
-
-
-def contradiction(record: Mapping[str, Any], identity: Mapping[str, Any], plan: Plan) -> str:
-    """What the plan changes of a folder's record, in words; empty where it only adds to it."""
-    old = record.get("identity", {})
-    for key in old:
-        if key in identity and old[key] != identity[key]:
-            is_short = all(len(str(value)) <= 40 for value in (old[key], identity[key]))
-            return f"{key} was {old[key]}, now {identity[key]}" if is_short else f"{key} is not the same as it was"
+def contradictions(plan: Plan, earlier: Snapshot) -> dict[str, str]:
+    """What a plan changes of the run in a folder: by key of the identity, or ``data DATASET``, in words."""
+    found = changes_of(earlier.plan["identity"], plan.identity)
+    names = ("dataset", "sample", "digest", "stranger", "stranger_digest")
+    columns = (earlier.samples[n].to_pylist() for n in names)
+    before = {(dataset, sample): rest for dataset, sample, *rest in zip(*columns, strict=True)}
     for dataset in plan.datasets:
-        count = record.get("samples", {}).get(dataset.name, 0)
-        if len(dataset.survey.samples) < count:
-            return f"it evaluated {count} samples of {dataset.name}, this plan {len(dataset.survey.samples)}"
-    return ""
+        for sample, (own, with_stranger) in dataset.sample_digests.items():
+            old_own, old_stranger, old_with_stranger = before.get((dataset.name, sample), ("", None, ""))
+            compared = dataset.survey.strangers.get(sample) and old_stranger
+            what = "" if (old_own or own) == own else f"sample {sample}"
+            if not what and compared and old_with_stranger != with_stranger:
+                what = f"the stranger of sample {sample}"
+            if what:
+                found[f"data {dataset.name}"] = f"{what} of {dataset.name} is not the same as it was"
+                break
+    return found
 
 
-def run_toml(plan: Plan, identity: Mapping[str, Any], record: Mapping[str, Any], units: Sequence[str]) -> str:
-    """The text of ``run.toml``: the settings, as a run file, and the record that a resumed run is checked against."""
-    counts = {d.name: len(d.survey.samples) for d in plan.datasets}
-    cuts = {name: sorted({*record.get("cuts", {}).get(name, []), n}) for name, n in counts.items()}
-    new_record = {
-        "xaibench": version_of(PROJECT),
-        "cuts": {**record.get("cuts", {}), **cuts},
-        "samples": {**record.get("samples", {}), **counts},
-        "units": list(units),
-        "identity": {**record.get("identity", {}), **identity},
-    }
-    return "# Written by xaibench; `xaibench eval` on this file does the same run.\n" + tomli_w.dumps(
-        {**_run_file(plan), "record": new_record}
-    )
-
-
-def _run_file(plan: Plan) -> dict[str, Any]:
+def run_file_of(plan: Plan) -> dict[str, Any]:
     """The settings as a run file, with the names of all components in full."""
     s = plan.settings
     values = {k.replace("_", "-"): v for k, v in s.model_dump(mode="json").items() if v not in (None, [], {})}
@@ -93,11 +57,14 @@ def _run_file(plan: Plan) -> dict[str, Any]:
     }
 
 
-def run_row(plan: Plan, run: str, command: Sequence[str]) -> pa.Table:
-    """The row of ``runs``: plan and provenance as JSON."""
-    text = canonical_json(
+def plan_text(plan: Plan, relation: Relation) -> str:
+    """The plan as ``runs`` holds it, JSON."""
+    return canonical_json(
         {
             "settings": plan.settings.model_dump(mode="json"),
+            "run_file": run_file_of(plan),
+            "identity": dict(plan.identity),
+            "relation": [cell.to_json() for cell in relation.cells],
             "cells": [_cell_json(c) for c in plan.cells],
             "artefacts": [asdict(c) for c in plan.artefact_cells],
             "problems": {d.name: [[p.file, p.reason] for p in d.survey.problems] for d in plan.datasets},
@@ -105,16 +72,6 @@ def run_row(plan: Plan, run: str, command: Sequence[str]) -> pa.Table:
             "samples": {d.name: len(d.survey.samples) for d in plan.datasets},
         }
     )
-    row = {
-        "run": run,
-        "started": datetime.now(UTC),
-        "command": " ".join(command),
-        "seed": plan.settings.seed,
-        "plan": text,
-        "plan_digest": digest(text),
-        "provenance": canonical_json(provenance()),
-    }
-    return pa.Table.from_pylist([row], schema=RUNS)
 
 
 def _cell_json(cell: Cell) -> dict[str, Any]:
@@ -122,20 +79,6 @@ def _cell_json(cell: Cell) -> dict[str, Any]:
     columns = asdict(cell)
     passes = columns.pop("passes")
     return {**columns, **passes}
-
-
-def unit_row(result: UnitResult, attempts: int) -> pa.Table:
-    """The row of ``units``."""
-    same = ("kind", "status", "seconds", "peak_memory", "device")
-    texts = ("reason", "error", "trace")
-    row = {
-        **result.address.columns(result.key),
-        **asdict(result.passes),
-        **{name: getattr(result, name) for name in same},
-        **{name: getattr(result, name) or None for name in texts},
-        "attempts": attempts,
-    }
-    return pa.Table.from_pylist([row], schema=UNITS)
 
 
 def component_rows(plan: Plan, run: str) -> pa.Table:

@@ -13,7 +13,7 @@ from xaibench.store.schema import CURVES, SCORES
 
 
 class ScoreRows:
-    """The rows of ``scores`` and ``curves`` of one unit. ``specs`` are the scores that the metric declares."""
+    """The rows of ``scores`` and ``curves`` of one cell. ``specs`` are the scores that the metric declares."""
 
     def __init__(self, specs: Iterable[ScoreSpec]) -> None:
         self._specs = {s.name: s for s in specs}

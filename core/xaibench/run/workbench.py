@@ -1,13 +1,12 @@
-"""What a worker keeps between tasks: the registry, opened components, and the pictures and maps of one shard."""
+"""What a worker keeps between tasks: the registry, opened components, and the pictures and maps of some samples."""
 
 from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from xaibench.api import (
@@ -38,9 +37,9 @@ from xaibench.detector.engine import ProbeEngine
 from xaibench.detector.torch_settings import prepare_torch
 from xaibench.discovery.components import Ref, Use, open_component, resolve
 from xaibench.discovery.registry import Registry, load_registry
-from xaibench.plan.tasks import DetectorRef, Setup, Shard
+from xaibench.plan.tasks import Chunk, DetectorRef, Setup
 from xaibench.store import artefact_rows, map_rows
-from xaibench.store.folder import broken
+from xaibench.store.files import Files, location_of, open_files
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,31 +94,33 @@ class Workbench:
             self._detectors.popitem(last=False)
         return self._detectors[ref]
 
-    def bench(self, detector: Detector, shard: Shard, setup: Setup) -> Bench:
-        """The bench of a detector and shard. The last one is kept, so that successive tasks of a shard share pictures,
-        maps and artefacts."""
-        key = (detector.facts.digest, shard, setup.batch_size)
+    def bench(self, detector: Detector, chunk: Chunk, setup: Setup) -> Bench:
+        """The bench of a detector and some samples. The last one is kept, so that successive tasks on the same samples
+        share pictures, maps and artefacts."""
+        key = (detector.facts.digest, chunk, setup.batch_size)
         if self._bench is None or self._bench[0] != key:
-            self._bench = (key, self.new_bench(detector, shard, setup))
+            self._bench = None  # so that the pictures of two benches are never held at once
+            self._bench = (key, self.new_bench(detector, chunk, setup))
         return self._bench[1]
 
-    def new_bench(self, detector: Detector, shard: Shard, setup: Setup) -> Bench:
-        """A new bench of a detector and shard."""
+    def new_bench(self, detector: Detector, chunk: Chunk, setup: Setup) -> Bench:
+        """A new bench of a detector and some samples."""
         return Bench(
             detector,
-            VerifiedDataset(self.use(shard.ref).instance, dict(shard.digests)),
-            (*shard.samples, *shard.auxiliary),
+            VerifiedDataset(self.use(chunk.ref).instance, dict(chunk.digests)),
+            (*chunk.samples, *chunk.auxiliary),
             self.registry,
             seed=setup.seed,
             batch_size=setup.batch_size,
             on_passes=self.on_passes,
-            strangers=dict(shard.strangers),
+            strangers=dict(chunk.strangers),
+            files=open_files(location_of(setup.location)),
         )
 
 
 @dataclass(frozen=True)
 class VerifiedDataset:
-    """A dataset that refuses a picture whose digest is not the planned one, since that is part of the unit's key."""
+    """A dataset that refuses a picture whose digest is not the planned one, on which the validity of rows rests."""
 
     inner: Dataset
     digests: Mapping[str, str]
@@ -152,6 +153,7 @@ class Bench:
     batch_size: pictures in every detector call.
     on_passes: called with the number of pictures after each detector call.
     strangers: id of the stranger of a sample, by sample id.
+    files: the folder of the run, where maps and artefacts are read from it.
     """
 
     def __init__(
@@ -165,6 +167,7 @@ class Bench:
         batch_size: int,
         on_passes: Callable[[int], None] | None = None,
         strangers: Mapping[str, str] | None = None,
+        files: Files | None = None,
     ) -> None:
         self.detector = detector
         self.registry = registry
@@ -177,6 +180,7 @@ class Bench:
         self._pictures: dict[str, Picture] = {}
         self._results: dict[Any, Any] = {}
         self._in_progress: set[Any] = set()
+        self._files = files
         self._artefact_files: set[str] = set()
 
     def engine(self) -> ProbeEngine:
@@ -186,15 +190,19 @@ class Bench:
     def picture(self, sample_id: str) -> Picture:
         """The sample as this detector sees it. Raises :class:`UnreadablePicture` where the file broke meanwhile."""
         if sample_id not in self._pictures:
-            sample = self._samples[sample_id]
-            self._pictures[sample_id] = show_picture(
-                self._dataset,
-                sample,
-                self.detector.facts,
-                counterpart=lambda: self._optional_picture(sample.pair),
-                stranger=lambda: self._optional_picture(self._strangers.get(sample_id)),
-            )
+            self._pictures[sample_id] = self.show(sample_id)
         return self._pictures[sample_id]
+
+    def show(self, sample_id: str) -> Picture:
+        """The same, decoded anew and not held."""
+        sample = self._samples[sample_id]
+        return show_picture(
+            self._dataset,
+            sample,
+            self.detector.facts,
+            counterpart=lambda: self._optional_picture(sample.pair),
+            stranger=lambda: self._optional_picture(self._strangers.get(sample_id)),
+        )
 
     def _optional_picture(self, sample_id: str | None) -> Picture | None:
         return self.picture(sample_id) if sample_id is not None and sample_id in self._samples else None
@@ -233,20 +241,24 @@ class Bench:
 
     def remember_artefacts(self, files: Iterable[str]) -> None:
         """Add the products in files of the ``artefacts`` table. A file is read once."""
-        import pyarrow.parquet as pq
-        from pyarrow import ArrowInvalid
+        new = [f for f in files if f not in self._artefact_files]
+        self._artefact_files.update(new)
+        for row in self.stored_rows(new, None, list(self._samples)):
+            if row["artefact"]:
+                self._results["artefact", row["artefact"]] = artefact_rows.from_row(row)
 
-        for file in files:
-            if file in self._artefact_files:
-                continue
-            self._artefact_files.add(file)
-            try:
-                rows = pq.read_table(file).to_pylist()
-            except (OSError, ArrowInvalid) as error:
-                raise broken(Path(file), error) from error
-            for row in rows:
-                if row["artefact"]:
-                    self._results["artefact", row["artefact"]] = artefact_rows.from_row(row)
+    def stored_rows(self, files: Sequence[str], cell: str | None, samples: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Rows of some samples in files of the run, of one cell or of all."""
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        chosen = pc.field("sample").isin(list(samples))
+        if cell is not None:
+            chosen &= pc.field("cell") == cell
+        for name in files:
+            assert self._files is not None, "a bench without a folder reads no files"
+            with self._files.open(name) as file:
+                yield from pq.read_table(file, filters=chosen).to_pylist()
 
     def _explain(
         self, explainer: Use, picture: Picture, target: int, draw: int, detector: Detector

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from xaibench.api import StoreError, describe_error, trace_of
-from xaibench.plan.tasks import ArtefactTask, ExplainTask, ModelTask, PredictTask, SetTask, Setup, Task, UnitResult
+from xaibench.plan.tasks import (
+    ArtefactTask,
+    CellResult,
+    ExplainTask,
+    ModelTask,
+    PredictTask,
+    SetTask,
+    Setup,
+    Task,
+)
 from xaibench.run.explain import explain
 from xaibench.run.make_artefacts import make_artefacts
 from xaibench.run.measure_sets import measure_model, measure_set
 from xaibench.run.predict import predict
 from xaibench.run.workbench import Workbench
 
-_RUNNERS: dict[type, Callable[[Workbench, Any], Iterator[UnitResult]]] = {
+_RUNNERS: dict[type, Callable[[Workbench, Any], Iterator[CellResult]]] = {
     PredictTask: predict,
     ArtefactTask: make_artefacts,
     ExplainTask: explain,
@@ -28,9 +37,9 @@ _ONE_TASK = threading.Lock()
 
 @dataclass(slots=True)
 class TaskOutcome:
-    """What a worker returns: the results of the units that finished, and the error that ended the task, if any."""
+    """What a task gave: the results of the cells that finished, and the error that ended it, if any."""
 
-    results: list[UnitResult]
+    results: list[CellResult] = field(default_factory=list)
     error: str = ""
     trace: str = ""
 
@@ -40,15 +49,9 @@ def run_in_worker(task: Task) -> TaskOutcome:
 
     A process runs one task at a time: a call in another thread waits.
     """
-    outcome = TaskOutcome([])
-    try:
-        with _ONE_TASK:
-            for result in run_task(_workbench(task.setup), task):
-                outcome.results.append(result)
-    except StoreError:
-        raise
-    except (Exception, SystemExit) as error:
-        outcome.error, outcome.trace = describe_error(error), trace_of(error)
+    outcome = TaskOutcome()
+    with _ONE_TASK:
+        run_task(_workbench(task.setup), task, outcome)
     return outcome
 
 
@@ -59,6 +62,12 @@ def _workbench(setup: Setup) -> Workbench:
     return _WORKBENCH[0]
 
 
-def run_task(workbench: Workbench, task: Task) -> Iterator[UnitResult]:
-    """Yield the result of each unit of a task as it finishes."""
-    return _RUNNERS[type(task)](workbench, task)
+def run_task(workbench: Workbench, task: Task, outcome: TaskOutcome) -> None:
+    """Run the components of a task one after another; what has finished stands in ``outcome``."""
+    try:
+        for result in _RUNNERS[type(task)](workbench, task):
+            outcome.results.append(result)
+    except StoreError:
+        raise
+    except (Exception, SystemExit) as error:
+        outcome.error, outcome.trace = describe_error(error), trace_of(error)

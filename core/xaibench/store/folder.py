@@ -1,235 +1,141 @@
-"""The folder of a run: its lock, its units, commits of results, and reading of tables."""
+"""The folder of a run: what it holds, who may write to it, and reading of tables."""
 
 from __future__ import annotations
 
-import os
-import re
 import tomllib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from xaibench.api import StoreError, commit_file, stage_table, stage_text, write_error
+from xaibench.api import StoreError
+from xaibench.store.commits import DATA_TABLES, PLAN_TABLES, CommitLog, is_ours
+from xaibench.store.files import location_of, open_files
+from xaibench.store.merging import repair
+from xaibench.store.snapshot import Snapshot
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-DATA_TABLES = ("predictions", "scores", "curves", "maps", "artefacts")
-FOLDERS = (*DATA_TABLES, "units", "runs", "components")
-_KEY = re.compile("[0-9a-f]{32}")
+RUN_FILE = "run.toml"
+_TABLES = ("commits", *DATA_TABLES, *PLAN_TABLES)
+_LOOKS = 5
 
 
 class RunFolder:
-    """The folder of a run. Reading needs no lock; writing happens inside :meth:`writing`."""
+    """The folder of a run, a local path or an fsspec URL. Reading needs no lock; writing happens in :meth:`writing`."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
-        self.staging = self.path / ".staging"
+        self.path = location_of(path)
+        self.files = open_files(self.path)
+        self._snapshot: tuple[dict[str, int], Snapshot] | None = None
 
     def exists(self) -> bool:
-        """Whether the folder is a run: its ``run.toml`` has a record, which a run file of the user does not have."""
-        try:
-            return "record" in tomllib.loads((self.path / "run.toml").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
-
-    def _refuse_foreign(self) -> None:
-        """Refuse a folder with other contents than a run, or than the remains of a run without a unit."""
-        if self.exists() or not self.path.is_dir():
-            return
-        own_entries = {".lock", ".staging"}
-        for entry in sorted(self.path.iterdir()):
-            empty = entry.name in FOLDERS and entry.is_dir() and not any(entry.iterdir())
-            if entry.name not in own_entries and not empty:
-                raise StoreError(
-                    f"{self.path} is no run and holds {entry.name}", "give a new or empty folder with --out"
-                )
+        """Whether the folder is a run: it holds a commit. A run of an older layout is refused."""
+        if self.files.sizes("commits"):
+            return True
+        if "units" in self.files.entries():
+            raise StoreError(
+                f"{self.path} is a run of an older layout, which this xaibench does not read",
+                "evaluate again with another --out, or read it with the version that wrote it",
+            )
+        return False
 
     # ---- writing ----
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the lock of the folder. Another writer is refused with the name of this process.
+    def writing(self, say_damage: Callable[[CommitLog], None] = lambda log: None) -> Iterator[CommitLog]:
+        """Hold the lock of the folder and give its commits.
 
-        The folders are made, the staging folder is emptied, and files of units that were not committed are removed.
+        Another writer is refused with the name of its process. Every file is compared with its digest. What a killed
+        process left is removed, and of a commit with a damaged file what is left of it is kept. ``say_damage`` is
+        called before, since nothing tells of the damage afterwards.
         """
-        try:
-            self._refuse_foreign()
-            self.staging.mkdir(parents=True, exist_ok=True)
-            lock = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
-        except OSError as error:
-            raise StoreError(
-                f"cannot write to {self.path}: {error.strerror}", "choose another folder with --out"
-            ) from error
-        with lock:
-            self._acquire(lock)
-            try:
-                self._prepare()
-                yield
-            finally:
-                with suppress(OSError):
-                    lock.truncate(0)
+        self._refuse_foreign()
+        with self.files.lock():
+            self.exists()
+            log = CommitLog.read(self.files, verify=True, last=self._last_commit())
+            say_damage(log)
+            log.remove_orphans()
+            repair(log)
+            yield log
 
-    def _acquire(self, lock: IO[str]) -> None:
-        try:
-            _lock(lock)
-        except OSError:
-            lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            raise StoreError(
-                f"{self.path} is being written by {holder}", "wait for it, or give this run another --out"
-            ) from None
-        try:
-            lock.truncate(0)
-            lock.write(f"process {os.getpid()}")
-            lock.flush()
-        except OSError as error:
-            raise write_error(self.path, error) from error
-
-    def _prepare(self) -> None:
-        try:
-            for name in FOLDERS:
-                (self.path / name).mkdir(exist_ok=True)
-            for leftover in self.staging.iterdir():
-                leftover.unlink()
-        except OSError as error:
-            raise write_error(self.path, error) from error
-        finished = self.done()
-        for table in DATA_TABLES:
-            for file in (self.path / table).glob("*.parquet"):
-                if file.stem not in finished and _KEY.fullmatch(file.stem):
-                    file.unlink()
-
-    def add_unit(self, key: str, unit: pa.Table, tables: dict[str, pa.Table], staged: dict[str, str]) -> None:
-        """Commit a unit: its tables first, its row in ``units`` last. Where there is a row, all tables are complete.
-
-        ``tables`` are written here; ``staged`` are paths of files that were written to the staging folder.
-        """
-        files = [(stage_table(table, self.staging, key), self.file(name, key)) for name, table in tables.items()]
-        files += [(Path(path), self.file(name, key)) for name, path in staged.items()]
-        files.append((stage_table(unit, self.staging, key), self.file("units", key)))
-        # The files of an earlier attempt are removed first, its row before its tables: a process that is killed leaves
-        # no row without its tables, and no tables of two attempts.
-        for name in ("units", *DATA_TABLES):
-            self.file(name, key).unlink(missing_ok=True)
-        for source, final in files:
-            commit_file(source, final)
-
-    def add_table(self, table: str, name: str, rows: pa.Table) -> None:
-        """Commit a file ``NAME`` of a table that belongs to no unit (``runs``, ``components``)."""
-        commit_file(stage_table(rows, self.staging, name), self.file(table, name))
-
-    def write_text(self, name: str, text: str) -> None:
-        """Write a text file in the folder, atomically."""
-        commit_file(stage_text(text, self.staging, name), self.path / name)
-
-    def supersede(self, keys: Iterable[str]) -> None:
-        """Move the files of these units to ``superseded/``, the row in ``units`` first: a row implies its tables."""
-        for key in keys:
-            for table in ("units", *DATA_TABLES):
-                file = self.file(table, key)
-                if file.exists():
-                    target = self.path / "superseded" / table
-                    target.mkdir(parents=True, exist_ok=True)
-                    commit_file(file, target / file.name)
+    def _refuse_foreign(self) -> None:
+        """Refuse a folder with other contents than a run."""
+        if self.exists():
+            return
+        entries = self.files.entries()
+        # A process that was killed before its first commit leaves tables of ours, and so does a run whose commits are
+        # all lost.
+        tables = {e: self.files.sizes(e) for e in entries if e in _TABLES}
+        ours = {t for t, files in tables.items() if all(map(is_ours, files))} | {".lock", ".staging"}
+        ours |= {RUN_FILE} if any(tables.values()) else set()
+        foreign = [e for e in entries if e not in ours]
+        if foreign:
+            raise StoreError(f"{self.path} is no run and holds {foreign[0]}", "give a new or empty folder with --out")
 
     # ---- reading ----
 
-    def file(self, table: str, key: str) -> Path:
-        """The path of a unit's file of a table, whether it exists or not."""
-        return self.path / table / f"{key}.parquet"
+    def snapshot(self, *, verify: bool = False) -> Snapshot:
+        """The present state of the run. Raises :class:`StoreError` where the folder is no run."""
+        if not self.exists():
+            raise StoreError(f"{self.path} is no run: it holds no commits", "give the folder of a run")
+        now = self.files.sizes("commits")
+        if self._snapshot is None or verify or self._snapshot[0] != now:
+            self._snapshot = self._look(verify)
+        return self._snapshot[1]
 
-    def done(self) -> set[str]:
-        """Keys of the units that have a row, of any status."""
-        folder = self.path / "units"
-        return {f.stem for f in folder.glob("*.parquet")} if folder.is_dir() else set()
-
-    def failed(self) -> set[str]:
-        """Keys of the units whose last attempt failed."""
-        units = self.table("units", columns=["unit", "status"])
-        return {u for u, s in zip(*units.to_pydict().values(), strict=True) if s == "failed"}
-
-    def attempts(self, key: str) -> int:
-        """The number of attempts at a unit."""
-        import pyarrow.parquet as pq
-
-        file = self.file("units", key)
-        return int(pq.read_table(file, columns=["attempts"])["attempts"][0].as_py()) if file.exists() else 0
-
-    def table(self, name: str, columns: list[str] | None = None, keys: Iterable[str] | None = None) -> pa.Table:
-        """All rows of a table, or those of some units, in the order of the file names."""
-        import pyarrow as pa
-
-        from xaibench.store.schema import TABLES
-
-        schema = TABLES[name]
-        folder = self.path / name
-        files = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
-        if keys is not None:
-            key_set = set(keys)
-            files = [f for f in files if f.stem in key_set]
-        self._check_version(files[:1])
-        parts = [_read(f, columns, None if columns else schema) for f in files]
-        if not parts:
-            return schema.empty_table() if columns is None else schema.empty_table().select(columns)
-        return pa.concat_tables([p.replace_schema_metadata(None) for p in parts])
-
-    def _check_version(self, files: list[Path]) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        from xaibench.store.schema import SCHEMA_VERSION
-
-        for file in files:
+    def _look(self, verify: bool) -> tuple[dict[str, int], Snapshot]:
+        """The commits that are there and the state of the run. Looks again where a writer merges files meanwhile."""
+        for left in reversed(range(_LOOKS)):
+            now = self.files.sizes("commits")
             try:
-                text = (pq.read_schema(file).metadata or {}).get(b"xaibench.schema", b"").decode()
-            except (OSError, pa.ArrowInvalid) as error:
-                raise broken(file, error) from error
-            version = int(text.partition("/")[2] or 0)
-            if version > SCHEMA_VERSION:
-                raise StoreError(
-                    f"{file} was written by a newer xaibench (schema {version}, this one reads {SCHEMA_VERSION})",
-                    "update xaibench",
-                )
+                log = CommitLog.read(self.files, verify=verify, last=self._last_commit())
+            except FileNotFoundError:
+                if not left:
+                    raise self._changes() from None
+                continue
+            if not log.damage or not left or self.files.sizes("commits") == now:
+                break
+        return now, Snapshot(log)
+
+    def _last_commit(self) -> int:
+        """The number of the last commit as ``run.toml`` knows it; 0 where the file is lost.
+
+        Without it nothing would tell that the last commit, which no other names, is lost.
+        """
+        try:
+            number = tomllib.loads(self.files.read(RUN_FILE).decode("utf-8"))["record"]["commit"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+        return number if isinstance(number, int) and 0 < number < 10**8 else 0
+
+    def _changes(self) -> StoreError:
+        return StoreError(f"{self.path} is gone or changes", "give the same command again")
+
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of a table that the last plan asks for, in the order of the commits.
+
+        Raises :class:`StoreError` where a file of any table is missing, cut short or damaged.
+        """
+        for again in (False, True):
+            try:
+                snapshot = self.snapshot()
+                if again or not snapshot.log.damage:  # a file may vanish while a writer merges: look once more
+                    snapshot.refuse_damage()
+                    return snapshot.table(name, columns)
+            except FileNotFoundError:
+                if again:
+                    raise self._changes() from None
+            self._snapshot = None
+        raise AssertionError("unreachable")
 
     def run_file(self) -> dict[str, Any]:
-        """The contents of ``run.toml``. Raises :class:`StoreError` where the folder is no run."""
+        """The settings of the last plan with the keys of a run file, from ``run.toml`` or, where it is lost, the table
+        ``runs``. Raises :class:`StoreError` where the folder is no run."""
+        snapshot = self.snapshot()
         try:
-            return tomllib.loads((self.path / "run.toml").read_text(encoding="utf-8"))
-        except OSError:
-            raise StoreError(f"{self.path} is no run: it holds no run.toml", "give the folder of a run") from None
-        except ValueError as error:  # no TOML, or no text at all
-            raise StoreError(
-                f"{self.path / 'run.toml'} is broken: {error}", "restore it, or use another --out"
-            ) from None
-
-
-def _read(file: Path, columns: list[str] | None, schema: pa.Schema | None) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(file, columns=columns, schema=schema)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise broken(file, error) from error
-
-
-def broken(file: Path, error: Exception) -> StoreError:
-    """The error for a file of the store that cannot be read."""
-    return StoreError(
-        f"{file} cannot be read: {' '.join(str(error).split())[:120]}",
-        f"delete units/{file.name} in that folder and give the same command again: the unit is made anew",
-    )
-
-
-def _lock(file: IO[str]) -> None:
-    """Acquire an exclusive lock, which the system releases when the process ends, also where it is killed."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        return
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return tomllib.loads(self.files.read(RUN_FILE).decode("utf-8"))
+        except (OSError, ValueError):
+            rebuilt: dict[str, Any] = snapshot.plan["run_file"]
+            return rebuilt

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from xaibench.api import PROJECT, Resize, StoreError, UnknownComponent, UsageError, XaibenchError
 from xaibench.discovery.components import HELD, Ref, resolve
 from xaibench.discovery.registry import Registered, Registry, load_registry
+from xaibench.store.files import location_of
 from xaibench.store.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -27,12 +28,11 @@ class Run:
     """
 
     def __init__(self, path: str | Path, registry: Registry | None = None) -> None:
-        self.path = Path(path).expanduser().absolute()
+        location = location_of(path)
+        self.path = location.absolute() if isinstance(location, Path) else location
         self._folder = RunFolder(self.path)
         self._registry = registry
         contents = self._folder.run_file()
-        if "record" not in contents:
-            raise StoreError(f"{path} is no run: its run.toml holds no record", "give the folder of a run")
         self.settings: dict[str, Any] = {k: v for k, v in contents.items() if k != "record"}
         """The settings of the last plan, with the keys of a run file."""
 
@@ -45,13 +45,13 @@ class Run:
     def __deepcopy__(self, memo: dict[int, Any]) -> Run:
         return self
 
-    def __reduce__(self) -> tuple[type[Run], tuple[Path]]:
+    def __reduce__(self) -> tuple[type[Run], tuple[Path | str]]:
         return Run, (self.path,)
 
     # ---- tables ----
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """All rows of a table as Arrow, with all or some columns.
+        """The rows of a table that the last plan asks for, as Arrow, with all or some columns.
 
         Raises :class:`UsageError` for an unknown table or column, :class:`StoreError` where the folder is gone.
         """
@@ -59,7 +59,7 @@ class Run:
 
         if name not in TABLES:
             raise UsageError(f"no table '{name}'", f"tables: {', '.join(TABLES)}")
-        wrong = [c for c in columns or () if c not in TABLES[name].names]
+        wrong = [c for c in columns or () if c not in TABLES[name].names and name != "samples"]
         if wrong:
             raise UsageError(f"the table '{name}' has no column '{wrong[0]}'", f"its: {', '.join(TABLES[name].names)}")
         if not self._folder.exists():

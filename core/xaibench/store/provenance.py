@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from typing import Any
 
 from xaibench.api import Runtime
@@ -33,8 +34,9 @@ def version_of(distribution: str) -> str | None:
         return None
 
 
+@cache
 def runtime_versions() -> dict[str, str]:
-    """Versions of the libraries that compute the numbers; they are part of every unit key."""
+    """Versions of the libraries that compute the numbers; they are part of every key."""
     ort = version_of("onnxruntime-gpu") or version_of("onnxruntime") or "none"
     return {"torch": version_of("torch") or "none", "onnxruntime": ort}
 

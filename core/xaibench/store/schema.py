@@ -6,11 +6,12 @@ from typing import Final
 
 import pyarrow as pa
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _TEXT: dict[str, str] = {
     "run": "id of the invocation that wrote the row",
-    "unit": "key of the unit that produced the row: digest of everything that can change it",
+    "unit": "the commit that wrote the file of the row: the name of that file",
+    "cell": "key of the row's cell: digest of everything that can change its numbers, except the samples",
     "model": "name of the detector or family",
     "member": "training run within the family",
     "dataset": "dataset, distribution/name[:key=value,...]",
@@ -32,8 +33,8 @@ _TEXT: dict[str, str] = {
     "view": "name of the change under which the picture was shown; empty for none",
     "error": "exception of the last attempt; null when none",
     "trace": "traceback of the last attempt; null when none",
-    "device": "device the unit ran on",
-    "kind": "kind of the component or unit",
+    "device": "device the cell ran on",
+    "kind": "kind of the component or cell",
     "digest": "sha256 identifying content",
 }
 
@@ -53,7 +54,7 @@ def _schema(name: str, fields: list[pa.Field]) -> pa.Schema:
     return pa.schema(fields, metadata={"xaibench.schema": f"{name}/{SCHEMA_VERSION}"})
 
 
-_KEYS = [_text("run"), _text("unit"), _text("model"), _text("member"), _text("dataset"), _text("sample")]
+_KEYS = [_text("run"), _text("unit"), _text("cell"), _text("model"), _text("member"), _text("dataset"), _text("sample")]
 _SAMPLE = [_text("group"), _text("cross_group", True), _text("label"), _text("method", True)]
 
 PREDICTIONS: Final = _schema("predictions", [
@@ -116,21 +117,41 @@ ARTEFACTS: Final = _schema("artefacts", [
     _text("status"), _text("reason", True),
 ])  # fmt: skip
 
-UNITS: Final = _schema("units", [
-    _text("run"), _text("unit"),
-    _field("kind", pa.string(), "predict, artefact, explain, score, set-score or not-applicable"),
-    _text("model"), _text("member"), _text("dataset"),
-    _field("explainer", pa.string(), "explainer; null for predictions", nullable=True),
-    _field("metric", pa.string(), "metric; null for predictions and explanations", nullable=True),
-    _field("start", pa.int64(), "first sample of the shard in the run's order", "sample"),
-    _field("stop", pa.int64(), "one past the last sample of the shard", "sample"),
-    _text("status"), _text("reason", True),
-    _field("attempts", pa.int32(), "times the unit was tried"),
+SAMPLES: Final = _schema("samples", [
+    _text("dataset"),
+    _text("sample"),
+    _field("order", pa.int64(), "place in the order of the last plan; null where it has none", nullable=True),
+    _text("label"), _text("method", True), _text("group"), _text("cross_group", True),
+    _field("pair", pa.string(), "id of the real counterpart", nullable=True),
+    _field("split", pa.string(), "name of the split", nullable=True),
+    _field("stranger", pa.string(), "id of the stranger, where one was asked for", nullable=True),
+    _field("face_size", pa.float64(), "square root of the area of the box around landmarks or mask", "pixel", True),
+    _field("digest", pa.string(), "sha256 of what results of the sample depend on: picture, mask, landmarks, "
+           "annotations, label, method and counterpart; empty for one that is only shown"),
+    _field("stranger_digest", pa.string(), "the same with the stranger"),
+    _field("picture", pa.string(), "sha256 of the picture before resizing, with mask and landmarks"),
+    _field("fingerprint", pa.string(), "what tells without decoding whether its files changed", nullable=True),
+])  # fmt: skip
+
+COMMITS: Final = _schema("commits", [
+    _field("commit", pa.int64(), "number of the commit; a later one supersedes what stands at its addresses"),
+    _text("cell"),
+    _field("kind", pa.string(), "predict, artefact, explain, score, set or model"),
+    _text("model"), _text("member"), _text("dataset"), _text("explainer"), _text("metric"),
+    _field("artefact", pa.string(), "name of the artefact; empty for none"),
+    _field("repeat", pa.int32(), "repeat of the explainer"),
+    _field("samples", pa.list_(pa.string()), "the samples that were done; one empty id for a whole cell"),
+    _field("digests", pa.list_(pa.uint64()), "first 64 bits of the digest of each"),
+    _field("statuses", pa.list_(pa.string()), "status of each: of all its rows, where they differ"),
+    _field("done", pa.int64(), "number of samples done", "sample"),
+    _field("failed", pa.int64(), "number of these that failed", "sample"),
+    _field("kept", pa.bool_(), "whether maps are in the store"),
+    _field("attempts", pa.int32(), "times the cell was tried"),
     _field("seconds", pa.float64(), "wall time", "s"),
     _field("forward", pa.int64(), "pictures forwarded, padding not counted", "pass"),
     _field("backward", pa.int64(), "pictures differentiated, padding not counted", "pass"),
     _field("peak_memory", pa.int64(), "peak resident memory of the process so far", "byte"),
-    _text("device"), _text("error", True), _text("trace", True),
+    _text("device"), _text("reason", True), _text("error", True), _text("trace", True),
 ])  # fmt: skip
 
 RUNS: Final = _schema("runs", [
@@ -155,7 +176,6 @@ COMPONENTS: Final = _schema("components", [
 ])  # fmt: skip
 
 TABLES: Final[dict[str, pa.Schema]] = {
-    "predictions": PREDICTIONS, "scores": SCORES, "curves": CURVES, "maps": MAPS, "artefacts": ARTEFACTS,
-    "units": UNITS,
-    "runs": RUNS, "components": COMPONENTS,
+    "samples": SAMPLES, "predictions": PREDICTIONS, "scores": SCORES, "curves": CURVES, "maps": MAPS,
+    "artefacts": ARTEFACTS, "commits": COMMITS, "runs": RUNS, "components": COMPONENTS,
 }  # fmt: skip

@@ -55,9 +55,7 @@ class RiseParameters(RegionParameters):
         return self
 
 
-def rise(
-    image: Tensor, background: Tensor, design: RiseDesign, target: int, keep: float | None
-) -> Programme[Tensor]:
+def rise(image: Tensor, background: Tensor, design: RiseDesign, target: int, keep: float | None) -> Programme[Tensor]:
     """``S = sum_i p_target(x * m_i + b * (1 - m_i)) m_i / Z``, float32, in [0, 1] up to sampling noise.
 
     ``image`` and ``background``: ``(3, H, W)``. Returns ``(H, W)``, or ``(S,)`` for coalitions of segments. Z is

@@ -9,7 +9,7 @@ that is unsure draws other maps, in set and out of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -147,9 +147,11 @@ class OutOfSet:
         self.parameters = parameters
 
     def score(self, case: SetCase) -> Scores:
-        outside, inside = (next(iter(members.values()), ()) for members in (case.members, case.reference))
-        one, two = self._drawn(outside, "out"), self._drawn(inside, "in")
-        position = _position(outside, inside)
+        (one, out), (two, within) = (
+            self._drawn(next(iter(members.values()), ()), where)
+            for members, where in ((case.members, "out"), (case.reference, "in"))
+        )
+        position = _position(out, within)
         if not one or not two:
             reason = f"no map {'out of' if not one else 'in'} set that is not constant"
             return Scores.undefined(SCORES, reason)
@@ -165,13 +167,17 @@ class OutOfSet:
             "p-value": float((1 + (null >= distance - 1e-12).sum()) / (1 + len(null))),
         })  # fmt: skip
 
-    def _drawn(self, cases: Sequence[MapCase], where: str) -> list[Drawn]:
+    def _drawn(self, cases: Iterable[MapCase], where: str) -> tuple[list[Drawn], list[Tensor]]:
+        """What is known of each map that is not constant, and all maps."""
         entropy = spatial_entropy if self.parameters.statistic == "entropy-spatial" else histogram_entropy
-        return [
-            Drawn(entropy(m.cpu()), c.target, float(c.clean[c.target]), f"{where}/{c.picture.sample.group}")
-            for c in cases
-            if not is_constant(m := _native(c))
-        ]
+        drawn, maps = [], []
+        for case in cases:
+            native = _native(case)
+            maps.append(native)
+            if not is_constant(native):
+                group = f"{where}/{case.picture.sample.group}"
+                drawn.append(Drawn(entropy(native.cpu()), case.target, float(case.clean[case.target]), group))
+        return drawn, maps
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes()
@@ -184,8 +190,8 @@ def _native(case: MapCase) -> Tensor:
     return found
 
 
-def _position(outside: Sequence[MapCase], inside: Sequence[MapCase]) -> Measured:
-    one, two = (mean_map([_native(c) for c in cases]) for cases in (outside, inside))
+def _position(outside: Sequence[Tensor], inside: Sequence[Tensor]) -> Measured:
+    one, two = mean_map(outside), mean_map(inside)
     if one.shape != two.shape:
         return f"the maps are of different sizes: {tuple(one.shape)} and {tuple(two.shape)}"
     if not one.numel() or is_constant(one) or is_constant(two):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
@@ -234,11 +234,11 @@ class RunStability:
             (a, b): compared(runs[a], runs[b], self.parameters, case.streams.numpy(f"null {a} {b}"))
             for a, b in combinations(names, 2)
         }
-        pictures = max(len(case.members[n]) + case.missing.get(n, 0) for n in names)
+        pictures = max(case.asked[n] for n in names)
         people = {s: (m.group, m.cross_group) for run in runs.values() for (s, _), m in run.items()}
         return Scores((*_stabilities(names, pairs, on_pictures(pairs, people)), *_shares(pairs, pictures)))
 
-    def _run_maps(self, cases: Sequence[MapCase]) -> dict[Key, RunMap]:
+    def _run_maps(self, cases: Iterable[MapCase]) -> dict[Key, RunMap]:
         found: dict[Key, RunMap] = {}
         seen: Counter[str] = Counter()
         for case in cases:

@@ -143,7 +143,7 @@ def test_a_bad_run_file_is_refused(cli, tmp_path):
 def test_a_run_file_has_the_keys_of_the_flags_and_a_flag_wins(cli, tmp_path):
     (tmp_path / "run.toml").write_text(
         f'plugin = "{TOY}"\nmodel = "toy"\ndataset = "demo:identities=8"\nexplainer = ["rows"]\nmetric = "range"\n'
-        "controls = false\nshard-size = 4\nlimit = 8\nout = 'from-file'\n[parameter.explainer.rows]\nbands = 2\n"
+        "controls = false\ntask-samples = 4\nlimit = 8\nout = 'from-file'\n[parameter.explainer.rows]\nbands = 2\n"
     )
     code, out, _ = cli("eval", "run.toml", "--limit", 5, "--json")
     said = json.loads(out)
@@ -284,7 +284,7 @@ def test_status_report_compare_and_export(toy_eval, cli, tmp_path):
     said = json.loads(out)
     assert code == 0
     assert said["left"] == 0
-    assert {u["status"] for u in said["units"]} == {"ok"}
+    assert {u["status"] for u in said["results"]} == {"ok"}
     code, out, _ = cli("report", "one")
     page = (tmp_path / "one" / "report.html").read_text()
     assert code == 0

@@ -152,10 +152,10 @@ def test_variables_are_split_as_lists_and_paths_are():
 
 def test_a_flag_wins_over_its_variable_that_over_the_run_file_and_that_over_the_default(tmp_path):
     file = tmp_path / "run.toml"
-    file.write_text("shard-size = 4\nlimit = 4\nseed = 4\nmodel = 'of-file'\n[parameter.a.b]\nc = 4\nd = 4\n")
+    file.write_text("task-samples = 4\nlimit = 4\nseed = 4\nmodel = 'of-file'\n[parameter.a.b]\nc = 4\nd = 4\n")
     flags = call(Settings, "--seed", 2, "-p", "a.b.c=2", ACME_GO_SEED="3", ACME_GO_LIMIT="3", ACME_GO_MODEL="x y")
     settings = make_settings(file, {key: getattr(flags, key) for key in flags.model_fields_set})
-    assert (settings.seed, settings.limit, settings.shard_size, settings.repeats) == (2, 3, 4, 1)
+    assert (settings.seed, settings.limit, settings.task_samples, settings.repeats) == (2, 3, 4, 1)
     assert settings.model == ("x", "y")
     assert settings.parameter == {"a.b.c": 2, "a.b.d": 4}
 
@@ -177,7 +177,12 @@ def test_the_help_says_choices_and_defaults():
 @pytest.mark.parametrize(
     ("arguments", "variables", "what", "mend"),
     [
-        (["--shard-size", "0"], {}, "go: --shard-size=0 is wrong: Input should be greater", "shard_size: int >= 1"),
+        (
+            ["--task-samples", "0"],
+            {},
+            "go: --task-samples=0 is wrong: Input should be greater",
+            "task_samples: int >= 1",
+        ),
         (["--limit", "many"], {}, "go: --limit=many is wrong: Input should be a valid integer", "limit: int >= 1"),
         ([], {"ACME_GO_LIMIT": "many"}, "go: ACME_GO_LIMIT=many is wrong", "limit: int >= 1"),
         (["--limit", "0"], {"ACME_GO_LIMIT": "1"}, "go: --limit=0 is wrong", "limit: int >= 1"),

@@ -19,9 +19,9 @@ from xaibench.discovery.registry import load_registry
 from xaibench.plan import making
 from xaibench.plan.choice import read_preset
 from xaibench.plan.estimate import Speed
+from xaibench.plan.keys import relation_of
 from xaibench.plan.making import make_plan
 from xaibench.plan.settings import make_settings
-from xaibench.plan.units import Units
 from xaibench.store.folder import RunFolder
 
 
@@ -132,17 +132,17 @@ def test_exact_passes_are_equal_and_bounds_hold(cli, tmp_path, monkeypatch):
     code, _, _ = cli(*arguments, "-q")
     assert code == 0
     forward, backward = Counter(), Counter()
-    for u in RunFolder(tmp_path / "run").table("units").to_pylist():
+    for u in RunFolder(tmp_path / "run").table("commits").to_pylist():
         forward[u["explainer"], u["metric"]] += u["forward"]
         backward[u["explainer"], u["metric"]] += u["backward"]
-    assert planned["passes"]["predictions"] == forward.pop((None, None)) == 9
+    assert planned["passes"]["predictions"] == forward.pop(("", "")) == 9
     exact = [c for c in planned["cells"] if c["exact"]]
     assert {(c["explainer"], c["metric"]) for c in exact if c["forward"]} >= {
         ("local/rows", None), ("local/rows", "xaibench/deletion"), ("xaibench/gradcam", None),
         ("xaibench/random", "xaibench/deletion"), ("xaibench/integrated-gradients:steps=4", None),
     }  # fmt: skip
     for c in planned["cells"]:
-        key = (c["explainer"], c["metric"])
+        key = (c["explainer"], c["metric"] or "")
         if c["exact"]:
             assert (c["forward"], c["backward"]) == (forward[key], backward[key]), key
         else:
@@ -267,9 +267,9 @@ def test_a_batch_that_the_model_sets_is_said(limits, asked, told):
 def test_the_threads_of_torch_are_part_of_a_key():
     def key(threads: int, engine: str) -> str:
         plan = plan_of(explainer=["rows"], metric=["range"], controls=False, limit=2, device="cpu", threads=threads)
-        member = plan.models[0].members[0]
-        member = replace(member, facts=replace(member.facts, engine=engine))
-        return Units(plan, None, keep=False).predict_key(member, plan.datasets[0], *plan.datasets[0].shards[0])
+        (model,) = plan.models
+        member = replace(model.members[0], facts=replace(model.members[0].facts, engine=engine))
+        return relation_of(replace(plan, models=(replace(model, members=(member,)),))).cells[0].key
 
     assert key(2, "torch") != key(2, "onnxruntime")
     assert key(1, "torch") == key(1, "onnxruntime")

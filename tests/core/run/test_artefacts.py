@@ -44,15 +44,15 @@ def test_its_status_and_numbers_are_in_the_tables(shared, tmp_path):
             assert dict(m["details"]) == {"low": dict(rows[m["sample"]]["numbers"])["low"]}
 
 
-@pytest.mark.parametrize("more", [("--shard-size", 3), ("--jobs", 2, "--shard-size", 6), ("--maps", "drop")])
+@pytest.mark.parametrize("more", [("--task-samples", 3), ("--jobs", 2, "--task-samples", 6), ("--maps", "drop")])
 def test_tables_do_not_depend_on_how_the_work_is_cut(shared, tmp_path, more):
     shared(tmp_path / "one")
     code, out, _ = shared(tmp_path / "two", *more)
     assert code == 0, out
     for table in ("artefacts", "scores"):
         assert same_bytes(comparable(tmp_path / "one", table), comparable(tmp_path / "two", table))
-    made = [u for u in RunFolder(tmp_path / "two").table("units").to_pylist() if u["kind"] == "artefact"]
-    assert sum(u["forward"] for u in made) == 36
+    made = [c for c in RunFolder(tmp_path / "two").table("commits").to_pylist() if c["kind"] == "artefact"]
+    assert sum(c["forward"] for c in made) == 36
 
 
 def test_one_more_explainer_finds_what_was_made(toy_eval, tmp_path):
@@ -86,25 +86,25 @@ def test_a_broken_file_is_named_and_mended(shared, tmp_path, table):
     shared(tmp_path / "run")
     file = sorted((tmp_path / "run" / table).glob("*.parquet"))[0]
     file.write_bytes(file.read_bytes()[:100])
-    if table == "scores":
-        from xaibench.api import StoreError
-        from xaibench_report.run_tables import read_run
+    from xaibench.api import StoreError
+    from xaibench_report.run_tables import read_run
 
-        with pytest.raises(StoreError, match=f"{file.name} cannot be read") as refused:
-            read_run(tmp_path / "run")
-        assert f"delete units/{file.name}" in str(refused.value.mend)
-    (tmp_path / "run" / "units" / file.name).unlink()
+    with pytest.raises(StoreError, match=f"{table}/{file.name} is cut short: 100 of") as refused:
+        read_run(tmp_path / "run")
+    assert "give the same command again" in str(refused.value.mend)
     code, _, err = shared(tmp_path / "run")
-    assert code == 0, err
+    assert code == 0 and f"{table}/{file.name}" in err
     shared(tmp_path / "whole")
     assert same_bytes(comparable(tmp_path / "whole", table), comparable(tmp_path / "run", table))
 
 
-def test_a_broken_artefact_stops_the_run_with_its_name(shared, toy_eval, tmp_path):
+def test_a_flipped_bit_in_an_artefact_is_found_and_mended(shared, toy_eval, tmp_path):
     toy_eval("--out", tmp_path / "run", explainer="shared")
     (file,) = (tmp_path / "run" / "artefacts").glob("*.parquet")
-    file.write_bytes(file.read_bytes()[:100])
+    data = bytearray(file.read_bytes())
+    data[len(data) // 3] ^= 1
+    file.write_bytes(data)
     code, _, err = shared(tmp_path / "run")
-    assert code == 3
-    assert f"{file.name} cannot be read" in err
-    assert f"delete units/{file.name}" in err
+    assert code == 0 and f"artefacts/{file.name}: damaged; its work is done again" in err
+    shared(tmp_path / "whole")
+    assert same_bytes(comparable(tmp_path / "whole", "scores"), comparable(tmp_path / "run", "scores"))

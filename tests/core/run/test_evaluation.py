@@ -203,8 +203,8 @@ def test_with_a_version_the_same_call_resumes(tmp_path):
     out = tmp_path / "run"
     first = xaibench.evaluate(PairNet(), arrays(2), card=CARD, out=out, version="3", **CHOICE)
     again = xaibench.evaluate(PairNet(), arrays(2), card=CARD, out=out, version="3", **CHOICE)
-    assert len(again.table("runs")) == 2 and values(first) == values(again)
-    assert set(again.table("units")["attempts"].to_pylist()) == {1}
+    assert len(again.table("runs")) == 1 and values(first) == values(again)  # nothing was planned anew
+    assert set(again.table("commits")["attempts"].to_pylist()) == {1}
 
 
 def test_other_weights_under_one_version_are_another_detector(tmp_path):
@@ -232,6 +232,11 @@ def on_arrays(**arguments):
     ("call", "error", "words"),
     [
         (lambda: xaibench.evaluate(PairNet(), arrays(2), jobs=2, card=CARD), UsageError, "workers cannot have it"),
+        (
+            lambda: xaibench.evaluate(PairNet(), arrays(2), card=CARD, parameter={"executor.local.jobs": 2}),
+            UsageError,
+            "workers cannot have it",
+        ),
         (lambda: xaibench.evaluate(PairNet(), arrays(2)), ModelError, "how large its input is"),
         (lambda: xaibench.evaluate(3, arrays(2)), UsageError, "int is no model"),
         (lambda: xaibench.evaluate(PairNet(), 3), UsageError, "int is no data set"),

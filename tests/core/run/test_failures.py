@@ -5,18 +5,31 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from conftest import TOY
 from xaibench.api import Parameters, Passes, RunBegins, RunEnds, TaskCommitted
 from xaibench.cli.progress import Bars, Progress
-from xaibench.plan.tasks import Address, UnitResult
-from xaibench.run.failures import reason_of
 from xaibench.store.folder import RunFolder
 
 CARELESS = Path(__file__).parents[2] / "support" / "plugins" / "careless.py"
+DIES = """
+import os
+from xaibench.api import ExplainerRecord, Explanation, Passes, hookimpl
+
+@hookimpl
+def xaibench_explainers():
+    return [ExplainerRecord(name="dies", target="xaibench_local_dies:Dies", summary="Dies at one sample.")]
+
+class Dies:
+    def __init__(self, parameters): ...
+    def passes(self, query): return Passes()
+    def explain(self, request):
+        if request.picture.sample.id == "warp/10000":
+            os._exit(1)
+        return Explanation(map=request.picture.image.mean(0).clone())
+"""
 OUTSIDE = "BadScores: 'too-big' is 2.0, outside [0, 1]"
 
 
@@ -31,8 +44,8 @@ def careless(toy_eval):
     return lambda *arguments, **more: toy_eval("--plugin", CARELESS, "--limit", 3, "-o", "run", *arguments, **more)
 
 
-def units(kind):
-    return [u for u in RunFolder("run").table("units").to_pylist() if u["kind"] == kind]
+def commits(kind):
+    return [c for c in RunFolder("run").table("commits").to_pylist() if c["kind"] == kind]
 
 
 # ---- sys.exit in a component -----------------------------------------------------------------------------------------
@@ -42,7 +55,9 @@ def units(kind):
 def test_an_exit_costs_its_own_unit_and_not_the_others_of_its_task(careless, jobs):
     code, out, err = careless("-x", "quits", "-e", "local/quits", "--jobs", jobs)
     assert code == 1
-    assert json.loads(out)["failed"] == 4  # the explainer's maps and both scores of them, and the metric on the others
+    assert (
+        json.loads(out)["failed"] == 4 * 3
+    )  # the explainer's maps and both scores of them, and the metric on the others
     found = {(r["explainer"], r["metric"]): r["status"] for r in RunFolder("run").table("scores").to_pylist()}
     assert found.pop(("local/rows", "local/range")) == "ok"
     assert set(found.values()) == {"failed"}
@@ -77,6 +92,17 @@ def test_explain_goes_on_after_an_explainer_that_exits(cli):
     assert [m["status"] for m in json.loads(out)["maps"]] == ["failed", "ok"]
 
 
+@pytest.mark.slow
+def test_a_worker_that_dies_at_one_sample_costs_that_sample_alone(toy_eval):
+    Path("dies.py").write_text(DIES)
+    code, _, err = toy_eval("--plugin", "dies.py", "-e", "dies", "-x", "spread", "--jobs", 2, "-o", "run")
+    assert code == 1 and "local/dies: the worker process died" in err
+    rows = RunFolder("run").table("scores").to_pylist()
+    failed = {(r["explainer"], r["sample"]) for r in rows if r["status"] == "failed"}
+    assert failed == {("local/dies", "warp/10000")}
+    assert len([r for r in rows if r["metric"] == "local/range"]) == 24
+
+
 # ---- reasons ---------------------------------------------------------------------------------------------------------
 
 
@@ -84,31 +110,19 @@ def test_scores_out_of_range_are_told_with_their_reason(careless):
     code, _, err = careless(metric="too-big")
     assert code == 1
     assert f"failed: local/rows local/too-big: 3 of 3 cases failed: {OUTSIDE}\n" in err
-    (unit,) = units("score")
-    assert unit["error"] == OUTSIDE
-    assert "Traceback" in unit["trace"]
-    assert "_check_score" in unit["trace"]
+    (row,) = commits("score")
+    assert row["error"] == OUTSIDE
+    assert "Traceback" in row["trace"]
+    assert "_check_score" in row["trace"]
 
 
 def test_the_reason_of_maps_that_failed_is_told_with_every_score_on_them(toy_eval):
     _, _, err = toy_eval("-o", "run", explainer="faulty")
-    for unit in units("explain") + units("score"):
-        told = " ".join(x for x in (unit["explainer"], unit["metric"]) if x)
-        assert f"failed: {told}: {unit['reason']}\n" in err
-        assert "of 12" in unit["reason"]
-        assert "failed: RuntimeError: no luck with" in unit["reason"]
-
-
-def test_a_count_without_a_reason_is_told_with_the_error():
-    result = UnitResult(
-        key="k",
-        kind="predict",
-        address=Address(run="r", model="m", member="", dataset="d", stop=2),
-        status="failed",
-        reason="1 of 2 pictures failed",
-        error="OSError: gone",
-    )
-    assert reason_of(result) == "1 of 2 pictures failed: OSError: gone"
+    for row in commits("explain") + commits("score"):
+        told = " ".join(x for x in (row["explainer"], row["metric"]) if x)
+        assert f"failed: {told}: {row['reason']}\n" in err
+        assert "of 12" in row["reason"]
+        assert "failed: RuntimeError: no luck with" in row["reason"]
 
 
 def test_bars_tell_reasons_in_one_line(capfd, monkeypatch):
@@ -140,36 +154,35 @@ def test_quiet_is_not_silent_about_failures(cli):
     ]  # fmt: skip
     code, out, err = quietly(cli)
     assert (code, out) == (1, "")
-    assert err.startswith("failed before: 2 units;") and "--rerun failed" in err
+    assert err.startswith("failed before: ") and "--rerun failed" in err
 
 
-def test_a_run_that_reuses_failed_units_says_so(cli):
+def test_a_run_that_reuses_failed_results_says_so(cli):
     quietly(cli)
     code, out, _ = quietly(cli, quiet=())
-    assert code == 1
-    assert "0 units done, 3 reused, 0 failed, 2 failed before;" in out
-    assert "failed before: 2 units; xaibench status run says why, --rerun failed tries again" in out
+    failed = sum(c["failed"] for c in commits("explain") + commits("score"))
+    assert code == 1 and 0 < failed < 24
+    assert f"0 results done, 36 reused, 0 failed, {failed} failed before;" in out
+    assert f"failed before: {failed} results; xaibench status run says why, --rerun failed tries again" in out
     code, out, err = quietly(cli, "--json")
-    assert json.loads(out)["failed_before"] == 2
-    assert "failed before: 2 units" in err
+    assert json.loads(out)["failed_before"] == failed
+    assert f"failed before: {failed} results" in err
     code, out, _ = quietly(cli, "--rerun", "failed", quiet=())
-    assert "2 units done, 1 reused, 2 failed;" in out and "before" not in out
+    assert f"{failed} results done, {36 - failed} reused, {failed} failed;" in out and "before" not in out
 
 
 # ---- damaged maps ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_damaged_map_file_is_named_with_what_mends_it(toy_eval, jobs):
+def test_a_damaged_map_file_is_named_and_its_maps_are_drawn_again(toy_eval, cli, jobs):
     toy_eval("-o", "run")
     (file,) = Path("run/maps").iterdir()
     file.write_bytes(file.read_bytes()[:100])
-    more = ("-o", "run", "-x", "entropy-spatial", "--jobs", jobs)
-    code, _, err = toy_eval(*more)
-    assert code == 3
-    assert f"maps/{file.name} cannot be read" in err and f"delete units/{file.name}" in err
-    assert "Traceback" not in err
-    (Path("run/units") / file.name).unlink()
-    code, out, _ = toy_eval(*more)
-    assert (code, json.loads(out)["done"]) == (0, 2)
-    assert len(pq.read_table(file)) == 12
+    code, out, _ = cli("status", "run")
+    assert code == 3 and f"maps/{file.name}: 100 of" in out and "left: 12" in out
+    code, out, err = toy_eval("-o", "run", "-x", "entropy-spatial", "--jobs", jobs)
+    assert (code, json.loads(out)["done"]) == (0, 24)
+    assert f"maps/{file.name}: 100 of" in err and "done again" in err
+    assert len(RunFolder("run").table("maps")) == 12
+    assert cli("status", "run", "--verify")[0] == 0

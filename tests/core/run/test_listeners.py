@@ -24,7 +24,7 @@ class Notes:
 
 ALL = """
     def run_begins(self, event): self.note("begins", event, "output")
-    def stage_begins(self, event): self.note("stage", event, "stage", "tasks")
+    def stage_begins(self, event): self.note("stage", event, "stage", "passes")
     def passes_done(self, event): self.note("passes", event, "forward")
     def task_committed(self, event): self.note("committed", event, "kind", "status", "samples")
     def run_ends(self, event): self.note("ends", event, "done", "failed", "interrupted")
@@ -54,8 +54,8 @@ def test_a_listener_hears_the_run_from_its_beginning_to_its_end(toy_eval):
     code, _, err = toy_eval("--plugin", listener(ALL), "--out", "run")
     assert code == 0, err
     words = heard()
-    assert words[0] == ["begins", "json"] and words[-1] == ["ends", "3", "0", "False"]
-    assert [w[1:] for w in words if w[0] == "stage"] == [["predict", "1"], ["explain", "1"]]
+    assert words[0] == ["begins", "json"] and words[-1] == ["ends", "36", "0", "False"]
+    assert [w[1:] for w in words if w[0] == "stage"] == [["predict", "12"], ["explain", "60"]]
     assert [w[1:] for w in words if w[0] == "committed"] == [
         ["predict", "ok", "12"], ["explain", "ok", "12"], ["score", "ok", "12"]
     ]  # fmt: skip

@@ -222,7 +222,7 @@ def test_what_was_found_is_shown_though_it_cannot_be_written(cli, tmp_path, monk
     line = ("audit", "--quick", "-x", "deletion", "--evidence", "patch", "--out", tmp_path / "audit", "--json")
     code, text, err = cli(*line)
     assert code == 3 and len(json.loads(text)["tables"]["taus"]) == 1
-    assert "no space left" in err and "finished units" not in err and not (tmp_path / "audit").exists()
+    assert "no space left" in err and "finished results" not in err and not (tmp_path / "audit").exists()
 
 
 def test_references_are_taken_off_on_fill_sensitive_evidence(cli):

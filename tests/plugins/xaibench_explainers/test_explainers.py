@@ -286,7 +286,13 @@ def save(folder: Path, name: str, values: Any) -> Path:
 
 def shown(folder: Path, id: str = "fake/swap/a", view: str = "") -> Done[Explanation]:
     component = make(Maps, path=str(folder))
-    return explain(component, None, WHITE, picture=picture_of(WHITE, id=id, view=view), batch=1)
+    return explain(
+        component,
+        Toy(lambda x: x, lambda x: x.mean(dim=(2, 3))[:, :2]),
+        WHITE,
+        picture=picture_of(WHITE, id=id, view=view),
+        batch=1,
+    )
 
 
 RAMP = np.arange(144, dtype=np.float64).reshape(12, 12)
@@ -424,7 +430,16 @@ def test_maps_at_an_address_are_those_of_the_folder(tmp_path: Path) -> None:
         remote, local = make(Maps, path="memory://some-maps"), make(Maps, path=str(tmp_path))
         assert remote.content_digest() == local.content_digest()
         for id in ("a", "fake/b", "fake/c.jpg"):
-            found = [explain(c, None, WHITE, picture=picture_of(WHITE, id=id), batch=1) for c in (remote, local)]
+            found = [
+                explain(
+                    c,
+                    Toy(lambda x: x, lambda x: x.mean(dim=(2, 3))[:, :2]),
+                    WHITE,
+                    picture=picture_of(WHITE, id=id),
+                    batch=1,
+                )
+                for c in (remote, local)
+            ]
             assert torch.equal(map_of(found[0]), map_of(found[1]))
         for id in ("two", "none", "nowhere/none", "../a"):
             samples = PassQuery(sample=picture_of(WHITE, id=id).sample, facts=small_net().facts)

@@ -88,7 +88,9 @@ def test_the_control_shows_the_strangers_mask():
     detector = PatchDetector()
     pictures = pictures_of(planted_samples(2), detector)
     fakes = [p for p in pictures if p.sample.label == "fake"]
-    use = hold_component(ExplainerRecord(name="other-mask", target="held:Toy", summary="a control"), OtherMask(Parameters()))
+    use = hold_component(
+        ExplainerRecord(name="other-mask", target="held:Toy", summary="a control"), OtherMask(Parameters())
+    )
     for picture, done in zip(fakes, explain(use, detector, fakes, FAKE), strict=True):
         other = picture.stranger()
         assert other is not None and other.sample.id != picture.sample.id
@@ -101,7 +103,7 @@ def test_the_control_shows_the_strangers_mask():
 
 
 def test_a_strangers_mask_that_changed_is_refused(cli, tmp_path):
-    """Else both the old and the new map of a sample would stand in the folder."""
+    """The data are not the same as they were."""
     from PIL import Image
 
     data, out = tmp_path / "data", tmp_path / "run"
@@ -125,7 +127,7 @@ def test_a_strangers_mask_that_changed_is_refused(cli, tmp_path):
             data / f"m{i}.png"
         )
     code, _, err = run()
-    assert code == 3 and "strangers data 0-3" in err
+    assert code == 3 and "the stranger of sample" in err and "--replace" in err
     assert run("--replace")[0] == 0
     rows = [r for r in RunFolder(out).table("scores").to_pylist() if r["explainer"] == "xaibench/other-mask"]
     keys = [(r["metric"], r["sample"], r["score"], r["item"], r["repeat"]) for r in rows]
@@ -136,19 +138,20 @@ def test_a_strangers_mask_that_changed_is_refused(cli, tmp_path):
 def test_in_a_run_it_stands_among_the_controls_and_a_limit_redraws_nothing(cli, tmp_path):
     def run(limit):
         return cli("eval", "--model", "demo", "--dataset", "demo:identities=12", "--limit", limit, "-e", "saliency",
-                   "-x", "mask-auc", "--threads", 1, "--json", "-q", "-o", tmp_path, "--shard-size", 4)  # fmt: skip
+                   "-x", "mask-auc", "--threads", 1, "--json", "-q", "-o", tmp_path, "--task-samples", 4)  # fmt: skip
 
     code, _, _ = run(8)
     assert code == 0
     rows = [r for r in RunFolder(tmp_path).table("scores").to_pylist() if r["explainer"] == "xaibench/other-mask"]
     ok = [r for r in rows if r["status"] == "ok"]
     assert ok and {r["label"] for r in ok} == {"fake"} and all(r["value"] < 1 for r in ok)
-    before = {
-        u["unit"] for u in RunFolder(tmp_path).table("units").to_pylist() if u["explainer"] == "xaibench/other-mask"
-    }
+
+    def drawn():
+        commits = RunFolder(tmp_path).table("commits").to_pylist()
+        maps = [c for c in commits if c["explainer"] == "xaibench/other-mask" and c["kind"] == "explain"]
+        return [(x, c["attempts"]) for c in maps for x in zip(c["samples"], c["digests"], strict=True)]
+
+    before = drawn()
     code, out, _ = run(12)
     assert code == 0 and json.loads(out)["failed"] == 0
-    after = {
-        u["unit"] for u in RunFolder(tmp_path).table("units").to_pylist() if u["explainer"] == "xaibench/other-mask"
-    }
-    assert before < after
+    assert set(before) < set(drawn()) and len(before) == 8 and len(drawn()) == 12

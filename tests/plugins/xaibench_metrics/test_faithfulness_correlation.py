@@ -484,7 +484,9 @@ def _planted(metric: Any, maps: Any, draws: int = 1) -> float:
     world = planted_world(frozenset()).only("fake")
     values: list[float] = []
     for draw in range(draws):
-        for done in score(hold_component(record, metric), maps, world.detector, world.pictures, FAKE, draw=draw, batch_size=8):
+        for done in score(
+            hold_component(record, metric), maps, world.detector, world.pictures, FAKE, draw=draw, batch_size=8
+        ):
             assert done.value is not None
             values.extend(s.value for s in done.value.values if s.name == record.name and s.value is not None)
     return fmean(values)

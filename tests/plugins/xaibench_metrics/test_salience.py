@@ -565,7 +565,7 @@ def runs_of(maps: Mapping[str, Sequence[Any]], targets: Mapping[str, int] | None
 
     return SetCase(
         members={n: [case(n, i, m) for i, m in enumerate(ms) if m is not None] for n, ms in maps.items()},
-        missing={n: sum(m is None for m in ms) for n, ms in maps.items()},
+        asked={n: len(ms) for n, ms in maps.items()},
         explainer="e",
         streams=Streams.of(0, 0, "m", ""),
     )
@@ -683,7 +683,8 @@ def test_published_stability_is_one_ssim_of_the_small_bytes() -> None:
         return case_of(lambda *_: Explanation(map=torch.rand(16, 20), native_map=native), sample="p")
 
     found = SetCase(
-        members={"r1": [case("r1", a)], "r2": [case("r2", b)]}, missing={}, explainer="e", streams=Streams.of(0, 0, "m", "")
+        members={"r1": [case("r1", a)], "r2": [case("r2", b)]}, asked={"r1": 1, "r2": 1}, explainer="e",
+        streams=Streams.of(0, 0, "m", ""),
     )  # fmt: skip
     scores = metric("run-stability-explain2me").instance.score(found)
     assert values(scores, "run-stability")[""] == pytest.approx(0.297017, abs=1e-6)

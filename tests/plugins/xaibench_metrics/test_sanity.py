@@ -296,7 +296,9 @@ def test_the_planted_detector_fails_no_gradient_map_and_passes_no_edge_map() -> 
     registry, metric = load_registry(), open_component("metric", "parameter-randomisation", registry=load_registry())
     means = {}
     for name in ("saliency", "edges", "center-prior"):
-        done = score(metric, open_component("explainer", name, registry=registry), detector, pictures, FAKE, registry=registry)
+        done = score(
+            metric, open_component("explainer", name, registry=registry), detector, pictures, FAKE, registry=registry
+        )
         means[name] = [value(d, "parameter-randomisation") for d in done]
     assert means["edges"] == means["center-prior"] == [pytest.approx(1)] * 4
     assert max(means["saliency"]) < 0.2

@@ -120,7 +120,7 @@ def test_a_plugins_fill_runs_in_explainers_and_metrics(
 ) -> None:
     def run(name: str, jobs: int) -> Path:
         code, out, err = toy_eval(
-            "-o", tmp_path / name, "--plugin", checker, "--jobs", jobs, "--shard-size", 3, "--maps", "keep",
+            "-o", tmp_path / name, "--plugin", checker, "--jobs", jobs, "--task-samples", 3, "--maps", "keep",
             "-p", f"metric.deletion.fill={name}",
             explainer=f"occlusion:fill={name}", metric="deletion:steps=4", limit=6,
         )  # fmt: skip
@@ -135,12 +135,12 @@ def test_a_plugins_fill_runs_in_explainers_and_metrics(
     assert set(scores["metric"].to_pylist()) == {"xaibench/deletion:steps=4,fill=local/checker"}
     assert len(scores) == 6
     assert set(scores["status"].to_pylist()) == {"ok"}
-    named = ["explainer", "metric"]
+    named = ["explainer", "metric", "cell"]
     assert same_bytes(scores.drop_columns(named), expected.drop_columns(named))
     run("checker", 1)  # in the driver: the same keys
     (tmp_path / "checker").rename(tmp_path / "workers")
     in_driver = run("checker", 1)
-    assert reused == [0, 0, 6, 0]
+    assert reused == [0, 0, 18, 0]
     assert same_bytes(comparable(in_driver, "scores"), comparable(tmp_path / "workers", "scores"))
 
 

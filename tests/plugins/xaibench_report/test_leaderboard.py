@@ -204,18 +204,19 @@ def test_detection_by_hand():
                    prediction(0, "real", 0.5), prediction(1, "real", 0.25),
                    prediction(9, "real", 0.0, status="failed", reason="not decoded")]  # fmt: skip
     failed = {
-        "run": "r", "unit": "u", "kind": "explain", "model": WHERE["model"], "member": "0",
-        "dataset": WHERE["dataset"], "explainer": "acme/bad", "metric": None, "start": 0, "stop": 4,
-        "status": "failed", "reason": "ValueError", "attempts": 1, "seconds": 1.0, "forward": 0, "backward": 0,
+        "commit": 1, "cell": "c", "kind": "explain", "model": WHERE["model"], "member": "0",
+        "dataset": WHERE["dataset"], "explainer": "acme/bad", "metric": "", "artefact": "", "repeat": 0,
+        "samples": ["s", "t"], "digests": [1, 2], "statuses": ["failed", "ok"], "done": 2, "failed": 1, "kept": True,
+        "reason": "ValueError", "attempts": 1, "seconds": 1.0, "forward": 0, "backward": 0,
         "peak_memory": 0, "device": "cpu", "error": "ValueError: no\nmore", "trace": "",
     }  # fmt: skip
-    (found,) = build_leaderboards(tables(predictions=predictions, units=[failed]), INFO).detections
+    (found,) = build_leaderboards(tables(predictions=predictions, commits=[failed]), INFO).detections
     assert found.where == Where("xaibench/faces", "xaibench/demo", "0")
     assert found.auc.value == pytest.approx(5 / 6)
     assert (found.n, found.real, found.fake, found.groups, found.correct) == (5, 2, 3, 3, 4)
     assert [(m.method, m.auc.value, m.n) for m in found.methods] == [("swap", 0.875, 2), ("warp", 0.75, 1)]
     assert [(x.what, x.reason, x.count) for x in found.left_out] == [
-        ("predictions", "not decoded", 1), ("explain units acme/bad", "ValueError: no", 1),
+        ("predictions", "not decoded", 1), ("explain acme/bad", "ValueError: no", 1),
     ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from xaibench.api import Headroom, ScoreSpec
-from xaibench.store.schema import PREDICTIONS, SCORES, UNITS
+from xaibench.store.schema import COMMITS, PREDICTIONS, SCORES
 from xaibench_report.leaderboard import build_leaderboards
 from xaibench_report.run_values import RunTables, ScoreInfo
 
@@ -33,7 +33,7 @@ def rows(item: str, explainer: str, *, drop: float, **beside: float) -> list[dic
         for name, value in {"drop": drop, **beside}.items():
             wobble = 0 if "flip" in name else 0.01 * ((i * 7 + len(name)) % 5 - 2)
             found.append({
-                "run": "r", "unit": "u", "model": "m", "member": "", "dataset": "d", "sample": f"s{i}", "group": f"g{i}",
+                "run": "r", "unit": "u", "cell": "c", "model": "m", "member": "", "dataset": "d", "sample": f"s{i}", "group": f"g{i}",
                 "cross_group": None, "label": "fake", "method": "x", "prediction": "fake", "explainer": explainer,
                 "target": "fake", "metric": "attack", "score": name.replace("_", "-"), "item": item, "scope": "sample",
                 "definition": 1, "value": value + wobble, "better": "higher" if name in ("drop", "published") else "none",
@@ -44,7 +44,7 @@ def rows(item: str, explainer: str, *, drop: float, **beside: float) -> list[dic
 
 def boards(table: list[dict[str, Any]]) -> Any:
     scores = pa.Table.from_pylist(table, schema=SCORES)
-    tables = RunTables(scores=scores, predictions=PREDICTIONS.empty_table(), units=UNITS.empty_table())
+    tables = RunTables(scores=scores, predictions=PREDICTIONS.empty_table(), commits=COMMITS.empty_table())
     (board,) = build_leaderboards(tables, INFO).boards
     return board
 

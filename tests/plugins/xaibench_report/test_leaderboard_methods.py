@@ -13,7 +13,7 @@ import pytest
 from report_tables import report_page
 from rich.console import Console
 
-from xaibench.store.schema import PREDICTIONS, SCORES, UNITS
+from xaibench.store.schema import COMMITS, PREDICTIONS, SCORES
 from xaibench_report.leaderboard import Board, Cell, build_leaderboards
 from xaibench_report.manipulation_methods import even, even_pair
 from xaibench_report.run_values import RunTables, ScoreInfo, cell_values
@@ -27,7 +27,7 @@ INFO = ScoreInfo(
     controls=frozenset((RANDOM, CENTRE)),
     families={MASS: "localisation", AUC: "localisation", DELETION: "faithfulness"},
 )
-WHERE = {"run": "r", "unit": "u", "model": "m", "member": "0", "dataset": "d"}
+WHERE = {"run": "r", "unit": "u", "cell": "c", "model": "m", "member": "0", "dataset": "d"}
 Row = dict[str, Any]
 
 
@@ -60,7 +60,7 @@ def tables(scores: Sequence[Row], predicted: Sequence[Row] = ()) -> RunTables:
     return RunTables(
         scores=pa.Table.from_pylist(list(scores), SCORES),
         predictions=pa.Table.from_pylist(list(predicted), PREDICTIONS),
-        units=pa.Table.from_pylist([], UNITS),
+        commits=pa.Table.from_pylist([], COMMITS),
     )
 
 

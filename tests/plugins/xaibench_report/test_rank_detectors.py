@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from xaibench.api import PlanError, ScoreSpec, UsageError
 from xaibench.cli.main import program
-from xaibench.store.schema import PREDICTIONS, SCORES, UNITS
+from xaibench.store.schema import COMMITS, PREDICTIONS, SCORES
 from xaibench_report.balance import balances
 from xaibench_report.figures import pareto_figure
 from xaibench_report.ranking import rank_detectors
@@ -44,7 +44,7 @@ def sample(i):
 
 def prediction(model, run, i, p_fake=None):
     p = (0.8 if i % 2 else 0.2) if p_fake is None else p_fake
-    return {"run": "r", "unit": "u", "model": model, "member": run, "dataset": "xaibench/faces", **sample(i),
+    return {"run": "r", "unit": "u", "cell": "c", "model": model, "member": run, "dataset": "xaibench/faces", **sample(i),
             "probabilities": [1 - p, p], "classes": ["real", "fake"], "p_fake": p, "prediction": "fake",
             "verdict": "fake" if p >= 0.5 else "real", "correct": (p >= 0.5) == bool(i % 2), "status": "ok",
             "reason": None}  # fmt: skip
@@ -52,7 +52,7 @@ def prediction(model, run, i, p_fake=None):
 
 def score(model, run, value, i=None, *, metric=ENTROPY, explainer="xaibench/gradcam", **changes):
     of = sample(i) if i is not None else {"sample": "", "group": "", "cross_group": None, "label": "", "method": None}
-    row = {"run": "r", "unit": "u", "model": model, "member": run, "dataset": "xaibench/faces", **of,
+    row = {"run": "r", "unit": "u", "cell": "c", "model": model, "member": run, "dataset": "xaibench/faces", **of,
            "prediction": None, "explainer": explainer, "target": None, "metric": metric,
            "score": metric.partition("/")[2], "item": "", "scope": "sample" if i is not None else "model",
            "definition": 1, "value": value, "better": "lower", "status": "ok", "reason": None, "seed": 0,
@@ -73,7 +73,7 @@ def tables(scores, runs, p_fake=None):
         for m, n in runs.items() for r in range(n) for i in range(N)
     ]  # fmt: skip
     return RunTables(scores=table(scores, SCORES), predictions=table(predictions, PREDICTIONS),
-                     units=table([], UNITS))  # fmt: skip
+                     commits=table([], COMMITS))  # fmt: skip
 
 
 LOW, HIGH = (0.1, 0.12, 0.14, 0.16, 0.18), (0.3, 0.32, 0.34, 0.36, 0.38)
@@ -193,7 +193,7 @@ def on_two_datasets(second):
     found = tables(rows, TWO)
     there = found.predictions.to_pylist()
     there += on_other(r for r in there if r["model"] in second)
-    return RunTables(scores=found.scores, predictions=pa.Table.from_pylist(there, PREDICTIONS), units=found.units)
+    return RunTables(scores=found.scores, predictions=pa.Table.from_pylist(there, PREDICTIONS), commits=found.commits)
 
 
 def test_each_dataset_has_its_own_measures_and_notes():
@@ -244,7 +244,7 @@ def test_too_few_people_for_an_interval_of_the_auc():
     few = [r | {"group": "g"} for r in family(GUIDED, LOW)]
     found = tables(few, TWO)
     rows = [r | {"group": "g"} for r in found.predictions.to_pylist()]
-    found = RunTables(scores=found.scores, predictions=pa.Table.from_pylist(rows, PREDICTIONS), units=found.units)
+    found = RunTables(scores=found.scores, predictions=pa.Table.from_pylist(rows, PREDICTIONS), commits=found.commits)
     assert rank_detectors(found, INFO).notes == (
         "guided is not compared: 1 group, fewer than 10: no interval",
         "plain is not compared: 1 group, fewer than 10: no interval",
@@ -387,7 +387,7 @@ def failing(found, member):
     """The tables with all predictions of one run failed."""
     lost = {"status": "failed", "p_fake": None, "correct": None, "reason": "out of memory"}
     rows = [r | (lost if r["member"] == member else {}) for r in found.predictions.to_pylist()]
-    return RunTables(scores=found.scores, predictions=pa.Table.from_pylist(rows, PREDICTIONS), units=found.units)
+    return RunTables(scores=found.scores, predictions=pa.Table.from_pylist(rows, PREDICTIONS), commits=found.commits)
 
 
 def test_a_run_without_predictions_is_named():

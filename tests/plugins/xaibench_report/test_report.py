@@ -44,7 +44,7 @@ def test_the_report_is_one_file_that_needs_nothing_beside_it(tmp_path):
 
 def test_the_report_does_without_maps_curves_and_pictures(tmp_path):
     full = run_tables()
-    bare = RunTables(scores=full.scores, predictions=full.predictions, units=full.units)
+    bare = RunTables(scores=full.scores, predictions=full.predictions, commits=full.commits)
     html = report_page(tmp_path, bare, INFO, picture, maps=map_table().slice(0, 0))
     assert "<img" not in html
     assert "No run is recorded" in html
@@ -168,7 +168,7 @@ def test_other_pictures_under_the_same_names_are_refused():
     at = PREDICTIONS.get_field_index("group")
     changed = second.predictions.set_column(at, PREDICTIONS.field(at), groups)
     with pytest.raises(PlanError, match="sample 's00' is another picture"):
-        compare_runs(run_tables(), RunTables(scores=second.scores, predictions=changed, units=second.units))
+        compare_runs(run_tables(), RunTables(scores=second.scores, predictions=changed, commits=second.commits))
 
 
 def test_comparisons_print_in_eighty_columns_and_as_json():

@@ -150,7 +150,7 @@ def test_methods_weigh_alike_when_runs_are_compared_on_localisation():
             r | {"method": "rare" if i < 3 else "often", "value": r["value"] + (0.9 if i < 3 else 0) * (shift > 0)}
             for i, r in enumerate(found.scores.to_pylist())
         ]
-        return type(found)(scores=found.scores.from_pylist(rows, found.scores.schema), units=found.units,
+        return type(found)(scores=found.scores.from_pylist(rows, found.scores.schema), commits=found.commits,
                            predictions=found.predictions)  # fmt: skip
 
     where = {"xaibench/deletion": "localisation"}

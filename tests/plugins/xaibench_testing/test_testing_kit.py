@@ -47,7 +47,9 @@ class CrashesWithoutMask(Plain):
 
 
 def explainer(instance, **record):
-    return hold_component(ExplainerRecord(**{"name": "toy", "target": "toys:Toy", "summary": "a toy", **record}), instance)
+    return hold_component(
+        ExplainerRecord(**{"name": "toy", "target": "toys:Toy", "summary": "a toy", **record}), instance
+    )
 
 
 RANDOM = {"stochastic": True}

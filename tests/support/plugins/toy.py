@@ -36,8 +36,12 @@ def xaibench_models():
     return [
         ModelRecord(name="toy", target=f"{MODULE}:Toy", summary="A tiny network.", gives=gives),
         ModelRecord(name="toy-family", target=f"{MODULE}:ToyFamily", summary="Three tiny networks.", gives=gives),
+        ModelRecord(
+            name="seeded", target=f"{MODULE}:Seeded", summary="A tiny network by the seed in its file.", gives=gives,
+            suffixes=(".seed",),
+        ),
         ModelRecord(name="blind", target=f"{MODULE}:Blind", summary="The tiny network as a black box."),
-    ]
+    ]  # fmt: skip
 
 
 @hookimpl
@@ -51,6 +55,7 @@ def xaibench_explainers():
             name="shared-too", target=f"{MODULE}:Shared", summary="Shows the same one.", class_specific=False
         ),
         ExplainerRecord(name="faulty", target=f"{MODULE}:Faulty", summary="Raises on every other sample."),
+        ExplainerRecord(name="flaky", target=f"{MODULE}:Flaky", summary="Raises on every other sample while told to."),
         ExplainerRecord(name="exits", target=f"{MODULE}:Exits", summary="Calls sys.exit."),
         ExplainerRecord(name="fatal", target=f"{MODULE}:Fatal", summary="Ends its process once."),
     ]
@@ -129,6 +134,23 @@ class Blind(Toy):
     black_box = True
 
 
+class FileParameters(Parameters):
+    path: str = Field(description="file that holds a seed")
+
+
+class Seeded:
+    Parameters = FileParameters
+
+    def __init__(self, parameters: FileParameters) -> None:
+        self.path = Path(parameters.path)
+
+    def members(self):
+        return (self.path.stem,)
+
+    def open(self, member, runtime):
+        return Detector(int(self.path.read_text()))
+
+
 class Noise:
     """Three noisy copies of a picture and what the detector says of them; costs three passes."""
 
@@ -199,6 +221,12 @@ class Faulty(Rows):
         return (yield from super().explain(request))
 
 
+class Flaky(Faulty):
+    def explain(self, request):
+        told = os.environ.get("TOY_FLAKY")
+        return (yield from (super().explain(request) if told else Rows.explain(self, request)))
+
+
 class Exits(Rows):
     def explain(self, request):
         raise SystemExit(0)
@@ -247,7 +275,10 @@ class Spread:
 
     def score(self, case):
         (cases,) = case.members.values()
-        means = torch.stack([c.explanation.map.double().mean() for c in cases])
+        maps = [c.explanation.map for c in cases]
+        if not maps:
+            return Scores.undefined(self.scores, "no map")
+        means = torch.stack([m.double().mean() for m in maps])
         return Scores((Score(name="spread", value=float(means.max() - means.min())),))
 
     def passes(self, query):

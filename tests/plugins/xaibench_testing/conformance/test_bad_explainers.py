@@ -159,7 +159,9 @@ class UndocumentedExplainer(GoodExplainer):
 
 
 def explainer(instance, **record):
-    return hold_component(ExplainerRecord(**{"name": "toy", "target": "toys:Toy", "summary": "a toy", **record}), instance)
+    return hold_component(
+        ExplainerRecord(**{"name": "toy", "target": "toys:Toy", "summary": "a toy", **record}), instance
+    )
 
 
 RANDOM = {"stochastic": True}

@@ -1,0 +1,59 @@
+"""How many samples a task takes: about a minute of work, as far as the last tasks tell, and what the memory holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xaibench.api import Passes
+from xaibench.plan.parts import Plan, PlannedMember
+
+_SECONDS = 60.0
+_LARGEST = 512
+_PICTURE_BYTES = 32 * 2**20  # of the pictures of one task as the detector sees them
+_FIRST_PASSES = 4000
+_FIRST = 32
+_GROWTH = 8
+
+
+class TaskSize:
+    """The number of samples of the next task of a stage, by detector.
+
+    The first task of a stage is small: at most 32 samples and some 4,000 passes by the plan's count. Later ones follow
+    the measured time of the last. Nothing but the cut depends on it.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._fixed = plan.settings.task_samples
+        self._plan = plan
+        self._next: dict[tuple[str, str, str], float] = {}
+
+    def __call__(self, stage: str, member: PlannedMember) -> float:
+        """The number of samples; less than 1 where one sample is too much for one task."""
+        if self._fixed:
+            return self._fixed
+        height, width = member.facts.input_size
+        largest = min(_LARGEST, max(1, _PICTURE_BYTES // (12 * height * width)))
+        if stage == "sets":
+            return largest
+        key = (stage, member.ref.model, member.ref.member)
+        if key not in self._next:
+            self._next[key] = min(_FIRST, _FIRST_PASSES / max(self._passes_a_sample(stage, member), 1))
+        return min(self._next[key], largest)
+
+    def measured(self, stage: str, model: str, member: str, samples: int, seconds: float) -> None:
+        """Take note of how long a task took."""
+        key = (stage, model, member)
+        if samples and key in self._next:
+            wanted = _SECONDS * samples / max(seconds, 1e-3)
+            self._next[key] = min(wanted, _GROWTH * max(self._next[key], 1))
+
+    def _passes_a_sample(self, stage: str, member: PlannedMember) -> float:
+        if stage == "predict":
+            return 1
+        ref, samples = member.ref, max(sum(len(d.survey.samples) for d in self._plan.datasets), 1)
+        cells: Sequence[Passes] = [
+            c.passes for c in (self._plan.artefact_cells if stage == "artefacts" else self._plan.cells)
+            if (c.model, c.member) == (ref.model, ref.member) and not getattr(c, "reason", "")
+        ]  # fmt: skip
+        total = sum(cells, Passes())
+        return (total.forward + 2 * total.backward) / samples

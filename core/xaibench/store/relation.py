@@ -1,0 +1,98 @@
+"""The relation of a plan: its cells with their keys, and the digests of its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+Kind = Literal["predict", "artefact", "explain", "score", "set", "model"]
+
+WHOLE = ""
+"""The sample of a value that belongs to a whole cell."""
+
+
+class Address(NamedTuple):
+    """Where a row belongs, together with its sample.
+
+    ``member`` is empty for a family, ``explainer`` for predictions, artefacts and measures of a detector itself,
+    ``metric`` for whatever is no score.
+    """
+
+    kind: Kind
+    model: str
+    member: str
+    dataset: str
+    explainer: str = ""
+    metric: str = ""
+    artefact: str = ""
+    repeat: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelationCell:
+    """One cell of a plan.
+
+    Parameters
+    ----------
+    address: where its rows belong.
+    key: digest of everything that can change its numbers, except the samples.
+    reason: why it cannot run, empty where it can. Such a cell has one row for the whole of it.
+    strangers: whether the strangers of its samples are part of what it depends on.
+    inputs: the cells whose rows a measure of a set reads; empty for cells with a row a sample.
+    """
+
+    address: Address
+    key: str
+    reason: str = ""
+    strangers: bool = False
+    inputs: tuple[Address, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether its one row belongs to no sample."""
+        return bool(self.reason) or self.address.kind in ("set", "model")
+
+    def to_json(self) -> list[Any]:
+        return [list(self.address), self.key, self.reason, self.strangers, [list(i) for i in self.inputs]]
+
+    @staticmethod
+    def from_json(values: list[Any]) -> RelationCell:
+        address, key, reason, strangers, inputs = values
+        return RelationCell(
+            address=Address(*address), key=key, reason=reason, strangers=strangers,
+            inputs=tuple(Address(*i) for i in inputs),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class RelationSamples:
+    """The samples of one dataset in evaluation order. ``digests`` are 64-bit, ``with_strangers`` those that cover the
+    stranger of each sample, too."""
+
+    ids: tuple[str, ...]
+    digests: tuple[int, ...]
+    with_strangers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Cells x samples: the rows that a plan asks for."""
+
+    cells: tuple[RelationCell, ...]
+    samples: Mapping[str, RelationSamples] = field(repr=False)
+
+    @cached_property
+    def by_address(self) -> Mapping[Address, RelationCell]:
+        return {c.address: c for c in self.cells}
+
+    def digests(self, cell: RelationCell) -> tuple[int, ...]:
+        """Digests of the planned samples of a cell, in order."""
+        samples = self.samples[cell.address.dataset]
+        return samples.with_strangers if cell.strangers else samples.digests
+
+
+def short_digest(hexadecimal: str) -> int:
+    """The first 64 bits of a digest in hexadecimal, as commits hold them."""
+    return int(hexadecimal[:16], 16)

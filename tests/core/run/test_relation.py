@@ -1,0 +1,183 @@
+"""A run is a relation: the same rows to the byte, whatever way they came about."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from toy_runs import EQUAL, LONG, differences, glob_differences, toy_run
+
+from xaibench.store.folder import RunFolder
+
+KEPT = (*EQUAL, "maps")
+EXPLAINERS = ["rows", "random", "shared"]
+METRICS = ["range", "spread", "channels"]
+
+
+@pytest.fixture(autouse=True)
+def _no_fsync(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """One calm run of three explainers, one of which draws at random and one of which stores an artefact."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    assert toy_run(out, explainer=EXPLAINERS, metric=METRICS, task_samples=64).exit_code == 0
+    return out
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_the_size_of_the_tasks_changes_no_byte(whole, tmp_path, size):
+    toy_run(tmp_path / "run", explainer=EXPLAINERS, metric=METRICS, task_samples=size)
+    assert not differences(whole, tmp_path / "run", KEPT) and not glob_differences(tmp_path / "run", KEPT)
+
+
+def test_workers_change_no_byte(tmp_path):
+    toy_run(tmp_path / "calm", explainer=["rows", "random"], metric=["range"])
+    toy_run(tmp_path / "run", explainer=["rows", "random"], metric=["range"], task_samples=5, jobs=2)
+    assert not differences(tmp_path / "calm", tmp_path / "run", KEPT) and not glob_differences(tmp_path / "run", KEPT)
+
+
+@LONG
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_workers_change_no_byte_of_any_stage(whole, tmp_path, size):
+    toy_run(tmp_path / "run", explainer=EXPLAINERS, metric=METRICS, task_samples=size, jobs=2)
+    assert not differences(whole, tmp_path / "run", KEPT) and not glob_differences(tmp_path / "run", KEPT)
+
+
+def test_a_run_that_is_extended_in_three_steps(whole, tmp_path):
+    """By samples, by an explainer, by metrics: only what is new is done, and set scores follow their inputs."""
+    out = tmp_path / "run"
+    toy_run(out, explainer=EXPLAINERS[:2], metric=["range", "spread"], limit=5, task_samples=2)
+    steps = [
+        toy_run(out, explainer=EXPLAINERS[:2], metric=["range", "spread"], task_samples=3),
+        toy_run(out, explainer=EXPLAINERS, metric=["range", "spread"], task_samples=5),
+        toy_run(out, explainer=EXPLAINERS, metric=METRICS, task_samples=1),
+    ]
+    new = 12 - 5
+    assert [s.done for s in steps] == [
+        new + 2 * 2 * new + 2,  # predictions, maps and their ranges, spreads of the sets
+        12 + 2 * 12 + 1,  # artefacts, maps and ranges, a spread
+        1,
+    ]
+    assert not differences(whole, out, KEPT) and not glob_differences(out, KEPT)
+    assert toy_run(out, explainer=EXPLAINERS, metric=METRICS).done == 0
+
+
+def test_dropped_maps_and_a_metric_that_comes_later(whole, tmp_path):
+    out = tmp_path / "run"
+    toy_run(out, explainer=EXPLAINERS, metric=["range"], maps="drop")
+    later = toy_run(out, explainer=EXPLAINERS, metric=METRICS, maps="drop")
+    assert later.done == 3 + 1 and not (out / "maps").exists()  # maps are drawn again, and their rows stay
+    assert not differences(whole, out) and not glob_differences(out)
+    assert toy_run(out, explainer=EXPLAINERS, metric=METRICS, maps="drop").done == 0
+    kept = toy_run(out, explainer=EXPLAINERS, metric=METRICS, maps="keep")
+    assert kept.done == 3 * 12 and not differences(whole, out, KEPT)
+
+
+def test_failing_samples_that_are_mended(tmp_path, monkeypatch):
+    """Their maps and scores are made again, and the score of the set, which has other inputs now."""
+    toy_run(tmp_path / "calm", explainer=["rows", "flaky"])
+    monkeypatch.setenv("TOY_FLAKY", "1")
+    out = tmp_path / "run"
+    first = toy_run(out, explainer=["rows", "flaky"], task_samples=5)
+    failed = first.failed // 2
+    assert first.exit_code == 1 and 0 < failed < 12
+    monkeypatch.delenv("TOY_FLAKY")
+    assert toy_run(out, explainer=["rows", "flaky"]).done == 0  # nobody asked for it
+    assert differences(tmp_path / "calm", out)
+    mended = toy_run(out, explainer=["rows", "flaky"], rerun="failed")
+    assert mended.exit_code == 0 and mended.done == 2 * failed + 1
+    assert not differences(tmp_path / "calm", out, KEPT) and not glob_differences(out, KEPT)
+    assert max(c["attempts"] for c in RunFolder(out).table("commits").to_pylist()) == 2
+
+
+def test_failing_predictions_that_are_mended(tmp_path, monkeypatch):
+    toy_run(tmp_path / "calm", metric=METRICS)
+    monkeypatch.setenv("TOY_PREDICTIONS_FAIL", "1")
+    out = tmp_path / "run"
+    assert toy_run(out, metric=METRICS).exit_code == 1
+    monkeypatch.delenv("TOY_PREDICTIONS_FAIL")
+    assert toy_run(out, metric=METRICS, rerun="failed").exit_code == 0
+    assert not differences(tmp_path / "calm", out, KEPT) and not glob_differences(out, KEPT)
+
+
+def test_everything_made_again(whole, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    again = toy_run(out, explainer=EXPLAINERS, metric=METRICS, rerun="all", task_samples=5)
+    assert again.done == 12 + 12 + 2 * 3 * 12 + 3 + 1 and again.exit_code == 0
+    assert not differences(whole, out, KEPT) and not glob_differences(out, KEPT)
+
+
+def family(folder, seeds):
+    folder.mkdir(exist_ok=True)
+    for seed in seeds:
+        (folder / f"member-{seed}.seed").write_text(str(seed))
+    return {"model": [str(folder)], "metric": ["range", "spread", "agreement"], "limit": 6}
+
+
+@pytest.mark.parametrize("members", ["first", "all"])
+def test_a_family_that_gets_one_more_member(tmp_path, members):
+    """The values across its members are new; those of each member stay."""
+    more = family(tmp_path / "toys", [1, 2]) | {"members": members}
+    toy_run(tmp_path / "run", **more)
+    family(tmp_path / "toys", [3])
+    added = toy_run(tmp_path / "run", **more)
+    # predictions and maps of the member, its scores where all members have some, and the agreement
+    assert added.done == 2 * 6 + (6 + 1) * (members == "all") + 1
+    toy_run(tmp_path / "calm", **more)
+    assert not differences(tmp_path / "calm", tmp_path / "run", KEPT) and not glob_differences(tmp_path / "run", KEPT)
+
+
+def test_a_member_that_comes_first(tmp_path):
+    more = family(tmp_path / "toys", [1, 2])
+    toy_run(tmp_path / "run", **more)
+    family(tmp_path / "toys", [0])
+    toy_run(tmp_path / "run", **more)
+    toy_run(tmp_path / "calm", **more)
+    assert not differences(tmp_path / "calm", tmp_path / "run", KEPT)
+    assert RunFolder(tmp_path / "run").snapshot().outside == 6 + 1  # the scores of the member that was the first
+
+
+def test_replaced_by_another_seed_and_back(tmp_path):
+    """All samples, since a limit chooses others by another seed."""
+    out = tmp_path / "run"
+    asked = {"explainer": ["random", "shared"], "limit": None, "dataset": ["demo:identities=3"]}
+    for seed in (0, 1):
+        toy_run(tmp_path / str(seed), **asked, seed=seed)
+    toy_run(out, **asked)
+    for seed in (1, 0):
+        toy_run(out, **asked, seed=seed, replace=True)
+        assert not differences(tmp_path / str(seed), out, KEPT) and not glob_differences(out, KEPT)
+        assert "scores" in differences(tmp_path / str(1 - seed), out)
+
+
+def test_two_datasets_with_the_same_sample_ids(tmp_path):
+    """Rows belong to their dataset, also where a plan asks for some of them alone."""
+    both = {"dataset": ["demo:identities=8", "demo:identities=8,seed=1"], "metric": METRICS}
+    toy_run(tmp_path / "run", **both)
+    toy_run(tmp_path / "run", **both, limit=5)
+    toy_run(tmp_path / "calm", **both, limit=5)
+    assert len(RunFolder(tmp_path / "run").table("predictions")) == 10
+    assert not differences(tmp_path / "calm", tmp_path / "run", KEPT)
+
+
+def test_many_small_runs_leave_few_files(tmp_path):
+    for limit in range(2, 17, 2):
+        toy_run(tmp_path / "run", limit=limit, task_samples=1)
+    toy_run(tmp_path / "calm", limit=16)
+    assert not differences(tmp_path / "calm", tmp_path / "run", KEPT) and not glob_differences(tmp_path / "run", KEPT)
+    assert len(list((tmp_path / "run").glob("*/*.parquet"))) < 70
+
+
+def test_a_run_behind_a_url(whole, tmp_path):
+    import fsspec
+
+    url = f"memory://{tmp_path.name}/run"
+    toy_run(url, explainer=EXPLAINERS, metric=METRICS, limit=5)
+    toy_run(url, explainer=EXPLAINERS, metric=METRICS)
+    assert not differences(whole, url, KEPT)
+    fsspec.filesystem("memory").rm(f"/{tmp_path.name}", recursive=True)
