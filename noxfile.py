@@ -45,6 +45,7 @@ def slow(session: nox.Session) -> None:
     install(session, "-e", ".", groups=("test",))
     places = "tests/plugins/xaibench_explainers/test_place.py"
     runs = [f"tests/core/run/test_relation{name}.py" for name in ("", "_killed", "_property")]
+    runs.append("tests/core/run/test_failures.py")
     session.run("python", "-m", "pytest", places, *runs, *session.posargs, env={"XAIBENCH_TEST_EVERYWHERE": "1"})
 
 

@@ -305,7 +305,6 @@ class _Driver:
         # The tasks are not made after a failure with fail_fast: they would read predictions that are missing.
         if self.fail_fast and self.result.failed:
             return
-        self._stage_began = max(self.log.commits, default=0)
         tasks = make_tasks()
         first = next(tasks, None)
         if first is None:
@@ -318,6 +317,8 @@ class _Driver:
         """Run tasks and commit what they give. A task that is lost is cut until one component at one sample is left,
         which has failed then. Returns whether one was lost."""
         waiting, cutting = tasks, False
+        # What is committed from here on may be merged meanwhile, since no task of this stage reads it.
+        self._stage_began = max(self.log.commits, default=0)
         while True:
             lost: list[Task] = []
             for task, outcome in self._run(waiting, once=cutting):
