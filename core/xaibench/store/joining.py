@@ -59,7 +59,8 @@ def join_runs(runs: Sequence[str | Path], out: str | Path) -> Joined:
     plans = [run.plan for run in sources]
     if plans:
         join_plans(plans)  # refuses before anything is written
-    with folder.writing() as log:
+    damage: dict[str, str] = {}
+    with folder.writing(lambda log: damage.update(log.damage)) as log:
         before = Snapshot(log)
         own = RunPlan(str(folder.path), before) if before.readable else None
         joined = join_plans(plans, own)
@@ -69,9 +70,11 @@ def join_runs(runs: Sequence[str | Path], out: str | Path) -> Joined:
         merge_all(log)
         _write_run_file(folder, log, run_file)
         missing = [~log.ledger.valid(cell, joined.relation) for cell in joined.relation.cells]
+    said = (f"{folder.path}/{name}: {what}; its results are lost" for name, what in damage.items())
     return Joined(
         out=folder.path, taken=tuple(zip((r.plan.name for r in sources), taken, strict=True)),
-        planned=sum(map(len, missing)), left=sum(int(m.sum()) for m in missing), notes=joined.notes,
+        planned=sum(map(len, missing)), left=sum(int(m.sum()) for m in missing),
+        notes=(*said, *joined.notes),
     )  # fmt: skip
 
 

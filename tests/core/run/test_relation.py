@@ -8,6 +8,10 @@ import shutil
 import pytest
 from toy_runs import EQUAL, LONG, differences, glob_differences, toy_run
 
+from xaibench.api import Lost
+from xaibench.plan.tasks import ExplainTask
+from xaibench.run import driver
+from xaibench.store import merging
 from xaibench.store.folder import RunFolder
 
 KEPT = (*EQUAL, "maps")
@@ -153,6 +157,36 @@ def test_replaced_by_another_seed_and_back(tmp_path):
         toy_run(out, **asked, seed=seed, replace=True)
         assert not differences(tmp_path / str(seed), out, KEPT) and not glob_differences(out, KEPT)
         assert "scores" in differences(tmp_path / str(1 - seed), out)
+
+
+class LosesTasks:
+    """An executor that takes all tasks of a stage at once, and loses each task that explains when it sees it first."""
+
+    in_process = True
+
+    def __init__(self):
+        self.seen = set()
+
+    def run(self, tasks, call):
+        for task in list(tasks):
+            ids = tuple(s.id for s in task.chunk.samples) if isinstance(task, ExplainTask) else None
+            yield task, call(task) if ids is None or ids in self.seen else Lost("the worker died")
+            self.seen.add(ids)
+
+    def close(self):
+        pass
+
+
+def test_tasks_that_are_lost_find_their_files_while_others_are_merged(tmp_path, monkeypatch):
+    """The scores of lost tasks read maps of the same stage, which no merge may move meanwhile."""
+    asked = {"explainer": ["rows", "random"], "metric": ["range"], "limit": 5}
+    toy_run(tmp_path / "calm", **asked)
+    executor = LosesTasks()
+    monkeypatch.setattr(driver, "_executor", lambda *arguments, **keywords: executor)
+    monkeypatch.setattr(merging, "_MANY", {0: 2, 1: 2})
+    result = toy_run(tmp_path / "run", **asked, task_samples=1)
+    assert len(executor.seen) == 1 + 5 and result.failures == []
+    assert not differences(tmp_path / "calm", tmp_path / "run", KEPT) and not glob_differences(tmp_path / "run", KEPT)
 
 
 def test_two_datasets_with_the_same_sample_ids(tmp_path):

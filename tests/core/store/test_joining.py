@@ -205,6 +205,17 @@ def test_a_bit_that_flipped_is_named(toy_eval, cli, tmp_path):
     assert code == 3 and f"scores/{file.name} is damaged" in err
 
 
+def test_damage_of_the_run_that_is_joined_into_is_named_and_mended_from_another(toy_eval, tmp_path):
+    toy_eval("-o", tmp_path / "run", limit=4)
+    toy_eval("-o", tmp_path / "copy", limit=4)
+    (file,) = (tmp_path / "run" / "maps").iterdir()
+    file.unlink()
+    joined = join_runs([tmp_path / "copy"], tmp_path / "run")
+    assert (joined.left, taken(joined)) == (0, [4])
+    assert joined.notes == (f"{tmp_path}/run/maps/{file.name}: missing; its results are lost",)
+    same(tmp_path / "run", tmp_path / "copy")
+
+
 # ---- plans ----------------------------------------------------------------------------------------------------------
 
 
