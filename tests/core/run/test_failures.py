@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from toy_runs import LONG
 
 from conftest import TOY
 from xaibench.api import Parameters, Passes, RunBegins, RunEnds, TaskCommitted
@@ -92,7 +93,7 @@ def test_explain_goes_on_after_an_explainer_that_exits(cli):
     assert [m["status"] for m in json.loads(out)["maps"]] == ["failed", "ok"]
 
 
-@pytest.mark.slow
+@LONG
 def test_a_worker_that_dies_at_one_sample_costs_that_sample_alone(toy_eval):
     Path("dies.py").write_text(DIES)
     code, _, err = toy_eval("--plugin", "dies.py", "-e", "dies", "-x", "spread", "--jobs", 2, "-o", "run")

@@ -49,7 +49,7 @@ def equal(calm, out):
 
 
 @pytest.mark.parametrize(("victim", "jobs", "number", "delay"), [
-    ("driver", 1, 5, 0.01), ("merging", 1, 3, 0.05), ("worker", 2, 4, 0.02),
+    ("driver", 1, 5, 0.01), ("merging", 1, 3, 0.05), pytest.param("worker", 2, 4, 0.02, marks=LONG),
 ])  # fmt: skip
 def test_killed_once_and_resumed(tmp_path, victim, jobs, number, delay):
     out = tmp_path / "run"

@@ -25,7 +25,7 @@ from xaibench.store import commits, merging
 from xaibench.store.commits import CommitLog
 from xaibench.store.folder import RUN_FILE, RunFolder
 
-EXAMPLES = int(os.environ.get("XAIBENCH_TEST_HISTORIES") or (400 if os.environ.get("XAIBENCH_TEST_EVERYWHERE") else 15))
+EXAMPLES = int(os.environ.get("XAIBENCH_TEST_HISTORIES") or (400 if os.environ.get("XAIBENCH_TEST_EVERYWHERE") else 6))
 EXPLAINERS = ("rows", "flaky", "random", "shared")
 METRICS = ("range", "spread", "channels")
 LIMITS = range(2, 7)  # the first sample is a real picture, which alone is refused
