@@ -11,10 +11,10 @@ from contextlib import suppress
 import pytest
 
 WORK = """
-import time
+import os, time
 
 def work(task):
-    print("working", flush=True)
+    os.write(1, b"working\\n")  # one write: two workers share the pipe
     time.sleep(60)
 
 def double(task):
