@@ -35,7 +35,7 @@ def toy_eval(cli: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[in
         more = [] if limit is None else ["--limit", limit]
         return cli(
             "eval", "--plugin", TOY, "--model", "toy", "--dataset", "demo:identities=8", "-e", explainer,
-            "-x", metric, "--no-controls", "--json", "--threads", 1, *more, *arguments,
+            "-x", metric, "--no-controls", "--json", "--threads", 1, "--no-isolation", *more, *arguments,
         )  # fmt: skip
 
     return run

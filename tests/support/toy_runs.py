@@ -23,7 +23,7 @@ EQUAL = ("scores", "predictions", "curves")
 LONG = pytest.mark.skipif(not os.environ.get("XAIBENCH_TEST_EVERYWHERE"), reason="takes minutes: nox -s slow")
 _DEFAULTS = {
     "model": ["toy"], "dataset": ["demo:identities=8"], "explainer": ["rows"], "metric": ["range", "spread"],
-    "controls": False, "threads": 1, "limit": 12, "plugin": [str(TOY)],
+    "controls": False, "isolation": False, "threads": 1, "limit": 12, "plugin": [str(TOY)],
 }  # fmt: skip
 
 

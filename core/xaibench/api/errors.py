@@ -16,6 +16,7 @@ Any other exception that reaches the command line is a bug and is reported as on
 
 from __future__ import annotations
 
+import signal
 import traceback
 from typing import ClassVar
 
@@ -80,13 +81,36 @@ class UnreadablePicture(XaibenchError):
     """A file is broken, truncated, too large or no picture. It is counted and left out; the run goes on."""
 
 
-def as_exception(raised: Exception | SystemExit) -> Exception:
-    """The exception that a component raised. ``sys.exit`` becomes a :class:`PluginError`, so that it ends the component
-    and not the run."""
+class Interference(BaseException):
+    """A component changed what it was handed, or the state of the process. Whoever runs it undoes that and fails it.
+
+    It is no ``Exception``: it ends everything that runs on the changed state. ``component`` and ``sample`` are empty
+    where they are not known.
+    """
+
+    def __init__(self, what: str, component: str = "", sample: str = "") -> None:
+        super().__init__(what)
+        self.component, self.sample = component, sample
+
+
+def as_exception(raised: BaseException) -> Exception:
+    """The exception that a component raised.
+
+    ``sys.exit`` and other exceptions that are no ``Exception`` become a :class:`PluginError`, so that they end the
+    component and not the run. :class:`Interference` is raised again, and so is the ``KeyboardInterrupt`` of a user. In
+    a process that ignores Ctrl-C only a component can raise that.
+    """
     if isinstance(raised, Exception):
         return raised
-    code = "" if raised.code is None else repr(raised.code)
-    error = PluginError(f"a component called sys.exit({code})", "it should raise an exception: tell its author")
+    if isinstance(raised, Interference):
+        raise raised
+    if isinstance(raised, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        raise raised
+    if isinstance(raised, SystemExit):
+        what = f"a component called sys.exit({'' if raised.code is None else repr(raised.code)})"
+    else:
+        what = f"a component raised {describe_error(raised)}, which is no Exception"
+    error = PluginError(what, "it should raise an exception: tell its author")
     error.__cause__ = raised
     return error
 

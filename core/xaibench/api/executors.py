@@ -52,9 +52,19 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The outcome of a task whose worker died before it returned. ``reason`` is one line."""
+    """The outcome of a task whose worker died before it returned.
+
+    Parameters
+    ----------
+    reason: one line.
+    component, sample: the component whose code ran, and the sample; empty where that is not known.
+    hung: the worker was ended, since the component took longer than it may.
+    """
 
     reason: str
+    component: str = ""
+    sample: str = ""
+    hung: bool = False
 
 
 class Component(Protocol):

@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from functools import partial
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
 from xaibench.api import (
     Apply,
@@ -48,14 +48,30 @@ K = TypeVar("K")
 
 
 @dataclass(slots=True)
-class _PassCount:
-    """Passes of a programme and of all its descendants, which share one object."""
+class Account:
+    """What a programme and all its descendants have cost so far.
 
+    ``key`` is that of the programme. ``seconds`` is the time of its own steps and its share of the detector calls; it
+    is kept where the engine has a :class:`Watch`.
+    """
+
+    key: Any = None
     forward: int = 0
     backward: int = 0
+    seconds: float = 0.0
 
     def passes(self) -> Passes:
         return Passes(self.forward, self.backward)
+
+
+class Watch(Protocol):
+    """Looks after the steps of programmes and the calls of detectors."""
+
+    def step(self, account: Account, run: Callable[[], Any]) -> Any:
+        """Run a step of a programme and return what it gives. What is raised here ends the programme."""
+
+    def call(self, detector: Detector, accounts: Sequence[tuple[Account, int]], run: Callable[[], Any]) -> Any:
+        """Call a detector with rows of some programmes and return the reply."""
 
 
 @dataclass(slots=True, eq=False)
@@ -69,7 +85,7 @@ class _Job(Generic[K]):
 
     key: K
     programme: Programme[Any]
-    count: _PassCount
+    account: Account
     siblings: _ChildGroup | None = None
     children: _ChildGroup | None = None
     request: Probe | None = None
@@ -81,8 +97,10 @@ class _Job(Generic[K]):
         """Mark the job as ended and close its generator, which releases what it holds (an artefact that it makes)."""
         self.ended = True
         # An exception of the clean-up says less than the one that ended the job.
-        with suppress(Exception, SystemExit):
+        try:
             self.programme.close()
+        except BaseException as raised:
+            as_exception(raised)
 
 
 @dataclass(slots=True, eq=False)
@@ -139,14 +157,22 @@ class ProbeEngine:
     detector: answers requests that name no other detector.
     batch_size: pictures in every call of a detector.
     on_passes: called after each call with the number of pictures forwarded, without padding; for progress displays.
+    watch: looks after the steps of programmes; None: nobody does.
     """
 
-    def __init__(self, detector: Detector, batch_size: int, on_passes: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        batch_size: int,
+        on_passes: Callable[[int], None] | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.detector = detector
         self.batch_size = batch_size
         self.on_passes = on_passes
+        self._watch = watch
         self._queues: dict[_Kind, _Queue] = {}
         self._answered: list[_Job[Any]] = []
         self._parked: list[tuple[_Job[Any], Wait]] = []
@@ -163,7 +189,7 @@ class ProbeEngine:
 
         Between two results torch has the threads that it had before, so that the caller never sees a change.
 
-        Raises ``RuntimeError`` where every programme waits for another one.
+        Where every programme waits for another one, the one that has waited longest fails with a ``RuntimeError``.
         """
         source = iter(programmes)
         while self._step_with_threads(source):
@@ -203,7 +229,9 @@ class ProbeEngine:
         if self._start_next(source):
             return True
         if self._parked:
-            raise RuntimeError("every programme waits for another: a component waits for itself")
+            job, _ = self._parked.pop(0)
+            self._advance(job, error=RuntimeError("every programme waits for another: a component waits for itself"))
+            return True
         return False
 
     # ---- jobs ----
@@ -226,8 +254,8 @@ class ProbeEngine:
         for index, (job, wait) in enumerate(self._parked):
             error = None
             try:
-                ready = wait.ready()
-            except (Exception, SystemExit) as raised:
+                ready = self._run_step(job.account, wait.ready)
+            except BaseException as raised:
                 ready, error = True, as_exception(raised)
             if ready:
                 del self._parked[index]
@@ -252,34 +280,40 @@ class ProbeEngine:
         index, programme = group.unstarted.popleft()
         if not group.unstarted:
             self._unstarted_groups.remove(group)
-        group.running[index] = job = _Job(index, programme, group.parent.count, siblings=group)
+        group.running[index] = job = _Job(index, programme, group.parent.account, siblings=group)
         self._advance(job)
 
     def _start(self, key: Any, start: Callable[[], Any]) -> None:
+        account = Account(key)
         try:
-            programme = start()
-        except (Exception, SystemExit) as error:
+            programme = self._run_step(account, start)
+        except BaseException as error:
             self._results.append((key, Done(None, as_exception(error), Passes())))
             return
         if inspect.isgenerator(programme):
-            self._advance(_Job(key, cast("Programme[Any]", programme), _PassCount()))
+            self._advance(_Job(key, cast("Programme[Any]", programme), account))
         else:
             self._results.append((key, Done(programme, None, Passes())))
 
     def _advance(self, job: _Job[Any], reply: Any = None, error: Exception | None = None) -> None:
         """Send a reply to the programme, or raise an error in it, and handle its next request or its end."""
         value, failure = None, None
+        resume = partial(job.programme.send, reply) if error is None else partial(job.programme.throw, error)
         try:
-            request = job.programme.send(reply) if error is None else job.programme.throw(error)
+            request = self._run_step(job.account, resume)
             while _is_empty(request):
-                request = job.programme.send(self._empty_reply(request))
+                request = self._run_step(job.account, partial(job.programme.send, self._empty_reply(request)))
             self._handle_request(job, request)
             return
         except StopIteration as stop:
             value = stop.value
-        except (Exception, SystemExit) as raised:
+        except BaseException as raised:
             failure = as_exception(raised)
         self._end(job, value, failure)
+
+    def _run_step(self, account: Account, step: Callable[[], Any]) -> Any:
+        """Run code of a component: up to the next request of a programme, or to its end."""
+        return step() if self._watch is None else self._watch.step(account, step)
 
     def _empty_reply(self, request: Request) -> Any:
         return [] if isinstance(request, Together) else empty_reply(cast("Probe", request), self.detector)
@@ -300,7 +334,7 @@ class ProbeEngine:
         job.close()
         group = job.siblings
         if group is None:
-            self._results.append((job.key, Done(value, error, job.count.passes())))
+            self._results.append((job.key, Done(value, error, job.account.passes())))
             return
         del group.running[job.key]
         if error is not None:
@@ -367,8 +401,12 @@ class ProbeEngine:
         detector = request.detector or self.detector
         try:
             with torch_with_threads(self._threads_beside(detector) if isinstance(request, Forward) else self._threads):
-                reply = call_detector(detector, parts, queue.batch)
-        except (Exception, SystemExit) as error:
+                call = partial(call_detector, detector, parts, queue.batch)
+                if self._watch is None:
+                    reply = call()
+                else:
+                    reply = self._watch.call(detector, [(j.account, stop - start) for j, start, stop in slices], call)
+        except BaseException as error:
             self._fail([job for job, _, _ in slices], as_exception(error))
             return
         if self.on_passes:
@@ -383,8 +421,8 @@ class ProbeEngine:
             n = stop - start
             forward, backward = passes_per_picture(cast("Probe", job.request))
             job.replies.append(slice_reply(reply, offset, offset + n))
-            job.count.forward += n * forward
-            job.count.backward += n * backward
+            job.account.forward += n * forward
+            job.account.backward += n * backward
             job.pending_rows -= n
             offset += n
             if not job.pending_rows:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
-from xaibench.api import DETECTOR_NEEDS, Facts, Passes, PassQuery, Sample
+from xaibench.api import (
+    DETECTOR_NEEDS,
+    Facts,
+    Passes,
+    PassQuery,
+    PluginError,
+    Sample,
+    as_exception,
+    describe_error,
+)
+from xaibench.discovery.components import Use
 from xaibench.plan.parts import (
     ArtefactCell,
     Cell,
@@ -16,6 +27,10 @@ from xaibench.plan.parts import (
     PlannedMetric,
     PlannedModel,
 )
+
+
+class BrokenComponent(Exception):
+    """A component could not say what a plan asks of it. Its cells have failed, and the others are planned."""
 
 
 def lay_out(
@@ -75,7 +90,12 @@ def lay_out_artefacts(
             key = (cell.model, cell.member, cell.dataset, planned.name)
             if key not in keys:
                 keys.add(key)
-                passes = _cost(planned.artefact, samples[cell.dataset], facts[cell.model, cell.member])
+                known = facts[cell.model, cell.member]
+                queries = (PassQuery(sample=s, facts=known) for s in samples[cell.dataset])
+                try:
+                    passes = sum((_passes(planned.asker.name, planned.artefact, q) for q in queries), Passes())
+                except BrokenComponent as error:
+                    raise PluginError(str(error), f"leave {cell.explainer} out") from error
                 yield ArtefactCell(
                     model=cell.model, member=cell.member, dataset=cell.dataset, artefact=planned.name, passes=passes
                 )
@@ -90,35 +110,55 @@ def _member_cells(
     explainers: Sequence[PlannedExplainer],
     datasets: Sequence[PlannedDataset],
 ) -> Iterable[Cell]:
-    samples, facts = dataset.survey.samples, member.facts
-    reason = why_not(explainer.needs, facts, dataset)
-    with_map = [] if reason else [s for s in samples if not _refusal(explainer, s, facts)]
+    facts = member.facts
     maps_a_sample = explainer.draws * explainer.repeats
-    cost = _cost(explainer.use.instance, with_map, facts).times(maps_a_sample)
-    names = {e.name for e in explainers}
-    for other in explainer.depend_uses:
-        if other.name not in names:  # it is not planned, so its maps are drawn for this explainer
-            extra = _cost(other.instance, with_map, facts).times(maps_a_sample)
-            cost += Passes(extra.forward, extra.backward, exact=False)
+    reason, broken = why_not(explainer.needs, facts, dataset), False
+    with_map, cost = list[Sample](), Passes()
+    try:
+        if not reason:
+            with_map, cost = _maps_cost(explainer, dataset, facts, {e.name for e in explainers})
+    except BrokenComponent as error:
+        reason, broken = str(error), True
     key = {"model": model.name, "member": member.ref.member, "dataset": dataset.name, "explainer": explainer.name}
-    yield Cell(**key, metric=None, reason=reason, passes=cost)
+    yield Cell(**key, metric=None, reason=reason, passes=cost, broken=broken)
     always = bool(getattr(explainer.use.instance, "always_explains", False))
     counted: dict[str, set[str]] = {}
     for metric in metrics:
         why = reason or _why_no_set(metric, explainer, facts, dataset, datasets)
         if not why and metric.record.scope == "detector":
             why = "" if with_map else "no sample has a map"
-        passes = _metric_cost(metric, [] if why else with_map, facts, explainer, counted).times(maps_a_sample)
-        if metric.record.scope == "detector" and not why:  # its maps are drawn again where they were not kept
-            passes += _redrawing_cost(metric, explainer, facts, dataset, datasets)
-        elif passes.forward and not always:  # a map that is undefined is not scored
-            passes = Passes(passes.forward, passes.backward, exact=False)
-        yield Cell(**key, metric=metric.name, reason=why, passes=passes)
+        passes, fault = Passes(), broken
+        try:
+            passes = _metric_cost(metric, [] if why else with_map, facts, explainer, counted).times(maps_a_sample)
+            if metric.record.scope == "detector" and not why:  # its maps are drawn again where they were not kept
+                passes += _redrawing_cost(metric, explainer, facts, dataset, datasets)
+            elif passes.forward and not always:  # a map that is undefined is not scored
+                passes = Passes(passes.forward, passes.backward, exact=False)
+        except BrokenComponent as error:
+            why, fault = str(error), True
+        yield Cell(**key, metric=metric.name, reason=why, passes=passes, broken=fault)
+
+
+def _maps_cost(
+    explainer: PlannedExplainer, dataset: PlannedDataset, facts: Facts, planned: Collection[str]
+) -> tuple[list[Sample], Passes]:
+    """The samples that get maps of an explainer, and the passes of all of these."""
+    with_map = [s for s in dataset.survey.samples if not _refusal(explainer, s, facts)]
+    cost = _cost(explainer.use, with_map, facts)
+    for other in explainer.depend_uses:
+        if other.name not in planned:  # its maps are drawn for this explainer
+            extra = _cost(other, with_map, facts)
+            cost += Passes(extra.forward, extra.backward, exact=False)
+    return with_map, cost.times(explainer.draws * explainer.repeats)
 
 
 def _model_cell(model: PlannedModel, member: PlannedMember, dataset: PlannedDataset, metric: PlannedMetric) -> Cell:
     reason = why_not(metric.needs, member.facts, dataset)
-    passes = Passes() if reason else _cost(metric.use.instance, dataset.survey.samples, member.facts)
+    passes, broken = Passes(), False
+    try:
+        passes = Passes() if reason else _cost(metric.use, dataset.survey.samples, member.facts)
+    except BrokenComponent as error:
+        reason, broken = str(error), True
     return Cell(
         model=model.name,
         member=member.ref.member,
@@ -127,6 +167,7 @@ def _model_cell(model: PlannedModel, member: PlannedMember, dataset: PlannedData
         metric=metric.name,
         reason=reason,
         passes=passes,
+        broken=broken,
     )
 
 
@@ -141,11 +182,14 @@ def _family_cell(
     reason = why_not(explainer.needs, facts, dataset) or _why_no_set(metric, explainer, facts, dataset, datasets)
     if not reason and len(model.members) < 2:
         reason = f"needs a family of training runs; {model.name} is one detector"
-    passes = Passes()
-    if not reason:
-        passes = _cost(metric.use.instance, samples, facts, explainer).times(explainer.draws * explainer.repeats)
-        passes += _redrawing_cost(metric, explainer, facts, dataset, datasets)
-        passes = passes.times(len(model.members))
+    passes, broken = Passes(), False
+    try:
+        if not reason:
+            passes = _cost(metric.use, samples, facts, explainer).times(explainer.draws * explainer.repeats)
+            passes += _redrawing_cost(metric, explainer, facts, dataset, datasets)
+            passes = passes.times(len(model.members))
+    except BrokenComponent as error:
+        reason, broken = str(error), True
     return Cell(
         model=model.name,
         member="",
@@ -154,6 +198,7 @@ def _family_cell(
         metric=metric.name,
         reason=reason,
         passes=Passes(passes.forward, passes.backward, not passes.forward),
+        broken=broken,
     )
 
 
@@ -189,7 +234,7 @@ def _redrawing_cost(
     cost = Passes(exact=False)
     for source in (dataset, *(datasets[:1] if "reference" in metric.needs else ())):
         with_map = [s for s in source.survey.samples if not _refusal(explainer, s, facts)]
-        cost += sum((_cost(u.instance, with_map, facts) for u in (explainer.use, *explainer.depend_uses)), Passes())
+        cost += sum((_cost(u, with_map, facts) for u in (explainer.use, *explainer.depend_uses)), Passes())
     return cost.times(explainer.draws * explainer.repeats)
 
 
@@ -217,7 +262,30 @@ def lacking(needs: Iterable[str], facts: Facts) -> str:
 def _refusal(explainer: PlannedExplainer, sample: Sample, facts: Facts) -> str:
     """Why an explainer draws no map of a sample, as far as it is known before the run (``refuses``, optional)."""
     refuses = getattr(explainer.use.instance, "refuses", None)
-    return refuses(PassQuery(sample=sample, facts=facts)) if refuses else ""
+    if refuses is None:
+        return ""
+    reason: str = _ask(explainer.name, "refuses", refuses, PassQuery(sample=sample, facts=facts), str)
+    return reason
+
+
+def _ask(name: str, method: str, call: Callable[[PassQuery], Any], query: PassQuery, kind: type) -> Any:
+    """What a method of a component says. Raises :class:`BrokenComponent` where it raises, or says something else."""
+    try:
+        said = call(query)
+    except BaseException as raised:
+        raise BrokenComponent(f"{name}: {method}() raised {describe_error(as_exception(raised))}") from raised
+    if not isinstance(said, kind):
+        raise BrokenComponent(f"{name}: {method}() returned {type(said).__name__}, not {kind.__name__}")
+    return said
+
+
+def _passes(name: str, component: Any, query: PassQuery) -> Passes:
+    """The passes that a component or an artefact declares."""
+    said = _ask(name, "passes", component.passes, query, Passes)
+    counts: tuple[Any, Any] = (said.forward, said.backward)
+    if not all(isinstance(n, Integral) and int(n) >= 0 for n in counts):
+        raise BrokenComponent(f"{name}: passes() returned {said!r}: give counts")
+    return Passes(int(said.forward), int(said.backward), bool(said.exact))
 
 
 def _metric_cost(
@@ -234,11 +302,11 @@ def _metric_cost(
     """
     shared_of = getattr(metric.use.instance, "shared", None)
     if shared_of is None or metric.record.scope != "sample":
-        return _cost(metric.use.instance, samples, facts, explainer)
+        return _cost(metric.use, samples, facts, explainer)
     total = Passes()
     for query in _queries(samples, facts, explainer):
-        total += metric.use.instance.passes(query)
-        for name, passes in shared_of(query).items():
+        total += _passes(metric.name, metric.use.instance, query)
+        for name, passes in _ask(metric.name, "shared", shared_of, query, Mapping).items():
             ids = counted.setdefault(name, set())
             if query.sample.id in ids:
                 total -= passes
@@ -246,9 +314,9 @@ def _metric_cost(
     return total
 
 
-def _cost(component: Any, samples: Iterable[Sample], facts: Facts, scored: PlannedExplainer | None = None) -> Passes:
+def _cost(use: Use, samples: Iterable[Sample], facts: Facts, scored: PlannedExplainer | None = None) -> Passes:
     """Passes of a component on some samples. ``scored`` is the explainer whose maps a metric scores."""
-    return sum((component.passes(q) for q in _queries(samples, facts, scored)), Passes())
+    return sum((_passes(use.name, use.instance, q) for q in _queries(samples, facts, scored)), Passes())
 
 
 def _queries(samples: Iterable[Sample], facts: Facts, scored: PlannedExplainer | None) -> Iterable[PassQuery]:
@@ -258,6 +326,6 @@ def _queries(samples: Iterable[Sample], facts: Facts, scored: PlannedExplainer |
 
 def _one_map(explainer: PlannedExplainer, query: PassQuery) -> Passes:
     """Passes of one map of a new picture, with the maps and artefacts that the explainer uses."""
-    maps = (u.instance.passes(query) for u in (explainer.use, *explainer.depend_uses))
-    artefacts = (a.artefact.passes(query) for a in explainer.artefacts)
+    maps = (_passes(u.name, u.instance, query) for u in (explainer.use, *explainer.depend_uses))
+    artefacts = (_passes(a.asker.name, a.artefact, query) for a in explainer.artefacts)
     return sum((*maps, *artefacts), Passes())

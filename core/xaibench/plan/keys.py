@@ -87,7 +87,7 @@ class _Keys:
     def _cell_that_cannot_run(self, cell: Cell) -> RelationCell:
         metric = self.plan.metric(cell.metric or "")
         key = cell_key({"kind": "not-applicable", "reason": cell.reason, "metric": self._uses[metric.name]})
-        return RelationCell(address=score_address(cell, metric, 0), key=key, reason=cell.reason)
+        return RelationCell(address=score_address(cell, metric, 0), key=key, reason=cell.reason, broken=cell.broken)
 
     def _score_cells(self, cell: Cell) -> Iterator[RelationCell]:
         metric = self.plan.metric(cell.metric or "")

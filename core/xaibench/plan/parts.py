@@ -7,10 +7,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from xaibench.api import Artefact, Detector, ExplainerRecord, Facts, MetricRecord, Passes, Runtime, Sample, ScoreSpec
+from xaibench.api import (
+    PROJECT,
+    Artefact,
+    Detector,
+    ExplainerRecord,
+    Facts,
+    MetricRecord,
+    Passes,
+    Runtime,
+    Sample,
+    ScoreSpec,
+)
 from xaibench.data.sample_digests import sample_digest, stranger_digest
 from xaibench.data.survey import Survey
-from xaibench.discovery.components import Use
+from xaibench.discovery.components import HELD, Use
 from xaibench.plan.settings import Settings
 from xaibench.plan.tasks import Chunk, DetectorRef
 from xaibench.store.relation import RelationSamples, short_digest
@@ -163,7 +174,8 @@ class Cell:
     """One metric on one explainer's maps of one dataset for one detector.
 
     ``member`` is empty for a family, ``explainer`` for a metric of the detector itself. ``metric`` None is the cell of
-    the maps themselves. ``reason`` says why the cell cannot run; it is empty where it can. ``passes`` is the cost of
+    the maps themselves. ``reason`` says why the cell cannot run; it is empty where it can. ``broken``: the reason is a
+    fault of a component, and the cell has failed. ``passes`` is the cost of
     the cell without that of the maps, which their own cell has, and without what a metric before it does for both.
     """
 
@@ -174,6 +186,7 @@ class Cell:
     metric: str | None
     reason: str
     passes: Passes
+    broken: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +219,19 @@ class Plan:
     cells: tuple[Cell, ...]
     artefact_cells: tuple[ArtefactCell, ...] = ()
     notes: tuple[str, ...]
-    detectors: Mapping[DetectorRef, Detector] = field(repr=False, compare=False)
+    detectors: dict[DetectorRef, Detector] = field(repr=False, compare=False)
+
+    @property
+    def isolated(self) -> bool:
+        """Whether tasks run in processes of their own: where a third party's component takes part, or a time limit is
+        to be kept. What was handed over in Python, and a folder in memory, exist in this process alone."""
+        if not self.settings.isolation or self.out.startswith("memory://"):
+            return False
+        uses = [u for e in self.explainers for u in (e.use, *e.depend_uses)]
+        uses += [m.use for m in self.metrics] + [d.use for d in self.datasets]
+        owners = {u.registered.origin.distribution for u in uses}
+        owners |= {m.ref.ref.name.partition("/")[0] for model in self.models for m in model.members}
+        return HELD not in owners and (owners != {PROJECT} or self.settings.time_limit is not None)
 
     def explainer(self, name: str) -> PlannedExplainer:
         """The explainer of that name."""

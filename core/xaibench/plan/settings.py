@@ -40,6 +40,10 @@ class Settings(Parameters):
     executor: str = setting("local", "where tasks run, NAME[:KEY=VALUE,...]")
     jobs: int = setting(1, SHARED_FLAGS["jobs"], ge=1)
     threads: int | None = setting(None, SHARED_FLAGS["threads"], ge=1)
+    time_limit: float | None = setting(
+        None, "seconds that one map or score may take; default: an hour for components of third parties, else any", gt=0
+    )
+    isolation: bool = setting(True, "run components of third parties in processes of their own")
     device: str = setting("auto", SHARED_FLAGS["device"])
     precision: Literal["fp32", "fp16", "bf16"] = setting("fp32", "precision of detector calls")
     maps: Literal["auto", "keep", "drop"] = setting("auto", "whether saliency maps are kept")

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """Settings that all tasks of a run share. ``location`` is the folder of the run, whose files tasks may read."""
+    """Settings that all tasks of a run share.
+
+    ``location`` is the folder of the run, whose files tasks may read. ``time_limit`` is the seconds that one map or
+    score may take, None: an hour for those of third parties.
+    """
 
     run: str
     plugins: tuple[str, ...]
@@ -26,6 +30,7 @@ class Setup:
     seed: int
     target: str
     location: str
+    time_limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from xaibench.api import (
     NothingToEvaluate,
     Passes,
     PassesDone,
+    PluginError,
     RunBegins,
     RunEnds,
     StageBegins,
@@ -36,13 +38,14 @@ from xaibench.plan.making import make_plan
 from xaibench.plan.parts import Plan, PlannedDataset, PlannedMember
 from xaibench.plan.settings import Settings
 from xaibench.plan.tasks import CellResult, ModelTask, SetTask, Setup, Task
+from xaibench.run.checked_executor import CheckedExecutor
 from xaibench.run.failures import failed_results, reason_of, result_that_cannot_run
 from xaibench.run.listeners import Listeners
-from xaibench.run.lost_tasks import cut
+from xaibench.run.lost_tasks import cut, without
 from xaibench.run.record import component_rows, contradictions, plan_text, run_file_of
 from xaibench.run.task_size import TaskSize
+from xaibench.run.tasks_here import TaskOutcome, run_in_worker, run_task
 from xaibench.run.workbench import Workbench
-from xaibench.run.worker import TaskOutcome, run_in_worker, run_task
 from xaibench.store.commits import CellRows, CommitLog
 from xaibench.store.files import Location
 from xaibench.store.folder import RUN_FILE, RunFolder
@@ -53,6 +56,7 @@ from xaibench.store.sample_columns import sample_table
 from xaibench.store.snapshot import Snapshot
 
 _KEEP_MAPS_BELOW = 2 * 2**30  # bytes
+_STRIKES = 3
 
 
 @dataclass(slots=True)
@@ -129,6 +133,7 @@ def execute(
         seed=plan.settings.seed,
         target=plan.settings.target,
         location=str(folder.path),
+        time_limit=plan.settings.time_limit,
     )
     with folder.writing(_say_damage) as log:
         relation = relation_of(plan)
@@ -158,16 +163,16 @@ def _refuse_empty(plan: Plan) -> None:
 
 def _refuse_memory(plan: Plan, folder: RunFolder, registry: Registry) -> None:
     """Refuse a folder in the memory of this process where tasks run in others: they read maps from it."""
-    if str(folder.path).startswith("memory://") and not getattr(_executor(plan, registry), "in_process", False):
+    if str(folder.path).startswith("memory://") and not _executor(plan, registry).in_process:
         raise StoreError(f"{folder.path} lies in this process, and workers cannot read it", "leave --jobs at 1")
 
 
-def _executor(plan: Plan, registry: Registry, once: bool = False) -> Any:
-    """The executor of a plan; ``once``: a part of a lost task is not tried twice, where that can be set."""
+def _executor(plan: Plan, registry: Registry) -> CheckedExecutor:
+    """The executor of a plan."""
     overrides = dict(parse_overrides(plan.settings.parameter))
-    if once and plan.settings.executor == "local":
-        overrides["executor", "local"] = {**overrides.get(("executor", "local"), {}), "retries": 0}
-    return choose_executor(registry, plan.settings, overrides).instance
+    if plan.settings.executor == "local" and plan.isolated:
+        overrides["executor", "local"] = {**overrides.get(("executor", "local"), {}), "isolated": True}
+    return CheckedExecutor(choose_executor(registry, plan.settings, overrides))
 
 
 def _say_damage(log: CommitLog) -> None:
@@ -243,6 +248,8 @@ class _Driver:
         self._workbench: Workbench | None = None
         self._running: tuple[Task, TaskOutcome] | None = None
         self._stage_began = 0
+        self._executor: CheckedExecutor | None = None
+        self._strikes: Counter[str] = Counter()  # samples at which a component died, since it last did its work
 
     def drive(self, output: events.Output) -> RunResult:
         """Run what is due. Listeners receive the end of the run, also where it is an exception."""
@@ -253,6 +260,8 @@ class _Driver:
             self._run_stages()
             complete = True
         finally:
+            if self._executor is not None:
+                self._executor.close()
             self._commit_interrupted()
             self.result.seconds = (datetime.now(UTC) - start).total_seconds()
             self.listeners.send("run_ends", self._end(complete, output))
@@ -316,31 +325,57 @@ class _Driver:
     def _run_all(self, stage: str, tasks: Iterable[Task]) -> bool:
         """Run tasks and commit what they give. A task that is lost is cut until one component at one sample is left,
         which has failed then. Returns whether one was lost."""
-        waiting, cutting = tasks, False
+        waiting, any_lost = tasks, False
         # What is committed from here on may be merged meanwhile, since no task of this stage reads it.
         self._stage_began = max(self.log.commits, default=0)
         while True:
-            lost: list[Task] = []
-            for task, outcome in self._run(waiting, once=cutting):
-                parts = cut(task) if isinstance(outcome, Lost) else []
-                if parts:
-                    lost += parts
-                    continue
-                self._commit_outcome(stage, task, outcome)
+            again: list[Task] = []
+            for task, outcome in self._run(self._admitted(stage, waiting)):
+                lost = outcome if isinstance(outcome, Lost) else outcome.spoilt
+                if isinstance(outcome, TaskOutcome) and lost is None:
+                    self._commit_outcome(stage, task, outcome)
+                    self._strikes = Counter(self._strikes - _done_by(outcome, self._strikes))
+                elif lost is not None:
+                    any_lost = True
+                    again += self._after_loss(stage, task, lost)
                 if self.fail_fast and self.result.failed:
                     return False
-            if not lost:
-                return cutting
-            waiting, cutting = lost, True
+            if not again:
+                return any_lost
+            waiting = again
 
-    def _run(self, tasks: Iterable[Task], once: bool) -> Iterator[tuple[Task, TaskOutcome | Lost]]:
-        """Give tasks to a new executor; ``once``: a part of a lost task is not tried twice, where that can be set."""
-        executor = _executor(self.plan, self.registry, once)
-        call: Callable[[Task], Any] = self._call_in_process if getattr(executor, "in_process", False) else run_in_worker
-        try:
-            yield from executor.run(tasks, call)
-        finally:
-            executor.close()
+    def _after_loss(self, stage: str, task: Task, lost: Lost) -> list[Task]:
+        """The parts of a lost task that are tried again. Where there are none it has failed, and so has what hung."""
+        blamed, others = cut(task, lost)
+        if blamed and not lost.hung:
+            return [*blamed, *others]
+        failed = blamed or ([] if others else [task])
+        for part in failed:
+            self._commit_outcome(stage, part, TaskOutcome(error=lost.reason))
+        if failed and lost.component:
+            self._strikes[lost.component] = max(self._strikes[lost.component], 0) + 1
+        return others
+
+    def _admitted(self, stage: str, tasks: Iterable[Task]) -> Iterator[Task]:
+        """The tasks without what is given up: a component that died or hung at three samples one after another would
+        cost a process, or the time that it may take, at every further one."""
+        for task in tasks:
+            left: Task | None = task
+            for component in [c for c, strikes in self._strikes.items() if strikes >= _STRIKES]:
+                dropped, left = without(left, component) if left is not None else (None, None)
+                if dropped is not None:
+                    reason = f"{component} died or hung at {_STRIKES} samples one after another and was not tried here"
+                    self._commit_outcome(stage, dropped, TaskOutcome(error=reason))
+            if left is not None:
+                yield left
+
+    def _run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, TaskOutcome | Lost]]:
+        if self._executor is None:
+            self._executor = _executor(self.plan, self.registry)
+            if not self._executor.in_process:
+                self.plan.detectors.clear()  # workers open them: two of each would take twice the memory
+        call: Callable[[Task], Any] = self._call_in_process if self._executor.in_process else run_in_worker
+        yield from self._executor.run(tasks, call)
 
     def _call_in_process(self, task: Task) -> TaskOutcome:
         if self._workbench is None:
@@ -353,6 +388,9 @@ class _Driver:
         self._running = (task, outcome)
         run_task(self._workbench, task, outcome)
         self._running = None
+        if outcome.spoilt is not None:
+            what = " ".join(outcome.spoilt.reason.split())
+            raise PluginError(what, "leave --no-isolation out: a process of its own can be ended")
         return outcome
 
     def _report_passes(self, forward: int) -> None:
@@ -360,10 +398,8 @@ class _Driver:
 
     # ---- committing ----
 
-    def _commit_outcome(self, stage: str, task: Task, outcome: TaskOutcome | Lost) -> None:
+    def _commit_outcome(self, stage: str, task: Task, outcome: TaskOutcome) -> None:
         """Commit what a task gave, and failed results for its cells that did not run because of an error."""
-        if isinstance(outcome, Lost):
-            outcome = TaskOutcome(error=outcome.reason)
         results = list(outcome.results)
         if outcome.error:
             there = {r.cell.address for r in results}
@@ -411,6 +447,12 @@ class _Driver:
             names = (cell.address.explainer, cell.address.metric)
             name = " / ".join(filter(None, names)) or cell.address.artefact or cell.address.kind
             self.result.failures.append(f"{name}: {cell.error or cell.reason}")
+
+
+def _done_by(outcome: TaskOutcome, strikes: Counter[str]) -> Counter[str]:
+    """The strikes of the components that did their work in a task."""
+    names = {n for r in outcome.results if not r.cell.failed for n in (r.cell.address.explainer, r.cell.address.metric)}
+    return Counter({name: strikes[name] for name in names})
 
 
 def _commit_event(cell: CellRows) -> TaskCommitted:

@@ -15,6 +15,8 @@ from xaibench.discovery.components import Use
 from xaibench.plan.tasks import CellPart, CellResult, ExplainTask, ExplainUnit
 from xaibench.run.cell_results import columns_of, failure_reason, result_of
 from xaibench.run.measure import MapSet, SampleMap, measure
+from xaibench.run.pass_bounds import PassBounds
+from xaibench.run.watching import Watched, run_component
 from xaibench.run.workbench import Bench, Workbench
 from xaibench.store import map_rows
 from xaibench.store.schema import MAPS
@@ -22,8 +24,7 @@ from xaibench.store.schema import MAPS
 
 def explain(workbench: Workbench, task: ExplainTask) -> Iterator[CellResult]:
     """Draw the maps of each unit, then score them. A unit may use the maps of earlier units of the task."""
-    detector = workbench.detector(task.detector)
-    bench = workbench.bench(detector, task.chunk, task.setup)
+    bench = workbench.bench(task.detector, task.chunk, task.setup)
     bench.remember_artefacts(task.artefacts)
     passes = Passes()  # of maps of which no row is written: counted with the next result
     for unit in task.units:
@@ -50,11 +51,16 @@ def draw_maps(bench: Bench, task: ExplainTask, unit: ExplainUnit, explainer: Use
 
     wanted = set(unit.needed) - {m.sample.id for m in stored}
     requests = list(_map_requests(bench, task, explainer, unit.repeat, wanted))
-    outcomes = dict(
-        bench.engine().run(
-            ((sample.id, draw), partial(programme, sample, target, draw)) for sample, target, draw in requests
-        )
+    bounds = PassBounds(bench, explainer)
+    samples = {s.id: s for s in task.chunk.samples}
+    watched = Watched(
+        explainer.name,
+        foreign=bench.is_foreign(explainer),
+        sample_of=lambda key: str(key[0]),
+        bound_of=lambda key: bounds.of_map(samples[key[0]]),
     )
+    programmes = (((sample.id, draw), partial(programme, sample, target, draw)) for sample, target, draw in requests)
+    outcomes = run_component(bench, programmes, watched)
     drawn = [_sample_map(sample, target, draw, outcomes[sample.id, draw]) for sample, target, draw in requests]
     drawn += [
         SampleMap(s, -1, unit.repeat, unpredicted(), Passes())

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from xaibench.api import Explanation, Passes, Sample, ScoreSpec
+from xaibench.api.vocabulary import Status
 from xaibench.plan.parts import Plan
 from xaibench.plan.tasks import (
     ArtefactTask,
@@ -41,12 +42,13 @@ def reason_of(cell: CellRows) -> str:
 
 def result_that_cannot_run(plan: Plan, setup: Setup, cell: RelationCell) -> CellResult:
     """The result of a cell that cannot run: one row, under the metric's first score."""
+    status: Status = "failed" if cell.broken else "not_applicable"
     metric = plan.metric(cell.address.metric)
     part = CellPart(address=cell.address, key=cell.key, due=(WHOLE,))
     rows = ScoreRows(metric.scores)
     columns = {**columns_of(setup.run, part), **set_columns(metric.record.scope, setup.seed, 0)}
-    rows.add(columns, blank_scores(metric.scores[:1], "not_applicable", cell.reason))
-    return result_of(part, rows.tables(), {WHOLE: ["not_applicable"]})
+    rows.add(columns, blank_scores(metric.scores[:1], status, cell.reason))
+    return result_of(part, rows.tables(), {WHOLE: [status]}, reason=cell.reason if cell.broken else "")
 
 
 def failed_results(plan: Plan, task: Task, error: str, trace: str = "") -> Iterator[CellResult]:

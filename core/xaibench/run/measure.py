@@ -23,7 +23,9 @@ from xaibench.api import (
 from xaibench.discovery.components import Use
 from xaibench.plan.tasks import CellPart, CellResult, ExplainTask, ScoreUnit
 from xaibench.run.cell_results import columns_of, failure_reason, result_of
+from xaibench.run.pass_bounds import PassBounds
 from xaibench.run.score_rows import ScoreRows, blank_scores
+from xaibench.run.watching import Watched, run_component
 from xaibench.run.workbench import Bench
 from xaibench.store.sample_columns import sample_columns
 
@@ -65,7 +67,16 @@ def measure(bench: Bench, task: ExplainTask, maps: MapSet, score: ScoreUnit, met
         if m.explanation.status == "ok"
     }
     specs = {s.name: s for s in metric.instance.scores}
-    outcomes = {i: validate_scores(specs, done) for i, done in bench.engine().run(programmes.items())}
+    bounds = PassBounds(bench, maps.explainer)
+    watched = Watched(
+        metric.name,
+        foreign=bench.is_foreign(metric) or bench.is_foreign(maps.explainer),
+        sample_of=lambda i: due[i].sample.id,
+        bound_of=lambda i: bounds.of_score(metric, due[i].sample),
+    )
+    outcomes = {
+        i: validate_scores(specs, done) for i, done in run_component(bench, programmes.items(), watched).items()
+    }
     shared = columns_of(task.setup.run, score.part)
     rows = ScoreRows(specs.values())
     statuses: dict[str, list[str]] = {s: [] for s in score.part.due}

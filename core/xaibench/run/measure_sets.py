@@ -14,6 +14,7 @@ from xaibench.run.cell_results import columns_of, result_of
 from xaibench.run.explain import draw_maps
 from xaibench.run.measure import SampleMap, map_case, scores_of, validate_scores
 from xaibench.run.score_rows import ScoreRows, set_columns
+from xaibench.run.watching import Watched, run_component
 from xaibench.run.workbench import Bench, Workbench
 
 if TYPE_CHECKING:
@@ -37,15 +38,19 @@ def measure_set(workbench: Workbench, task: SetTask) -> Iterator[CellResult]:
         reference=reference,
     )
     first = task.parts[0][0]
-    bench = workbench.new_bench(workbench.detector(first.detector), first.chunk, task.setup)
-    yield _result(task, metric, case, bench, [*members.values(), *reference.values()], start)
+    bench = workbench.new_bench(first.detector, first.chunk, task.setup)
+    foreign = bench.is_foreign(metric) or any(bench.is_foreign(workbench.use(t.units[0].ref)) for t in task.parts[0])
+    if foreign:
+        for part in task.parts:
+            bench.custody().add(workbench.network(workbench.detector(part[0].detector)))
+    yield _result(task, metric, case, bench, [*members.values(), *reference.values()], start, foreign)
 
 
 def measure_model(workbench: Workbench, task: ModelTask) -> Iterator[CellResult]:
     """Score one detector on all samples, without maps."""
     start = time.perf_counter()
     metric = workbench.use(task.score.ref)
-    bench = workbench.new_bench(workbench.detector(task.detector), task.chunk, task.setup)
+    bench = workbench.new_bench(task.detector, task.chunk, task.setup)
     case = ModelCase(
         detector=bench.detector,
         pictures=_Pictures(bench, [s.id for s, p in zip(task.chunk.samples, task.clean, strict=True) if p is not None]),
@@ -54,7 +59,7 @@ def measure_model(workbench: Workbench, task: ModelTask) -> Iterator[CellResult]
         streams=Streams.of(task.setup.seed, 0, metric.name, ""),
         artefacts=bench.artefacts(),
     )
-    yield _result(task, metric, case, bench, (), start)
+    yield _result(task, metric, case, bench, (), start, bench.is_foreign(metric))
 
 
 @dataclass
@@ -78,7 +83,7 @@ class MapCases:
 
     def __iter__(self) -> Iterator[MapCase]:
         for number, task in enumerate(self.tasks):
-            bench = self.workbench.new_bench(self.workbench.detector(task.detector), task.chunk, task.setup)
+            bench = self.workbench.new_bench(task.detector, task.chunk, task.setup)
             explainer = self.workbench.use(task.units[0].ref)
             for m in self._maps(number, bench, task, explainer):
                 try:
@@ -135,9 +140,12 @@ def _result(
     bench: Bench,
     maps: Sequence[MapCases],
     start: float,
+    foreign: bool,
 ) -> CellResult:
     specs = {s.name: s for s in metric.instance.scores}
-    done = validate_scores(specs, bench.engine().run_one(lambda: metric.instance.score(case)))
+    watched = Watched(metric.name, foreign=foreign)
+    outcomes = run_component(bench, [("", lambda: metric.instance.score(case))], watched)
+    done = validate_scores(specs, outcomes[""])
     scores = scores_of(specs, done)
     scope, repeat = (task.scope, task.repeat) if isinstance(task, SetTask) else ("model", 0)
     part = task.score.part

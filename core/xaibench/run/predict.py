@@ -13,6 +13,7 @@ import pyarrow as pa
 from xaibench.api import Facts, Forward, Passes, Programme, Sample, describe_error, p_fake, predicted_class, verdict
 from xaibench.plan.tasks import CellResult, PredictTask
 from xaibench.run.cell_results import columns_of, failure_reason, result_of
+from xaibench.run.watching import Watched, run_component
 from xaibench.run.workbench import Workbench
 from xaibench.store.sample_columns import sample_columns
 from xaibench.store.schema import PREDICTIONS
@@ -21,18 +22,22 @@ from xaibench.store.schema import PREDICTIONS
 def predict(workbench: Workbench, task: PredictTask) -> Iterator[CellResult]:
     """Class probabilities of every sample of the task, one row a sample."""
     start = time.perf_counter()
-    detector = workbench.detector(task.detector)
-    bench = workbench.bench(detector, task.chunk, task.setup)
+    bench = workbench.bench(task.detector, task.chunk, task.setup)
+    detector = bench.detector
 
     def programme(sample: Sample) -> Programme[list[float]]:
         reply = yield Forward(bench.picture(sample.id).image[None])
         probabilities = [float(p) for p in reply[0].cpu()]
+        if len(probabilities) != len(detector.facts.classes):
+            raise ValueError(f"the detector gave {len(probabilities)} values for {len(detector.facts.classes)} classes")
         if not all(map(math.isfinite, probabilities)):
             raise ValueError(f"the detector's probabilities are {probabilities}")
         return probabilities
 
     samples = task.chunk.samples
-    outcomes = dict(bench.engine().run((s.id, partial(programme, s)) for s in samples))
+    foreign = bench.foreign_detector or bench.foreign_dataset
+    watched = Watched(foreign or task.detector.model, foreign=bool(foreign), sample_of=str)
+    outcomes = run_component(bench, ((s.id, partial(programme, s)) for s in samples), watched)
     shared = columns_of(task.setup.run, task.part)
     rows: list[dict[str, Any]] = []
     for sample in samples:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from xaibench.api import (
     Artefact,
@@ -33,18 +33,20 @@ from xaibench.api import (
 )
 from xaibench.api.probes import addressed
 from xaibench.data.pictures import apply_view, show_picture
-from xaibench.detector.engine import ProbeEngine
+from xaibench.detector.engine import ProbeEngine, Watch
 from xaibench.detector.torch_settings import prepare_torch
 from xaibench.discovery.components import Ref, Use, open_component, resolve
 from xaibench.discovery.registry import Registry, load_registry
 from xaibench.plan.tasks import Chunk, DetectorRef, Setup
+from xaibench.run.board import Board, Supervision
+from xaibench.run.custody import Custody, NetworkCustody
 from xaibench.store import artefact_rows, map_rows
 from xaibench.store.files import Files, location_of, open_files
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-T = TypeVar("T")
+Made = tuple[frozenset[str], frozenset[Any]]
 
 
 class Workbench:
@@ -54,13 +56,17 @@ class Workbench:
     number of pictures after each detector call.
     """
 
-    def __init__(self, setup: Setup, registry: Registry | None = None, keep: int = 1) -> None:
+    def __init__(
+        self, setup: Setup, registry: Registry | None = None, keep: int = 1, board: Board | None = None
+    ) -> None:
         self.setup = setup
         self.keep = keep
+        self.supervision = Supervision(board or Board(), setup.time_limit)
         self.on_passes: Callable[[int], None] | None = None
         self._registry = registry
         self._detectors: OrderedDict[DetectorRef, Detector] = OrderedDict()
         self._uses: dict[Ref, Use] = {}
+        self._networks: dict[str, NetworkCustody] = {}
         self._bench: tuple[Any, Bench] | None = None
         prepare_torch(setup.runtime.threads)
 
@@ -91,23 +97,25 @@ class Workbench:
             self._detectors[ref] = detector
         self._detectors.move_to_end(ref)
         while len(self._detectors) > self.keep:
-            self._detectors.popitem(last=False)
+            _, dropped = self._detectors.popitem(last=False)
+            self._networks.pop(dropped.facts.digest, None)
         return self._detectors[ref]
 
-    def bench(self, detector: Detector, chunk: Chunk, setup: Setup) -> Bench:
+    def bench(self, ref: DetectorRef, chunk: Chunk, setup: Setup) -> Bench:
         """The bench of a detector and some samples. The last one is kept, so that successive tasks on the same samples
         share pictures, maps and artefacts."""
-        key = (detector.facts.digest, chunk, setup.batch_size)
+        key = (ref, chunk, setup.batch_size)
         if self._bench is None or self._bench[0] != key:
             self._bench = None  # so that the pictures of two benches are never held at once
-            self._bench = (key, self.new_bench(detector, chunk, setup))
+            self._bench = (key, self.new_bench(ref, chunk, setup))
         return self._bench[1]
 
-    def new_bench(self, detector: Detector, chunk: Chunk, setup: Setup) -> Bench:
+    def new_bench(self, ref: DetectorRef, chunk: Chunk, setup: Setup) -> Bench:
         """A new bench of a detector and some samples."""
+        detector, dataset = self.detector(ref), self.use(chunk.ref)
         return Bench(
             detector,
-            VerifiedDataset(self.use(chunk.ref).instance, dict(chunk.digests)),
+            VerifiedDataset(dataset.instance, dict(chunk.digests)),
             (*chunk.samples, *chunk.auxiliary),
             self.registry,
             seed=setup.seed,
@@ -115,7 +123,18 @@ class Workbench:
             on_passes=self.on_passes,
             strangers=dict(chunk.strangers),
             files=open_files(location_of(setup.location)),
+            supervision=self.supervision,
+            network=partial(self.network, detector),
+            foreign_detector="" if self.use(ref.ref).registered.built_in else ref.model,
+            foreign_dataset="" if dataset.registered.built_in else chunk.dataset,
         )
+
+    def network(self, detector: Detector) -> NetworkCustody:
+        """The copies of what a detector computes with, made when a component of a third party first runs on it."""
+        digest = detector.facts.digest
+        if digest not in self._networks:
+            self._networks[digest] = NetworkCustody(detector)
+        return self._networks[digest]
 
 
 @dataclass(frozen=True)
@@ -154,6 +173,9 @@ class Bench:
     on_passes: called with the number of pictures after each detector call.
     strangers: id of the stranger of a sample, by sample id.
     files: the folder of the run, where maps and artefacts are read from it.
+    supervision: how components of third parties are looked after.
+    network: makes the custody of the detector; it is called where a component of a third party runs.
+    foreign_detector, foreign_dataset: the names of those that come from a third party.
     """
 
     def __init__(
@@ -168,6 +190,10 @@ class Bench:
         on_passes: Callable[[int], None] | None = None,
         strangers: Mapping[str, str] | None = None,
         files: Files | None = None,
+        supervision: Supervision | None = None,
+        network: Callable[[], NetworkCustody] | None = None,
+        foreign_detector: str = "",
+        foreign_dataset: str = "",
     ) -> None:
         self.detector = detector
         self.registry = registry
@@ -182,16 +208,52 @@ class Bench:
         self._in_progress: set[Any] = set()
         self._files = files
         self._artefact_files: set[str] = set()
+        self.supervision = supervision or Supervision()
+        self.foreign_detector, self.foreign_dataset = foreign_detector, foreign_dataset
+        self.network = network or partial(NetworkCustody, detector)
+        self._custody: Custody | None = None
 
-    def engine(self) -> ProbeEngine:
+    def engine(self, watch: Watch | None = None) -> ProbeEngine:
         """A new engine for programmes on this detector."""
-        return ProbeEngine(self.detector, self.batch_size, self.on_passes)
+        return ProbeEngine(self.detector, self.batch_size, self.on_passes, watch)
 
     def picture(self, sample_id: str) -> Picture:
         """The sample as this detector sees it. Raises :class:`UnreadablePicture` where the file broke meanwhile."""
         if sample_id not in self._pictures:
-            self._pictures[sample_id] = self.show(sample_id)
+            self._pictures[sample_id] = picture = self.show(sample_id)
+            if self._custody is not None:
+                self._custody.hold(_tensors_of_picture(picture))
         return self._pictures[sample_id]
+
+    # ---- components of third parties ----
+
+    def is_foreign(self, use: Use) -> bool:
+        """Whether a component, or anything that it calls on this bench, comes from a third party."""
+        if not use.registered.built_in or self.foreign_detector or self.foreign_dataset:
+            return True
+        depends = getattr(use.instance, "depends", ())
+        return any(self.is_foreign(open_component("explainer", spec, registry=self.registry)) for spec in depends)
+
+    def custody(self) -> Custody:
+        """Copies of the detector's weights and of everything on this bench that components are handed."""
+        if self._custody is None:
+            self._custody = Custody(self.network())
+        for picture in self._pictures.values():
+            self._custody.hold(_tensors_of_picture(picture))
+        for result in self._results.values():
+            self._custody.hold(_tensors_of_result(result))
+        return self._custody
+
+    def made(self) -> Made:
+        """The keys of what is on the bench."""
+        return frozenset(self._pictures), frozenset(self._results)
+
+    def forget_all_but(self, made: Made) -> None:
+        """Drop what was made since: it may rest on something that a component had changed."""
+        pictures, results = made
+        self._pictures = {key: value for key, value in self._pictures.items() if key in pictures}
+        self._results = {key: value for key, value in self._results.items() if key in results}
+        self._in_progress.clear()
 
     def show(self, sample_id: str) -> Picture:
         """The same, decoded anew and not held."""
@@ -220,6 +282,8 @@ class Bench:
             try:
                 result = build()
                 self._results[key] = (yield from result) if inspect.isgenerator(result) else result
+                if self._custody is not None:
+                    self._custody.hold(_tensors_of_result(self._results[key]))
             finally:
                 self._in_progress.discard(key)
         return self._results[key]
@@ -331,6 +395,20 @@ class Bench:
         default."""
         shown = picture if view is None else apply_view(picture, view)
         return self.explanation(explainer, shown, clean_target if target is None else target, draw, detector)
+
+
+def _tensors_of_picture(picture: Picture) -> Iterator[tuple[str, Tensor | None]]:
+    name = picture.sample.id
+    yield f"the picture of {name}", picture.image
+    yield f"the mask of {name}", picture.mask
+    yield f"the landmarks of {name}", picture.landmarks
+
+
+def _tensors_of_result(result: Any) -> Iterator[tuple[str, Tensor | None]]:
+    if isinstance(result, Explanation):
+        yield from (("a map", t) for t in (result.map, result.native_map, result.segment_weights))
+    elif isinstance(result, Product):
+        yield from ((f"a tensor of an artefact ({name})", tensor) for name, tensor in result.tensors.items())
 
 
 class BenchArtefacts:

@@ -1,73 +1,101 @@
-"""Running tasks, in the driver's process or in a worker's."""
+"""A worker process: ``python -m xaibench.run.worker``. It runs one call after another for its supervisor.
+
+Calls come in on standard input and outcomes go out on what was standard output, as pickles with their length before
+them. Whatever components print goes to standard error. The process ends when its input ends, which it does when the
+supervisor ends.
+"""
 
 from __future__ import annotations
 
+import os
+import pickle
+import queue
+import signal
+import struct
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
-from xaibench.api import StoreError, describe_error, trace_of
-from xaibench.plan.tasks import (
-    ArtefactTask,
-    CellResult,
-    ExplainTask,
-    ModelTask,
-    PredictTask,
-    SetTask,
-    Setup,
-    Task,
-)
-from xaibench.run.explain import explain
-from xaibench.run.make_artefacts import make_artefacts
-from xaibench.run.measure_sets import measure_model, measure_set
-from xaibench.run.predict import predict
-from xaibench.run.workbench import Workbench
-
-_RUNNERS: dict[type, Callable[[Workbench, Any], Iterator[CellResult]]] = {
-    PredictTask: predict,
-    ArtefactTask: make_artefacts,
-    ExplainTask: explain,
-    SetTask: measure_set,
-    ModelTask: measure_model,
-}
-_WORKBENCH: list[Workbench] = []
-_ONE_TASK = threading.Lock()
+LENGTH = struct.Struct("<Q")
 
 
-@dataclass(slots=True)
-class TaskOutcome:
-    """What a task gave: the results of the cells that finished, and the error that ended it, if any."""
+def write_message(file: IO[bytes], message: Any) -> None:
+    """Write one message."""
+    data = pickle.dumps(message)
+    file.write(LENGTH.pack(len(data)))
+    file.write(data)
+    file.flush()
 
-    results: list[CellResult] = field(default_factory=list)
-    error: str = ""
-    trace: str = ""
+
+def read_message(file: IO[bytes]) -> Any:
+    """Read one message. Raises ``EOFError`` where none comes any more."""
+    head = file.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        raise EOFError
+    (size,) = LENGTH.unpack(head)
+    data = file.read(size)
+    if len(data) < size:
+        raise EOFError
+    return pickle.loads(data)
 
 
-def run_in_worker(task: Task) -> TaskOutcome:
-    """Run a task in a worker process. Opened components are kept for the next task of the run.
+def main() -> None:
+    """Work until there is no more work."""
+    calls, outcomes = _take_over_pipes()
+    # Ctrl-C reaches every process of the terminal: the driver handles it and ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    hello = read_message(calls)
+    sys.path[:] = hello["path"]
+    sys.argv = hello["argv"]
+    waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(calls, waiting), name="receive-calls", daemon=True).start()
 
-    A process runs one task at a time: a call in another thread waits.
+    from xaibench.run.tasks_here import use_board
+
+    use_board(hello["board"])
+    while True:
+        call, argument = pickle.loads(waiting.get())
+        try:
+            answer = ("outcome", call(argument))
+        except BaseException as error:
+            answer = ("raised", _portable(error))
+        write_message(outcomes, answer)
+
+
+def _take_over_pipes() -> tuple[IO[bytes], IO[bytes]]:
+    """The pipes of the supervisor, under other numbers than the standard ones, which components may write to."""
+    calls, outcomes = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return calls, outcomes
+
+
+def _receive(calls: IO[bytes], waiting: queue.SimpleQueue[Any]) -> None:
+    """Take calls as they come, and end the process when the supervisor has ended, even amid a call.
+
+    No partial result remains: a worker writes no file of the run. The call is unpickled by the main thread, since that
+    imports modules.
     """
-    outcome = TaskOutcome()
-    with _ONE_TASK:
-        run_task(_workbench(task.setup), task, outcome)
-    return outcome
-
-
-def _workbench(setup: Setup) -> Workbench:
-    """The workbench of this process; a new one for another run, which may have other plugins."""
-    if not _WORKBENCH or _WORKBENCH[0].setup.run != setup.run:
-        _WORKBENCH[:] = [Workbench(setup)]
-    return _WORKBENCH[0]
-
-
-def run_task(workbench: Workbench, task: Task, outcome: TaskOutcome) -> None:
-    """Run the components of a task one after another; what has finished stands in ``outcome``."""
     try:
-        for result in _RUNNERS[type(task)](workbench, task):
-            outcome.results.append(result)
-    except StoreError:
-        raise
-    except (Exception, SystemExit) as error:
-        outcome.error, outcome.trace = describe_error(error), trace_of(error)
+        while True:
+            waiting.put(read_message(calls))
+    except BaseException:
+        os._exit(1)
+
+
+def _portable(error: BaseException) -> BaseException:
+    """The error, or where it cannot be pickled one that says the same."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+if __name__ == "__main__":
+    main()

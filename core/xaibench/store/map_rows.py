@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from xaibench.api import Explanation
+from xaibench.api.vocabulary import STATUSES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,25 +19,48 @@ class BadMap(ValueError):
 def check(explanation: Explanation, height: int, width: int) -> Explanation:
     """Return ``explanation`` where it fulfils the contract, else raise :class:`BadMap`.
 
-    A map must be finite and have the shape ``(height, width)``; every status but ``ok`` must have a reason.
+    A map must be finite and have the shape ``(height, width)``; every status but ``ok`` must have a reason. Whatever
+    has another type than declared is refused.
     """
-    import torch
-
     if not isinstance(explanation, Explanation):
         raise BadMap(f"explain() returned {type(explanation).__name__}, not an Explanation")
+    if explanation.status not in STATUSES:
+        raise BadMap(f"the status is {explanation.status!r}; give {', '.join(STATUSES)}")
+    if not isinstance(explanation.reason, str):
+        raise BadMap(f"the reason is {type(explanation.reason).__name__}, not text")
     if explanation.status != "ok":
         if not explanation.reason:
             raise BadMap(f"status '{explanation.status}' without a reason")
         return explanation
-    if not isinstance(explanation.map, torch.Tensor | None):
-        raise BadMap(f"the map is {type(explanation.map).__name__}, not a tensor")
-    if explanation.map is None or tuple(explanation.map.shape) != (height, width):
+    if explanation.map is None or tuple(_values(explanation.map, "map").shape) != (height, width):
         shape = None if explanation.map is None else tuple(explanation.map.shape)
         raise BadMap(f"the map's shape is {shape}, the picture's is ({height}, {width})")
-    for name, tensor in (("map", explanation.map), ("native map", explanation.native_map)):
-        if tensor is not None and not bool(torch.isfinite(tensor).all()):
-            raise BadMap(f"the {name} holds NaN or infinite values")
+    for name, tensor, dimensions in (
+        ("native map", explanation.native_map, 2), ("segment weights", explanation.segment_weights, 1)
+    ):  # fmt: skip
+        if tensor is not None and _values(tensor, name).dim() != dimensions:
+            raise BadMap(f"the {name} has {tensor.dim()} dimensions, not {dimensions}")
+    details = explanation.details
+    if not isinstance(details, Mapping):
+        raise BadMap(f"details is {type(details).__name__}, not a mapping")
+    for key, value in details.items():
+        if not isinstance(key, str) or not hasattr(value, "__float__"):
+            raise BadMap(f"details holds {key!r}: {value!r}, not a name and a number")
     return explanation
+
+
+def _values(tensor: object, name: str) -> Tensor:
+    """A tensor of finite real numbers."""
+    import torch
+
+    if not isinstance(tensor, torch.Tensor):
+        raise BadMap(f"the {name} is {type(tensor).__name__}, not a tensor")
+    if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized or tensor.is_meta:
+        raise BadMap(f"the {name} is {tensor.dtype} and {tensor.layout}, not a dense tensor of real numbers")
+    # in the form in which it is stored: what is finite in float64 may not be there
+    if not bool(torch.isfinite(tensor.detach().float()).all()):
+        raise BadMap(f"the {name} holds NaN or infinite values")
+    return tensor
 
 
 def encode(values: Tensor) -> tuple[float, bytes]:

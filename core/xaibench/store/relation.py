@@ -40,6 +40,7 @@ class RelationCell:
     key: digest of everything that can change its numbers, except the samples.
     reason: why it cannot run, empty where it can. Such a cell has one row for the whole of it.
     strangers: whether the strangers of its samples are part of what it depends on.
+    broken: whether the reason is a fault of a component: the cell has failed.
     inputs: the cells whose rows a measure of a set reads; empty for cells with a row a sample.
     """
 
@@ -48,6 +49,7 @@ class RelationCell:
     reason: str = ""
     strangers: bool = False
     inputs: tuple[Address, ...] = ()
+    broken: bool = False
 
     @property
     def whole(self) -> bool:
@@ -55,14 +57,14 @@ class RelationCell:
         return bool(self.reason) or self.address.kind in ("set", "model")
 
     def to_json(self) -> list[Any]:
-        return [list(self.address), self.key, self.reason, self.strangers, [list(i) for i in self.inputs]]
+        return [list(self.address), self.key, self.reason, self.strangers, [list(i) for i in self.inputs], self.broken]
 
     @staticmethod
     def from_json(values: list[Any]) -> RelationCell:
-        address, key, reason, strangers, inputs = values
+        address, key, reason, strangers, inputs, broken = values
         return RelationCell(
             address=Address(*address), key=key, reason=reason, strangers=strangers,
-            inputs=tuple(Address(*i) for i in inputs),
+            inputs=tuple(Address(*i) for i in inputs), broken=broken,
         )  # fmt: skip
 
 

@@ -42,17 +42,17 @@ def test_workers_end_with_a_driver_that_is_killed(tmp_path, how):
     (tmp_path / "work.py").write_text(WORK)
     (tmp_path / "driver.py").write_text(DRIVER)
     driver = subprocess.Popen(
-        [sys.executable, str(tmp_path / "driver.py")], stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, str(tmp_path / "driver.py")], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        assert [driver.stdout.readline() for _ in range(2)] == ["working\n"] * 2
+        assert [driver.stderr.readline() for _ in range(2)] == ["working\n"] * 2
         driver.send_signal(getattr(signal, how))
         driver.communicate(timeout=15)  # returns when nobody holds the pipe, the workers included
     finally:
         with suppress(ProcessLookupError):
             os.killpg(driver.pid, signal.SIGKILL)
         driver.wait()
-        driver.stdout.close()
+        driver.stderr.close()
 
 
 def test_a_script_without_a_guard_runs_once(tmp_path):

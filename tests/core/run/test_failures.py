@@ -114,7 +114,7 @@ def test_scores_out_of_range_are_told_with_their_reason(careless):
     (row,) = commits("score")
     assert row["error"] == OUTSIDE
     assert "Traceback" in row["trace"]
-    assert "_check_score" in row["trace"]
+    assert "in _score" in row["trace"]
 
 
 def test_the_reason_of_maps_that_failed_is_told_with_every_score_on_them(toy_eval):
