@@ -60,7 +60,6 @@ from xaibench.api.locations import (
 from xaibench.api.metrics import Curve, Headroom, MapCase, Metric, ModelCase, Score, Scores, ScoreSpec, SetCase
 from xaibench.api.output_streams import plugin_output
 from xaibench.api.passes import Passes, PassQuery
-from xaibench.api.printable import printable, redact, secret_variable
 from xaibench.api.probes import (
     Apply,
     Backward,
@@ -100,6 +99,7 @@ from xaibench.api.records import (
     ViewRecord,
     hookimpl,
 )
+from xaibench.api.safe_text import printable, redact, secret_variable
 from xaibench.api.sample_columns import SAMPLE_COLUMNS, check_column_names, check_columns
 from xaibench.api.score_checks import BadScores, check_scores
 from xaibench.api.streams import Streams

@@ -13,7 +13,7 @@ import typer
 from xaibench.api.errors import XaibenchError, describe_error
 from xaibench.api.flags import SHARED_FLAGS
 from xaibench.api.output_streams import answer_stream, reserve_answer
-from xaibench.api.printable import printable, redact
+from xaibench.api.safe_text import printable, redact
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +54,8 @@ def _masked(value: Any) -> Any:
 def make_console(*, stderr: bool = False, **options: Any) -> Console:
     """A rich console on stdout or stderr, for tables and progress bars.
 
-    It writes out the control characters of its text and masks secrets. ``options`` are those of ``rich.console.Console``.
+    It writes out the control characters of its text and masks secrets. ``options`` are those of
+    ``rich.console.Console``.
     """
     from xaibench.api.rich_console import CleanConsole
 

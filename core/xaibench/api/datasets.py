@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from xaibench.api.printable import one_line
+from xaibench.api.safe_text import one_line
 from xaibench.api.vocabulary import Label
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import traceback
 from typing import ClassVar
 
-from xaibench.api.printable import one_line, printable, redact
+from xaibench.api.safe_text import one_line, printable, redact
 
 
 class XaibenchError(Exception):
@@ -30,7 +30,7 @@ class XaibenchError(Exception):
     what: one line that says what is wrong and names the file, key or component.
     mend: one line that says what to do about it; empty where nothing can be done.
 
-    Both are kept as :func:`~xaibench.api.printable` lines, in which the values of secrets are masked.
+    Both are kept as :func:`~xaibench.api.safe_text` lines, in which the values of secrets are masked.
     """
 
     exit_code: ClassVar[int] = 3

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from xaibench.api.printable import printable, redact
+from xaibench.api.safe_text import printable, redact
 
 _CODE = r"(?:[0-4]|2[1-4]|[349][0-7]|39|49|10[0-7]|[34]8;5;\d{1,3}|[34]8;2;\d{1,3};\d{1,3};\d{1,3})"
 _COLOUR = re.compile(rf"(\x1b\[(?:{_CODE}(?:;{_CODE})*)?m)")
@@ -26,8 +26,8 @@ _COLOUR = re.compile(rf"(\x1b\[(?:{_CODE}(?:;{_CODE})*)?m)")
 class CleanStream:
     """A text stream that writes out control characters and masks secrets.
 
-    A carriage return becomes a newline: what draws a bar with it shows its steps below each other. On a terminal, colours
-    pass. ``unfiltered`` is the stream behind, for a display that cleans its text itself.
+    A carriage return becomes a newline: what draws a bar with it shows its steps below each other. On a terminal,
+    colours pass. ``unfiltered`` is the stream behind, for a display that cleans its text itself.
     """
 
     def __init__(self, unfiltered: TextIO) -> None:

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from xaibench.api.errors import PluginError, UsageError
 from xaibench.api.fills import Components, FillParameter
-from xaibench.api.printable import MASK
+from xaibench.api.safe_text import MASK
 
 P = TypeVar("P", bound="Parameters")
 
@@ -24,8 +24,8 @@ class Parameters(BaseModel):
     A component declares ``Parameters = MyParameters`` on its class and takes the object as its only argument. Each
     field has a type and a description: ``cells: int = Field(7, ge=1, description="cells along a side")``.
 
-    A field of type ``SecretStr`` is a secret: its value comes from the variable of :func:`secret_variable` and stands in
-    no file, table, log or key.
+    A field of type ``SecretStr`` is a secret: its value comes from the variable of :func:`secret_variable` and stands
+    in no file, table, log or key.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, ser_json_inf_nan="constants")
@@ -106,7 +106,7 @@ def parameter_class(target: Any) -> type[Parameters]:
 
 @cache
 def secret_fields(model: type[Parameters]) -> tuple[str, ...]:
-    """The names of the fields that are secret: ``SecretStr``, ``SecretBytes`` or ``Secret[...]``, or one of these or None.
+    """The names of the secret fields: ``SecretStr``, ``SecretBytes`` or ``Secret[...]``, also where None is allowed.
 
     Raises :class:`PluginError` where a secret lies deeper, in a list, a table or another parameter object.
     """

@@ -20,7 +20,7 @@ from typing import ClassVar, Literal, get_args
 
 import pluggy
 
-from xaibench.api.printable import printable
+from xaibench.api.safe_text import printable
 
 PROJECT = "xaibench"
 

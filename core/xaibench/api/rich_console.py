@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from xaibench.api.printable import printable, redact
+from xaibench.api.safe_text import printable, redact
 
 
 class CleanConsole(Console):

@@ -12,6 +12,7 @@ from xaibench.api import (
     ComponentRecord,
     Detector,
     Kind,
+    ModelError,
     Parameters,
     PlanError,
     Runtime,
@@ -69,13 +70,20 @@ class Use:
         return bool(getattr(self.instance, name, getattr(self.registered.record, name, False)))
 
     def open(self, member: str, runtime: Runtime) -> Detector:
-        """A member of a model. One that calls ``sys.exit`` is a :class:`PluginError`, not the end of the command."""
+        """A member of a model. Whatever opening raises that is no :class:`XaibenchError` becomes a ModelError."""
         instance = self.instance
         try:
             with plugin_output():
                 opened: Detector = instance.open(member, runtime)
+        except XaibenchError:
+            raise
         except SystemExit as error:
             raise as_exception(error) from error
+        except Exception as error:
+            raise ModelError(
+                f"model '{self.name}' cannot be opened: {describe_error(error)}",
+                f"--debug shows where {self.registered.origin.distribution} raised it",
+            ) from error
         return opened
 
     @cached_property

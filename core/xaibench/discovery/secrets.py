@@ -12,11 +12,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from xaibench.api import Parameters, UsageError, XaibenchError, parameter_class, parse_value, secret_variable
 from xaibench.api.parameters import secret_fields, split_commas
-from xaibench.api.printable import MASK
+from xaibench.api.safe_text import MASK
 from xaibench.discovery.registry import Registered, Registry
 
 
@@ -48,9 +47,7 @@ def collected_literals() -> Iterator[Literals]:
         _runs.remove(literals)
 
 
-def fill_secrets(
-    registered: Registered, model: type[Parameters], values: Mapping[str, object]
-) -> dict[str, object]:
+def fill_secrets(registered: Registered, model: type[Parameters], values: Mapping[str, object]) -> dict[str, object]:
     """Parameter values with the secret ones: the literal value, else that of the variable.
 
     Raises :class:`UsageError` for a required one that has neither, and for two literal values of one variable in a run.
@@ -100,11 +97,10 @@ def _take(registered: Registered, field: str, variable: str, given: object) -> s
     """Move a literal value into the environment, warn once, and mask it in the arguments of this process."""
     value = _text(registered, field, variable, given)
     literal = Literal(registered.record.kind, registered.record.name, field, value)
-    if _runs:
-        if _runs[-1].setdefault(variable, literal).value != value:
-            raise UsageError(
-                f"{registered.record.name}: {variable} has one value in a run, and two were given", f"set {variable} alone"
-            )
+    if _runs and _runs[-1].setdefault(variable, literal).value != value:
+        raise UsageError(
+            f"{registered.record.name}: {variable} has one value in a run, and two were given", f"set {variable} alone"
+        )
     os.environ[variable] = value
     sys.argv[:] = [masked(argument, literal) for argument in sys.argv]
     if variable not in _warned:

@@ -26,7 +26,7 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """:func:`printable` text without line breaks and secrets, so that no text from outside looks like a line of ours."""
+    """:func:`printable` text without line breaks and secrets: no text from outside looks like a line of ours."""
     return printable(re.sub(r"\s*[\r\n]\s*", " ", redact(text)).strip())
 
 
