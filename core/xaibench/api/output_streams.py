@@ -194,3 +194,10 @@ def reserve_answer() -> None:
 def answer_stream() -> Any:
     """Where a command prints its answer."""
     return _programs[0].answer if _programs else sys.stdout
+
+
+def worker_streams() -> None:
+    """Send what a worker process prints to stderr, cleaned. Its own stdout may carry results, and is not touched."""
+    if sys.stderr is not None and not isinstance(sys.stderr, CleanStream):
+        sys.stderr = CleanStream(sys.stderr)  # type: ignore[assignment]
+    sys.stdout = _STDERR

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from toy_runs import LONG
+
 from xaibench.discovery.registry import PROJECT, Registry
 
-TALKER = '''
+TALKER = """
 import atexit, os, threading
 from xaibench.api import Explanation, ExplainerRecord, Forward, ListenerRecord, Passes, hookimpl
 
@@ -52,7 +52,7 @@ class Talker:
         thread.join()
         os.system("echo PRINTED by a child")
         return Explanation(map=request.picture.image.mean(0).clone())
-'''
+"""
 PLACES = ("at import", "in a hook", "when made", "in passes", "in a listener", "at the end of a run", "in a thread",
           "at exit", "natively", "by a child")  # fmt: skip
 
@@ -147,7 +147,11 @@ def test_a_reader_that_goes_away_ends_a_command_without_complaint(tmp_path):
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "xaibench", "list", "fills"], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60
+        [sys.executable, "-m", "xaibench", "list", "fills"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
