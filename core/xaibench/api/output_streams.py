@@ -199,5 +199,5 @@ def answer_stream() -> Any:
 def worker_streams() -> None:
     """Send what a worker process prints to stderr, cleaned. Its own stdout may carry results, and is not touched."""
     if sys.stderr is not None and not isinstance(sys.stderr, CleanStream):
-        sys.stderr = CleanStream(sys.stderr)  # type: ignore[assignment]
+        sys.stderr = CleanStream(sys.stderr)
     sys.stdout = _STDERR

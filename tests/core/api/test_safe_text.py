@@ -7,7 +7,17 @@ import json
 
 import pytest
 
-from xaibench.api import Problem, ViewRecord, XaibenchError, describe_error, make_console, printable, redact
+from xaibench.api import (
+    Explanation,
+    Problem,
+    Score,
+    ViewRecord,
+    XaibenchError,
+    describe_error,
+    make_console,
+    printable,
+    redact,
+)
 from xaibench.api.output_streams import CleanStream
 from xaibench.api.records import ExplainerRecord
 from xaibench.api.safe_text import secret_variable
@@ -96,3 +106,8 @@ def test_a_short_secret_is_masked_as_a_word(monkeypatch):
     monkeypatch.setattr("xaibench.api.safe_text._secrets", set())
     monkeypatch.setenv(secret_variable("acme", "key"), "row")
     assert redact("rows of row=row") == "rows of **********=**********"
+
+
+def test_reasons_of_components_are_printable():
+    assert Explanation.none(HOSTILE).reason == WRITTEN_OUT
+    assert Score(name="x", status="undefined", reason=HOSTILE).reason == WRITTEN_OUT

@@ -60,7 +60,7 @@ PLACES = ("at import", "in a hook", "when made", "in passes", "in a listener", "
 def program(*arguments: object) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "GITHUB_ACTIONS")}
     return subprocess.run(
-        [sys.executable, "-m", "xaibench", *map(str, arguments)], capture_output=True, text=True, timeout=120,
+        [sys.executable, "-m", "xaibench", *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False,
         env={**environment, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
     )  # fmt: skip
 
@@ -138,7 +138,7 @@ print("at exit")
 
 @pytest.mark.parametrize("way", ["print", "helper", "native"])
 def test_the_command_of_a_third_party_prints_its_object_as_it_likes(way):
-    done = subprocess.run([sys.executable, "-c", FOREIGN, way], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", FOREIGN, way], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.replace("after\n", "") == '{"own": 1}\n', done.stderr
     assert done.stderr == "native before\nof another plugin\nat exit\n"
 
@@ -152,6 +152,7 @@ def test_a_reader_that_goes_away_ends_a_command_without_complaint(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         timeout=60,
+        check=False,
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
