@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api import SHARED_FLAGS, JsonFlag, PluginFiles, UsageError, print_json
+from xaibench.api import SHARED_FLAGS, JsonFlag, PluginFiles, UsageError, make_console, plugin_output, print_json
 
 if TYPE_CHECKING:
     from xaibench_audit.audit import Audit
@@ -69,7 +69,8 @@ def audit(
     cores = 1 if quick else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         with opened(out) if out is not None else nullcontext() as staging:
-            found = auditing.run(settings, jobs or cores, progress())
+            with plugin_output():
+                found = auditing.run(settings, jobs or cores, progress())
             try:
                 if out is not None and staging is not None:
                     write(found, out, staging)
@@ -88,11 +89,9 @@ def _print(found: Audit, as_json: dict[str, Any] | None) -> None:
     if as_json is not None:
         print_json(as_json)
         return
-    from rich.console import Console
-
     from xaibench_audit.render import show
 
-    show(found, Console())
+    show(found, make_console())
 
 
 QUICK = ("patch", "missing-texture", "seam")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from xaibench.api import SHARED_FLAGS, JsonFlag, RunFolder, StoreError, UsageError, print_json
+from xaibench.api import SHARED_FLAGS, JsonFlag, RunFolder, StoreError, UsageError, make_console, print_json
 
 Baseline = Annotated[
     str | None, typer.Option(help="Model of the run beside which accuracy and interpretability are balanced.")
@@ -24,8 +24,6 @@ def report(
     json: JsonFlag = False,
 ) -> None:
     """Print a run's leaderboards and write a self-contained HTML report."""
-    from rich.console import Console
-
     from xaibench import open_run
     from xaibench_report import terminal
     from xaibench_report.report_context import ReportContext
@@ -47,14 +45,12 @@ def report(
     if json:
         print_json(terminal.to_json(boards) | {"report": str(target)})
         return
-    terminal.print_leaderboards(boards, Console())
+    terminal.print_leaderboards(boards, make_console())
     print(f"report: {target}")
 
 
 def compare(first: RunFolder, second: RunFolder, json: JsonFlag = False) -> None:
     """Compare two runs on their common samples: paired differences, second minus first."""
-    from rich.console import Console
-
     from xaibench_report import terminal
     from xaibench_report.compare import compare_runs
     from xaibench_report.run_tables import read_run
@@ -64,7 +60,7 @@ def compare(first: RunFolder, second: RunFolder, json: JsonFlag = False) -> None
     if json:
         print_json(terminal.comparison_to_json(comparison))
         return
-    terminal.print_comparison(comparison, Console())
+    terminal.print_comparison(comparison, make_console())
 
 
 @rank.command("detectors")
@@ -83,8 +79,6 @@ def rank_detectors(
     json: JsonFlag = False,
 ) -> None:
     """Order detectors or families of equal accuracy by each measure, the explainer fixed."""
-    from rich.console import Console
-
     from xaibench_report import ranking, ranking_terminal
     from xaibench_report.balance import balances
     from xaibench_report.run_tables import read_run
@@ -95,6 +89,6 @@ def rank_detectors(
     if json:
         print_json(ranking_terminal.to_json(found, balanced))
         return
-    ranking_terminal.print_ranking(found, Console())
+    ranking_terminal.print_ranking(found, make_console())
     if balanced is not None:
-        ranking_terminal.print_balances(balanced, Console())
+        ranking_terminal.print_balances(balanced, make_console())

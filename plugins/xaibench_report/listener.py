@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xaibench.api import Parameters, RunEnds
+from xaibench.api import Parameters, RunEnds, make_console
 
 
 class Leaderboards:
@@ -13,10 +13,8 @@ class Leaderboards:
     def run_ends(self, event: RunEnds) -> None:
         if event.interrupted or event.output != "text":
             return
-        from rich.console import Console
-
         from xaibench_report import terminal
         from xaibench_report.leaderboard import build_leaderboards
         from xaibench_report.run_tables import read_run
 
-        terminal.print_leaderboards(build_leaderboards(*read_run(event.out)), Console())
+        terminal.print_leaderboards(build_leaderboards(*read_run(event.out)), make_console())

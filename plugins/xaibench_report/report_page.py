@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xaibench.api import SectionRecord, XaibenchError, describe_error
+from xaibench.api import SectionRecord, XaibenchError, describe_error, printable
 from xaibench_report.html_templates import render
 from xaibench_report.report_context import ReportContext, use_context
 from xaibench_report.run_values import short
@@ -54,7 +54,8 @@ def write_report(
     A section that raises costs only itself: the page says so in its place, and so does stderr. Raises OSError where
     the file cannot be written.
     """
-    page = render("report_frame.html", title=title, sections=page_sections(context, sections))
+    # Written out in the form of JavaScript, so that literals of its scripts keep their meaning.
+    page = printable(render("report_frame.html", title=title, sections=page_sections(context, sections)))
     aside = out_path.with_name(f".{out_path.name}.part")
     try:
         aside.write_text(page, encoding="utf-8")

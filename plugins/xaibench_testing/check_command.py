@@ -17,7 +17,9 @@ from xaibench.api import (
     PluginFiles,
     Sample,
     UsageError,
+    make_console,
     parse_assignments,
+    plugin_output,
     print_json,
 )
 
@@ -66,11 +68,13 @@ def check_anything(
     registry = load_registry(files)
     _refuse_broken(registry, what)
     if what.endswith(".py") or what in {c.origin.distribution for c in registry.components}:
-        found = _check_plugin(registry, what)
+        with plugin_output():
+            found = _check_plugin(registry, what)
     elif (Path(what) / "pyproject.toml").is_file():
         raise PluginError(f"{what} is the folder of a plugin that is not installed", f"pip install -e {what}")
     else:
-        found = _check_model(registry, what, dataset, split, limit, device, parameters)
+        with plugin_output():
+            found = _check_model(registry, what, dataset, split, limit, device, parameters)
     failed = [r for r in found if r["status"] == "fail"]
     if as_json:
         print_json({"schema": "xaibench.check/1", "what": what, "checks": found, "failed": len(failed)})
@@ -194,9 +198,7 @@ def _row(component: str, check: str, status: str, message: str) -> dict[str, str
 
 
 def _print(rows: Sequence[dict[str, str]]) -> None:
-    from rich.console import Console
-
-    console = Console()
+    console = make_console()
     styles = {"pass": "green", "fail": "bold red", "skip": "dim"}
     for r in rows:
         console.print(f"{r['status']:4} ", style=styles[r["status"]], end="")

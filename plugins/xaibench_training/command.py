@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api import SHARED_FLAGS, JsonFlag, PluginFiles, parse_assignments, print_json, with_flags
+from xaibench.api import (
+    SHARED_FLAGS,
+    JsonFlag,
+    PluginFiles,
+    make_console,
+    parse_assignments,
+    plugin_output,
+    print_json,
+    with_flags,
+)
 from xaibench_training.settings import DataChoice, Invocation, TrainingSettings
 
 if TYPE_CHECKING:
@@ -35,11 +44,13 @@ def train(
     """Train a family of detectors by a recipe. The same command resumes, and a higher --runs extends the family."""
     changes = parse_assignments(parameter or [], "KEY=VALUE, a parameter of the recipe")
     try:
-        plan = _plan(recipe, changes, data, call, settings, plugin or [])
+        with plugin_output():
+            plan = _plan(recipe, changes, data, call, settings, plugin or [])
         if call.dry_run:
             _show_plan(plan, out, call.runs, json)
             return
-        found = _train(plan, out, call.runs, export=export, quiet=call.quiet)
+        with plugin_output():
+            found = _train(plan, out, call.runs, export=export, quiet=call.quiet)
     except KeyboardInterrupt:
         print("xaibench: interrupted; finished epochs are kept, the same command goes on from there", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -127,7 +138,6 @@ def _result_json(plan: TrainingPlan, out: Path, found: list[RunResult]) -> dict[
 
 
 def _show_result(out: Path, found: list[RunResult]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -138,6 +148,6 @@ def _show_result(out: Path, found: list[RunResult]) -> None:
         seconds = sum(e.seconds for e in r.history.epochs)
         table.add_row(f"run-{r.run}", f"{last.loss:.4f}", f"{last.validation_auc:.4f}", str(best.epoch),
                       f"{best.validation_auc:.4f}", f"{seconds:.1f}")  # fmt: skip
-    Console().print(table)
+    make_console().print(table)
     print(f"{OPTIMISTIC}.")
     print(f"evaluate the family: xaibench eval --model {out}")

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from xaibench.api import make_console
 from xaibench_training.checkpoints import Epoch, History
 
 if TYPE_CHECKING:
@@ -60,14 +61,13 @@ class Bars(Display):
     """A bar a run with the epoch, the loss and the validation AUC of the last epoch done."""
 
     def __init__(self, runs: int) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         super().__init__(runs)
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[said]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=make_console(stderr=True), redirect_stdout=False,
         )  # fmt: skip
         self._bar: TaskID | None = None
         self._done, self._auc = 0, ""

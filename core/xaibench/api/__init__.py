@@ -58,6 +58,7 @@ from xaibench.api.locations import (
     split_parameters,
 )
 from xaibench.api.metrics import Curve, Headroom, MapCase, Metric, ModelCase, Score, Scores, ScoreSpec, SetCase
+from xaibench.api.output_streams import plugin_output
 from xaibench.api.passes import Passes, PassQuery
 from xaibench.api.probes import (
     Apply,
@@ -98,6 +99,7 @@ from xaibench.api.records import (
     ViewRecord,
     hookimpl,
 )
+from xaibench.api.safe_text import printable, redact, secret_variable
 from xaibench.api.sample_columns import SAMPLE_COLUMNS, check_column_names, check_columns
 from xaibench.api.score_checks import BadScores, check_scores
 from xaibench.api.streams import Streams
@@ -121,6 +123,7 @@ if TYPE_CHECKING:
         RunFolder,
         guarded,
         literal,
+        make_console,
         print_json,
         say,
     )
@@ -152,6 +155,7 @@ _LAZY = {
         "RunFolder",
         "guarded",
         "literal",
+        "make_console",
         "print_json",
         "say",
     ),
@@ -344,19 +348,24 @@ __all__ = [
     "list_folder",
     "literal",
     "location",
+    "make_console",
     "p_fake",
     "parameter_class",
     "parse_assignments",
     "parse_spec",
     "parse_value",
+    "plugin_output",
     "predicted_class",
     "print_json",
+    "printable",
     "read_landmarks",
     "read_mask",
     "read_picture",
+    "redact",
     "relative_name",
     "resolve_target",
     "say",
+    "secret_variable",
     "setting",
     "split_parameters",
     "stage_table",

@@ -1,4 +1,4 @@
-"""What commands share: common flags, JSON output, literal text, and errors as lines with an exit code."""
+"""What commands share: common flags, JSON output, consoles, literal text, and errors as lines with an exit code."""
 
 from __future__ import annotations
 
@@ -10,14 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api.errors import XaibenchError
+from xaibench.api.errors import XaibenchError, describe_error
 from xaibench.api.flags import SHARED_FLAGS
+from xaibench.api.output_streams import answer_stream, reserve_answer
+from xaibench.api.safe_text import printable, redact
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+def _reserve(value: bool) -> bool:
+    """With ``--json``, stdout is kept for the object from the moment the flag is read."""
+    if value:
+        reserve_answer()
+    return value
+
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", callback=_reserve)]
 PluginFiles = Annotated[list[Path] | None, SHARED_FLAGS["plugin"].option()]
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="Folder or URL of a run.")]
 
@@ -25,14 +35,39 @@ _ASCII = str.maketrans({"↑": "^", "↓": "v", "–": "-"})
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print the object of a ``--json`` command on stdout, on one line. Other types than JSON's become strings."""
-    print(jsonlib.dumps(value, default=str))
+    """Print the object of a ``--json`` command on stdout, on one line. Other types than JSON's become strings.
+
+    Nothing else reaches stdout under ``--json``. The line is ASCII, and secrets in it are masked.
+    """
+    plain = jsonlib.loads(jsonlib.dumps(value, default=str))
+    print(jsonlib.dumps(_masked(plain)), file=answer_stream(), flush=True)
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {redact(key): _masked(inner) for key, inner in value.items()}
+    return [_masked(inner) for inner in value] if isinstance(value, list) else value
+
+
+def make_console(*, stderr: bool = False, **options: Any) -> Console:
+    """A rich console on stdout or stderr, for tables and progress bars.
+
+    It writes out the control characters of its text and masks secrets. ``options`` are those of
+    ``rich.console.Console``.
+    """
+    from xaibench.api.rich_console import CleanConsole
+
+    return CleanConsole(stderr=stderr, **options)
 
 
 def literal(console: Console, text: str, style: str = "") -> Text:
-    """Text in which nothing is markup. Arrows and dashes become ASCII where the terminal is not Unicode."""
+    """Text in which nothing is markup and control characters are written out. Arrows and dashes become ASCII where the
+    terminal is not Unicode."""
     from rich.text import Text
 
+    text = printable(text)
     return Text(text if console.encoding.startswith("utf") else text.translate(_ASCII), style=style)
 
 
@@ -57,18 +92,17 @@ def guarded(call: Callable[[], Any], debug: bool) -> int:
             print(f"  {error.mend}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        sys.stderr.close()
         return 1
     except OSError as error:
         if debug:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"xaibench: {where}{error.strerror or error}", file=sys.stderr)
+        print(f"xaibench: {printable(f'{where}{error.strerror or error}')}", file=sys.stderr)
         print("  check that the path exists, can be written and has space left", file=sys.stderr)
         return 3
     except Exception as error:
         if debug:
             raise
-        print(f"xaibench: internal error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"xaibench: internal error: {describe_error(error)}", file=sys.stderr)
         print("  this is a bug: please report it with the output of the same command with --debug", file=sys.stderr)
         return 70

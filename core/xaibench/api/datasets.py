@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from xaibench.api.safe_text import one_line
 from xaibench.api.vocabulary import Label
 
 if TYPE_CHECKING:
@@ -64,10 +65,14 @@ class Native:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A file that a dataset leaves out, and the reason."""
+    """A file that a dataset leaves out, and the reason. Control characters in either are written out."""
 
     file: str
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "file", one_line(str(self.file)))
+        object.__setattr__(self, "reason", one_line(str(self.reason)))
 
 
 class Dataset(Protocol):

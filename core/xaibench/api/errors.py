@@ -20,6 +20,8 @@ import signal
 import traceback
 from typing import ClassVar
 
+from xaibench.api.safe_text import one_line, printable, redact
+
 
 class XaibenchError(Exception):
     """A problem that a user can mend.
@@ -28,14 +30,15 @@ class XaibenchError(Exception):
     ----------
     what: one line that says what is wrong and names the file, key or component.
     mend: one line that says what to do about it; empty where nothing can be done.
+
+    Both are kept as :func:`~xaibench.api.safe_text` lines, in which the values of secrets are masked.
     """
 
     exit_code: ClassVar[int] = 3
 
     def __init__(self, what: str, mend: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.mend = mend
+        self.what, self.mend = one_line(str(what)), one_line(str(mend))
+        super().__init__(self.what)
 
     def __reduce__(self) -> tuple[type[XaibenchError], tuple[str, str]]:
         return type(self), (self.what, self.mend)
@@ -116,10 +119,14 @@ def as_exception(raised: BaseException) -> Exception:
 
 
 def describe_error(error: BaseException) -> str:
-    """One line with the exception's type and text, 500 characters at most."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+    """One printable line with the exception's type and text, 500 characters at most. Secrets are masked."""
+    try:
+        text = str(error)
+    except Exception as broken:  # __str__ is the component's code, too
+        text = f"its text cannot be read: {type(broken).__name__}"
+    return one_line(f"{type(error).__name__}: {' '.join(text.split())}")[:500]
 
 
 def trace_of(error: BaseException) -> str:
-    """The traceback of an exception as text."""
-    return "".join(traceback.format_exception(error))
+    """The traceback of an exception as printable text, in which secrets are masked."""
+    return printable(redact("".join(traceback.format_exception(error))))

@@ -11,6 +11,7 @@ from xaibench.api.datasets import Picture
 from xaibench.api.detectors import Detector
 from xaibench.api.passes import Passes, PassQuery
 from xaibench.api.probes import Programme
+from xaibench.api.safe_text import one_line
 from xaibench.api.vocabulary import Status
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class Explanation:
     status: Status = "ok"
     reason: str = ""
     details: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.reason, str):  # the text of a component, which ends in tables and on terminals
+            object.__setattr__(self, "reason", one_line(self.reason))
 
     @property
     def array(self) -> np.ndarray[Any, Any]:

@@ -12,6 +12,7 @@ from xaibench.api.detectors import Detector
 from xaibench.api.explainers import Explanation
 from xaibench.api.passes import Passes, PassQuery
 from xaibench.api.probes import Programme
+from xaibench.api.safe_text import one_line
 from xaibench.api.vocabulary import Better, Status
 
 if TYPE_CHECKING:
@@ -84,6 +85,10 @@ class Score:
     item: str = ""
     status: Status = "ok"
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.reason and isinstance(self.reason, str):  # a component's text; most scores have none
+            object.__setattr__(self, "reason", one_line(self.reason))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

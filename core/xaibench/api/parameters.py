@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Secret, SecretBytes, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from xaibench.api.errors import UsageError
+from xaibench.api.errors import PluginError, UsageError
 from xaibench.api.fills import Components, FillParameter
+from xaibench.api.safe_text import MASK
 
 P = TypeVar("P", bound="Parameters")
 
@@ -21,6 +23,9 @@ class Parameters(BaseModel):
 
     A component declares ``Parameters = MyParameters`` on its class and takes the object as its only argument. Each
     field has a type and a description: ``cells: int = Field(7, ge=1, description="cells along a side")``.
+
+    A field of type ``SecretStr`` is a secret: its value comes from the variable of :func:`secret_variable` and stands
+    in no file, table, log or key.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, ser_json_inf_nan="constants")
@@ -38,7 +43,7 @@ def parse_value(text: str) -> object:
         return tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:
         if text.startswith("[") and text.endswith("]"):
-            return [parse_value(part.strip()) for part in _split_commas(text[1:-1])]
+            return [parse_value(part.strip()) for part in split_commas(text[1:-1])]
         return text
 
 
@@ -50,12 +55,13 @@ def parse_spec(text: str) -> tuple[str, dict[str, object]]:
     """
     name, _, rest = text.partition(":")
     values: dict[str, object] = {}
-    for index, part in enumerate(_split_commas(rest)):
+    for index, part in enumerate(split_commas(rest)):
         key, equals, value = part.partition("=")
         if index == 0 and (not equals or (part.startswith("(") and part.endswith(")"))):
             values[""] = parse_value(part) if part.startswith("(") else part
         elif not equals:
-            raise UsageError(f"'{part}' in '{text}' has no value", f"write {name}:KEY=VALUE,KEY=VALUE")
+            # The other values are not shown, since one may be a secret.
+            raise UsageError(f"'{part}' among the parameters of '{name}' has no value", f"write {name}:KEY=VALUE,...")
         else:
             values[key.strip()] = parse_value(value.strip())
     return name.strip(), values
@@ -76,7 +82,8 @@ def parse_assignments(entries: Sequence[str], form: str = "KIND.NAME.KEY=VALUE")
     return values
 
 
-def _split_commas(text: str) -> list[str]:
+def split_commas(text: str) -> list[str]:
+    """The parts of ``text`` between commas outside of brackets, without empty ones."""
     parts, depth, start = [], 0, 0
     for i, c in enumerate(text):
         depth += (c in "([{") - (c in ")]}")
@@ -95,6 +102,55 @@ def parameter_class(target: Any) -> type[Parameters]:
     if not (isinstance(model, type) and issubclass(model, Parameters)):
         raise UsageError(f"{target.__name__}.Parameters is not a subclass of xaibench.api.Parameters")
     return model
+
+
+@cache
+def secret_fields(model: type[Parameters]) -> tuple[str, ...]:
+    """The names of the secret fields: ``SecretStr``, ``SecretBytes`` or ``Secret[...]``, also where None is allowed.
+
+    Raises :class:`PluginError` where a secret lies deeper, in a list, a table or another parameter object.
+    """
+    found = []
+    for name, field in model.model_fields.items():
+        options = [a for a in get_args(field.annotation) if a is not type(None)]
+        sole = options[0] if len(options) == 1 and get_origin(field.annotation) is not Secret else field.annotation
+        if _is_secret(sole) and get_origin(field.annotation) not in _CONTAINERS:
+            found.append(name)
+        elif any(map(_is_secret, _inner_types(field.annotation, set()))):
+            raise PluginError(
+                f"{model.__name__}.{name} has a secret within another value, where it cannot be told apart",
+                "its author should declare each secret as a field of its own, such as 'api_key: SecretStr'",
+            )
+    return tuple(found)
+
+
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+
+
+def _is_secret(kind: Any) -> bool:
+    kind = get_origin(kind) or kind
+    return isinstance(kind, type) and issubclass(kind, SecretStr | SecretBytes | Secret)
+
+
+def _inner_types(kind: Any, seen: set[Any]) -> Iterator[Any]:
+    """A type and all that its values may hold."""
+    if kind in seen:
+        return
+    seen.add(kind)
+    yield kind
+    inner = [f.annotation for f in kind.model_fields.values()] if _is_model(kind) else get_args(kind)
+    for part in inner:
+        if isinstance(part, type) or get_args(part):
+            yield from _inner_types(part, seen)
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def public_json(parameters: Parameters) -> str:
+    """Parameters as JSON, without the secret ones."""
+    return parameters.model_dump_json(exclude=set(secret_fields(type(parameters))))
 
 
 def build_parameters(
@@ -128,7 +184,8 @@ def build_parameters(
             raise UsageError(f"{of}: {reason}") from None
         key = str(first["loc"][0])
         origin = (origins or {}).get(key, key)
-        what = f"{origin}={fields[key]!s} is wrong: {reason}" if key in fields else f"{origin} is missing"
+        value = MASK if key in secret_fields(model) else fields.get(key)
+        what = f"{origin}={value!s} is wrong: {reason}" if key in fields else f"{origin} is missing"
         raise UsageError(f"{of}: {what}", _describe_field(model, key, components)) from None
 
 
@@ -149,18 +206,20 @@ def _describe_field(model: type[Parameters], key: str, components: Components | 
 def describe_parameters(model: type[Parameters], components: Components | None = None) -> list[dict[str, Any]]:
     """One row for each parameter, with name, type, default and description, as ``xaibench info`` prints it.
 
-    ``components`` are those that a parameter may name; None: the built-in ones.
+    ``components`` are those that a parameter may name; None: the built-in ones. The type of a secret is ``secret``, and
+    its default is not shown.
     """
+    secrets = secret_fields(model)
     properties = model.model_json_schema().get("properties", {})
-    return [
-        {
-            "name": name,
-            "type": _fill_names(field, components) or _type_name(properties.get(name, {})),
-            "default": "required" if field.is_required() else field.get_default(call_default_factory=True),
-            "description": field.description or "",
-        }
-        for name, field in model.model_fields.items()
-    ]
+    rows = []
+    for name, field in model.model_fields.items():
+        kind = _fill_names(field, components) or _type_name(properties.get(name, {}))
+        default = "" if name in secrets else field.get_default(call_default_factory=True)
+        rows.append({
+            "name": name, "type": "secret" if name in secrets else kind,
+            "default": "required" if field.is_required() else default, "description": field.description or "",
+        })  # fmt: skip
+    return rows
 
 
 def _fill_names(field: FieldInfo, components: Components | None) -> str:
@@ -188,13 +247,13 @@ def _type_name(schema: Mapping[str, Any]) -> str:
 
 def format_spec(name: str, parameters: Parameters, preset: Mapping[str, object] | None = None) -> str:
     """``name[:key=value,…]`` with the values that differ from the defaults: those of the fields, overridden by
-    ``preset``. :func:`parse_spec` reads it back."""
+    ``preset``. Secrets are left out. :func:`parse_spec` reads it back."""
     fields = type(parameters).model_fields
     default = {k: f.get_default(call_default_factory=True) for k, f in fields.items() if not f.is_required()}
     default |= preset or {}
     changed = [
         f"{k}={format_value(v)}"
-        for k, v in parameters.model_dump(mode="json").items()
+        for k, v in parameters.model_dump(mode="json", exclude=set(secret_fields(type(parameters)))).items()
         if k not in default or getattr(parameters, k) != default[k]
     ]
     return f"{name}:{','.join(changed)}" if changed else name

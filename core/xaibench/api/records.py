@@ -20,6 +20,8 @@ from typing import ClassVar, Literal, get_args
 
 import pluggy
 
+from xaibench.api.safe_text import printable
+
 PROJECT = "xaibench"
 
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -54,7 +56,8 @@ class ComponentRecord:
     version: raise it when the numbers that the component produces change; it is part of the key of every cell that
         the component takes part in.
 
-    Raises ``ValueError`` for a name or target of another form.
+    Raises ``ValueError`` for a name or target of another form, and ``TypeError`` for a text that is none. Control
+    characters in a text are written out.
     """
 
     name: str
@@ -65,6 +68,7 @@ class ComponentRecord:
     parameters: Mapping[str, object] = field(default_factory=dict)
     version: int = 1
     kind: ClassVar[Kind]
+    _texts: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -72,6 +76,10 @@ class ComponentRecord:
         if not _TARGET.fullmatch(self.target):
             raise ValueError(f"target {self.target!r} of {self.name!r} is not of the form 'package.module:Class'")
         object.__setattr__(self, "presets", frozenset(self.presets))
+        for text in ("summary", "source", *self._texts):
+            if not isinstance(getattr(self, text), str):
+                raise TypeError(f"{text} of {self.name!r} is {type(getattr(self, text)).__name__}, not str")
+            object.__setattr__(self, text, printable(getattr(self, text)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +224,7 @@ class SectionRecord(ComponentRecord):
     title: str
     position: int = 50
     kind: ClassVar[Kind] = "section"
+    _texts: ClassVar[tuple[str, ...]] = ("title",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,3 +239,8 @@ class ViewRecord(ComponentRecord):
     of: Literal["run", "explanation"] = "run"
     suffix: str = ""
     kind: ClassVar[Kind] = "view"
+
+    def __post_init__(self) -> None:
+        super(ViewRecord, self).__post_init__()  # a class with slots is made anew, which super() alone does not follow
+        if not re.fullmatch(r"[A-Za-z0-9]*(\.[A-Za-z0-9]+)*", self.suffix):
+            raise ValueError(f"suffix {self.suffix!r} of {self.name!r} is no ending of a file, such as 'png'")

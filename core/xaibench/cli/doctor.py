@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from typing import Any
 
-from xaibench.api import JsonFlag
+from xaibench.api import JsonFlag, print_json
 from xaibench.discovery.registry import Registry, load_registry
 from xaibench.store.provenance import provenance, version_of
 
@@ -27,7 +26,7 @@ def diagnose(json: JsonFlag = False) -> None:
                      for f in registry.failures],
     }  # fmt: skip
     if json:
-        print(jsonlib.dumps(found, default=str))
+        print_json(found)
         return
     _print(found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api import JsonFlag, Parameters, Passes, PlanError, setting, with_flags
+from xaibench.api import (
+    JsonFlag,
+    Parameters,
+    Passes,
+    PlanError,
+    describe_error,
+    make_console,
+    plugin_output,
+    print_json,
+    setting,
+    with_flags,
+)
 from xaibench.plan.settings import Rerun, Settings, make_settings
 
 if TYPE_CHECKING:
@@ -59,7 +69,8 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
     for failure in registry.failures:
         print(f"broken plugin: {failure}", file=sys.stderr)
     try:
-        prepared = prepare(settings, registry)
+        with plugin_output():
+            prepared = prepare(settings, registry)
         prepare_torch(prepared.plan.runtime.threads)
         if call.dry_run:
             show_plan(prepared, as_json)
@@ -73,15 +84,16 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
         print("xaibench: interrupted before anything ran", file=sys.stderr)
         return 130
     try:
-        result = execute(
-            prepared, registry, rerun=call.rerun, replace=call.replace, fail_fast=call.fail_fast,
-            output="none" if call.quiet else "json" if as_json else "text",
-        )  # fmt: skip
+        with plugin_output():
+            result = execute(
+                prepared, registry, rerun=call.rerun, replace=call.replace, fail_fast=call.fail_fast,
+                output="none" if call.quiet else "json" if as_json else "text",
+            )  # fmt: skip
     except KeyboardInterrupt:
         print("xaibench: interrupted; what finished is kept, the same command goes on from there", file=sys.stderr)
         return 130
     if as_json:
-        print(jsonlib.dumps(_result_json(result)))
+        print_json(_result_json(result))
     elif not call.quiet:
         _show_result(result)
     if result.still_failed and (call.quiet or as_json):
@@ -121,9 +133,10 @@ def _may_start(prepared: PreparedRun, call: Invocation) -> bool:
 
     left = left_of(prepared, call.rerun)
     try:
-        cost = estimate(prepared.plan, left.shares(), predictions=left.predictions())
+        with plugin_output():
+            cost = estimate(prepared.plan, left.shares(), predictions=left.predictions())
     except Exception as error:  # what a detector raises fails its cells, which the run records
-        print(f"no estimate of the time: the detector raised {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"no estimate of the time: the detector raised {describe_error(error)}", file=sys.stderr)
         return True
     seconds = cost.total.seconds
     beyond = seconds > 3600 * call.max_hours and not call.yes
@@ -169,15 +182,16 @@ def show_plan(prepared: PreparedRun, as_json: bool) -> None:
     from xaibench.plan.estimate import estimate
 
     plan = prepared.plan
-    cost = estimate(plan)
+    with plugin_output():
+        cost = estimate(plan)
     if as_json:
-        print(jsonlib.dumps({
+        print_json({
             "schema": "xaibench.plan/1", "out": str(prepared.folder.path), "notes": list(plan.notes),
             "passes": {"forward": plan.passes.forward, "backward": plan.passes.backward, "exact": plan.passes.exact,
                        "predictions": plan.predictions.forward},
             "seconds": cost.total.seconds, "cells": list(_cells_json(plan, cost)),
             "artefacts": [{**asdict(c), "seconds": cost.cells[c].seconds} for c in plan.artefact_cells],
-        }))  # fmt: skip
+        })  # fmt: skip
         return
     _announce(prepared)
     _print_cells(plan, cost)
@@ -199,7 +213,7 @@ def _cells_json(plan: Plan, cost: Estimate) -> Iterator[dict[str, Any]]:
 
 
 def _print_cells(plan: Plan, cost: Estimate) -> None:
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -214,11 +228,11 @@ def _print_cells(plan: Plan, cost: Estimate) -> None:
         passes = f"{sign}{c.passes.forward:,}" + (f" + {c.passes.backward:,} back" if c.passes.backward else "")
         model = f"{c.model} {c.member}" if len(plan.models[0].members) > 1 else c.model
         table.add_row(
-            *map(_short, (model, c.dataset, c.explainer, c.metric or "(maps)")),
+            *(escape(_short(name)) for name in (model, c.dataset, c.explainer, c.metric or "(maps)")),
             passes,
             _duration(cost.cells[c].seconds),
         )
-    Console().print(table)
+    make_console().print(table)
     reasons = Counter((c.explainer, c.reason) for c in plan.cells if c.reason and c.metric is not None)
     for (explainer, reason), count in reasons.items():
         print(f"not applicable: {_short(explainer)}, {count} cells: {reason}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xaibench.api import Detector, p_fake, print_json
+from xaibench.api import Detector, p_fake, plugin_output, print_json
 
 if TYPE_CHECKING:
     from xaibench.discovery.components import Use
@@ -42,20 +42,23 @@ def explain_one(
     runtime = make_runtime(settings.device)
     prepare_torch(runtime.threads)
     overrides = parse_overrides(settings.parameter)
-    _, source = open_models(model, registry=registry)[0]
-    detector = source.open(source.instance.members()[0], runtime)
-    session = OnePicture(detector, one_picture(image), registry, seed)
-    target_index = session.target(target)
+    _, source = open_models(model, overrides=settings.parameter, registry=registry)[0]
+    with plugin_output():
+        detector = source.open(source.instance.members()[0], runtime)
+        session = OnePicture(detector, one_picture(image), registry, seed)
+        target_index = session.target(target)
     uses = [
         open_component("explainer", s, overrides.get(("explainer", s.partition(":")[0])), registry=registry)
         for s in specs or _usable(registry, detector)
     ]
-    for use in uses:  # makes the explainers: a wrong option is refused before any runs
-        explainer_needs(use, registry)
+    with plugin_output():
+        for use in uses:  # makes the explainers: a wrong option is refused before any runs
+            explainer_needs(use, registry)
     for note in detector.facts.notes:
         print(f"{detector.facts.name}: {note}", file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)
-    rows = [_explain(session, use, target_index, out) for use in uses]
+    with plugin_output():
+        rows = [_explain(session, use, target_index, out) for use in uses]
     _show(image, session, target_index, rows, as_json)
     return 1 if any(row["status"] == "failed" for row in rows) else 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,6 +21,10 @@ from xaibench.api import (
     PluginFiles,
     UnknownComponent,
     UsageError,
+    make_console,
+    plugin_output,
+    print_json,
+    secret_variable,
 )
 from xaibench.discovery.registry import PluginFailure, Registered, Registry, load_registry
 
@@ -48,11 +51,11 @@ def list_components(
     chosen = [c for c in chosen if needs is None or needs in getattr(c.record, "needs", ())]
     usable = _usability(registry, model, chosen) if model else {}
     if json:
-        print(jsonlib.dumps({
+        print_json({
             "schema": "xaibench.list/1",
             "components": [_as_json(c) | _usable_json(usable, c) for c in chosen],
             "failures": [_failure_json(f) for f in registry.failures],
-        }))  # fmt: skip
+        })  # fmt: skip
         return
     _print_tables(kinds, chosen, usable)
     for failure in registry.failures:
@@ -74,7 +77,8 @@ def _usability(registry: Registry, model: str, chosen: Sequence[Registered]) -> 
     from xaibench.discovery.paths import open_models
 
     _, use = open_models(model, registry=registry)[0]
-    detector = use.open(use.instance.members()[0], Runtime())
+    with plugin_output():
+        detector = use.open(use.instance.members()[0], Runtime())
     facts = detector.facts
     found: dict[tuple[str, str], str] = {}
     for c in chosen:
@@ -109,11 +113,10 @@ def _failure_json(f: PluginFailure) -> dict[str, str]:
 
 
 def _print_tables(kinds: Sequence[Kind], chosen: Sequence[Registered], usable: dict[tuple[str, str], str]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    console = make_console()
     for kind in kinds:
         rows = [c for c in chosen if c.record.kind == kind]
         if not rows:
@@ -173,19 +176,25 @@ def show_component(
         registry.find(_nearest_kind(registry, name), name)
     rows = [_as_json(c) | {"parameters": _parameters(c), "scores": _scores(c)} for c in found]
     if json:
-        print(jsonlib.dumps({"schema": "xaibench.info/1", "components": rows}, default=str))
+        print_json({"schema": "xaibench.info/1", "components": rows})
         return
     for component, row in zip(found, rows, strict=True):
         _print_one(component, row)
 
 
 def _parameters(c: Registered) -> list[dict[str, Any]]:
-    """What can be set, with the defaults under this name: a ready-made name has its own."""
+    """What can be set, with the defaults under this name: a ready-made name has its own. Of a secret, its variable."""
     from xaibench.api import describe_parameters, parameter_class
 
     ready = getattr(c.record, "parameters", {})
-    return [row | ({"default": ready[row["name"]]} if row["name"] in ready else {}) for row in
-            describe_parameters(parameter_class(c.load()), c.registry)]  # fmt: skip
+    rows = describe_parameters(parameter_class(c.load()), c.registry)
+    for row in rows:
+        if row["type"] == "secret":
+            variable = secret_variable(c.origin.distribution, row["name"])
+            row |= {"variable": variable, "description": f"{row['description']} (from {variable})".strip()}
+        elif row["name"] in ready:
+            row["default"] = ready[row["name"]]
+    return rows
 
 
 def _nearest_kind(registry: Registry, name: str) -> Kind:
@@ -197,24 +206,27 @@ def _nearest_kind(registry: Registry, name: str) -> Kind:
 
 
 def _scores(c: Registered) -> list[dict[str, Any]]:
-    """Scores of a metric that can be made from its defaults."""
+    """Scores of a metric that can be made from its defaults; none where it has a required parameter."""
     if not isinstance(c.record, MetricRecord):
         return []
     from xaibench.discovery.components import make
 
-    specs = make(c, {}).instance.scores
-    return [asdict(s) for s in specs]
+    with plugin_output():
+        try:
+            specs = make(c, {}).instance.scores
+        except UsageError:
+            return []
+        return [asdict(s) for s in specs]
 
 
 def _print_one(component: Registered, row: dict[str, Any]) -> None:
     import inspect
 
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
-    console.print(f"[bold]{row['kind']} {row['name']}[/bold]  {row['origin']} {row['version']}")
+    console = make_console()
+    console.print(f"[bold]{row['kind']} {row['name']}[/bold]  {escape(row['origin'])} {escape(row['version'])}")
     text = inspect.getdoc(component.load()) or row["summary"]
     console.print("\n\n".join(" ".join(p.split()) for p in text.split("\n\n")), markup=False, highlight=False)
     for key in ("source", "presets", *_EXTRAS):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import io
 import os
 import sys
+from contextlib import nullcontext
 from typing import Annotated, NoReturn
 
 import typer
 
 from xaibench import __version__
 from xaibench.api import guarded
+from xaibench.api.output_streams import foreign_command, program_streams
 
 COMMANDS = {
     "list": "listing:list_components",
@@ -29,6 +30,12 @@ COMMANDS = {
 
 def program(command: str = "") -> typer.Typer:
     """The program with ``command`` alone where that is the core's own, else with every one, those of plugins too."""
+    return _program(command)[0]
+
+
+def _program(command: str) -> tuple[typer.Typer, set[str]]:
+    """:func:`program`, and the names of the commands of third-party plugins in it."""
+    foreign: set[str] = set()
     app = typer.Typer(
         name="xaibench",
         help="Which explanation of a deepfake detector can be trusted?",
@@ -43,16 +50,14 @@ def program(command: str = "") -> typer.Typer:
     if command not in COMMANDS:
         from xaibench.discovery.registry import load_registry
 
-        load_registry().add_commands(app)
-    return app
+        foreign = load_registry().add_commands(app)
+    return app, foreign
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the program and exit with the code of the design: see :mod:`xaibench.api.errors`."""
     argv = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in argv or os.environ.get("XAIBENCH_DEBUG", "").lower() not in ("", "0", "false", "no", "off")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name must not end a run
     # Read when NumPy is loaded, by workers too: threads of its BLAS would wait for cores that torch's threads hold.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.exit(guarded(lambda: _run(argv), debug))
@@ -60,8 +65,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _run(argv: list[str]) -> int:
     command = next((a for a in argv if not a.startswith("-")), "")
-    # --debug is accepted anywhere on the line
-    result = program(command)(args=[a for a in argv if a != "--debug"], standalone_mode=True, prog_name="xaibench")
+    with program_streams():
+        app, foreign = _program(command)
+        with foreign_command() if command in foreign else nullcontext():
+            # --debug is accepted anywhere on the line
+            result = app(args=[a for a in argv if a != "--debug"], standalone_mode=True, prog_name="xaibench")
     return int(result or 0)
 
 

@@ -9,7 +9,16 @@ import sys
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from xaibench.api import Parameters, PassesDone, RunBegins, RunEnds, StageBegins, TaskCommitted
+from xaibench.api import (
+    Parameters,
+    PassesDone,
+    RunBegins,
+    RunEnds,
+    StageBegins,
+    TaskCommitted,
+    make_console,
+    printable,
+)
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -61,14 +70,14 @@ class Bars:
     """A bar of detector passes for each stage."""
 
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
         self._progress = RichProgress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-            console=Console(stderr=True),
+            # stdout keeps its place: prints of plugins go to stderr, where they come out above the bar.
+            console=make_console(stderr=True), redirect_stdout=False,
         )  # fmt: skip
         self._bar: TaskID | None = None
         self._began = time.monotonic()
@@ -108,7 +117,7 @@ class Failures:
     def advance(self, passes: int) -> None: ...
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
     def close(self, complete: bool) -> None: ...
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api import JsonFlag, RunFolder, StoreError, UsageError
+from xaibench.api import JsonFlag, RunFolder, StoreError, UsageError, print_json, printable
 from xaibench.store.folder import RunFolder as Folder
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def show_status(
     snapshot = Folder(run).snapshot(verify=verify)
     found = {"schema": "xaibench.status/2", "out": str(run), **_state(snapshot)}
     if json:
-        print(jsonlib.dumps(found))
+        print_json(found)
     else:
         _print_state(found)
     if snapshot.log.damage:
@@ -64,9 +63,9 @@ def _print_state(found: Mapping[str, Any]) -> None:
         print(f"of other plans: {found['outside']:,} results, which nothing shows")
     print(f"{found['forward']:,} forward and {found['backward']:,} backward passes, {found['seconds']:.0f} s")
     for component, error in found["errors"].items():
-        print(f"failed: {component}: {error}")
+        print(printable(f"failed: {component}: {error}"))
     for name, what in found["damage"].items():
-        print(f"damaged: {name}: {what}; the same xaibench eval does its work again")
+        print(f"damaged: {printable(f'{name}: {what}')}; the same xaibench eval does its work again")
 
 
 def export_table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,6 +12,7 @@ from xaibench.api import (
     ComponentRecord,
     Detector,
     Kind,
+    ModelError,
     Parameters,
     PlanError,
     Runtime,
@@ -22,8 +24,11 @@ from xaibench.api import (
     format_spec,
     parameter_class,
     parse_spec,
+    plugin_output,
 )
+from xaibench.api.parameters import public_json
 from xaibench.discovery.registry import Origin, Registered, Registry, load_registry
+from xaibench.discovery.secrets import fill_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Ref:
 
     kind: Kind
     name: str
-    parameters: str  # JSON
+    parameters: str  # JSON without secrets, which every process takes from its environment
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Use:
 
     @property
     def ref(self) -> Ref:
-        return Ref(self.registered.record.kind, self.registered.name, self.parameters.model_dump_json())
+        return Ref(self.registered.record.kind, self.registered.name, public_json(self.parameters))
 
     def trait(self, name: str) -> bool:
         """``stochastic``, ``signed`` or ``model_independent`` of an explainer: what these parameters make of it, else
@@ -65,11 +70,20 @@ class Use:
         return bool(getattr(self.instance, name, getattr(self.registered.record, name, False)))
 
     def open(self, member: str, runtime: Runtime) -> Detector:
-        """A member of a model. One that calls ``sys.exit`` is a :class:`PluginError`, not the end of the command."""
+        """A member of a model. Whatever opening raises that is no :class:`XaibenchError` becomes a ModelError."""
+        instance = self.instance
         try:
-            opened: Detector = self.instance.open(member, runtime)
+            with plugin_output():
+                opened: Detector = instance.open(member, runtime)
+        except XaibenchError:
+            raise
         except SystemExit as error:
             raise as_exception(error) from error
+        except Exception as error:
+            raise ModelError(
+                f"model '{self.name}' cannot be opened: {describe_error(error)}",
+                f"--debug shows where {self.registered.origin.distribution} raised it",
+            ) from error
         return opened
 
     @cached_property
@@ -77,7 +91,8 @@ class Use:
         """The object. Whatever its construction raises that is no :class:`XaibenchError` becomes a PlanError."""
         target = self.registered.load()
         try:
-            return target(self.parameters)
+            with plugin_output():
+                return target(self.parameters)
         except XaibenchError:
             raise
         except (Exception, SystemExit) as error:
@@ -102,7 +117,7 @@ def open_component(
 def make(registered: Registered, values: Mapping[str, object]) -> Use:
     """A component with these parameter values over the record's ready-made ones."""
     model = parameter_class(registered.load())
-    given = {**registered.record.parameters, **values}
+    given = {**registered.record.parameters, **fill_secrets(registered, model, values)}
     return Use(registered, build_parameters(model, given, registered.record.name, registered.registry))
 
 
@@ -110,7 +125,15 @@ def resolve(registry: Registry, ref: Ref) -> Use:
     """The component a :class:`Ref` names, with exactly its parameters."""
     registered = registry.find(ref.kind, ref.name)
     model = parameter_class(registered.load())
-    return Use(registered, model.model_validate_json(ref.parameters, context=registry))
+    text = ref.parameters
+    if secrets := fill_secrets(registered, model, {}):
+        text = json.dumps({**json.loads(text), **secrets}, default=_revealed)
+    return Use(registered, model.model_validate_json(text, context=registry))
+
+
+def _revealed(secret: Any) -> Any:
+    """The value of a secret that a record brings ready-made."""
+    return secret.get_secret_value()
 
 
 def parse_overrides(entries: Mapping[str, object]) -> dict[tuple[str, str], dict[str, object]]:

@@ -12,7 +12,6 @@ import importlib.util
 import os
 import sys
 import time
-import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, distributions
@@ -32,6 +31,9 @@ from xaibench.api import (
     UsageError,
     describe_error,
     hookspecs,
+    plugin_output,
+    printable,
+    trace_of,
 )
 from xaibench.api.versions import accepts_api
 
@@ -92,7 +94,8 @@ class Registered:
         target = target or self.record.target
         module, _, attribute = target.partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
+            with plugin_output():
+                return getattr(importlib.import_module(module), attribute)
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{self.record.kind} '{self.name}' ({self.origin.distribution} {self.origin.version}) cannot be "
@@ -126,7 +129,7 @@ class PluginFailure:
 
     def __str__(self) -> str:
         o = self.origin
-        return f"{o.distribution} {o.version} ({o.entry_point}): {self.stage}: {self.error}"
+        return printable(f"{o.distribution} {o.version} ({o.entry_point}): {self.stage}: {self.error}")
 
 
 @dataclass(slots=True)
@@ -155,17 +158,27 @@ class Registry:
             taken[key] = component
         self.components.extend(found)
 
-    def add_commands(self, app: Any) -> None:
-        """Let every plugin add its commands to ``app``, one at a time; one that fails is recorded."""
+    def add_commands(self, app: Any) -> set[str]:
+        """Let every plugin add its commands to ``app``, one at a time; one that fails is recorded.
+
+        Returns the names of those that are no built-in ones.
+        """
+        foreign: set[str] = set()
         if self.manager is None:
-            return
+            return foreign
         for impl in self.manager.hook.xaibench_add_commands.get_hookimpls():
+            before = _command_names(app)
             try:
-                impl.function(app)
+                with plugin_output():
+                    impl.function(app)
+                if impl.plugin_name.partition(":")[0] != PROJECT:
+                    foreign |= _command_names(app) - before
             except (Exception, SystemExit) as error:
                 distribution, _, entry_point = impl.plugin_name.partition(":")
                 origin = Origin(distribution, "", entry_point)
-                self.failures.append(PluginFailure(origin, "commands", describe_error(error), traceback.format_exc()))
+                self.failures.append(PluginFailure(origin, "commands", describe_error(error), trace_of(error)))
+
+        return foreign
 
     def find(self, kind: Kind, name: str) -> Registered:
         """The component of a qualified name; of a bare one, the built-in or else the only match."""
@@ -202,6 +215,13 @@ def installed() -> list[tuple[EntryPoint, Origin]]:
     return sorted(found.values(), key=lambda p: (not p[1].built_in, p[1].distribution, p[1].entry_point))
 
 
+def _command_names(app: Any) -> set[str]:
+    """The names of the commands and groups of a ``typer.Typer``."""
+    commands = {c.name or c.callback.__name__.replace("_", "-") for c in app.registered_commands if c.callback}
+    return commands | {g.name or g.typer_instance.info.name for g in app.registered_groups if g.typer_instance}
+
+
+@plugin_output()
 def load_registry(files: Iterable[str | Path] = (), without: Iterable[str] = ()) -> Registry:
     """Load every plugin; what fails is recorded, not raised.
 
@@ -272,7 +292,7 @@ def _load_plugin(registry: Registry, manager: pluggy.PluginManager, origin: Orig
     except (Exception, SystemExit) as error:
         if manager.has_plugin(name):
             manager.unregister(name=name)
-        registry.failures.append(PluginFailure(origin, stage, describe_error(error), traceback.format_exc()))
+        registry.failures.append(PluginFailure(origin, stage, describe_error(error), trace_of(error)))
     registry.seconds[origin] = time.perf_counter() - start
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from xaibench.api import FAMILY_RECORD, Detector, PlanError, UsageError
@@ -10,6 +11,7 @@ from xaibench.discovery import components
 from xaibench.discovery.components import Use
 from xaibench.discovery.paths import open_dataset
 from xaibench.discovery.registry import Registry
+from xaibench.discovery.secrets import collected_literals, take_parameters
 from xaibench.plan.cells import lay_out, lay_out_artefacts
 from xaibench.plan.choice import (
     Overrides,
@@ -25,7 +27,7 @@ from xaibench.plan.identity import folder_of, identity_of
 from xaibench.plan.known_samples import known_samples
 from xaibench.plan.parts import Plan, PlannedDataset, PlannedExplainer, PlannedMetric, PlannedModel
 from xaibench.plan.runtime import make_runtime
-from xaibench.plan.settings import Settings
+from xaibench.plan.settings import Settings, without_secrets
 from xaibench.plan.tasks import DetectorRef
 from xaibench.plan.verifying import verify
 
@@ -33,8 +35,16 @@ from xaibench.plan.verifying import verify
 def make_plan(settings: Settings, registry: Registry) -> Plan:
     """Resolve every name, open every model, survey every dataset, and lay out the cells.
 
-    Raises :class:`XaibenchError` for what cannot run as a whole. What cannot run in part becomes a cell with a reason.
+    The settings of the plan hold no secret: values that were given literally are in the environment afterwards. Raises
+    :class:`XaibenchError` for what cannot run as a whole. What cannot run in part becomes a cell with a reason.
     """
+    with collected_literals() as literals:
+        take_parameters(settings.parameter, registry)
+        plan = _make(settings, registry)
+    return replace(plan, settings=without_secrets(plan.settings, literals)) if literals else plan
+
+
+def _make(settings: Settings, registry: Registry) -> Plan:
     _check_requires(settings.requires)
     preset = read_preset(settings.preset)
     overrides = components.parse_overrides(settings.parameter)

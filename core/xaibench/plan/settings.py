@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import field_validator
 
 from xaibench.api import SHARED_FLAGS, Parameters, PlanError, UsageError, build_parameters, location, setting
+from xaibench.discovery.secrets import Literals, is_secret_entry, without_literals
 from xaibench.store.folder import RUN_FILE, RunFolder
 
 Rerun = Literal["missing", "failed", "all"]
@@ -132,3 +133,18 @@ def make_settings(run_file: str | Path | None, flags: Mapping[str, object]) -> S
     given = {k: v for k, v in flags.items() if not (v is None or (isinstance(v, list | tuple) and not v))}
     merged = dict(_flat(values.get("parameter", {}))) | dict(_flat(given.get("parameter", {})))  # type: ignore[arg-type]
     return build_parameters(Settings, {**values, **given, "parameter": merged}, "eval")
+
+
+def without_secrets(settings: Settings, literals: Literals) -> Settings:
+    """Settings without the secret values that they give literally."""
+    specs = ("model", "dataset", "explainer", "metric")
+    changes: dict[str, Any] = {
+        key: tuple(without_literals(text, literals) for text in getattr(settings, key)) for key in specs
+    }
+    changes["executor"] = without_literals(settings.executor, literals)
+    changes["parameter"] = {
+        key: without_literals(value, literals) if isinstance(value, str) else value
+        for key, value in settings.parameter.items()
+        if not is_secret_entry(key, literals)
+    }
+    return settings.model_copy(update={k: v for k, v in changes.items() if v != getattr(settings, k)})

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 from xaibench.api import Listener, describe_error
+from xaibench.api.output_streams import own_output
 from xaibench.discovery.components import Use, make
 from xaibench.discovery.registry import Registry
 
@@ -29,7 +31,9 @@ class Listeners:
             try:
                 handler = getattr(listener, method, None)
                 if handler is not None:
-                    handler(event)
+                    # The answer of the command is the built-in ones' alone; what others print goes to stderr.
+                    with own_output() if use.registered.built_in else nullcontext():
+                        handler(event)
             except (Exception, SystemExit) as error:
                 self._listeners.remove(entry)
                 _report(use.name, error)

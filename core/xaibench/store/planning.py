@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import tomli_w
 
-from xaibench.api import PROJECT, canonical_json, digest
+from xaibench.api import PROJECT, canonical_json, digest, printable, redact
 from xaibench.store.commits import PLAN_TABLES, CommitLog, DataFile
 from xaibench.store.merging import START
 from xaibench.store.provenance import provenance, version_of
@@ -51,7 +51,7 @@ def run_table(plan: str, run: str, seed: int, command: Sequence[str]) -> pa.Tabl
     row = {
         "run": run,
         "started": datetime.now(UTC),
-        "command": " ".join(command),
+        "command": printable(redact(" ".join(command))),
         "seed": seed,
         "plan": plan,
         "plan_digest": digest(plan),
