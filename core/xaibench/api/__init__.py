@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from xaibench.api.artefacts import Artefact, ArtefactQuery, Artefacts, Product
 from xaibench.api.atomic_files import commit_file, stage_table, stage_text, sync_folder, write_error
 from xaibench.api.datasets import Dataset, Native, Picture, Problem, Resize, Sample, View
+from xaibench.api.delays import Delay, name_delay, silent_delays
 from xaibench.api.detectors import Batch, Detector, DifferentiableDetector, Facts, Features, Model, Runtime
 from xaibench.api.digests import canonical_json, digest
 from xaibench.api.errors import (
@@ -111,6 +112,7 @@ from xaibench.api.targets import (
     resolve_target,
     verdict,
 )
+from xaibench.api.toml_text import parse_toml
 from xaibench.api.versions import API_VERSION, accepts_api
 from xaibench.api.vocabulary import STATUSES, Better, Label, Output, Status
 
@@ -226,6 +228,7 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "DatasetRecord",
+    "Delay",
     "Detector",
     "DifferentiableDetector",
     "Done",
@@ -344,10 +347,12 @@ __all__ = [
     "list_folder",
     "literal",
     "location",
+    "name_delay",
     "p_fake",
     "parameter_class",
     "parse_assignments",
     "parse_spec",
+    "parse_toml",
     "parse_value",
     "predicted_class",
     "print_json",
@@ -358,6 +363,7 @@ __all__ = [
     "resolve_target",
     "say",
     "setting",
+    "silent_delays",
     "split_parameters",
     "stage_table",
     "stage_text",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -12,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from xaibench.api.errors import UsageError
 from xaibench.api.fills import Components, FillParameter
+from xaibench.api.toml_text import DEEPEST, parse_toml
 
 P = TypeVar("P", bound="Parameters")
 
@@ -30,16 +30,37 @@ def parse_value(text: str) -> object:
     """Read ``text`` as a TOML value, or as a string where it is none: ``8000`` -> 8000, ``rise`` -> "rise".
 
     Parentheses keep a value with commas together: ``(rise:masks=400,cells=7)`` -> "rise:masks=400,cells=7". Brackets
-    make a list, whose strings need no quotes: ``[slic-50,grid-7]`` -> ["slic-50", "grid-7"].
+    make a list, whose strings need no quotes: ``[slic-50,grid-7]`` -> ["slic-50", "grid-7"]. An integer of more than 64
+    bits stays a string. Raises :class:`UsageError` for lists that are nested more than 40 deep.
     """
+    if text[:1] in "[{" and max(text.count("["), text.count("{")) > DEEPEST and _depth(text) > DEEPEST:
+        raise UsageError(f"{shorten(text)!r} is nested more than {DEEPEST} deep", "give a flatter value")
     if text.startswith("(") and text.endswith(")"):
         return text[1:-1]
     try:
-        return tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"v = {text}")["v"]
+    except ValueError:
         if text.startswith("[") and text.endswith("]"):
             return [parse_value(part.strip()) for part in _split_commas(text[1:-1])]
         return text
+
+
+def _depth(text: str) -> int:
+    """How deep brackets are nested, those in strings included."""
+    depth = deepest = 0
+    for c in text:
+        depth += (c in "[{") - (c in "]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def shorten(value: object) -> str:
+    """A value for a message, 80 characters at most."""
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "an integer of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text):,} characters)"
 
 
 def parse_spec(text: str) -> tuple[str, dict[str, object]]:
@@ -55,7 +76,7 @@ def parse_spec(text: str) -> tuple[str, dict[str, object]]:
         if index == 0 and (not equals or (part.startswith("(") and part.endswith(")"))):
             values[""] = parse_value(part) if part.startswith("(") else part
         elif not equals:
-            raise UsageError(f"'{part}' in '{text}' has no value", f"write {name}:KEY=VALUE,KEY=VALUE")
+            raise UsageError(f"'{shorten(part)}' in '{shorten(text)}' has no value", f"write {name}:KEY=VALUE,KEY=VALUE")
         else:
             values[key.strip()] = parse_value(value.strip())
     return name.strip(), values
@@ -71,7 +92,7 @@ def parse_assignments(entries: Sequence[str], form: str = "KIND.NAME.KEY=VALUE")
     for entry in entries:
         key, equals, value = entry.partition("=")
         if not equals:
-            raise UsageError(f"'{entry}' has no value", f"write -p {form}")
+            raise UsageError(f"'{shorten(entry)}' has no value", f"write -p {form}")
         values[key.strip()] = parse_value(value.strip())
     return values
 
@@ -114,11 +135,11 @@ def build_parameters(
     fields = dict(values)
     if "" in fields:
         if not model.model_fields:
-            raise UsageError(f"{of} takes no parameters, got '{fields['']}'", f"write just {of}")
+            raise UsageError(f"{of} takes no parameters, got '{shorten(fields[''])}'", f"write just {of}")
         fields[next(iter(model.model_fields))] = fields.pop("")
     unknown = [k for k in fields if k not in model.model_fields]
     if unknown:
-        raise UsageError(f"{of} has no parameter '{unknown[0]}'", _accepted_names(model, unknown[0]))
+        raise UsageError(f"{of} has no parameter '{shorten(unknown[0])}'", _accepted_names(model, unknown[0]))
     try:
         return model.model_validate(fields, context=components)
     except ValidationError as error:
@@ -128,7 +149,7 @@ def build_parameters(
             raise UsageError(f"{of}: {reason}") from None
         key = str(first["loc"][0])
         origin = (origins or {}).get(key, key)
-        what = f"{origin}={fields[key]!s} is wrong: {reason}" if key in fields else f"{origin} is missing"
+        what = f"{origin}={shorten(fields[key])} is wrong: {reason}" if key in fields else f"{origin} is missing"
         raise UsageError(f"{of}: {what}", _describe_field(model, key, components)) from None
 
 

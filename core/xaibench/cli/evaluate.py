@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api import JsonFlag, Parameters, Passes, PlanError, setting, with_flags
+from xaibench.api import JsonFlag, Parameters, Passes, PlanError, setting, silent_delays, with_flags
 from xaibench.plan.settings import Rerun, Settings, make_settings
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Invocation(Parameters):
     dry_run: bool = setting(False, "print the plan, its cost and what cannot run; do nothing")
     fail_fast: bool = setting(False, "stop at the first task with a failure")
     quiet: bool = setting(False, "no progress and no leaderboard", short="-q")
-    max_hours: float = setting(1.0, "hours of detector work beyond which it asks before it starts", ge=0)
+    max_hours: float = setting(1.0, "hours of detector work beyond which it asks before it starts", ge=0, allow_inf_nan=False)
     yes: bool = setting(False, "start without asking, however long it takes", short="-y")
 
 
@@ -59,7 +59,8 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
     for failure in registry.failures:
         print(f"broken plugin: {failure}", file=sys.stderr)
     try:
-        prepared = prepare(settings, registry)
+        with silent_delays(call.quiet):
+            prepared = prepare(settings, registry)
         prepare_torch(prepared.plan.runtime.threads)
         if call.dry_run:
             show_plan(prepared, as_json)

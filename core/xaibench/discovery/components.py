@@ -20,6 +20,7 @@ from xaibench.api import (
     build_parameters,
     describe_error,
     format_spec,
+    name_delay,
     parameter_class,
     parse_spec,
 )
@@ -67,7 +68,8 @@ class Use:
     def open(self, member: str, runtime: Runtime) -> Detector:
         """A member of a model. One that calls ``sys.exit`` is a :class:`PluginError`, not the end of the command."""
         try:
-            opened: Detector = self.instance.open(member, runtime)
+            with name_delay(f"opening {self.display_name} {member}".rstrip()):
+                opened: Detector = self.instance.open(member, runtime)
         except SystemExit as error:
             raise as_exception(error) from error
         return opened

@@ -29,7 +29,7 @@ def test_a_wrong_value_names_the_run_file_or_the_flags(tmp_path):
     file.write_text("limit = 0\n")
     with pytest.raises(PlanError, match=r"run file .*run\.toml: limit=0 is wrong") as refusal:
         make_settings(file, {})
-    assert refusal.value.mend.startswith("limit: int >= 1, only the first N samples")
+    assert refusal.value.mend.startswith("limit: int >= 1 <= 1000000000, only the first N samples")
     with pytest.raises(UsageError, match="eval: limit=0 is wrong"):
         make_settings(None, {"limit": 0})
 
