@@ -207,14 +207,15 @@ def _texts(column: Any, field: Any, file: Location) -> list[str]:
     except (ArithmeticError, ValueError, LookupError, TypeError) as error:  # dates and zones that Python does not have
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise DatasetError(
-            f"{file}: column {field.name!r} of type {field.type} cannot be written as text: {reason}", "write it as text"
+            f"{file}: column {field.name!r} of type {field.type} cannot be written as text: {reason}",
+            "write it as text",
         ) from None
 
 
 def _is_text(kind: Any) -> bool:
     from pyarrow import types
 
-    return types.is_string(kind) or types.is_large_string(kind)
+    return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
 def _is_plain(kind: Any) -> bool:

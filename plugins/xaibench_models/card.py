@@ -40,8 +40,8 @@ class ResizeKeys(Parameters):
 class BatchKeys(Parameters):
     """How many pictures one call takes."""
 
-    fixed: int | None = Field(None, ge=1, description="exactly this many")
-    max: int | None = Field(None, ge=1, description="at most this many")
+    fixed: int | None = Field(None, ge=1, le=65_536, description="exactly this many")
+    max: int | None = Field(None, ge=1, le=65_536, description="at most this many")
 
 
 class CardKeys(Parameters):
@@ -73,7 +73,7 @@ class CardKeys(Parameters):
     threshold: float | None = Field(
         None, ge=0, le=1, description="P(fake) from which the verdict is fake (default 0.5)"
     )
-    batch: Annotated[int, Field(ge=1)] | BatchKeys | None = Field(
+    batch: Annotated[int, Field(ge=1, le=65_536)] | BatchKeys | None = Field(
         None, description="most pictures in one call, or a table with fixed or max (default: no limit)"
     )
     licence: str | None = Field(None, description="licence of the weights, kept with the results")

@@ -88,7 +88,7 @@ def load_file(path: Path) -> Loaded:
 def _records(path: Path) -> list[str]:
     try:
         return [str(name) for name in torch._C.PyTorchFileReader(str(path)).get_all_records()]
-    except RuntimeError:
+    except (RuntimeError, UnicodeDecodeError):  # the second where a message of the first quotes the file
         pass
     if path.read_bytes()[:1] == b"\x80":  # a pickle, as torch.save wrote them before 1.6
         return []
@@ -102,7 +102,7 @@ def _torchscript(path: Path) -> Loaded:
             module = torch.jit.load(  # type: ignore[no-untyped-call]
                 str(path), map_location="cpu"
             )
-        except RuntimeError as error:
+        except (RuntimeError, ValueError, LookupError, TypeError) as error:
             raise ModelError(
                 f"{path}: cannot be loaded as TorchScript: {_first_line(error)}", "export it again"
             ) from None

@@ -73,7 +73,9 @@ def guarded(call: Callable[[], Any], debug: bool) -> int:
         if debug:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        _print_error(f"{where}{error.strerror or error}", "check that the path exists, can be written and has space left")
+        _print_error(
+            f"{where}{error.strerror or error}", "check that the path exists, can be written and has space left"
+        )
         return 3
     except MemoryError as error:
         if debug:

@@ -76,7 +76,9 @@ def parse_spec(text: str) -> tuple[str, dict[str, object]]:
         if index == 0 and (not equals or (part.startswith("(") and part.endswith(")"))):
             values[""] = parse_value(part) if part.startswith("(") else part
         elif not equals:
-            raise UsageError(f"'{shorten(part)}' in '{shorten(text)}' has no value", f"write {name}:KEY=VALUE,KEY=VALUE")
+            raise UsageError(
+                f"'{shorten(part)}' in '{shorten(text)}' has no value", f"write {name}:KEY=VALUE,KEY=VALUE"
+            )
         else:
             values[key.strip()] = parse_value(value.strip())
     return name.strip(), values

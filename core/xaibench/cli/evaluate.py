@@ -32,7 +32,9 @@ class Invocation(Parameters):
     dry_run: bool = setting(False, "print the plan, its cost and what cannot run; do nothing")
     fail_fast: bool = setting(False, "stop at the first task with a failure")
     quiet: bool = setting(False, "no progress and no leaderboard", short="-q")
-    max_hours: float = setting(1.0, "hours of detector work beyond which it asks before it starts", ge=0, allow_inf_nan=False)
+    max_hours: float = setting(
+        1.0, "hours of detector work beyond which it asks before it starts", ge=0, allow_inf_nan=False
+    )
     yes: bool = setting(False, "start without asking, however long it takes", short="-y")
 
 

@@ -364,7 +364,9 @@ class CommitLog:
             rows = pa.table({})
         present = {f.name: f.type for f in rows.schema}
         # Only who writes both files anew gets here: the digest of this one is the commit's.
-        if any(present.get(name) != schema.field(name).type for name in columns or schema.names if name in schema.names):
+        if any(
+            present.get(name) != schema.field(name).type for name in columns or schema.names if name in schema.names
+        ):
             raise damaged(self.files.location, {f"{file.table}/{file.name}": "damaged"})
         return rows
 

@@ -91,7 +91,11 @@ def _no_card(rng: Random, here: Path, base: Base) -> Sequence[Command]:
         (here / "family" / "family.json").write_bytes(_broken(rng, '{"runs": 3}'))
         (here / "family" / "a.onnx").write_bytes(b"x")
         return check("family"), eval_model("family")
-    return check("m.onnx"), eval_model("m.onnx"), eval_model(f"onnx:path=m.onnx,card={rng.choice(('/', 'x', 'm.onnx'))}")
+    return (
+        check("m.onnx"),
+        eval_model("m.onnx"),
+        eval_model(f"onnx:path=m.onnx,card={rng.choice(('/', 'x', 'm.onnx'))}"),
+    )
 
 
 def _run_values(rng: Random, here: Path, base: Base) -> Sequence[Command]:

@@ -20,7 +20,13 @@ def _archive(rng: Random, here: Path, base: Base) -> Sequence[Command]:
     """Bytes of the archive cut or flipped."""
     source = rng.choice((base.pt2, base.torchscript))
     data = source.read_bytes()
-    ways = (cut(rng, data), flipped(rng, data), flipped(rng, data, 3), flipped(rng, data, 2, len(data) - 400), b"PK\3\4" + rng.randbytes(500))
+    ways = (
+        cut(rng, data),
+        flipped(rng, data),
+        flipped(rng, data, 3),
+        flipped(rng, data, 2, len(data) - 400),
+        b"PK\3\4" + rng.randbytes(500),
+    )
     (here / f"m{source.suffix}").write_bytes(rng.choice(ways))
     return _commands(rng, f"m{source.suffix}")
 
@@ -40,7 +46,9 @@ def _record(rng: Random, here: Path, base: Base) -> Sequence[Command]:
     with zipfile.ZipFile(source) as archive:
         name = rng.choice(archive.namelist())
         data = archive.read(name) or b"x"
-    changed = rng.choice((None, b"", cut(rng, data), flipped(rng, data), flipped(rng, data, 1), b"{}", b"[" * 20_000, b"null"))
+    changed = rng.choice(
+        (None, b"", cut(rng, data), flipped(rng, data), flipped(rng, data, 1), b"{}", b"[" * 20_000, b"null")
+    )
     _rewritten(source, here / f"m{source.suffix}", {name: changed})
     return _commands(rng, f"m{source.suffix}")
 
@@ -61,7 +69,9 @@ def _program(rng: Random, here: Path, base: Base) -> Sequence[Command]:
     walk(tree)
     for _ in range(rng.choice((1, 1, 3))):
         holder, key = rng.choice(places)
-        holder[key] = rng.choice((None, -1, 10**18, 10**400, "x", [], {}, True, 1.5, "\x1b", "torch.ops.aten.add.Tensor"))  # type: ignore[index]
+        holder[key] = rng.choice(
+            (None, -1, 10**18, 10**400, "x", [], {}, True, 1.5, "\x1b", "torch.ops.aten.add.Tensor")
+        )  # type: ignore[index]
     text = json.dumps(tree)
     if rng.random() < 0.2:
         text = text.replace("null", "[" * 20_000 + "]" * 20_000, 1)
@@ -72,13 +82,17 @@ def _program(rng: Random, here: Path, base: Base) -> Sequence[Command]:
 def _zip(rng: Random, here: Path, base: Base) -> Sequence[Command]:
     """Archives of other things, and a small one of much."""
     with zipfile.ZipFile(here / "m.pt2", "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
-        for name in rng.sample(("m/models/model.json", "m/code/a.py", "m/data.pkl", "../x", "/etc/x", "m/version", "m/" + "x" * 5000), 3):
+        for name in rng.sample(
+            ("m/models/model.json", "m/code/a.py", "m/data.pkl", "../x", "/etc/x", "m/version", "m/" + "x" * 5000), 3
+        ):
             archive.writestr(name, rng.choice((b"", b"{}", b"\x80\x02.", b"0" * 50_000_000)))
     return _commands(rng, "m.pt2")
 
 
 def _pickle(rng: Random, here: Path, base: Base) -> Sequence[Command]:
-    data = rng.choice((b"\x80\x02.", b"\x80\x04\x95" + b"\xff" * 8, b"\x80\x02cos\nsystem\n(S'exit 9'\ntR.", b"(" * 50_000))
+    data = rng.choice(
+        (b"\x80\x02.", b"\x80\x04\x95" + b"\xff" * 8, b"\x80\x02cos\nsystem\n(S'exit 9'\ntR.", b"(" * 50_000)
+    )
     name = rng.choice(("m.pt", "m.pt2", "m.ts", "m.torchscript"))
     (here / name).write_bytes(data)
     return _commands(rng, name)

@@ -45,7 +45,9 @@ def _components(rng: Random, here: Path, base: Base) -> Sequence[Command]:
         "xrai:steps", "kernel-shap:samples",
     ))  # fmt: skip
     number = rng.choice(("1000000000", "1" + "0" * 30, "nan", "-1", "0", "[1]", "1" + "0" * 400, "65537"))
-    metric = rng.choice((f"deletion:steps={number}", f"insertion:steps={number}", "deletion", f"infidelity:samples={number}"))
+    metric = rng.choice(
+        (f"deletion:steps={number}", f"insertion:steps={number}", "deletion", f"infidelity:samples={number}")
+    )
     return ((*EVAL, "-e", f"{spec}={number}", "-x", metric, "--dry-run"),)
 
 

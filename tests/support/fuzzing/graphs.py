@@ -8,8 +8,9 @@ from random import Random
 
 import numpy as np
 import onnx
-from fuzzing.base import Base, Command, check, chunk, cut, eval_model, flipped
 from onnx import TensorProto, helper, numpy_helper
+
+from fuzzing.base import Base, Command, check, chunk, cut, eval_model, flipped
 
 _CARD = 'classes = ["real", "fake"]\nreal = "real"\nsize = 32\n'
 
@@ -124,8 +125,14 @@ def _external(rng: Random, here: Path, base: Base) -> Sequence[Command]:
     (here / "w.bin").write_bytes(b"\0" * rng.choice((0, 3, 10**5)))
     (here / "loop.bin").symlink_to("loop.bin")
     (here / "out.bin").symlink_to("/etc/hostname")
-    place = rng.choice(("w.bin", "/etc/passwd", "../m.onnx", "loop.bin", "out.bin", "", ".", "x" * 5000, "a\0b", "/dev/zero", "gone"))
-    entries = {"location": place, "offset": rng.choice(("0", "-1", "9" * 30, "x")), "length": rng.choice(("4", "-1", "9" * 30, "x"))}
+    place = rng.choice(
+        ("w.bin", "/etc/passwd", "../m.onnx", "loop.bin", "out.bin", "", ".", "x" * 5000, "a\0b", "/dev/zero", "gone")
+    )
+    entries = {
+        "location": place,
+        "offset": rng.choice(("0", "-1", "9" * 30, "x")),
+        "length": rng.choice(("4", "-1", "9" * 30, "x")),
+    }
     for key, text in entries.items():
         entry = tensor.external_data.add()
         entry.key, entry.value = key, text
@@ -155,4 +162,18 @@ def _many(rng: Random, here: Path, base: Base) -> Sequence[Command]:
     return _commands(rng, here, model.SerializeToString())[:1]
 
 
-MAKERS = (_fields, _bytes, _nested, _fields, _external, _giant, _fields, _empty, _metadata, _fields, _bytes, _many, _fields)
+MAKERS = (
+    _fields,
+    _bytes,
+    _nested,
+    _fields,
+    _external,
+    _giant,
+    _fields,
+    _empty,
+    _metadata,
+    _fields,
+    _bytes,
+    _many,
+    _fields,
+)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from fuzzing.base import Base, Command, check, cut, eval_data, flipped, save_picture
 
 _COLUMNS = ("id", "image", "label", "method", "identity", "donor", "pair", "mask", "landmarks", "split")
@@ -161,4 +162,18 @@ def _places(rng: Random, here: Path, base: Base) -> Sequence[Command]:
     return (eval_data(f"manifest:path={name}") if "\0" not in name else eval_data("manifest:path=."),)
 
 
-MAKERS = (_bytes, _types, _cells, _columns, _parquet, _types, _places, _cells, _bytes, _types, _bomb, _many_rows, _cells)
+MAKERS = (
+    _bytes,
+    _types,
+    _cells,
+    _columns,
+    _parquet,
+    _types,
+    _places,
+    _cells,
+    _bytes,
+    _types,
+    _bomb,
+    _many_rows,
+    _cells,
+)

@@ -9,8 +9,9 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
-from fuzzing.base import TOY, Base, Command, cut, eval_data, flipped, save_folder
 from PIL import Image
+
+from fuzzing.base import TOY, Base, Command, cut, eval_data, flipped, save_folder
 
 
 def _commands(rng: Random, here: Path, name: str, data: bytes) -> Sequence[Command]:
@@ -36,7 +37,9 @@ def _npy(rng: Random, here: Path, base: Base) -> Sequence[Command]:
     kind = rng.choice(("'<f4'", "'|O'", "'<f8'", "'<c16'", "'<U100'", "'|V8'", "[('a', '<f4')]", "'<M8[s]'", "'?'", "'<f2'", "'nothing'",
                        "'<U1000000000'", "None", "[" * 300 + "]" * 300))  # fmt: skip
     order = rng.choice(("True", "False", "1"))
-    data = _header(f"{{'descr': {kind}, 'fortran_order': {order}, 'shape': {shape}, }}", bytes(rng.choice((0, 64, 128))))
+    data = _header(
+        f"{{'descr': {kind}, 'fortran_order': {order}, 'shape': {shape}, }}", bytes(rng.choice((0, 64, 128)))
+    )
     return _commands(rng, here, "m.npy", data)
 
 
@@ -90,9 +93,9 @@ def _folders(rng: Random, here: Path, base: Base) -> Sequence[Command]:
         place.chmod(0)
     else:
         (here / "saved" / "loop").symlink_to("..")
-    return *commands, eval_data("data", "-e", f"maps:{rng.choice(('nowhere', '', 'data/real/r0.png', '/proc/self/fd'))}")
-
-
+    return *commands, eval_data(
+        "data", "-e", f"maps:{rng.choice(('nowhere', '', 'data/real/r0.png', '/proc/self/fd'))}"
+    )
 
 
 MAKERS = (_npy, _values, _npz, _npy, _pictures, _values, _npy, _folders)

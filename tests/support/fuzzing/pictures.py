@@ -11,6 +11,7 @@ from random import Random
 
 import numpy as np
 from PIL import Image
+
 from fuzzing.base import Base, Command, check, cut, eval_data, explain, flipped, save_folder
 
 _FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "bmp": "BMP", "tif": "TIFF", "gif": "GIF", "ppm": "PPM"}
@@ -35,7 +36,9 @@ def _commands(rng: Random, here: Path, name: str, data: bytes) -> Sequence[Comma
 def _mutated(rng: Random, here: Path, base: Base) -> Sequence[Command]:
     suffix = rng.choice(list(_FORMATS))
     data = _encoded(rng, suffix)
-    return _commands(rng, here, f"bad.{suffix}", rng.choice((cut(rng, data), flipped(rng, data), flipped(rng, data, 3))))
+    return _commands(
+        rng, here, f"bad.{suffix}", rng.choice((cut(rng, data), flipped(rng, data), flipped(rng, data, 3)))
+    )
 
 
 def _wrong_suffix(rng: Random, here: Path, base: Base) -> Sequence[Command]:
@@ -69,8 +72,9 @@ def _giant_bmp(rng: Random, here: Path, base: Base) -> Sequence[Command]:
 
 
 def _animated(rng: Random, here: Path, base: Base) -> Sequence[Command]:
-    frames = [Image.new("P", (rng.randrange(1, 60), rng.randrange(1, 60)), i) for i in range(5)]
     out, kind = BytesIO(), rng.choice(("gif", "webp", "png"))
+    sizes = [(rng.randrange(1, 60), rng.randrange(1, 60)) for _ in range(5)]
+    frames = [Image.new("P", sizes[0] if kind == "webp" else size, i) for i, size in enumerate(sizes)]
     frames[0].save(out, _FORMATS[kind], save_all=True, append_images=frames[1:], duration=10)
     return _commands(rng, here, f"moving.{kind}", rng.choice((out.getvalue(), cut(rng, out.getvalue()))))
 
@@ -112,7 +116,9 @@ def _no_files(rng: Random, here: Path, base: Base) -> Sequence[Command]:
     os.mkfifo(fake / "pipe.png")
     (fake / "secret.png").write_bytes(_encoded(rng, "png"))
     (fake / "secret.png").chmod(0)
-    return eval_data("data", "--limit", "20"), explain(f"data/fake/{rng.choice(('folder', 'loop', 'gone', 'pipe'))}.png")
+    return eval_data("data", "--limit", "20"), explain(
+        f"data/fake/{rng.choice(('folder', 'loop', 'gone', 'pipe'))}.png"
+    )
 
 
 def _one_kind(rng: Random, here: Path, base: Base) -> Sequence[Command]:

@@ -31,19 +31,17 @@ class Outcome:
     @property
     def fault(self) -> str:
         lines = self.err.strip().splitlines()
-        if self.code not in DOCUMENTED:
-            return f"exit {self.code}: {' | '.join(lines[-3:])[-400:]}"
-        if "Traceback (most recent call last)" in self.err or "internal error" in self.err:
-            return f"exit {self.code} with a traceback: {self.err[-400:]}"
-        if self.seconds > SECONDS:
-            return f"took {self.seconds:.0f} s"
-        if self.peak > MEGABYTES:
-            return f"held {self.peak:.0f} MB"
-        if self.code in (2, 3) and not lines and not self.out:
-            return f"exit {self.code} and not a word"
-        if self.code in (2, 3) and any(len(line) > _LONGEST for line in lines):
-            return f"a line of {max(map(len, lines))} characters: {max(lines, key=len)[:200]}"
-        return ""
+        longest = max(map(len, lines), default=0)
+        refused = self.code in (2, 3)
+        checks = {
+            f"exit {self.code}: {' | '.join(lines[-3:])[-400:]}": self.code not in DOCUMENTED,
+            f"a traceback: {self.err[-400:]}": "Traceback (most recent call last)" in self.err,
+            f"took {self.seconds:.0f} s": self.seconds > SECONDS,
+            f"held {self.peak:.0f} MB": self.peak > MEGABYTES,
+            f"exit {self.code} and not a word": refused and not lines and not self.out,
+            f"a line of {longest} characters": refused and longest > _LONGEST,
+        }
+        return next((fault for fault, holds in checks.items() if holds), "")
 
 
 class Worker:
@@ -74,7 +72,9 @@ class Worker:
             self._process.kill()
             code = self._process.wait()
             self._end()
-            ending = "none: it hung" if code == -9 else f"none: signal {-code}" if code < 0 else f"none: ended by {code}"
+            ending = (
+                "none: it hung" if code == -9 else f"none: signal {-code}" if code < 0 else f"none: ended by {code}"
+            )
             return Outcome(ending, SECONDS, 0, *texts)
         peak = float(answer["peak"])
         if peak > MEGABYTES / 2:  # the peak of a process never sinks: the next command begins anew

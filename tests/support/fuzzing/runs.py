@@ -11,6 +11,7 @@ from random import Random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from fuzzing.base import EVAL, Base, Command, cut, flipped
 
 _TABLES = ("commits", "samples", "predictions", "scores", "maps", "runs", "components")
@@ -97,9 +98,13 @@ def _forged(rng: Random, here: Path, base: Base) -> Sequence[Command]:
     if way == 0:
         metadata.pop(b"xaibench.commit")
     elif way == 1:
-        metadata[b"xaibench.commit"] = rng.choice((b"", b"{}", b"[]", b"null", b"[" * 20_000, b"{", b"1" + b"0" * 5000, b"\xff"))
+        metadata[b"xaibench.commit"] = rng.choice(
+            (b"", b"{}", b"[]", b"null", b"[" * 20_000, b"{", b"1" + b"0" * 5000, b"\xff")
+        )
     elif way == 2:
-        metadata[b"xaibench.schema"] = rng.choice((b"", b"x", b"xaibench/999", b"xaibench/x", b"/" + b"9" * 5000, b"\xff", b"/-1"))
+        metadata[b"xaibench.schema"] = rng.choice(
+            (b"", b"x", b"xaibench/999", b"xaibench/x", b"/" + b"9" * 5000, b"\xff", b"/-1")
+        )
     elif way == 3:
         table = pa.table({"x": [1]})
     elif way == 4:
