@@ -17,7 +17,7 @@ The first three are required. A column ``group`` or ``video`` stands in for ``id
 of them the counterpart is the group. Where random donors join too much, identity and donor are two crossed factors
 (:mod:`xaibench.api`). Further columns (``generator``, ``age``) are kept as columns of the samples: numbers where every
 cell is one, else text (:mod:`xaibench_datasets.columns`). Columns without a name are passed over, and so are those of a
-Parquet table that hold lists, structures or bytes.
+Parquet table that hold lists, structures or bytes. A cell holds 131,072 bytes at most, and a table has 10,000 columns.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ OPTIONAL = ("method", "identity", "donor", "pair", "mask", "landmarks", "split")
 GROUPING = ("group", "video", "identity")
 _KNOWN = frozenset((*REQUIRED, *OPTIONAL, *GROUPING))
 _BATCH = 1024  # rows
+_MOST_COLUMNS = 10_000
 _LONGEST = 131_072  # bytes of a cell, as the module csv has it
 _LARGEST_GROUP = 2**30  # bytes of a row group, unpacked
 _INDEX = re.compile(r"__index_level_\d+__")
@@ -117,6 +118,10 @@ def _read(file: Location) -> list[_Row]:
 
 
 def _check_columns(columns: Sequence[str], file: Location) -> None:
+    if len(columns) > _MOST_COLUMNS:
+        raise DatasetError(
+            f"{file} has {len(columns):,} columns, more than {_MOST_COLUMNS:,}", "leave out those that tell no picture"
+        )
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise DatasetError(

@@ -157,11 +157,19 @@ class Registry:
 
     def add_commands(self, app: Any) -> None:
         """Let every plugin add its commands to ``app``, one at a time; one that fails is recorded."""
+        from typer.main import get_command
+
         if self.manager is None:
             return
         for impl in self.manager.hook.xaibench_add_commands.get_hookimpls():
             try:
-                impl.function(app)
+                own = type(app)()
+                own.callback()(lambda: None)
+                impl.function(own)
+                if not impl.plugin_name.startswith(f"{PROJECT}:"):
+                    get_command(own)  # a flag of a type that no command line has would end every command
+                app.registered_commands += own.registered_commands
+                app.registered_groups += own.registered_groups
             except (Exception, SystemExit) as error:
                 distribution, _, entry_point = impl.plugin_name.partition(":")
                 origin = Origin(distribution, "", entry_point)

@@ -76,7 +76,7 @@ class Settings(Parameters):
     def _part(cls, value: str | None) -> str | None:
         if value is not None:
             i, _, n = value.partition("/")
-            if not (i.isdecimal() and n.isdecimal() and len(value) < 20 and 1 <= int(i) <= int(n)):
+            if not (value.isascii() and i.isdigit() and n.isdigit() and len(value) < 20 and 1 <= int(i) <= int(n)):
                 raise ValueError("give I/N with 1 <= I <= N, for example 2/3")
         return value
 

@@ -446,6 +446,13 @@ def test_manifest_parquet_names_a_column_that_is_no_text(tmp_path: Path, column:
     assert what in refused(tmp_path / "m.parquet").what
 
 
+def test_manifest_of_a_million_columns_is_refused_at_once(tmp_path: Path) -> None:
+    began = time.monotonic()
+    header = ",".join(f"c{i}" for i in range(1_000_000))
+    error = refused(text(tmp_path / "m.csv", f"id,image,label,{header}\na,b,real\n"))
+    assert "1,000,003 columns, more than 10,000" in error.what and time.monotonic() - began < 10
+
+
 def test_manifest_parquet_keeps_a_dictionary_as_text(tmp_path: Path) -> None:
     table(tmp_path, *PAIR)
     column = pa.array(["a", None]).dictionary_encode()
