@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from xaibench.api.errors import UsageError
@@ -14,6 +14,8 @@ from xaibench.api.fills import Components, FillParameter
 from xaibench.api.toml_text import DEEPEST, parse_toml
 
 P = TypeVar("P", bound="Parameters")
+
+_LARGEST = 10**12
 
 
 class Parameters(BaseModel):
@@ -24,6 +26,16 @@ class Parameters(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, ser_json_inf_nan="constants")
+
+    @model_validator(mode="after")
+    def _within_bounds(self) -> Self:
+        """Refuse integers that only a slip makes: tables and tensors would overflow. Seeds have 63 bits."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple | list) else (value,):
+                if isinstance(number, int) and abs(number) >= (2**63 if "seed" in name else _LARGEST):
+                    raise ValueError(f"{name} is an integer beyond {_LARGEST:,}, which nothing can count to")
+        return self
 
 
 def parse_value(text: str) -> object:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import tomllib
 
 import pytest
+from pydantic import Field
 
-from xaibench.api import UsageError, parse_assignments, parse_toml, parse_value
+from xaibench.api import Parameters, UsageError, build_parameters, parse_assignments, parse_toml, parse_value
 from xaibench.api.parameters import shorten
 from xaibench.api.toml_text import DEEPEST
 
@@ -54,3 +55,19 @@ def test_values_in_messages_are_short():
     assert shorten("a" * 80) == "a" * 80
     assert shorten("a" * 5000) == f"{'a' * 60}... (5,000 characters)"
     assert shorten(10**5000) == "an integer of thousands of digits"
+
+
+class Counted(Parameters):
+    samples: int = Field(8, ge=1, description="how many")
+    sizes: tuple[int, ...] = Field((), description="some")
+    seed: int = Field(0, description="seed")
+
+
+@pytest.mark.parametrize("values", [{"samples": 10**12}, {"sizes": (1, -(10**30))}, {"seed": 2**63}])
+def test_no_parameter_is_an_integer_that_nothing_counts_to(values):
+    with pytest.raises(UsageError, match="which nothing can count to"):
+        build_parameters(Counted, values, "toy")
+
+
+def test_large_counts_and_seeds_of_63_bits_are_parameters():
+    assert build_parameters(Counted, {"samples": 10**9, "seed": 2**63 - 1}, "toy").samples == 10**9

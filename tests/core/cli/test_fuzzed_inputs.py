@@ -19,19 +19,19 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
     return make_base(tmp_path_factory.mktemp("sound"))
 
 
-def faults(base: Base, folder: Path, count: int, seed: int) -> list[str]:
-    """A line for each command that ended badly."""
+def faults(base: Base, folder: Path, count: int, seed: int, commands: int | None = None) -> list[str]:
+    """A line for each command that ended badly, of the first ``commands`` of each input."""
     found = []
     with Worker(folder) as worker:
         for case in cases(base, folder / "inputs", count, seed):
-            for command in case.commands:
+            for command in case.commands[:commands]:
                 if fault := worker.run(command, case.folder).fault:
                     found.append(f"{case.name}: {' '.join(command)[-200:]}: {fault}")
     return found
 
 
 def test_a_few_hostile_inputs_end_in_documented_ways(base: Base, tmp_path: Path) -> None:
-    assert faults(base, tmp_path, 18, SEED) == []
+    assert faults(base, tmp_path, 18, SEED, commands=1) == []
 
 
 @LONG
