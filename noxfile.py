@@ -40,12 +40,17 @@ def slow(session: nox.Session) -> None:
     """Tests that are too long for CI.
 
     Every explainer finds the planted evidence at every place, on all pictures. A run is the same to the byte after
-    hundreds of random histories, with workers, and killed twenty times.
+    hundreds of random histories, with workers, and killed twenty times. Three hundred hostile files and flags end in
+    documented ways.
     """
     install(session, "-e", ".", groups=("test",))
     places = "tests/plugins/xaibench_explainers/test_place.py"
     runs = [f"tests/core/run/test_relation{name}.py" for name in ("", "_killed", "_property")]
-    runs.append("tests/core/run/test_failures.py")
+    runs += [
+        "tests/core/run/test_failures.py",
+        "tests/core/cli/test_fuzzed_inputs.py",
+        "tests/core/cli/test_progress.py",
+    ]
     session.run("python", "-m", "pytest", places, *runs, *session.posargs, env={"XAIBENCH_TEST_EVERYWHERE": "1"})
 
 

@@ -27,12 +27,14 @@ def audit(
     evidence: Annotated[
         list[str] | None, typer.Option("--evidence", help="Planted evidence: patch, seam@0.5 ...; default all.")
     ] = None,
-    pictures: Annotated[int | None, typer.Option(help="Fakes, each with its real counterpart (default 12).")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the pictures and of every draw.")] = 0,
+    pictures: Annotated[
+        int | None, typer.Option(max=10**6, help="Fakes, each with its real counterpart (default 12).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the pictures and of every draw.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Three kinds of evidence, ten fakes, no explainers.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the tables (Parquet).")] = None,
     jobs: Annotated[
-        int | None, SHARED_FLAGS["jobs"].option("worker processes; default: all cores, with --quick 1")
+        int | None, SHARED_FLAGS["jobs"].option("worker processes; default: all cores, with --quick 1", max=1024)
     ] = None,
     plugin: PluginFiles = None,
     json: JsonFlag = False,

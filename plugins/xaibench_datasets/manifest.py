@@ -17,7 +17,7 @@ The first three are required. A column ``group`` or ``video`` stands in for ``id
 of them the counterpart is the group. Where random donors join too much, identity and donor are two crossed factors
 (:mod:`xaibench.api`). Further columns (``generator``, ``age``) are kept as columns of the samples: numbers where every
 cell is one, else text (:mod:`xaibench_datasets.columns`). Columns without a name are passed over, and so are those of a
-Parquet table that hold lists, structures or bytes.
+Parquet table that hold lists, structures or bytes. A cell holds 131,072 bytes at most, and a table has 10,000 columns.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import math
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,11 @@ NAMES = ("manifest.csv", "manifest.parquet")
 REQUIRED = ("id", "image", "label")
 OPTIONAL = ("method", "identity", "donor", "pair", "mask", "landmarks", "split")
 GROUPING = ("group", "video", "identity")
+_KNOWN = frozenset((*REQUIRED, *OPTIONAL, *GROUPING))
+_BATCH = 1024  # rows
+_MOST_COLUMNS = 10_000
+_LONGEST = 131_072  # bytes of a cell, as the module csv has it
+_LARGEST_GROUP = 2**30  # bytes of a row group, unpacked
 _INDEX = re.compile(r"__index_level_\d+__")
 
 
@@ -86,7 +91,7 @@ class ManifestDataset(ListedDataset):
 
     def _list(self) -> Listing:
         file = _table_file(self.parameters.path)
-        rows = _checked(_read(file), file)
+        rows = _read(file)
         further = dict(zip((row["id"] for row in rows), _further_values(rows), strict=True))
         problems: list[Problem] = []
         files = _Files(file.parent, problems)
@@ -107,7 +112,16 @@ def _table_file(path: str) -> Location:
 
 
 def _read(file: Location) -> list[_Row]:
-    columns, rows = _read_csv(file) if file.suffix.lower() == ".csv" else _read_parquet(file)
+    """The rows, checked. The first wrong one ends the reading: a table of a billion such rows costs nothing."""
+    read = _csv_rows if file.suffix.lower() == ".csv" else _parquet_rows
+    return list(_checked(read(file), file))
+
+
+def _check_columns(columns: Sequence[str], file: Location) -> None:
+    if len(columns) > _MOST_COLUMNS:
+        raise DatasetError(
+            f"{file} has {len(columns):,} columns, more than {_MOST_COLUMNS:,}", "leave out those that tell no picture"
+        )
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise DatasetError(
@@ -121,7 +135,6 @@ def _read(file: Location) -> list[_Row]:
     if twice:
         raise DatasetError(f"{file} has two columns {twice[0]!r}", "rename one of them")
     check_column_names(_further(columns), str(file))
-    return rows
 
 
 def _further(columns: Iterable[str]) -> list[str]:
@@ -129,12 +142,12 @@ def _further(columns: Iterable[str]) -> list[str]:
     return [c for c in columns if c not in (*REQUIRED, *OPTIONAL, *GROUPING) and c and not _INDEX.fullmatch(c)]
 
 
-def _read_csv(file: Location) -> tuple[list[str], list[_Row]]:
+def _csv_rows(file: Location) -> Iterator[_Row]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
             columns = [name.strip() for name in next(reader, [])]
-            rows = []
+            _check_columns(columns, file)
             for cells in reader:
                 if len(cells) > len(columns):
                     raise DatasetError(
@@ -142,29 +155,72 @@ def _read_csv(file: Location) -> tuple[list[str], list[_Row]]:
                         "put cells that hold a comma into double quotes",
                     )
                 if any(cells):
-                    rows.append(_Row(reader.line_num, dict(zip(columns, map(str.strip, cells), strict=False))))
-            return columns, rows
+                    yield _Row(reader.line_num, dict(zip(columns, map(str.strip, cells), strict=False)))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{file} cannot be read as CSV: {error}", "save it as comma-separated UTF-8") from None
 
 
-def _read_parquet(file: Location) -> tuple[list[str], list[_Row]]:
+def _parquet_rows(file: Location) -> Iterator[_Row]:
     import pyarrow
     from pyarrow import parquet
 
     try:
         with file.open("rb") as stream:
-            table = parquet.ParquetFile(stream).read()
-    except (OSError, pyarrow.ArrowException) as error:
-        reason = str(error).splitlines()[0]
+            schema = parquet.ParquetFile(stream).schema_arrow
+            _check_columns(schema.names, file)
+            # What repeats stays as it is stored: a file of a kilobyte may say one long text a million times.
+            table = parquet.ParquetFile(stream, read_dictionary=[f.name for f in schema if _is_text(f.type)])
+            _check_sizes(table, file)
+            fields = [f for f in table.schema_arrow if f.name in _KNOWN or _is_plain(f.type)]
+            number = 0
+            for batch in table.iter_batches(_BATCH, columns=[f.name for f in fields], use_threads=False):
+                columns = [_texts(batch.column(f.name), f, file) for f in fields]
+                for cells in zip(*columns, strict=True):
+                    number += 1
+                    yield _Row(number, dict(zip((f.name for f in fields), cells, strict=True)))
+    except (OSError, pyarrow.ArrowException, MemoryError, OverflowError, UnicodeDecodeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise DatasetError(f"{file} cannot be read as Parquet: {reason}", "write it again") from None
-    if len(set(table.column_names)) < len(table.column_names):
-        return table.column_names, []
-    ours = {*REQUIRED, *OPTIONAL, *GROUPING}
-    records = table.select([f.name for f in table.schema if f.name in ours or _is_plain(f.type)]).to_pylist()
-    return table.column_names, [
-        _Row(number, {name: _text(value) for name, value in record.items()}) for number, record in enumerate(records, 1)
-    ]
+
+
+def _check_sizes(table: Any, file: Location) -> None:
+    """Refuse a file that says of itself that a part of it fills the memory."""
+    sizes = [table.metadata.row_group(i).total_byte_size for i in range(table.metadata.num_row_groups)]
+    if max(sizes, default=0) > _LARGEST_GROUP:
+        raise DatasetError(
+            f"{file} has a row group of {max(sizes):,} bytes, more than {_LARGEST_GROUP:,}", "write smaller row groups"
+        )
+
+
+def _texts(column: Any, field: Any, file: Location) -> list[str]:
+    """The cells of a column as text. Raises :class:`DatasetError` for what cannot be written as text."""
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    texts = column.dictionary if types.is_dictionary(column.type) else column
+    if _is_text(texts.type):
+        longest = pc.max(pc.binary_length(texts)).as_py() or 0
+        if longest > _LONGEST:
+            raise DatasetError(
+                f"{file}: a cell of column {field.name!r} holds {longest:,} bytes, more than {_LONGEST:,}", "shorten it"
+            )
+    try:
+        cells = [_text(value) for value in texts.to_pylist()]
+        if texts is column:
+            return cells
+        return ["" if index is None else cells[index] for index in column.indices.to_pylist()]
+    except (ArithmeticError, ValueError, LookupError, TypeError) as error:  # dates and zones that Python does not have
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise DatasetError(
+            f"{file}: column {field.name!r} of type {field.type} cannot be written as text: {reason}",
+            "write it as text",
+        ) from None
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
 def _is_plain(kind: Any) -> bool:
@@ -182,7 +238,7 @@ def _text(value: object) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _checked(rows: Sequence[_Row], file: Location) -> Sequence[_Row]:
+def _checked(rows: Iterable[_Row], file: Location) -> Iterator[_Row]:
     first: dict[str, int] = {}
     for row in rows:
         for column in REQUIRED:
@@ -195,7 +251,7 @@ def _checked(rows: Sequence[_Row], file: Location) -> Sequence[_Row]:
                 f"{file}, row {row.number}: id {row['id']!r} is also row {first[row['id']]}'s", "ids must be unique"
             )
         first[row["id"]] = row.number
-    return rows
+        yield row
 
 
 def _further_values(rows: Sequence[_Row]) -> list[tuple[tuple[str, Value], ...]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Annotated
@@ -16,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from xaibench.api import (
+    MAX_PIXELS,
     ExplainRequest,
     Explanation,
     FileNames,
@@ -32,7 +35,11 @@ from xaibench.api import (
 
 ARRAYS = (".npy", ".npz")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, Image.DecompressionBombError, SyntaxError)
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # whatever the suffix: Pillow runs a program to read an EPS
+_UNREADABLE = (
+    OSError, ValueError, LookupError, TypeError, EOFError, SyntaxError, ArithmeticError, MemoryError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
 
 
 def _place(path: object) -> object:
@@ -74,8 +81,10 @@ def read_map(file: Location) -> Tensor:
     try:
         with file.open("rb") as stream:
             values = _array(stream) if file.suffix in ARRAYS else _grey(stream)
+    except MapProblem as problem:
+        raise MapProblem(f"{file.name} cannot be read: {problem}") from None
     except _UNREADABLE as error:
-        raise MapProblem(f"{file.name} cannot be read: {error}") from error
+        raise MapProblem(f"{file.name} cannot be read: {' '.join(str(error).split())[:200]}") from error
     if values.ndim != 2 or values.size == 0:
         raise MapProblem(f"{file.name} has the shape {values.shape}, not (height, width)")
     if values.dtype.kind not in "fiub":
@@ -88,17 +97,37 @@ def read_map(file: Location) -> Tensor:
 
 
 def _array(stream: IO[bytes]) -> np.ndarray:
-    loaded = np.load(stream, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    with loaded:
-        if "map" not in loaded:
-            raise KeyError(f"no array 'map', only {', '.join(loaded.files) or 'nothing'}")
-        return np.asarray(loaded["map"])
+    if not zipfile.is_zipfile(stream):
+        stream.seek(0)
+        return _values(stream)
+    with zipfile.ZipFile(stream) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        if "map" not in names:
+            raise MapProblem(f"no array 'map', only {', '.join(names)[:200] or 'nothing'}")
+        with archive.open("map.npy") as member:
+            return _values(member)
+
+
+def _values(stream: IO[bytes]) -> np.ndarray:
+    """An array of the NumPy format. One that says of itself that it is too large for a map is not read."""
+    version = np.lib.format.read_magic(stream)
+    header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if header is None:
+        raise MapProblem(f"NumPy format {'.'.join(map(str, version))} is not read")
+    shape, by_column, dtype = header(stream)
+    size = math.prod(shape)
+    if dtype.hasobject or dtype.kind not in "fiub":
+        raise MapProblem(f"it holds {dtype}, not numbers")
+    if not 0 <= size <= MAX_PIXELS:
+        raise MapProblem(f"its shape is {shape}, more than the limit of {MAX_PIXELS} values")
+    content = stream.read(size * dtype.itemsize)
+    return np.frombuffer(content, dtype, size).reshape(shape, order="F" if by_column else "C")
 
 
 def _grey(stream: IO[bytes]) -> np.ndarray:
-    with Image.open(stream) as picture:
+    with Image.open(stream, formats=_FORMATS) as picture:
+        if math.prod(picture.size) > MAX_PIXELS:
+            raise MapProblem(f"it has {picture.width} x {picture.height} pixels, more than the limit of {MAX_PIXELS}")
         if picture.mode.startswith(("I", "F")):
             return np.asarray(picture)
         return np.asarray(picture.convert("L"), dtype=np.float32) / 255

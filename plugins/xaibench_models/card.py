@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import difflib
 import math
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from xaibench.api import ModelError, Parameters, describe_parameters, parse_value
+from xaibench.api import ModelError, Parameters, UsageError, describe_parameters, parse_toml, parse_value
 
 Layout: TypeAlias = Literal["NCHW", "NHWC"]
 Colour: TypeAlias = Literal["RGB", "BGR"]
@@ -41,8 +40,8 @@ class ResizeKeys(Parameters):
 class BatchKeys(Parameters):
     """How many pictures one call takes."""
 
-    fixed: int | None = Field(None, ge=1, description="exactly this many")
-    max: int | None = Field(None, ge=1, description="at most this many")
+    fixed: int | None = Field(None, ge=1, le=65_536, description="exactly this many")
+    max: int | None = Field(None, ge=1, le=65_536, description="at most this many")
 
 
 class CardKeys(Parameters):
@@ -74,7 +73,7 @@ class CardKeys(Parameters):
     threshold: float | None = Field(
         None, ge=0, le=1, description="P(fake) from which the verdict is fake (default 0.5)"
     )
-    batch: Annotated[int, Field(ge=1)] | BatchKeys | None = Field(
+    batch: Annotated[int, Field(ge=1, le=65_536)] | BatchKeys | None = Field(
         None, description="most pictures in one call, or a table with fixed or max (default: no limit)"
     )
     licence: str | None = Field(None, description="licence of the weights, kept with the results")
@@ -117,12 +116,12 @@ class OnnxKeys(CardKeys):
 def read_toml(path: Path) -> dict[str, Any]:
     """The values in a TOML file. Raises :class:`ModelError` where it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file", "give the path of a TOML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: cannot be read: {error}", "give a readable TOML file in UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise ModelError(f"{path}: is no TOML: {error}", "mend the line named; strings need quotes") from None
 
 
@@ -135,7 +134,10 @@ def read_metadata(metadata: Mapping[str, str], keys: type[CardKeys]) -> tuple[di
     mine = {k.removeprefix(METADATA_PREFIX): v for k, v in metadata.items() if k.startswith(METADATA_PREFIX)}
     plain = {k: v for k, v in metadata.items() if not k.startswith(METADATA_PREFIX)}
     known = {k: v for k, v in plain.items() if k in keys.model_fields}
-    return {k: parse_value(v) for k, v in (known | mine).items()}, tuple(sorted(set(plain) - set(known)))
+    try:
+        return {k: parse_value(v) for k, v in (known | mine).items()}, tuple(sorted(set(plain) - set(known)))
+    except UsageError as error:
+        raise ModelError(f"metadata: {error.what}", "export the model again without it") from None
 
 
 def validate(values: Mapping[str, Any], keys: type[K], where: str) -> K:
@@ -160,7 +162,9 @@ def _wrong_value(error: ValidationError, values: Mapping[str, Any], keys: type[C
     key = str(first["loc"][0])
     row = next((r for r in describe_parameters(keys) if r["name"] == key), None)
     mend = f"{key}: {row['description']}" if row else "mend the card"
-    return ModelError(f"{where}: {key} = {values.get(key)!r} is wrong: {message}", mend)
+    text = repr(values.get(key))
+    text = text if len(text) <= 80 else f"{text[:60]}... ({len(text):,} characters)"
+    return ModelError(f"{where}: {key} = {text} is wrong: {message}", mend)
 
 
 def given(keys: Parameters) -> dict[str, Any]:

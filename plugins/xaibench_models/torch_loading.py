@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import inspect
 import json
+import logging
 import os
 import pickle
 import sys
@@ -71,7 +72,13 @@ def load_file(path: Path) -> Loaded:
     if any(name.startswith("code/") for name in names):
         return _torchscript(path)
     if any(name.startswith("models/") for name in names):
-        return _exported(path, names)
+        try:
+            return _exported(path, names)
+        except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:  # a graph that is no graph
+            raise ModelError(
+                f"{path}: holds a program that cannot be read: {type(error).__name__}: {_first_line(error)}",
+                "export it again with this torch",
+            ) from None
     raise ModelError(
         f"{path}: holds weights or a pickled model, not a program, and pickled code is never run",
         f'write a .toml with factory = "package.module:callable" and weights = "FILE"; make FILE by {_CONVERT}',
@@ -81,7 +88,7 @@ def load_file(path: Path) -> Loaded:
 def _records(path: Path) -> list[str]:
     try:
         return [str(name) for name in torch._C.PyTorchFileReader(str(path)).get_all_records()]
-    except RuntimeError:
+    except (RuntimeError, UnicodeDecodeError):  # the second where a message of the first quotes the file
         pass
     if path.read_bytes()[:1] == b"\x80":  # a pickle, as torch.save wrote them before 1.6
         return []
@@ -95,7 +102,7 @@ def _torchscript(path: Path) -> Loaded:
             module = torch.jit.load(  # type: ignore[no-untyped-call]
                 str(path), map_location="cpu"
             )
-        except RuntimeError as error:
+        except (RuntimeError, ValueError, LookupError, TypeError) as error:
             raise ModelError(
                 f"{path}: cannot be loaded as TorchScript: {_first_line(error)}", "export it again"
             ) from None
@@ -144,8 +151,19 @@ def _weights_only() -> Iterator[None]:
             os.environ[key] = before
 
 
+@contextmanager
+def _without_log(name: str) -> Iterator[None]:
+    """While this lasts, a logger says nothing: torch logs the traceback of an error beside raising it."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
 def _load_program(path: Path) -> torch.export.ExportedProgram:
-    with _weights_only(), warnings.catch_warnings():
+    with _weights_only(), _without_log("torch.export"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return torch.export.load(str(path))

@@ -17,6 +17,7 @@ from xaibench.api import (
     PluginFiles,
     Sample,
     UsageError,
+    describe_error,
     make_console,
     parse_assignments,
     plugin_output,
@@ -36,7 +37,7 @@ def check(
         str | None, SHARED_FLAGS["dataset"].option("labelled pictures to check the detector on: a dataset or a folder")
     ] = None,
     split: Annotated[str | None, SHARED_FLAGS["split"].option()] = None,
-    limit: Annotated[int, SHARED_FLAGS["limit"].option()] = 200,
+    limit: Annotated[int, SHARED_FLAGS["limit"].option(min=1, max=10**9)] = 200,
     device: Annotated[str, SHARED_FLAGS["device"].option()] = "auto",
     plugin: PluginFiles = None,
     parameter: Annotated[list[str] | None, SHARED_FLAGS["parameter"].option()] = None,
@@ -67,7 +68,7 @@ def check_anything(
         files = files if what in local else [*files, Path(what)]
     registry = load_registry(files)
     _refuse_broken(registry, what)
-    if what.endswith(".py") or what in {c.origin.distribution for c in registry.components}:
+    if what.endswith(".py") or what in {origin.distribution for origin in registry.seconds}:
         with plugin_output():
             found = _check_plugin(registry, what)
     elif (Path(what) / "pyproject.toml").is_file():
@@ -91,14 +92,16 @@ def _refuse_broken(registry: Registry, what: str) -> None:
 
 
 def _check_plugin(registry: Registry, what: str) -> list[dict[str, str]]:
-    """All checks of all components of one distribution (or one local file)."""
+    """All checks of all components and commands of one distribution (or one local file)."""
     from xaibench import open_component
     from xaibench_testing import check_component
 
     chosen = [c for c in registry.components if what in (c.origin.distribution, c.origin.entry_point)]
-    if not chosen:
-        raise PluginError(f"{what} registers no component", "mark the functions that return its records with @hookimpl")
-    found = []
+    found = _check_commands(registry, what)
+    if not chosen and not found:
+        raise PluginError(
+            f"{what} registers no component and no command", "mark the functions that return its records with @hookimpl"
+        )
     for component in chosen:
         try:
             use = open_component(component.record.kind, component.name, registry=registry)
@@ -109,6 +112,26 @@ def _check_plugin(registry: Registry, what: str) -> list[dict[str, str]]:
             found.append(_row(component.record.name, "made from its defaults", "skip", " ".join(str(error).split())))
             continue
         found += [_of(component.record.name, r) for r in check_component(use, registry)]
+    return found
+
+
+def _check_commands(registry: Registry, what: str) -> list[dict[str, str]]:
+    """Whether the commands of one distribution (or one local file) can be added to the program."""
+    found = []
+    hooks = registry.manager.hook.xaibench_add_commands.get_hookimpls() if registry.manager else []
+    for hook in hooks:
+        distribution, _, entry_point = hook.plugin_name.partition(":")
+        if what not in (distribution, entry_point):
+            continue
+        app = typer.Typer()
+        app.callback()(lambda: None)  # makes one command a command of its name and not the program itself
+        try:
+            hook.function(app)
+            names = sorted(getattr(typer.main.get_command(app), "commands", {}))  # flags of other types raise here
+        except (Exception, SystemExit) as error:
+            found.append(_row(entry_point, "commands added", "fail", describe_error(error)))
+            continue
+        found += [_row(name, "command added", "pass", "") for name in names]
     return found
 
 

@@ -30,20 +30,20 @@ class TrainingSettings(Parameters):
 
     network: str = setting("small", "network to train")
     weights: str | None = setting(None, "file with the weights to start from; default: drawn from the seed", path=True)
-    size: int | None = setting(None, "side of the pictures, in pixels; default: the network's own", ge=1)
-    epochs: int = setting(20, "passes over the training pictures", ge=1)
-    batch_size: int = setting(32, "pictures in one step", ge=2)
-    lr: float = setting(0.02, "learning rate of the first epoch", gt=0)
+    size: int | None = setting(None, "side of the pictures, in pixels; default: the network's own", ge=1, le=8192)
+    epochs: int = setting(20, "passes over the training pictures", ge=1, le=100_000)
+    batch_size: int = setting(32, "pictures in one step", ge=2, le=65_536)
+    lr: float = setting(0.02, "learning rate of the first epoch", gt=0, allow_inf_nan=False)
     momentum: float = setting(0.9, "momentum of stochastic gradient descent", ge=0, lt=1)
-    weight_decay: float = setting(1e-4, "weight decay, on every parameter", ge=0)
+    weight_decay: float = setting(1e-4, "weight decay, on every parameter", ge=0, allow_inf_nan=False)
     schedule: Literal["cosine", "step"] = setting("cosine", "how the learning rate falls from epoch to epoch")
-    step_epochs: int = setting(12, "epochs after which the step schedule divides the rate by ten", ge=1)
+    step_epochs: int = setting(12, "epochs after which the step schedule divides the rate by ten", ge=1, le=100_000)
     augmentation: Augmentation = setting(
         DEFAULT,
         "changes of the training pictures: none, or what differs from the defaults, as mirror=false,jpeg=0.5",
         flag="augment",
     )
-    seed: int = setting(0, SHARED_FLAGS["seed"], ge=0)
+    seed: int = setting(0, SHARED_FLAGS["seed"], ge=0, lt=2**63)
 
     @field_validator("augmentation", mode="before")
     @classmethod
@@ -68,14 +68,14 @@ class DataChoice(Parameters):
     split: str | None = setting(None, "split to train on; default: train, if there is one")
     validation: str | None = setting(None, "split to validate on; default: val, else a fifth of the groups")
     method: tuple[str, ...] = setting((), "only fakes of this method, on both sides")
-    limit: int | None = setting(None, "at most N pictures on either side", ge=1)
+    limit: int | None = setting(None, "at most N pictures on either side", ge=1, le=10**9)
 
 
 class Invocation(Parameters):
     """What one call of ``xaibench train`` is told beside what a run is."""
 
-    runs: int = setting(1, "independent training runs", ge=1)
-    threads: int | None = setting(None, SHARED_FLAGS["threads"], ge=1)
+    runs: int = setting(1, "independent training runs", ge=1, le=10_000)
+    threads: int | None = setting(None, SHARED_FLAGS["threads"], ge=1, le=1024)
     device: str = setting("auto", SHARED_FLAGS["device"])
     dry_run: bool = setting(False, "check and print the plan; train nothing")
     quiet: bool = setting(False, "no progress and no summary", short="-q")

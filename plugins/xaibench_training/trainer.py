@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 import tomli_w
 import torch
 
-from xaibench.api import FAMILY_RECORD, Network, StoreError
+from xaibench.api import FAMILY_RECORD, Network, StoreError, parse_toml
 from xaibench_training import loop
 from xaibench_training.cards import interface, write_member
 from xaibench_training.checkpoints import Epoch, History, RunState, held, snapshot
@@ -122,7 +121,7 @@ def _export(plan: TrainingPlan, out: Path, name: str) -> float:
     from xaibench_operations import read_tensors
     from xaibench_training.export import export_onnx
 
-    card = tomllib.loads((out / f"{name}.toml").read_text(encoding="utf-8"))
+    card = parse_toml((out / f"{name}.toml").read_text(encoding="utf-8"))
     module = build_trained(**card["kwargs"])
     module.load_state_dict(read_tensors(out / f"{name}.safetensors"))
     words = interface(card["kwargs"]["size"], training_data=card.get("training_data"))
@@ -164,10 +163,10 @@ def family_toml(plan: TrainingPlan, known: Mapping[str, Any], guides: Guides, ru
 def _record(out: Path) -> dict[str, Any] | None:
     """The folder's ``family.toml``; None where it has none."""
     try:
-        return tomllib.loads((out / FAMILY_RECORD).read_text(encoding="utf-8"))
+        return parse_toml((out / FAMILY_RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise StoreError(f"{out / FAMILY_RECORD} is broken: {error}", "restore it, or use another --out") from None
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from xaibench.api.artefacts import Artefact, ArtefactQuery, Artefacts, Product
 from xaibench.api.atomic_files import commit_file, stage_table, stage_text, sync_folder, write_error
 from xaibench.api.datasets import Dataset, Native, Picture, Problem, Resize, Sample, View
+from xaibench.api.delays import Delay, name_delay, silent_delays
 from xaibench.api.detectors import Batch, Detector, DifferentiableDetector, Facts, Features, Model, Runtime
 from xaibench.api.digests import canonical_json, digest
 from xaibench.api.errors import (
@@ -113,6 +114,7 @@ from xaibench.api.targets import (
     resolve_target,
     verdict,
 )
+from xaibench.api.toml_text import parse_toml
 from xaibench.api.versions import API_VERSION, accepts_api
 from xaibench.api.vocabulary import STATUSES, Better, Label, Output, Status
 
@@ -230,6 +232,7 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "DatasetRecord",
+    "Delay",
     "Detector",
     "DifferentiableDetector",
     "Done",
@@ -349,10 +352,12 @@ __all__ = [
     "literal",
     "location",
     "make_console",
+    "name_delay",
     "p_fake",
     "parameter_class",
     "parse_assignments",
     "parse_spec",
+    "parse_toml",
     "parse_value",
     "plugin_output",
     "predicted_class",
@@ -367,6 +372,7 @@ __all__ = [
     "say",
     "secret_variable",
     "setting",
+    "silent_delays",
     "split_parameters",
     "stage_table",
     "stage_text",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,6 +77,17 @@ def say(console: Console, text: str, style: str = "") -> None:
     console.print(literal(console, text, style))
 
 
+_LONGEST = 1000  # characters of a message; a name or a value in it may be of any length
+
+
+def _print_error(what: str, mend: str) -> None:
+    """A line of what went wrong and one of how to mend it on stderr, where that can still be written."""
+    with suppress(OSError):
+        for line in (f"xaibench: {what}", f"  {mend}" if mend else ""):
+            if line:
+                print(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}...", file=sys.stderr)
+
+
 def guarded(call: Callable[[], Any], debug: bool) -> int:
     """Run a command and return its exit code; what ``call`` returns is the code, None is 0.
 
@@ -87,9 +99,7 @@ def guarded(call: Callable[[], Any], debug: bool) -> int:
     except XaibenchError as error:
         if debug:
             raise
-        print(f"xaibench: {error.what}", file=sys.stderr)
-        if error.mend:
-            print(f"  {error.mend}", file=sys.stderr)
+        _print_error(error.what, error.mend)
         return error.exit_code
     except BrokenPipeError:
         return 1
@@ -97,8 +107,15 @@ def guarded(call: Callable[[], Any], debug: bool) -> int:
         if debug:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"xaibench: {printable(f'{where}{error.strerror or error}')}", file=sys.stderr)
-        print("  check that the path exists, can be written and has space left", file=sys.stderr)
+        _print_error(
+            printable(f"{where}{error.strerror or error}"),
+            "check that the path exists, can be written and has space left",
+        )
+        return 3
+    except MemoryError as error:
+        if debug:
+            raise
+        _print_error(f"the memory does not suffice: {error}".rstrip(": "), "give smaller inputs, or less --jobs")
         return 3
     except Exception as error:
         if debug:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Self, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Secret, SecretBytes, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Secret, SecretBytes, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from xaibench.api.errors import PluginError, UsageError
 from xaibench.api.fills import Components, FillParameter
 from xaibench.api.safe_text import MASK
+from xaibench.api.toml_text import DEEPEST, parse_toml
 
 P = TypeVar("P", bound="Parameters")
+
+_LARGEST = 10**12
 
 
 class Parameters(BaseModel):
@@ -30,21 +32,52 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, ser_json_inf_nan="constants")
 
+    @model_validator(mode="after")
+    def _within_bounds(self) -> Self:
+        """Refuse integers that only a slip makes: tables and tensors would overflow. Seeds have 63 bits."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple | list) else (value,):
+                if isinstance(number, int) and abs(number) >= (2**63 if "seed" in name else _LARGEST):
+                    raise ValueError(f"{name} is an integer beyond {_LARGEST:,}, which nothing can count to")
+        return self
+
 
 def parse_value(text: str) -> object:
     """Read ``text`` as a TOML value, or as a string where it is none: ``8000`` -> 8000, ``rise`` -> "rise".
 
     Parentheses keep a value with commas together: ``(rise:masks=400,cells=7)`` -> "rise:masks=400,cells=7". Brackets
-    make a list, whose strings need no quotes: ``[slic-50,grid-7]`` -> ["slic-50", "grid-7"].
+    make a list, whose strings need no quotes: ``[slic-50,grid-7]`` -> ["slic-50", "grid-7"]. An integer of more than 64
+    bits stays a string. Raises :class:`UsageError` for lists that are nested more than 40 deep.
     """
+    if text[:1] in "[{" and max(text.count("["), text.count("{")) > DEEPEST and _depth(text) > DEEPEST:
+        raise UsageError(f"{shorten(text)!r} is nested more than {DEEPEST} deep", "give a flatter value")
     if text.startswith("(") and text.endswith(")"):
         return text[1:-1]
     try:
-        return tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"v = {text}")["v"]
+    except ValueError:
         if text.startswith("[") and text.endswith("]"):
             return [parse_value(part.strip()) for part in split_commas(text[1:-1])]
         return text
+
+
+def _depth(text: str) -> int:
+    """How deep brackets are nested, those in strings included."""
+    depth = deepest = 0
+    for c in text:
+        depth += (c in "[{") - (c in "]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def shorten(value: object) -> str:
+    """A value for a message, 80 characters at most."""
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "an integer of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text):,} characters)"
 
 
 def parse_spec(text: str) -> tuple[str, dict[str, object]]:
@@ -61,7 +94,10 @@ def parse_spec(text: str) -> tuple[str, dict[str, object]]:
             values[""] = parse_value(part) if part.startswith("(") else part
         elif not equals:
             # The other values are not shown, since one may be a secret.
-            raise UsageError(f"'{part}' among the parameters of '{name}' has no value", f"write {name}:KEY=VALUE,...")
+            raise UsageError(
+                f"'{shorten(part)}' among the parameters of '{shorten(name)}' has no value",
+                f"write {shorten(name)}:KEY=VALUE,...",
+            )
         else:
             values[key.strip()] = parse_value(value.strip())
     return name.strip(), values
@@ -77,7 +113,7 @@ def parse_assignments(entries: Sequence[str], form: str = "KIND.NAME.KEY=VALUE")
     for entry in entries:
         key, equals, value = entry.partition("=")
         if not equals:
-            raise UsageError(f"'{entry}' has no value", f"write -p {form}")
+            raise UsageError(f"'{shorten(entry)}' has no value", f"write -p {form}")
         values[key.strip()] = parse_value(value.strip())
     return values
 
@@ -170,11 +206,11 @@ def build_parameters(
     fields = dict(values)
     if "" in fields:
         if not model.model_fields:
-            raise UsageError(f"{of} takes no parameters, got '{fields['']}'", f"write just {of}")
+            raise UsageError(f"{of} takes no parameters, got '{shorten(fields[''])}'", f"write just {of}")
         fields[next(iter(model.model_fields))] = fields.pop("")
     unknown = [k for k in fields if k not in model.model_fields]
     if unknown:
-        raise UsageError(f"{of} has no parameter '{unknown[0]}'", _accepted_names(model, unknown[0]))
+        raise UsageError(f"{of} has no parameter '{shorten(unknown[0])}'", _accepted_names(model, unknown[0]))
     try:
         return model.model_validate(fields, context=components)
     except ValidationError as error:
@@ -184,7 +220,7 @@ def build_parameters(
             raise UsageError(f"{of}: {reason}") from None
         key = str(first["loc"][0])
         origin = (origins or {}).get(key, key)
-        value = MASK if key in secret_fields(model) else fields.get(key)
+        value = MASK if key in secret_fields(model) else shorten(fields.get(key))
         what = f"{origin}={value!s} is wrong: {reason}" if key in fields else f"{origin} is missing"
         raise UsageError(f"{of}: {what}", _describe_field(model, key, components)) from None
 

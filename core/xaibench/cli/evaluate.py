@@ -20,6 +20,7 @@ from xaibench.api import (
     plugin_output,
     print_json,
     setting,
+    silent_delays,
     with_flags,
 )
 from xaibench.plan.settings import Rerun, Settings, make_settings
@@ -42,7 +43,9 @@ class Invocation(Parameters):
     dry_run: bool = setting(False, "print the plan, its cost and what cannot run; do nothing")
     fail_fast: bool = setting(False, "stop at the first task with a failure")
     quiet: bool = setting(False, "no progress and no leaderboard", short="-q")
-    max_hours: float = setting(1.0, "hours of detector work beyond which it asks before it starts", ge=0)
+    max_hours: float = setting(
+        1.0, "hours of detector work beyond which it asks before it starts", ge=0, allow_inf_nan=False
+    )
     yes: bool = setting(False, "start without asking, however long it takes", short="-y")
 
 
@@ -69,7 +72,7 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
     for failure in registry.failures:
         print(f"broken plugin: {failure}", file=sys.stderr)
     try:
-        with plugin_output():
+        with plugin_output(), silent_delays(call.quiet):
             prepared = prepare(settings, registry)
         prepare_torch(prepared.plan.runtime.threads)
         if call.dry_run:

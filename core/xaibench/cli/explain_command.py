@@ -19,7 +19,7 @@ def explain(
     ] = None,
     target: Annotated[str, typer.Option(help="Class explained: predicted, fake, real or a class name.")] = "predicted",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps.")] = Path("xaibench-explain"),
-    seed: Annotated[int, SHARED_FLAGS["seed"].option()] = 0,
+    seed: Annotated[int, SHARED_FLAGS["seed"].option(min=0, max=2**63 - 1)] = 0,
     device: Annotated[str, SHARED_FLAGS["device"].option()] = "auto",
     plugin: PluginFiles = None,
     parameter: Annotated[list[str] | None, SHARED_FLAGS["parameter"].option()] = None,

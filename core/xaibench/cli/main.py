@@ -58,9 +58,22 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the program and exit with the code of the design: see :mod:`xaibench.api.errors`."""
     argv = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in argv or os.environ.get("XAIBENCH_DEBUG", "").lower() not in ("", "0", "false", "no", "off")
+    _open_closed_streams()
     # Read when NumPy is loaded, by workers too: threads of its BLAS would wait for cores that torch's threads hold.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.exit(guarded(lambda: _run(argv), debug))
+
+
+def _open_closed_streams() -> None:
+    """Give /dev/null to streams that the caller closed (``2>&-``).
+
+    ``print`` writes to stdout where stderr is None, and the first file that is opened would get the free descriptor.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            while (descriptor := os.open(os.devnull, os.O_RDWR)) < number:
+                continue
+            setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w", encoding="utf-8"))
 
 
 def _run(argv: list[str]) -> int:

@@ -141,5 +141,7 @@ class Lines(Failures):
             return
         self._said = now
         rate = self._done / max(now - self._began, 1e-3)
-        left = f", {max(self._total - self._done, 0) / rate:,.0f} s left" if self._total else ""
-        self.say(f"{self._name}: {self._done:,} of {self._total:,} passes, {rate:,.0f} passes/s{left}")
+        # A stage may go on for long before its first pass, and then nothing tells how long it takes.
+        left = f", {max(self._total - self._done, 0) / rate:,.0f} s left" if self._total and rate else ""
+        total = f" of {self._total:,}" if self._total else ""
+        self.say(f"{self._name}: {self._done:,}{total} passes, {rate:,.0f} passes/s{left}")

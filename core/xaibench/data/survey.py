@@ -6,7 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from xaibench.api import Dataset, NothingToEvaluate, Problem, Sample, UnreadablePicture, check_columns
+from xaibench.api import (
+    Dataset,
+    Delay,
+    NothingToEvaluate,
+    Problem,
+    Sample,
+    UnreadablePicture,
+    check_columns,
+    name_delay,
+)
 from xaibench.data.face_size import face_size
 from xaibench.data.order import order_samples, select_samples
 from xaibench.data.strangers import choose_strangers
@@ -72,8 +81,8 @@ class Survey:
 class _Reader:
     """Decodes each sample at most once, and none that is known."""
 
-    def __init__(self, dataset: Dataset, known: Mapping[str, Known]) -> None:
-        self._dataset, self._known = dataset, known
+    def __init__(self, dataset: Dataset, known: Mapping[str, Known], name: str, delay: Delay) -> None:
+        self._dataset, self._known, self._name, self._delay = dataset, known, name, delay
         self._fingerprint: Callable[[Sample], str | None] = getattr(dataset, "fingerprint", lambda sample: None)
         self.digests: dict[str, str] = {}
         self.face_sizes: dict[str, float] = {}
@@ -82,6 +91,7 @@ class _Reader:
 
     def is_readable(self, sample: Sample) -> bool:
         if sample.id not in self.digests and sample.id not in self.problems:
+            self._delay.text = f"reading {self._name}, after {len(self.digests):,} pictures at {sample.id}"
             try:
                 self._read(sample)
             except UnreadablePicture as error:
@@ -135,27 +145,28 @@ def survey(
     Raises :class:`NothingToEvaluate` where no sample, or no fake, is left, and :class:`DatasetError` for further
     columns that make up no table.
     """
-    listed = dataset.samples()
-    check_columns(listed, name)
-    candidates = select_samples(listed, split, methods)
-    by_id = {s.id: s for s in listed}
-    reader = _Reader(dataset, known or {})
-    samples: list[Sample] = []
-    auxiliary: dict[str, Sample] = {}
-    for sample in order_samples(candidates, seed):
-        if limit is not None and len(samples) >= limit:
-            break
-        if not reader.is_readable(sample):
-            continue
-        pair = by_id.get(sample.pair) if sample.pair else None
-        if pair is not None and reader.is_readable(pair):
-            auxiliary[pair.id] = pair
-        elif sample.pair:
-            sample = replace(sample, pair=None)
-        samples.append(sample)
-    _refuse_empty(name, samples, candidates, [*dataset.problems(), *reader.problems.values()])
-    stranger_ids = choose_strangers(samples, candidates, seed, reader.is_readable) if strangers else {}
-    auxiliary |= {stranger: by_id[stranger] for stranger in stranger_ids.values()}
+    with name_delay(f"listing {name}") as delay:
+        listed = dataset.samples()
+        check_columns(listed, name)
+        candidates = select_samples(listed, split, methods)
+        by_id = {s.id: s for s in listed}
+        reader = _Reader(dataset, known or {}, name, delay)
+        samples: list[Sample] = []
+        auxiliary: dict[str, Sample] = {}
+        for sample in order_samples(candidates, seed):
+            if limit is not None and len(samples) >= limit:
+                break
+            if not reader.is_readable(sample):
+                continue
+            pair = by_id.get(sample.pair) if sample.pair else None
+            if pair is not None and reader.is_readable(pair):
+                auxiliary[pair.id] = pair
+            elif sample.pair:
+                sample = replace(sample, pair=None)
+            samples.append(sample)
+        _refuse_empty(name, samples, candidates, [*dataset.problems(), *reader.problems.values()])
+        stranger_ids = choose_strangers(samples, candidates, seed, reader.is_readable) if strangers else {}
+        auxiliary |= {stranger: by_id[stranger] for stranger in stranger_ids.values()}
     ids = {s.id for s in samples}
     return Survey(
         samples=tuple(samples),

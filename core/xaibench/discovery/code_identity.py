@@ -8,13 +8,12 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from xaibench.api import Fill, Parameters, digest
+from xaibench.api import Fill, Parameters, digest, parse_toml
 from xaibench.discovery.components import HELD, Use
 from xaibench.discovery.registry import Origin, Registered
 
@@ -142,8 +141,8 @@ def _sources(root: Path) -> Iterator[Path]:
 def _is_run(folder: Path) -> bool:
     """Whether ``run.toml`` is the record of a run and not a run file of the user."""
     try:
-        return "record" in tomllib.loads((folder / "run.toml").read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return "record" in parse_toml((folder / "run.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return False
 
 

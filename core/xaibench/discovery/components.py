@@ -22,6 +22,7 @@ from xaibench.api import (
     build_parameters,
     describe_error,
     format_spec,
+    name_delay,
     parameter_class,
     parse_spec,
     plugin_output,
@@ -73,7 +74,7 @@ class Use:
         """A member of a model. Whatever opening raises that is no :class:`XaibenchError` becomes a ModelError."""
         instance = self.instance
         try:
-            with plugin_output():
+            with plugin_output(), name_delay(f"opening {self.display_name} {member}".rstrip()):
                 opened: Detector = instance.open(member, runtime)
         except XaibenchError:
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from xaibench.api import (
     is_url,
     location,
     parse_spec,
+    parse_toml,
     split_parameters,
 )
 from xaibench.discovery.components import Use, make, overrides_of
@@ -103,7 +103,7 @@ def runs_recorded(folder: Path) -> int:
     """
     for place in (folder, folder.resolve().parent):
         try:
-            runs = tomllib.loads((place / FAMILY_RECORD).read_text(encoding="utf-8"))["family"]["runs"]
+            runs = parse_toml((place / FAMILY_RECORD).read_text(encoding="utf-8"))["family"]["runs"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if isinstance(runs, int):
@@ -114,7 +114,7 @@ def runs_recorded(folder: Path) -> int:
 def _names_a_model(file: Path) -> bool:
     """Whether a TOML file in a folder of models describes one, rather than anything else."""
     try:
-        return bool({"factory", "weights", "path"} & set(tomllib.loads(file.read_text(encoding="utf-8"))))
+        return bool({"factory", "weights", "path"} & set(parse_toml(file.read_text(encoding="utf-8"))))
     except (OSError, ValueError):
         return False
 

@@ -163,16 +163,23 @@ class Registry:
 
         Returns the names of those that are no built-in ones.
         """
+        from typer.main import get_command
+
         foreign: set[str] = set()
         if self.manager is None:
             return foreign
         for impl in self.manager.hook.xaibench_add_commands.get_hookimpls():
             before = _command_names(app)
             try:
+                own = type(app)()
+                own.callback()(lambda: None)
                 with plugin_output():
-                    impl.function(app)
+                    impl.function(own)
                 if impl.plugin_name.partition(":")[0] != PROJECT:
-                    foreign |= _command_names(app) - before
+                    get_command(own)  # a flag of a type that no command line has would end every command
+                    foreign |= _command_names(own) - before
+                app.registered_commands += own.registered_commands
+                app.registered_groups += own.registered_groups
             except (Exception, SystemExit) as error:
                 distribution, _, entry_point = impl.plugin_name.partition(":")
                 origin = Origin(distribution, "", entry_point)

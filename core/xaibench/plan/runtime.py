@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from xaibench.api import Facts, PlanError, Runtime, UsageError
 from xaibench.detector.torch_threads import threads_beside
@@ -15,7 +16,7 @@ def make_runtime(device: str = "auto", *, precision: str = "fp32", threads: int 
     the number of cores. Raises :class:`UsageError` for an unknown device and :class:`PlanError` for one that is not
     there.
     """
-    if device == "auto" or device.startswith("cuda"):
+    if device == "auto" or re.fullmatch("cuda(:[0-9]{1,3})?", device):
         import torch
 
         if device == "auto":
@@ -24,8 +25,12 @@ def make_runtime(device: str = "auto", *, precision: str = "fp32", threads: int 
             raise PlanError(
                 "device 'cuda' was asked for and torch finds none", "use --device cpu, or see xaibench doctor"
             )
+        elif int(device.partition(":")[2] or 0) >= torch.cuda.device_count():
+            raise PlanError(
+                f"device '{device}' was asked for and torch finds {torch.cuda.device_count()}", "count from 0"
+            )
     elif device != "cpu":
-        raise UsageError(f"device '{device}' is not known", "use cpu, cuda, cuda:N or auto")
+        raise UsageError(f"device '{device[:80]}' is not known", "use cpu, cuda, cuda:N or auto")
     return Runtime(device=device, precision=precision, threads=threads or os.cpu_count() or 1)
 
 

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import field_validator
 
-from xaibench.api import SHARED_FLAGS, Parameters, PlanError, UsageError, build_parameters, location, setting
+from xaibench.api import (
+    SHARED_FLAGS,
+    Parameters,
+    PlanError,
+    UsageError,
+    build_parameters,
+    location,
+    name_delay,
+    parse_toml,
+    setting,
+)
 from xaibench.discovery.secrets import Literals, is_secret_entry, without_literals
 from xaibench.store.folder import RUN_FILE, RunFolder
 
 Rerun = Literal["missing", "failed", "all"]
+
+MANY = 10**9
+"""More samples than any dataset has. Beyond it a number is a slip, which nothing is to compute with."""
 
 
 class Settings(Parameters):
@@ -26,23 +38,26 @@ class Settings(Parameters):
     preset: Literal["quick", "standard", "full"] = setting("quick", "what runs when nothing is named")
     target: str = setting("predicted", "class explained: predicted, fake, real, label or a class name")
     out: str | None = setting(None, "folder of the run, the same one resumes; default: xaibench-runs/PLAN", short="-o")
-    seed: int = setting(0, SHARED_FLAGS["seed"], ge=0)
-    repeats: int = setting(1, "repeats of explainers that draw at random", ge=1)
-    limit: int | None = setting(None, SHARED_FLAGS["limit"], ge=1)
+    seed: int = setting(0, SHARED_FLAGS["seed"], ge=0, lt=2**63)
+    repeats: int = setting(1, "repeats of explainers that draw at random", ge=1, le=10_000)
+    limit: int | None = setting(None, SHARED_FLAGS["limit"], ge=1, le=MANY)
     split: str | None = setting(None, SHARED_FLAGS["split"])
     method: tuple[str, ...] = setting((), "only fakes of this manipulation method, and the real pictures")
     batch_size: int | None = setting(
-        None, "pictures in every detector call; default: 64, less of large pictures on a CPU", ge=1
+        None, "pictures in every detector call; default: 64, less of large pictures on a CPU", ge=1, le=65_536
     )
     part: str | None = setting(None, "only every N-th sample from the I-th on, I/N; xaibench merge joins the parts")
     task_samples: int | None = setting(
-        None, "most samples in one task; default: what takes about a minute and fits the memory", ge=1
+        None, "most samples in one task; default: what takes about a minute and fits the memory", ge=1, le=MANY
     )
     executor: str = setting("local", "where tasks run, NAME[:KEY=VALUE,...]")
-    jobs: int = setting(1, SHARED_FLAGS["jobs"], ge=1)
-    threads: int | None = setting(None, SHARED_FLAGS["threads"], ge=1)
+    jobs: int = setting(1, SHARED_FLAGS["jobs"], ge=1, le=1024)
+    threads: int | None = setting(None, SHARED_FLAGS["threads"], ge=1, le=1024)
     time_limit: float | None = setting(
-        None, "seconds that one map or score may take; default: an hour for components of third parties, else any", gt=0
+        None,
+        "seconds that one map or score may take; default: an hour for components of third parties, else any",
+        gt=0,
+        le=1e9,
     )
     isolation: bool = setting(True, "run components of third parties in processes of their own")
     device: str = setting("auto", SHARED_FLAGS["device"])
@@ -69,7 +84,7 @@ class Settings(Parameters):
     def _part(cls, value: str | None) -> str | None:
         if value is not None:
             i, _, n = value.partition("/")
-            if not (i.isdigit() and n.isdigit() and 1 <= int(i) <= int(n)):
+            if not (value.isascii() and i.isdigit() and n.isdigit() and len(value) < 20 and 1 <= int(i) <= int(n)):
                 raise ValueError("give I/N with 1 <= I <= N, for example 2/3")
         return value
 
@@ -100,14 +115,15 @@ def read_run_file(path: str | Path) -> dict[str, Any]:
     """The keys of a run file, which is a path or a URL. A relative path in it stays relative to the working directory,
     as on the command line."""
     try:
-        data = tomllib.loads(location(path).read_text(encoding="utf-8"))
+        with name_delay(f"reading {path}"):
+            data = parse_toml(location(path).read_text(encoding="utf-8"))
     except OSError as error:
         parent, _, name = str(path).rpartition("/")
         folder = RunFolder(parent or ".")
         if name != RUN_FILE or not folder.exists() or RUN_FILE in folder.files.entries():
             raise PlanError(f"run file {path} cannot be read: {error.strerror or error}", "check the path") from None
         data = folder.run_file()  # a run that lost the file holds the same settings in its table runs
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of TOML or of UTF-8
         raise PlanError(
             f"run file {path} is not valid TOML: {error}", "see the run-file reference in the docs"
         ) from None

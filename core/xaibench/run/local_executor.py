@@ -16,8 +16,8 @@ OutcomeT = TypeVar("OutcomeT")
 
 
 class LocalParameters(Parameters):
-    jobs: int = Field(1, ge=1, description="worker processes; 1 runs in this process")
-    retries: int = Field(1, ge=0, description="times a task is tried again after its worker died")
+    jobs: int = Field(1, ge=1, le=1024, description="worker processes; 1 runs in this process")
+    retries: int = Field(1, ge=0, le=100, description="times a task is tried again after its worker died")
     isolated: bool = Field(False, description="run in a worker process with one job, too")
 
 

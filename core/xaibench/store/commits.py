@@ -36,8 +36,10 @@ _LARGEST = 128 * 2**20  # bytes of a data file; the last rows may go beyond it, 
 _ROW_GROUP = 4096
 _READ_GROUPS = 8
 _SLICE = 32 * 2**20  # bytes of rows that are written at once
-_COMMIT = re.compile(r"(\d{8})-([0-9a-f]{16})\.parquet")
+_COMMIT = re.compile(r"([0-9]{8})-([0-9a-f]{16})\.parquet")
 _METADATA = b"xaibench.commit"
+MOST_COMMITS: Final = 10**6
+"""A larger number is no commit's: it would be that of a run of years, a commit a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,16 +210,13 @@ class CommitLog:
             if hashlib.sha256(data).hexdigest()[:16] != matched[2]:
                 self.damage[f"commits/{name}"] = "damaged"
                 continue
-            table = _parse(data)
-            metadata = table.schema.metadata or {}
-            _check_version(f"{self.files.location}/commits/{name}", metadata.get(b"xaibench.schema", b"").decode())
-            header = json.loads(metadata[_METADATA])
-            number = int(matched[1])
-            self.commits[number] = Commit(
-                number, name, header["level"], tuple(header["replaces"]),
-                tuple(DataFile(**f) for f in header["files"]), sum(table["done"].to_pylist()),
-            )  # fmt: skip
-            yield number, table
+            try:
+                commit, table = _commit(f"{self.files.location}/commits/{name}", name, int(matched[1]), data)
+            except _NotACommit:
+                self.damage[f"commits/{name}"] = "damaged"
+                continue
+            self.commits[commit.number] = commit
+            yield commit.number, table
 
     def _wrong(self, file: DataFile, sizes: Mapping[str, int], verify: bool) -> str:
         if file.name not in sizes:
@@ -348,12 +347,28 @@ class CommitLog:
 
     def rows_of(self, commit: Commit) -> list[CellRows]:
         """The cells of a commit, from its file."""
-        table = _parse(self.files.read(f"commits/{commit.name}"))
+        name = f"commits/{commit.name}"
+        _, table = _commit(f"{self.files.location}/{name}", commit.name, commit.number, self.files.read(name))
         return [CellRows.from_row(row) for row in table.to_pylist()]
 
     def read_file(self, file: DataFile, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a data file. Raises :class:`StoreError` for a damaged one, ``FileNotFoundError`` for none."""
-        return _parse(self._verified(file), columns)
+        import pyarrow as pa
+
+        from xaibench.store.schema import TABLES
+
+        data, schema = self._verified(file), TABLES[file.table]
+        try:
+            rows = _parse(data, columns)
+        except (pa.ArrowException, OSError):
+            rows = pa.table({})
+        present = {f.name: f.type for f in rows.schema}
+        # Only who writes both files anew gets here: the digest of this one is the commit's.
+        if any(
+            present.get(name) != schema.field(name).type for name in columns or schema.names if name in schema.names
+        ):
+            raise damaged(self.files.location, {f"{file.table}/{file.name}": "damaged"})
+        return rows
 
     def pieces_of(self, file: DataFile) -> Iterator[pa.Table]:
         """The rows of a data file, as many at a time as take little memory. Raises as :meth:`read_file` does."""
@@ -384,6 +399,48 @@ def _parse(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
     return _open(data).read(columns=None if columns is None else list(columns), use_threads=False)
 
 
+class _NotACommit(Exception):
+    """A file that is called like one of ``commits`` and holds something else."""
+
+
+def _commit(file: str, name: str, number: int, data: bytes) -> tuple[Commit, pa.Table]:
+    """A commit and the rows of its cells. Raises :class:`_NotACommit`, and :class:`StoreError` for a newer version."""
+    import pyarrow as pa
+
+    from xaibench.store.schema import COMMITS
+
+    try:
+        table = _parse(data)
+        metadata = table.schema.metadata or {}
+        _check_version(file, metadata.get(b"xaibench.schema", b"").decode())
+        commit = _header(json.loads(metadata[_METADATA]), name, number, table)
+        # The cast refuses other types, and nulls where there can be none.
+        rows = table.select(COMMITS.names).cast(COMMITS.remove_metadata())
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _NotACommit from error
+    for kind, commits, *lists in zip(*(rows[n].to_pylist() for n in _CHECKED), strict=True):
+        if kind not in TABLES_OF or commits != number or len({len(x) for x in lists}) > 1:
+            raise _NotACommit
+    return commit, rows
+
+
+_CHECKED = ("kind", "commit", "samples", "digests", "statuses")
+
+
+def _header(header: Mapping[str, Any], name: str, number: int, table: pa.Table) -> Commit:
+    """A commit from the metadata of its file. Raises what wrong ones lead to, or :class:`_NotACommit`."""
+    level, replaces = header["level"], tuple(header["replaces"])
+    files = tuple(DataFile(**f) for f in header["files"])
+    sound = isinstance(level, int) and 0 < number <= MOST_COMMITS
+    sound = sound and all(isinstance(n, int) and 0 < n < number for n in replaces)
+    for f in files:
+        sound = sound and f.table in (*DATA_TABLES, *PLAN_TABLES) and is_ours(f.name) and isinstance(f.digest, str)
+        sound = sound and all(isinstance(n, int) and 0 <= n < 2**63 for n in (f.size, f.rows))
+    if not sound:
+        raise _NotACommit
+    return Commit(number, name, level, replaces, files, sum(table["done"].to_pylist()))
+
+
 def _check_version(file: str, schema: str) -> None:
     from xaibench.store.schema import SCHEMA_VERSION
 
@@ -405,7 +462,7 @@ def _slices(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 def is_ours(name: str) -> bool:
     """Whether a file may be one that a run wrote, by its name."""
-    return bool(re.fullmatch(r"\d{8}(-[0-9a-f]+)?\.parquet", name))
+    return bool(re.fullmatch(r"[0-9]{8}(-[0-9a-f]+)?\.parquet", name))
 
 
 def damaged(location: object, damage: Mapping[str, str]) -> StoreError:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xaibench.api import StoreError
-from xaibench.store.commits import DATA_TABLES, PLAN_TABLES, CommitLog, is_ours
+from xaibench.api import StoreError, name_delay, parse_toml
+from xaibench.store.commits import DATA_TABLES, MOST_COMMITS, PLAN_TABLES, CommitLog, is_ours
 from xaibench.store.files import location_of, open_files
 from xaibench.store.merging import repair
 from xaibench.store.snapshot import Snapshot
@@ -54,7 +53,8 @@ class RunFolder:
         self._refuse_foreign()
         with self.files.lock():
             self.exists()
-            log = CommitLog.read(self.files, verify=True, last=self._last_commit())
+            with name_delay(f"comparing the files of {self.path} with their digests"):
+                log = CommitLog.read(self.files, verify=True, last=self._last_commit())
             say_damage(log)
             log.remove_orphans()
             repair(log)
@@ -82,7 +82,8 @@ class RunFolder:
             raise StoreError(f"{self.path} is no run: it holds no commits", "give the folder of a run")
         now = self.files.sizes("commits")
         if self._snapshot is None or verify or self._snapshot[0] != now:
-            self._snapshot = self._look(verify)
+            with name_delay(f"reading {self.path}"):
+                self._snapshot = self._look(verify)
         return self._snapshot[1]
 
     def _look(self, verify: bool) -> tuple[dict[str, int], Snapshot]:
@@ -105,10 +106,10 @@ class RunFolder:
         Without it nothing would tell that the last commit, which no other names, is lost.
         """
         try:
-            number = tomllib.loads(self.files.read(RUN_FILE).decode("utf-8"))["record"]["commit"]
+            number = parse_toml(self.files.read(RUN_FILE).decode("utf-8"))["record"]["commit"]
         except (OSError, ValueError, KeyError, TypeError):
             return 0
-        return number if isinstance(number, int) and 0 < number < 10**8 else 0
+        return number if isinstance(number, int) and 0 < number <= MOST_COMMITS else 0
 
     def _changes(self) -> StoreError:
         return StoreError(f"{self.path} is gone or changes", "give the same command again")
@@ -123,7 +124,8 @@ class RunFolder:
                 snapshot = self.snapshot()
                 if again or not snapshot.log.damage:  # a file may vanish while a writer merges: look once more
                     snapshot.refuse_damage()
-                    return snapshot.table(name, columns)
+                    with name_delay(f"reading {name} of {self.path}"):
+                        return snapshot.table(name, columns)
             except FileNotFoundError:
                 if again:
                     raise self._changes() from None
@@ -135,7 +137,7 @@ class RunFolder:
         ``runs``. Raises :class:`StoreError` where the folder is no run."""
         snapshot = self.snapshot()
         try:
-            return tomllib.loads(self.files.read(RUN_FILE).decode("utf-8"))
+            return parse_toml(self.files.read(RUN_FILE).decode("utf-8"))
         except (OSError, ValueError):
             rebuilt: dict[str, Any] = snapshot.plan["run_file"]
             return rebuilt

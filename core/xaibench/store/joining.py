@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from xaibench.api import StoreError, canonical_json
+from xaibench.api import StoreError, canonical_json, parse_toml
 from xaibench.store.commits import DATA_TABLES, CommitLog
 from xaibench.store.files import Location
 from xaibench.store.folder import RUN_FILE, RunFolder
@@ -131,7 +130,7 @@ def _write_run_file(folder: RunFolder, log: CommitLog, run_file: Mapping[str, An
     """Write ``run.toml``, unless it says the same."""
     last = max(log.commits)
     try:
-        old = tomllib.loads(folder.files.read(RUN_FILE).decode("utf-8"))
+        old = parse_toml(folder.files.read(RUN_FILE).decode("utf-8"))
     except (OSError, ValueError):
         old = {}
     if old != {**run_file, "record": {**old.get("record", {}), "commit": last}}:

@@ -27,8 +27,20 @@ class Snapshot:
     @cached_property
     def plan(self) -> dict[str, Any]:
         """The last plan, as ``runs`` holds it. Raises :class:`StoreError` where there is none."""
-        plan: dict[str, Any] = json.loads(self.last_run["plan"])
+        try:
+            plan: dict[str, Any] = json.loads(self.last_run["plan"])
+            whole = {"relation", "run_file"} <= set(plan)
+        except (ValueError, TypeError, RecursionError):
+            whole = False
+        if not whole:
+            raise self._unreadable_plan()
         return plan
+
+    def _unreadable_plan(self) -> StoreError:
+        return StoreError(
+            f"{self.log.files.location} holds a plan that cannot be read: its table 'runs' is damaged",
+            "evaluate again with another --out",
+        )
 
     @property
     def plan_digest(self) -> str:
@@ -65,7 +77,11 @@ class Snapshot:
     @cached_property
     def relation(self) -> Relation:
         """The cells and samples of the last plan."""
-        return Relation(tuple(RelationCell.from_json(c) for c in self.plan["relation"]), relation_samples(self.samples))
+        try:
+            cells = tuple(RelationCell.from_json(c) for c in self.plan["relation"])
+            return Relation(cells, relation_samples(self.samples))
+        except (ValueError, TypeError):
+            raise self._unreadable_plan() from None
 
     # ---- tables ----
 

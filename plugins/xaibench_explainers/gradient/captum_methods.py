@@ -112,7 +112,10 @@ class CaptumParameters(Parameters):
     @classmethod
     def _as_json(cls, value: object) -> str:
         """One form for a table of a run file, an inline table of a flag and JSON."""
-        found = json.loads(value) if isinstance(value, str) else value
+        try:
+            found = json.loads(value) if isinstance(value, str) else value
+        except RecursionError:
+            raise ValueError("options are nested too deep") from None
         if not isinstance(found, Mapping):
             raise ValueError('options are a table, such as {"n_steps": 20}')
         return json.dumps(found, sort_keys=True)

@@ -122,7 +122,7 @@ def _read(file: Path) -> Tensor:
         return torch.from_numpy(read_picture(file).mean(axis=2, dtype=np.float32))
     try:
         array = np.load(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, MemoryError, OverflowError, SyntaxError, RecursionError, TypeError) as error:
         raise PlanError(f"guide {file} cannot be read: {' '.join(str(error).split())}", "write it anew") from None
     if array.ndim != 2 or array.dtype.kind not in "fiub" or not np.isfinite(array).all():
         raise PlanError(f"guide {file} is no finite array (h, w): {array.dtype} {array.shape}", "write it anew")

@@ -29,7 +29,7 @@ def test_a_wrong_value_names_the_run_file_or_the_flags(tmp_path):
     file.write_text("limit = 0\n")
     with pytest.raises(PlanError, match=r"run file .*run\.toml: limit=0 is wrong") as refusal:
         make_settings(file, {})
-    assert refusal.value.mend.startswith("limit: int >= 1, only the first N samples")
+    assert refusal.value.mend.startswith("limit: int >= 1 <= 1000000000, only the first N samples")
     with pytest.raises(UsageError, match="eval: limit=0 is wrong"):
         make_settings(None, {"limit": 0})
 
@@ -46,3 +46,31 @@ def test_every_setting_says_what_it_means_and_what_it_is():
         assert row["type"] != "any"
         assert row["description"][:1] != " "
         assert not row["description"].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seed", 2**63), ("repeats", 10**9), ("limit", 10**30), ("batch-size", 10**12), ("task-samples", 10**30),
+     ("jobs", 10**6), ("threads", 10**9), ("part", f"1/{'9' * 30}"), ("part", "٣/٤"), ("part", "²/³")],
+)  # fmt: skip
+def test_huge_numbers_are_refused_by_name(cli, name, value):
+    code, out, err = cli("eval", f"--{name}", value, "--dry-run")
+    what, mend = err.splitlines()
+    assert (code, out) == (2, "") and f"--{name}=" in what and mend.startswith(f"  {name.replace('-', '_')}:")
+
+
+@pytest.mark.parametrize("hours", ["nan", "inf", "-inf", "1e999"])
+def test_hours_are_a_number(cli, hours):
+    code, _, err = cli("eval", "--max-hours", hours, "--dry-run")
+    assert code == 2 and "--max-hours" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [("limit = " + "1" + "0" * 400, "bits"), ("limit = 0x" + "f" * 6000, "bits"), ("model = " + "[" * 5000, "nested"),
+     ("[" + ".".join("a" * 90) + "]", "nested"), ("limit = " + "9" * 5000, "not valid TOML")],
+)  # fmt: skip
+def test_run_files_of_huge_numbers_and_nesting_are_refused(cli, tmp_path, text, what):
+    (tmp_path / "r.toml").write_text(text)
+    code, _, err = cli("eval", tmp_path / "r.toml")
+    assert code == 3 and what in err and len(err.splitlines()) == 2 and len(err) < 1000

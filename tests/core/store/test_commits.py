@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -264,3 +265,86 @@ def test_a_plan_takes_the_place_of_lost_commits(log, files):
     plan(read, asked, run="2")
     again = CommitLog.read(files)
     assert not again.lost and not again.damage and current(again, count=2) == [0, 3]
+
+
+# ---- commits that no run wrote ---------------------------------------------------------------------------------------
+
+
+def forged(files, change):
+    """The last commit written anew with other contents, under the name that fits them."""
+    name = sorted(files.sizes("commits"))[-1]
+    table = pq.read_table(pa.BufferReader(files.read(f"commits/{name}")))
+    metadata = dict(table.schema.metadata)
+    table = change(table, metadata) or table
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata(metadata), sink)
+    data = sink.getvalue().to_pybytes()
+    files.remove(f"commits/{name}")
+    files.write(f"commits/{name[:8]}-{hashlib.sha256(data).hexdigest()[:16]}.parquet", data)
+
+
+def header(text):
+    def change(table, metadata):
+        metadata[b"xaibench.commit"] = text.encode()
+
+    return change
+
+
+def column(name, values):
+    def change(table, metadata):
+        at = table.column_names.index(name)
+        return table.set_column(at, name, pa.array([values] * len(table)))
+
+    return change
+
+
+FORGED = {
+    "no header": lambda table, metadata: metadata.pop(b"xaibench.commit") and None,
+    "deep": header("[" * 20_000),
+    "no object": header("null"),
+    "a number": header('{"level": 0, "replaces": [0, "1"], "files": []}'),
+    "a later one": header('{"level": 0, "replaces": [7], "files": []}'),
+    "a place": header(
+        '{"level": 0, "replaces": [], "files": [{"table": "..", "name": "x", "size": 1, "rows": 1, "digest": ""}]}'
+    ),
+    "a size": header(
+        '{"level": 0, "replaces": [], "files": [{"table": "scores", "name": "00000001.parquet", "size": -1, "rows": 1,'
+        ' "digest": ""}]}'
+    ),
+    "no rows": lambda table, metadata: pa.table({"x": [1]}),
+    "no column": lambda table, metadata: table.drop_columns(["digests"]),
+    "nulls": column("samples", None),
+    "lengths": column("statuses", ["ok"]),
+    "a kind": column("kind", "other"),
+    "another's": column("commit", 5),
+}
+
+
+@pytest.mark.parametrize("how", FORGED)
+def test_a_commit_that_no_run_wrote_is_damage(log, files, how):
+    commit(log, cell_rows(SCORE, ids(3)))
+    commit(log, cell_rows(SCORE, ids(4)))
+    forged(files, FORGED[how])
+    again = CommitLog.read(files)
+    assert [name[:16] for name in again.damage] == ["commits/00000002"]
+    assert set(again.damage.values()) == {"damaged"} and list(again.commits) == [1]
+
+
+def test_a_number_beyond_all_commits_is_damage_and_costs_nothing(log, files):
+    commit(log, cell_rows(SCORE, ids(3)))
+    data = files.read(f"commits/{log.commits[1].name}")
+    files.write(f"commits/99999999-{hashlib.sha256(data).hexdigest()[:16]}.parquet", data)
+    again = CommitLog.read(files)
+    assert len(again.damage) == 1 and again.next_number == 2 and again.lost == ()
+
+
+def test_a_data_file_of_another_table_is_damage(log, files):
+    done = commit(log, cell_rows(SCORE, ids(3)))
+    (file,) = done.of("scores")
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"cell": [1]}), sink)
+    data = sink.getvalue().to_pybytes()
+    files.write(f"scores/{file.name}", data)
+    other = replace(file, size=len(data), digest=hashlib.sha256(data).hexdigest())
+    with pytest.raises(StoreError, match="damaged"):
+        log.read_file(other)

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -429,6 +430,46 @@ def test_manifest_further_columns_of_parquet(tmp_path: Path) -> None:
     samples = by_id(opened(ManifestDataset, path=str(tmp_path)))
     assert samples["r"].columns == (("age", 31), ("seen", "True"))
     assert samples["f"].columns == (("seen", "False"),)
+
+
+@pytest.mark.parametrize(
+    ("column", "what"),
+    [(pa.array([-(2**31)] * 2, pa.date32()), "'more' of type date32[day] cannot be written as text"),
+     (pa.array([2**62] * 2, pa.timestamp("us")), "'more' of type timestamp[us] cannot be written as text"),
+     (pa.array([0] * 2, pa.timestamp("us", "Mars/Olympus")), "'more' of type timestamp[us, tz=Mars/Olympus] cannot be"),
+     (pa.array(["x" * 200_000] * 2), "a cell of column 'more' holds 200,000 bytes"),
+     (pa.array(["x" * 200_000] * 2).dictionary_encode(), "a cell of column 'more' holds 200,000 bytes")],
+)  # fmt: skip
+def test_manifest_parquet_names_a_column_that_is_no_text(tmp_path: Path, column: pa.Array, what: str) -> None:
+    rows = pa.Table.from_pylist([row("r", "real"), row("f", "fake")])
+    parquet.write_table(rows.append_column("more", column), tmp_path / "m.parquet")
+    assert what in refused(tmp_path / "m.parquet").what
+
+
+def test_manifest_of_a_million_columns_is_refused_at_once(tmp_path: Path) -> None:
+    began = time.monotonic()
+    header = ",".join(f"c{i}" for i in range(1_000_000))
+    error = refused(text(tmp_path / "m.csv", f"id,image,label,{header}\na,b,real\n"))
+    assert "1,000,003 columns, more than 10,000" in error.what and time.monotonic() - began < 10
+
+
+def test_manifest_parquet_keeps_a_dictionary_as_text(tmp_path: Path) -> None:
+    table(tmp_path, *PAIR)
+    column = pa.array(["a", None]).dictionary_encode()
+    rows = pa.Table.from_pylist([row("r", "real"), row("f", "fake")]).append_column("more", column)
+    parquet.write_table(rows, tmp_path / "m.parquet")
+    samples = by_id(opened(ManifestDataset, path=str(tmp_path / "m.parquet")))
+    assert samples["r"].columns == (("more", "a"),) and samples["f"].columns == ()
+
+
+def test_manifest_parquet_of_very_many_equal_rows_ends_at_the_second(tmp_path: Path) -> None:
+    cells = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), ["x" * 300])
+    rows = pa.table({name: pa.chunked_array([cells] * 100) for name in ("id", "image")})
+    label = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), ["real"])
+    parquet.write_table(rows.append_column("label", pa.chunked_array([label] * 100)), tmp_path / "m.parquet")
+    began = time.monotonic()
+    assert "row 2: id " in refused(tmp_path / "m.parquet").what
+    assert time.monotonic() - began < 10  # all ten million as text take a minute
 
 
 @pytest.mark.parametrize(

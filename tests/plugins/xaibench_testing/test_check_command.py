@@ -1,0 +1,52 @@
+"""`xaibench check` of distributions that bring no component."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from xaibench_testing import fake_distribution
+
+HEAD = "from xaibench.api import hookimpl\n\n@hookimpl\ndef xaibench_add_commands(app):\n"
+TWO = HEAD + (
+    "    @app.command()\n    def louder(times: int = 2): print('x')\n"
+    "    @app.command('softer')\n    def other(): print('y')\n"
+)
+WRONG = HEAD + "    @app.command()\n    def louder(times: int | str = 1): print('x')\n"
+RAISES = HEAD + "    raise KeyError('no such thing')\n"
+
+
+@pytest.fixture
+def checked(cli, tmp_path, monkeypatch):
+    def run(source: str):
+        fake_distribution(tmp_path, "acme-loud", source=source)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(__import__("sys").modules, "acme_loud", raising=False)
+        return cli("check", "acme-loud", "--json")
+
+    return run
+
+
+def test_commands_are_checks_of_their_own(checked):
+    code, out, _ = checked(TWO)
+    rows = {r["component"]: (r["check"], r["status"]) for r in json.loads(out)["checks"]}
+    assert code == 0 and rows == {"louder": ("command added", "pass"), "softer": ("command added", "pass")}
+
+
+@pytest.mark.parametrize(("source", "what"), [(WRONG, "Union"), (RAISES, "no such thing")])
+def test_commands_that_cannot_be_added_fail(checked, source, what):
+    code, out, _ = checked(source)
+    (row,) = json.loads(out)["checks"]
+    assert code == 5 and row["status"] == "fail" and what in row["message"]
+
+
+def test_a_distribution_that_brings_nothing_is_refused(checked):
+    code, _, err = checked("")
+    assert code == 3 and "acme-loud registers no component and no command" in err
+
+
+def test_a_file_may_bring_commands_alone(cli, tmp_path):
+    (tmp_path / "loud.py").write_text(TWO)
+    code, out, _ = cli("check", tmp_path / "loud.py", "--json")
+    assert code == 0 and len(json.loads(out)["checks"]) == 2
