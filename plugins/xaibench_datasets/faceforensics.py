@@ -250,5 +250,5 @@ def _pairs(file: Location) -> list[tuple[str, str]]:
     try:
         listed = json.loads(file.read_text(encoding="utf-8"))
         return [(a, b) for a, b in listed if _VIDEO.fullmatch(a) and _VIDEO.fullmatch(b)]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DatasetError(f"{file} is no list of pairs of videos: {error}", "use the official split files") from None

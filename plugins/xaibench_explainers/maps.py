@@ -32,7 +32,11 @@ from xaibench.api import (
 
 ARRAYS = (".npy", ".npz")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, Image.DecompressionBombError, SyntaxError)
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+_LARGEST = 1 << 30  # bytes of one array
+_UNREADABLE = (
+    OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, Image.DecompressionBombError, SyntaxError, MemoryError,
+)  # fmt: skip
 
 
 def _place(path: object) -> object:
@@ -94,11 +98,14 @@ def _array(stream: IO[bytes]) -> np.ndarray:
     with loaded:
         if "map" not in loaded:
             raise KeyError(f"no array 'map', only {', '.join(loaded.files) or 'nothing'}")
+        if any(info.file_size > _LARGEST for info in loaded.zip.infolist()):
+            raise ValueError(f"its array unpacks to more than {_LARGEST >> 20:,} MB")
         return np.asarray(loaded["map"])
 
 
 def _grey(stream: IO[bytes]) -> np.ndarray:
-    with Image.open(stream) as picture:
+    # Named, since others of Pillow's formats start programs (EPS starts Ghostscript).
+    with Image.open(stream, formats=_FORMATS) as picture:
         if picture.mode.startswith(("I", "F")):
             return np.asarray(picture)
         return np.asarray(picture.convert("L"), dtype=np.float32) / 255

@@ -36,7 +36,9 @@ def parse_value(text: str) -> object:
         return text[1:-1]
     try:
         return tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
+    except RecursionError:
+        return text
+    except ValueError:  # no TOML, or a number of thousands of digits
         if text.startswith("[") and text.endswith("]"):
             return [parse_value(part.strip()) for part in _split_commas(text[1:-1])]
         return text

@@ -104,7 +104,7 @@ def runs_recorded(folder: Path) -> int:
     for place in (folder, folder.resolve().parent):
         try:
             runs = tomllib.loads((place / FAMILY_RECORD).read_text(encoding="utf-8"))["family"]["runs"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
         if isinstance(runs, int):
             return runs
@@ -115,7 +115,7 @@ def _names_a_model(file: Path) -> bool:
     """Whether a TOML file in a folder of models describes one, rather than anything else."""
     try:
         return bool({"factory", "weights", "path"} & set(tomllib.loads(file.read_text(encoding="utf-8"))))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 

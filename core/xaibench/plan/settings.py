@@ -102,7 +102,7 @@ def read_run_file(path: str | Path) -> dict[str, Any]:
         if name != RUN_FILE or not folder.exists() or RUN_FILE in folder.files.entries():
             raise PlanError(f"run file {path} cannot be read: {error.strerror or error}", "check the path") from None
         data = folder.run_file()  # a run that lost the file holds the same settings in its table runs
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits are a ValueError of Python's own
         raise PlanError(
             f"run file {path} is not valid TOML: {error}", "see the run-file reference in the docs"
         ) from None
