@@ -101,7 +101,9 @@ def _torchscript(path: Path) -> Loaded:
             )
             check_graphs(path, unit)
             module = wrap_cpp_module(program)
-        except RuntimeError as error:
+        except ModelError:
+            raise
+        except Exception as error:  # the reader of a broken file raises whatever its parsing trips over
             raise ModelError(
                 f"{path}: cannot be loaded as TorchScript: {_first_line(error)}", "export it again"
             ) from None
@@ -154,7 +156,10 @@ def _load_program(path: Path) -> torch.export.ExportedProgram:
     with _weights_only(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return torch.export.load(archive)
+            # What torch.export.load does, which takes an error for a file of the form before, and logs a traceback.
+            from torch.export.pt2_archive._package import load_pt2
+
+            return load_pt2(archive).exported_programs["model"]  # type: ignore[no-any-return]
         except pickle.UnpicklingError:
             raise ModelError(
                 f"{path}: holds pickled objects, which are never loaded", "export it again with tensors alone as inputs"

@@ -48,7 +48,7 @@ def _saved(path: Path) -> dict[str, Tensor]:
         raise ModelError(
             f"{path}: needs pickled code, which is never run", f"where you trust it, convert it: {_CONVERT}"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # the reader of a broken file raises whatever its parsing trips over
         raise ModelError(f"{path}: is no checkpoint, or is cut off: {_first_line(error)}", "copy it again") from None
     inner = next((loaded[k] for k in _WRAPPERS if isinstance(loaded, dict) and isinstance(loaded.get(k), dict)), loaded)
     if not isinstance(inner, dict) or not all(isinstance(v, Tensor) for v in inner.values()):
