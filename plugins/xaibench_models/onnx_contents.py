@@ -1,4 +1,4 @@
-"""What an ONNX file may hold: no operator that runs other code, no weights from outside its folder, no endless function."""
+"""What an ONNX file may hold: no operator that runs other code, no weights from elsewhere, no endless calls."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import onnx
 
 from xaibench.api import ModelError
 
-_Graph = onnx.GraphProto | onnx.FunctionProto
+_Graph: TypeAlias = onnx.GraphProto | onnx.FunctionProto
 # Operators that call Python, open compiled engines by path, or call any operator of torch by name.
 _REFUSED = frozenset({"EPContext", "PythonOp", "PythonOpGrad", "PyOp", "PyCustomOp", "ATen", "ATenOp", "TRT_EngineOp"})
 _MOST_NODES = 1_000_000
@@ -30,7 +31,9 @@ def check_contents(path: Path, model: onnx.ModelProto) -> list[Path]:
                 )
         for tensor in _tensors(graph):
             if any(d < 0 for d in tensor.dims) or math.prod(tensor.dims) > _LARGEST:
-                raise ModelError(f"{path}: the weight '{tensor.name[:80]}' has the shape {list(tensor.dims)[:8]}", "export it again")
+                raise ModelError(
+                    f"{path}: the weight '{tensor.name[:80]}' has the shape {list(tensor.dims)[:8]}", "export it again"
+                )
             names.update(e.value for e in tensor.external_data if e.key == "location")
     _check_functions(path, model)
     return [_external(path, name) for name in sorted(names)]

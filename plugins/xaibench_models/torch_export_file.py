@@ -1,8 +1,8 @@
 """``torch.export`` files, checked before torch reads them.
 
-The loader of torch evaluates the sizes and guards of such a file as Python, looks up the functions that its graph names,
-imports modules that its tree specifications name, writes the names in it into Python code that it runs, unpickles
-objects and opens compiled libraries. What it gets here is an archive made anew of what is known to be none of that.
+The loader of torch evaluates the sizes and guards of such a file as Python, looks up the functions that its graph
+names, imports modules that its trees name, writes the names in it into Python code that it runs, unpickles objects and
+opens compiled libraries. What it gets here is an archive made anew of what is known to be none of that.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ _FORMAT = ("archive_format", "archive_version", "byteorder", ".data/version", "v
 _IGNORED = ("extra/", ".data/", ".format_version")
 _LARGEST_JSON = 64 << 20
 _LARGEST_INTEGER = 1 << 63
-_PICKLED = re.compile(r"(torch\.(_utils\._rebuild_\w+|\w+Storage|device|Size|nn\.parameter\.\w+)|collections\.OrderedDict)")
+_PICKLED = re.compile(
+    r"(torch\.(_utils\._rebuild_\w+|\w+Storage|device|Size|nn\.parameter\.\w+)|collections\.OrderedDict)"
+)
 _MEND = "export it again with torch.export, from a model of tensors and arithmetic"
 
 _IDENTIFIER = re.compile(r"([A-Za-z_]\w*)?", re.ASCII)
@@ -202,7 +204,9 @@ def _check_config(path: Path, name: str, tree: dict[str, Any], members: Mapping[
         if not _TENSORS.fullmatch(member) or entry.get("use_pickle"):
             raise ModelError(f"{path}: keeps '{_short(str(key))}' as a pickled object, which is never loaded", _MEND)
         if member not in members or not _fits(entry.get("tensor_meta"), len(members[member])):
-            raise ModelError(f"{path}: the weight '{_short(str(key))}' does not fit its bytes", "export or copy it again")
+            raise ModelError(
+                f"{path}: the weight '{_short(str(key))}' does not fit its bytes", "export or copy it again"
+            )
 
 
 def _fits(meta: Any, available: int) -> bool:

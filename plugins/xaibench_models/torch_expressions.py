@@ -1,4 +1,4 @@
-"""The sizes that a ``torch.export`` file keeps as text. The loader of torch evaluates them; this module reads them first."""
+"""The sizes that a ``torch.export`` file keeps as text: torch's loader evaluates them, so they are read first."""
 
 from __future__ import annotations
 
@@ -13,17 +13,66 @@ _HIGHEST_POWER = 16
 _HIGHEST_NESTED_POWER = 256
 _SYMBOL = re.compile(r"[A-Za-z]\w{0,30}", re.ASCII)
 _DIGITS = re.compile(r"-?\d{1,40}(\.\d{0,40})?(e[+-]?\d{1,3})?", re.ASCII)
-_ASSUMPTIONS = frozenset("integer positive negative nonnegative nonzero real finite extended_real commutative".split())
+_ASSUMPTIONS = frozenset(
+    ["integer", "positive", "negative", "nonnegative", "nonzero", "real", "finite", "extended_real", "commutative"]
+)
 _FUNCTIONS = frozenset(
-    "Add Mul Pow Max Min Abs Integer Rational Eq Ne Lt Le Gt Ge Not And Or Equality Unequality StrictLessThan "
-    "LessThan StrictGreaterThan GreaterThan FloorDiv ModularIndexing Where PythonMod Mod CleanDiv CeilToInt FloorToInt "
-    "CeilDiv LShift RShift PowByNatural FloatPow FloatTrueDiv IntTrueDiv IsNonOverlappingAndDenseIndicator TruncToFloat "
-    "TruncToInt RoundToInt RoundDecimal ToFloat Identity floor ceiling".split()
+    [
+        "Add",
+        "Mul",
+        "Pow",
+        "Max",
+        "Min",
+        "Abs",
+        "Integer",
+        "Rational",
+        "Eq",
+        "Ne",
+        "Lt",
+        "Le",
+        "Gt",
+        "Ge",
+        "Not",
+        "And",
+        "Or",
+        "Equality",
+        "Unequality",
+        "StrictLessThan",
+        "LessThan",
+        "StrictGreaterThan",
+        "GreaterThan",
+        "FloorDiv",
+        "ModularIndexing",
+        "Where",
+        "PythonMod",
+        "Mod",
+        "CleanDiv",
+        "CeilToInt",
+        "FloorToInt",
+        "CeilDiv",
+        "LShift",
+        "RShift",
+        "PowByNatural",
+        "FloatPow",
+        "FloatTrueDiv",
+        "IntTrueDiv",
+        "IsNonOverlappingAndDenseIndicator",
+        "TruncToFloat",
+        "TruncToInt",
+        "RoundToInt",
+        "RoundDecimal",
+        "ToFloat",
+        "Identity",
+        "floor",
+        "ceiling",
+    ]
 )
 _POWERS = ("Pow", "PowByNatural", "FloatPow", "LShift")
 _SIZES = ("size", "stride", "storage_offset")
-_GUARD_FUNCTIONS = frozenset("max min abs math.trunc math.floor math.ceil math.sqrt torch.sym_float torch.sym_int".split())
-_GUARD_FUNCTIONS |= frozenset("torch.sym_max torch.sym_min torch.sym_not torch.sym_ite torch._sym_sqrt".split())
+_GUARD_FUNCTIONS = frozenset(
+    ["max", "min", "abs", "math.trunc", "math.floor", "math.ceil", "math.sqrt", "torch.sym_float", "torch.sym_int"]
+)
+_GUARD_FUNCTIONS |= frozenset(["torch.sym_max", "torch.sym_min", "torch.sym_not", "torch.sym_ite", "torch._sym_sqrt"])
 _PLAIN = (
     ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.UnaryOp, ast.USub, ast.UAdd,
     ast.Not, ast.BoolOp, ast.And, ast.Or, ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Load,
@@ -47,7 +96,10 @@ def is_guard(text: str) -> bool:
     tree = _parsed(text)
     if tree is None or _depth(tree) > _DEEPEST:
         return False
-    return all(_is_term(node) or _is_part_of_guard(node) for node in ast.walk(tree)) and _power(tree) <= _HIGHEST_NESTED_POWER
+    return (
+        all(_is_term(node) or _is_part_of_guard(node) for node in ast.walk(tree))
+        and _power(tree) <= _HIGHEST_NESTED_POWER
+    )
 
 
 def _parsed(text: str) -> ast.Expression | None:
@@ -81,7 +133,7 @@ def _terms(tree: ast.AST) -> Iterator[ast.AST]:
 def _is_term(node: ast.AST) -> bool:
     match node:
         case ast.Constant(value=value):
-            return type(value) in (int, float, bool) and abs(value) < _LARGEST
+            return isinstance(value, int | float) and abs(value) < _LARGEST
         case ast.Name(id=name):
             return _SYMBOL.fullmatch(name) is not None
         case ast.BinOp(op=ast.Pow(), right=exponent):
@@ -100,7 +152,7 @@ def _is_function(call: ast.Call) -> bool:
 def _is_small(exponent: ast.expr) -> bool:
     """Whether an exponent is a small number: a tower of powers is a number that never ends."""
     match exponent:
-        case ast.Constant(value=value) if type(value) in (int, float):
+        case ast.Constant(value=int() | float() as value):
             return abs(value) <= _HIGHEST_POWER
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return _is_small(operand)
@@ -138,16 +190,16 @@ def _is_leaf(call: ast.Call) -> bool:
 
 def _is_part_of_guard(node: ast.AST) -> bool:
     match node:
-        case ast.Subscript(value=ast.Name(id="L") | ast.Subscript() | ast.Call(), slice=ast.Constant(value=str() | int())):
+        case ast.Subscript(
+            value=ast.Name(id="L") | ast.Subscript() | ast.Call(), slice=ast.Constant(value=str() | int())
+        ):
             return True
         case ast.Constant(value=str(name)):
             return name.isidentifier() and name.isascii()
-        case ast.Call(func=ast.Attribute(value=ast.Subscript(), attr=name), args=[], keywords=[]) if name in _SIZES:
-            return True
+        case ast.Call(func=ast.Attribute(value=ast.Subscript(), attr=name), args=arguments, keywords=[]):
+            return name in _SIZES and not arguments
         case ast.Call(func=function, keywords=[]):
             return ast.unparse(function) in _GUARD_FUNCTIONS
-        case ast.Attribute(value=ast.Subscript(), attr=name):
-            return name in _SIZES
-        case ast.Attribute():
-            return ast.unparse(node) in _GUARD_FUNCTIONS
+        case ast.Attribute(value=value, attr=name):
+            return name in _SIZES if isinstance(value, ast.Subscript) else ast.unparse(node) in _GUARD_FUNCTIONS
     return False

@@ -96,11 +96,10 @@ def _torchscript(path: Path) -> Loaded:
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             # What torch.jit.load does, which keeps the compiled functions to itself.
-            program = torch._C.import_ir_module_from_buffer(
-                unit, checked_script(path).getvalue(), torch.device("cpu"), {}, False
-            )
+            load: Any = torch._C.import_ir_module_from_buffer
+            program = load(unit, checked_script(path).getvalue(), torch.device("cpu"), {}, False)
             check_graphs(path, unit)
-            module = wrap_cpp_module(program)
+            module = wrap_cpp_module(program)  # type: ignore[no-untyped-call]
         except ModelError:
             raise
         except Exception as error:  # the reader of a broken file raises whatever its parsing trips over
@@ -159,7 +158,7 @@ def _load_program(path: Path) -> torch.export.ExportedProgram:
             # What torch.export.load does, which takes an error for a file of the form before, and logs a traceback.
             from torch.export.pt2_archive._package import load_pt2
 
-            return load_pt2(archive).exported_programs["model"]  # type: ignore[no-any-return]
+            return load_pt2(archive).exported_programs["model"]
         except pickle.UnpicklingError:
             raise ModelError(
                 f"{path}: holds pickled objects, which are never loaded", "export it again with tensors alone as inputs"

@@ -2,24 +2,88 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from functools import cache
 from importlib.resources import files
 
 import torch
 
-_SYM_OPERATORS = frozenset("sym_not sym_int sym_float sym_ite sym_max sym_min sym_sqrt _sym_sqrt sym_sum".split())
-_OPERATOR = frozenset(
-    "abs add and_ eq floordiv ge getitem gt invert le lshift lt mod mul ne neg not_ or_ pos pow rshift sub truediv xor".split()
+_SYM_OPERATORS = frozenset(
+    ["sym_not", "sym_int", "sym_float", "sym_ite", "sym_max", "sym_min", "sym_sqrt", "_sym_sqrt", "sym_sum"]
 )
-_MATH = frozenset("acos asin atan ceil cos cosh exp floor log log2 pow sin sinh sqrt tan tanh trunc".split())
+_OPERATOR = frozenset(
+    [
+        "abs",
+        "add",
+        "and_",
+        "eq",
+        "floordiv",
+        "ge",
+        "getitem",
+        "gt",
+        "invert",
+        "le",
+        "lshift",
+        "lt",
+        "mod",
+        "mul",
+        "ne",
+        "neg",
+        "not_",
+        "or_",
+        "pos",
+        "pow",
+        "rshift",
+        "sub",
+        "truediv",
+        "xor",
+    ]
+)
+_MATH = frozenset(
+    [
+        "acos",
+        "asin",
+        "atan",
+        "ceil",
+        "cos",
+        "cosh",
+        "exp",
+        "floor",
+        "log",
+        "log2",
+        "pow",
+        "sin",
+        "sinh",
+        "sqrt",
+        "tan",
+        "tanh",
+        "trunc",
+    ]
+)
 _HIGHER_ORDER = frozenset(
-    "cond while_loop map_impl scan associative_scan invoke_subgraph wrap_with_set_grad_enabled wrap_with_autocast".split()
+    [
+        "cond",
+        "while_loop",
+        "map_impl",
+        "scan",
+        "associative_scan",
+        "invoke_subgraph",
+        "wrap_with_set_grad_enabled",
+        "wrap_with_autocast",
+    ]
 )
 _QUANTISING = frozenset(
-    "quantize_per_tensor dequantize_per_tensor quantize_per_channel dequantize_per_channel quantize_per_token "
-    "dequantize_per_token choose_qparams choose_qparams_symmetric choose_qparams_per_token fake_quant_per_channel".split()
+    [
+        "quantize_per_tensor",
+        "dequantize_per_tensor",
+        "quantize_per_channel",
+        "dequantize_per_channel",
+        "quantize_per_token",
+        "dequantize_per_token",
+        "choose_qparams",
+        "choose_qparams_symmetric",
+        "choose_qparams_per_token",
+        "fake_quant_per_channel",
+    ]
 )
 
 
@@ -37,7 +101,7 @@ def allowed_operators() -> frozenset[str]:
 
 @cache
 def forbidden_methods() -> frozenset[str]:
-    """Names that TorchScript takes for operators of this torch where they stand behind a dot, and that are not allowed."""
+    """Names that TorchScript takes for operators where they stand behind a dot, and that are not allowed."""
     schemas = torch._C._jit_get_all_schemas()
     names = {s.name.removeprefix("aten::") for s in schemas if s.name.startswith("aten::")}
     return frozenset(name for name in names if f"aten::{name}" not in allowed_operators())
@@ -48,17 +112,13 @@ def is_allowed_target(target: str) -> bool:
     parts = target.split(".")
     if not all(part.isidentifier() and not part.startswith("__") for part in parts[:-1]):
         return False
+    names = _OPERATOR if parts[0] == "_operator" else _MATH if parts[0] == "math" else frozenset[str]()
     match parts:
-        case ["torch", "ops", "aten", name, overload]:
-            return f"aten::{name}" in allowed_operators() and overload.isidentifier() and overload[0] != "_"
+        case ["torch", "ops", "aten" | "quantized_decomposed" as namespace, name, overload]:
+            known = f"aten::{name}" in allowed_operators() if namespace == "aten" else name in _QUANTISING
+            return known and overload.isidentifier() and overload[0] != "_"
         case ["torch", "ops", "higher_order", name]:
             return name in _HIGHER_ORDER
-        case ["torch", "ops", "quantized_decomposed", name, overload]:
-            return name in _QUANTISING and overload.isidentifier() and overload[0] != "_"
         case ["torch", name]:
             return name in _SYM_OPERATORS
-        case ["_operator", name]:
-            return name in _OPERATOR and hasattr(operator, name)
-        case ["math", name]:
-            return name in _MATH and hasattr(math, name)
-    return False
+    return len(parts) == 2 and parts[1] in names

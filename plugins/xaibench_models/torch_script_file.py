@@ -1,7 +1,7 @@
 """TorchScript files, checked before torch reads them and once more before anything of them is called.
 
-Loading such a file compiles its source and runs ``__setstate__`` of its classes, so its source is read here first: every
-operator in it must be one of :mod:`xaibench_models.torch_operators`. The compiled graphs say the same thing in a form
+Loading such a file compiles its source and runs ``__setstate__`` of its classes, so its source is read here first:
+every operator in it must be one of :mod:`xaibench_models.torch_operators`. The compiled graphs say the same in a form
 that leaves nothing to the reading of source, and are compared with the same list.
 """
 
@@ -13,8 +13,6 @@ from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from xaibench.api import ModelError
 from xaibench_models.torch_archive import pickled_globals, read_archive, write_archive
@@ -55,11 +53,11 @@ def checked_script(path: Path) -> BytesIO:
     return write_archive(kept)
 
 
-def check_graphs(path: Path, unit: torch._C.CompilationUnit) -> None:
+def check_graphs(path: Path, unit: Any) -> None:
     """Compare every operator of every compiled function, their branches and closures, with the list.
 
-    ``unit`` holds the methods of all classes and all free functions that the file was compiled to. Nothing is run.
-    Raises :class:`ModelError` naming the operator.
+    ``unit``, a ``torch._C.CompilationUnit``, holds the methods of all classes and all free functions that the file was
+    compiled to. Nothing is run. Raises :class:`ModelError` naming the operator.
     """
     for function in unit.get_functions():
         for node in _nodes(function.graph):
@@ -74,7 +72,9 @@ def _nodes(graph: Any) -> Iterator[Any]:
             yield node
             queue += node.blocks()
             for name in node.attributeNames():
-                queue += [node.g(name)] if node.kindOf(name) == "g" else node.gs(name) if node.kindOf(name) == "gs" else []
+                queue += (
+                    [node.g(name)] if node.kindOf(name) == "g" else node.gs(name) if node.kindOf(name) == "gs" else []
+                )
 
 
 # ---- source -----------------------------------------------------------------------------------------------------
@@ -122,11 +122,12 @@ def _check_method(path: Path, name: str) -> None:
 
 def _check_dotted(path: Path, node: ast.Attribute) -> Iterable[ast.AST]:
     """Check a dotted name that begins at a namespace; returns its parts."""
-    parts, names, base = [], [], node
+    parts, names = list[ast.AST](), list[str]()
+    base: ast.expr = node
     while isinstance(base, ast.Attribute):
         parts.append(base)
         names.append(base.attr)
-        base = base.value  # type: ignore[assignment]
+        base = base.value
     if not isinstance(base, ast.Name) or base.id not in _NAMESPACES:
         return parts
     names.reverse()

@@ -77,7 +77,9 @@ def plan_text(plan: Plan, relation: Relation) -> str:
             "relation": [cell.to_json() for cell in relation.cells],
             "cells": [_cell_json(c) for c in plan.cells],
             "artefacts": [asdict(c) for c in plan.artefact_cells],
-            "problems": shorten_values({d.name: [[p.file, p.reason] for p in d.survey.problems] for d in plan.datasets}),
+            "problems": shorten_values(
+                {d.name: [[p.file, p.reason] for p in d.survey.problems] for d in plan.datasets}
+            ),
             "notes": shorten_values(plan.notes),
             "samples": {d.name: len(d.survey.samples) for d in plan.datasets},
         }

@@ -25,7 +25,7 @@ _MEND = "evaluate it again with the settings and data of the other, or merge it 
 class RunPlan:
     """The last plan of a run. ``name`` is the folder or URL as the user gave it.
 
-    ``known_paths`` are what short paths stand for in the runs that were joined into it, should its ``run.toml`` be lost.
+    ``known_paths`` are what short paths stand for in the runs that were joined into it, for a lost ``run.toml``.
     """
 
     name: str
@@ -37,7 +37,7 @@ class RunPlan:
         """The run file of the plan: ``run.toml``, where it is there and of this plan, since it holds whole paths."""
         shortened = dict(self.snapshot.plan["run_file"])
         written = {key: value for key, value in self._written.items() if key != "record"}
-        return written if shorten_values(written) == shortened else restore_values(shortened, self.known_paths)  # type: ignore[no-any-return]
+        return written if shorten_values(written) == shortened else restore_values(shortened, self.known_paths)
 
     @property
     def paths(self) -> dict[str, str]:

@@ -130,9 +130,7 @@ def _commit_plan(
     return run_file
 
 
-def _write_run_file(
-    folder: RunFolder, log: CommitLog, run_file: Mapping[str, Any], paths: Mapping[str, str]
-) -> None:
+def _write_run_file(folder: RunFolder, log: CommitLog, run_file: Mapping[str, Any], paths: Mapping[str, str]) -> None:
     """Write ``run.toml``, unless it says the same."""
     last = max(log.commits)
     try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # A slash that begins a path: not one within an address, a relative path, a fraction or an option's name.
 _ABSOLUTE = re.compile(r"(?<![\w.~/*-])/(?!/)[^\s\"'<>|,;()\[\]{}:=]*[^\s\"'<>|,;()\[\]{}:=.]")
-_LIBRARY = re.compile(r".*?/(?:site-packages|dist-packages|lib/python[0-9.]+)/")
+_LIBRARY = re.compile(r".*/(?:site-packages|dist-packages|lib/python[0-9.]+)/")
 
 
 def shorten(text: str) -> str:
