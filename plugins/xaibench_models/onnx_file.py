@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from onnx import TensorProto
 from xaibench.api import ModelError
 from xaibench_models.card import Layout
 from xaibench_models.interface import FileInput
+from xaibench_models.onnx_contents import check_contents
 from xaibench_models.preprocess import Number
 
 Shape = tuple[int | None, ...]
@@ -62,7 +63,8 @@ class Ending:
 
 
 def read_file(path: Path) -> OnnxFile:
-    """Parse an ONNX file. Raises :class:`ModelError` where it is missing, corrupt or lacks an external file."""
+    """Parse an ONNX file. Raises :class:`ModelError` where it is missing, corrupt, lacks an external file, or
+    holds what no detector needs (:mod:`xaibench_models.onnx_contents`)."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -82,7 +84,7 @@ def read_file(path: Path) -> OnnxFile:
         inputs=tuple(_facts(v) for v in model.graph.input if v.name not in constants),
         outputs=tuple(_facts(v) for v in model.graph.output),
         metadata={entry.key: entry.value for entry in model.metadata_props},
-        digest=_digest(content, [_external(path, name) for name in _external_names(model.graph)]),
+        digest=_digest(content, check_contents(path, model)),
     )
 
 
@@ -102,31 +104,6 @@ def _digest(content: bytes, external: list[Path]) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-def _external_names(graph: onnx.GraphProto) -> list[str]:
-    """Names of the files that hold weights outside the model file, sorted."""
-    names = {e.value for t in _tensors(graph) for e in t.external_data if e.key == "location"}
-    return sorted(names)
-
-
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner)
-
-
-def _external(path: Path, name: str) -> Path:
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise ModelError(f"{path}: keeps weights outside its folder, in '{name}'", "put them beside the model")
-    file = path.parent / name
-    if not file.is_file():
-        raise ModelError(f"{path}: its weights file '{name}' is missing", f"put '{name}' beside the model")
-    return file
 
 
 # ---- input ------------------------------------------------------------------------------------------------------

@@ -25,13 +25,16 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.jit._recursive import wrap_cpp_module
 
 from xaibench.api import ModelError
+from xaibench_models.torch_archive import is_archive, member_names
+from xaibench_models.torch_export_file import checked_export
+from xaibench_models.torch_script_file import check_graphs, checked_script
 from xaibench_operations import check_fit, read_tensors, without_prefix
 
 _PREFIXES = ("", "module.", "model.", "module.model.", "net.", "_orig_mod.")
 _CONVERT = 'save_file(model.state_dict(), "weights.safetensors"), with save_file from safetensors.torch'
-_OPERATORS = ("torch.ops.", "_operator.", "math.", "torch.sym_", "torch._sym_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +71,12 @@ def load_file(path: Path) -> Loaded:
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such file", "give the path of a .pt2, TorchScript or .toml file")
-    names = _records(path)
+    names = _member_names(path)
     if any(name.startswith("code/") for name in names):
         return _torchscript(path)
     if any(name.startswith("models/") for name in names):
         try:
-            return _exported(path, names)
+            return _exported(path)
         except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:  # a graph that is no graph
             raise ModelError(
                 f"{path}: holds a program that cannot be read: {type(error).__name__}: {_first_line(error)}",
@@ -85,32 +88,35 @@ def load_file(path: Path) -> Loaded:
     )
 
 
-def _records(path: Path) -> list[str]:
-    try:
-        return [str(name) for name in torch._C.PyTorchFileReader(str(path)).get_all_records()]
-    except (RuntimeError, UnicodeDecodeError):  # the second where a message of the first quotes the file
-        pass
-    if path.read_bytes()[:1] == b"\x80":  # a pickle, as torch.save wrote them before 1.6
-        return []
+def _member_names(path: Path) -> list[str]:
+    if is_archive(path):
+        return member_names(path)
+    with path.open("rb") as file:
+        if file.read(1) == b"\x80":  # a pickle, as torch.save wrote them before 1.6
+            return []
     raise ModelError(f"{path}: is no PyTorch file, or is cut off", "export or copy it again")
 
 
 def _torchscript(path: Path) -> Loaded:
+    unit = torch._C.CompilationUnit()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            module = torch.jit.load(  # type: ignore[no-untyped-call]
-                str(path), map_location="cpu"
-            )
-        except (RuntimeError, ValueError, LookupError, TypeError) as error:
+            # What torch.jit.load does, which keeps the compiled functions to itself.
+            load: Any = torch._C.import_ir_module_from_buffer
+            program = load(unit, checked_script(path).getvalue(), torch.device("cpu"), {}, False)
+            check_graphs(path, unit)
+            module = wrap_cpp_module(program)  # type: ignore[no-untyped-call]
+        except ModelError:
+            raise
+        except Exception as error:  # the reader of a broken file raises whatever its parsing trips over
             raise ModelError(
                 f"{path}: cannot be loaded as TorchScript: {_first_line(error)}", "export it again"
             ) from None
     return Loaded(module=frozen(module), digest=_file_digest(path), form="TorchScript", hooks=False)
 
 
-def _exported(path: Path, names: Sequence[str]) -> Loaded:
-    _refuse_objects(path, names)
+def _exported(path: Path) -> Loaded:
     program = _load_program(path)
     _refuse_training_mode(path, program)
     shape = _input_shape(path, program)
@@ -163,10 +169,14 @@ def _without_log(name: str) -> Iterator[None]:
 
 
 def _load_program(path: Path) -> torch.export.ExportedProgram:
+    archive = checked_export(path)
     with _weights_only(), _without_log("torch.export"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return torch.export.load(str(path))
+            # What torch.export.load does, which takes an error for a file of the form before, and logs a traceback.
+            from torch.export.pt2_archive._package import load_pt2
+
+            return load_pt2(archive).exported_programs["model"]
         except pickle.UnpicklingError:
             raise ModelError(
                 f"{path}: holds pickled objects, which are never loaded", "export it again with tensors alone as inputs"
@@ -176,32 +186,6 @@ def _load_program(path: Path) -> torch.export.ExportedProgram:
                 f"{path}: torch {torch.__version__} cannot load it: {_first_line(error)}",
                 "export it again with this torch",
             ) from None
-
-
-def _refuse_objects(path: Path, names: Sequence[str]) -> None:
-    """``torch.export.load`` would unpickle such records, and call whatever function the graph names."""
-    if any("opaque_obj" in name or "custom_obj" in name for name in names):
-        raise ModelError(f"{path}: holds pickled objects, which are never loaded", "export it again without them")
-    reader = torch._C.PyTorchFileReader(str(path))
-    for name in names:
-        if name.startswith("models/") and name.endswith(".json"):
-            for target in _targets(json.loads(reader.get_record(name))):
-                if not target.startswith(_OPERATORS):
-                    raise ModelError(
-                        f"{path}: calls '{target}', which is no operator", "export it again with torch.export"
-                    )
-
-
-def _targets(tree: Any) -> Iterator[str]:
-    """The functions that the nodes of a serialised graph call."""
-    if isinstance(tree, dict):
-        if "target" in tree and "inputs" in tree:
-            yield str(tree["target"])
-        for value in tree.values():
-            yield from _targets(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _targets(value)
 
 
 def _refuse_training_mode(path: Path, program: torch.export.ExportedProgram) -> None:

@@ -136,6 +136,8 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
     file: where it comes from, for provenance.
     """
     notes = Notes()
+    if keys.factory is not None:
+        notes.add(f"Python code is run: the card's factory '{keys.factory}', with all that importing it does")
     source = settle_input(keys, FileInput(size=loaded.size, batch=loaded.batch), notes)
     device = _device(runtime.device)
     network = Network(
@@ -164,7 +166,7 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
         scale=source.scale,
         quantum=source.quantum(ROUNDED_DIGITS.get(runtime.precision)),
         logit_source="logits" if outputs.activation == "logit" else "log-odds",
-        details=provenance(keys, file=file, format=f"PyTorch, {loaded.form}", factory=keys.factory),
+        details=provenance(keys, file=Path(file).name, format=f"PyTorch, {loaded.form}", factory=keys.factory),
     )
     if outputs.activation != "logit":
         notes.add("logits: clipped log-odds of the probabilities that the model returns")

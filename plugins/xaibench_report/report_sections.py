@@ -9,7 +9,7 @@ from xaibench_report.figures import curve_figure, data_uri, mean_curves, pareto_
 from xaibench_report.html_templates import render
 from xaibench_report.map_gallery import galleries
 from xaibench_report.report_context import context_of
-from xaibench_report.run_provenance import component_rows, cost_rows, run_rows
+from xaibench_report.run_provenance import component_rows, cost_rows, model_notes, run_rows
 from xaibench_report.wording import place
 
 if TYPE_CHECKING:
@@ -86,5 +86,6 @@ def provenance(run: Run) -> str:
         "provenance.html",
         runs=run_rows(tables.runs),
         components=component_rows(tables.components),
+        model_notes=model_notes(tables.components),
         cost=cost_rows(tables.commits),
     )

@@ -41,6 +41,15 @@ def component_rows(components: Table | None) -> list[dict[str, Any]]:
     return [latest[key] for key in sorted(latest)]
 
 
+def model_notes(components: Table | None) -> list[str]:
+    """What the detectors of the last run say of themselves: Python code that they run, each card's once."""
+    models = [row for row in component_rows(components) if row["kind"] == "model"]
+    notes = (
+        (short(row["name"]), note) for row in models for note in json.loads(row["details"] or "{}").get("notes", ())
+    )
+    return list(dict.fromkeys(f"{name}: {note}" for name, note in notes if note.startswith("Python code")))
+
+
 def _pretty(text: str) -> str:
     try:
         return json.dumps(json.loads(text), indent=2, sort_keys=True, ensure_ascii=False)

@@ -90,9 +90,9 @@ def _curve(curve: Curve) -> Curve:
     return Curve(name=name, x=x, y=y, item=_text(curve.item, f"the item of curve '{name}'"))
 
 
-def _points(points: Any, what: str) -> list[float]:
+def _points(points: Any, what: str) -> tuple[float, ...]:
     if hasattr(points, "tolist"):
         points = points.tolist()
     if isinstance(points, str | bytes) or not isinstance(points, Iterable):
         raise BadScores(f"{what} is {type(points).__name__}, not a list of numbers")
-    return [_number(p, what) for p in points]
+    return tuple(_number(p, what) for p in points)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,6 +15,8 @@ from xaibench.api import JsonFlag, RunFolder, StoreError, UsageError, print_json
 from xaibench.store.folder import RunFolder as Folder
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from xaibench.store.snapshot import Snapshot
 
 
@@ -73,7 +76,10 @@ def export_table(
     out: Annotated[Path, typer.Option("--out", "-o", help="File ending in .parquet or .csv.")] = Path("scores.parquet"),
     table: Annotated[str, typer.Option(help="Table to write.")] = "scores",
 ) -> None:
-    """Write one table of a run into one file."""
+    """Write one table of a run into one file.
+
+    In a .csv, text that a spreadsheet would take for a formula begins with an apostrophe.
+    """
     import pyarrow.csv
     import pyarrow.parquet
 
@@ -93,7 +99,7 @@ def export_table(
     aside = out.with_name(f".{out.name}.part")
     try:
         if out.suffix == ".csv":
-            pyarrow.csv.write_csv(rows.drop_columns(beyond), aside)
+            pyarrow.csv.write_csv(_without_formulas(rows.drop_columns(beyond)), aside)
         else:
             pyarrow.parquet.write_table(rows.replace_schema_metadata(TABLES[table].metadata), aside, compression="zstd")
         aside.replace(out)
@@ -104,3 +110,21 @@ def export_table(
             aside.unlink(missing_ok=True)
     lacking = f", without {', '.join(beyond)} (a .parquet file holds all columns)" if beyond else ""
     print(f"wrote {len(rows):,} rows to {out}{lacking}")
+
+
+_FORMULA = r"^[=+\-@\t\r\n]"
+
+
+def _without_formulas(rows: pa.Table) -> pa.Table:
+    """The rows with an apostrophe before every text, and every column's name, that a spreadsheet would run."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for at, column in enumerate(rows.schema):
+        name = f"'{column.name}" if re.match(_FORMULA, column.name) else column.name
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        values = rows.column(at)
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            values = pc.replace_substring_regex(values.cast(kind), pattern=f"({_FORMULA})", replacement="'\\1")
+        rows = rows.set_column(at, pa.field(name, values.type), values)
+    return rows

@@ -137,7 +137,8 @@ def _notes(
 ) -> Iterable[str]:
     for model in models:
         facts = model.members[0].facts
-        yield from (f"{model.name}: {note}" for note in facts.notes)
+        notes = dict.fromkeys(note for member in model.members for note in member.facts.notes)
+        yield from (f"{model.name}: {note}" for note in notes)
         if len(model.members) > 1 and model.scored == 1:
             yield f"{model.name}: sample metrics run on member {model.members[0].ref.member} (--members all for all)"
         if len(model.members) < model.trained:

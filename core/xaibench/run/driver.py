@@ -42,7 +42,7 @@ from xaibench.run.checked_executor import CheckedExecutor
 from xaibench.run.failures import failed_results, reason_of, result_that_cannot_run
 from xaibench.run.listeners import Listeners
 from xaibench.run.lost_tasks import cut, without
-from xaibench.run.record import component_rows, contradictions, plan_text, run_file_of
+from xaibench.run.record import component_rows, contradictions, paths_of, plan_text, run_file_of
 from xaibench.run.task_size import TaskSize
 from xaibench.run.tasks_here import TaskOutcome, run_in_worker, run_task
 from xaibench.run.workbench import Workbench
@@ -206,7 +206,7 @@ def _begin(prepared: PreparedRun, relation: Relation, log: CommitLog, run: str, 
 
 
 def _write_run_file(prepared: PreparedRun, log: CommitLog, run: str) -> None:
-    text = run_toml(run_file_of(prepared.plan), run, max(log.commits))
+    text = run_toml(run_file_of(prepared.plan), run, max(log.commits), paths_of(prepared.plan))
     prepared.folder.files.write(RUN_FILE, text.encode())
 
 

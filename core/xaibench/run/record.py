@@ -17,6 +17,7 @@ from xaibench.store.planning import changes_of
 from xaibench.store.relation import Relation
 from xaibench.store.schema import COMPONENTS
 from xaibench.store.snapshot import Snapshot
+from xaibench.store.table_paths import shorten_json, shorten_values
 
 
 def contradictions(plan: Plan, earlier: Snapshot) -> dict[str, str]:
@@ -57,18 +58,29 @@ def run_file_of(plan: Plan) -> dict[str, Any]:
     }
 
 
+def paths_of(plan: Plan) -> dict[str, str]:
+    """What the shortened paths in the records of a plan stand for."""
+    paths = dict[str, str]()
+    shorten_values(run_file_of(plan), paths)
+    for row in _component_rows(plan):
+        shorten_json(row["parameters"], paths)
+    return paths
+
+
 def plan_text(plan: Plan, relation: Relation) -> str:
     """The plan as ``runs`` holds it, JSON."""
     return canonical_json(
         {
-            "settings": plan.settings.model_dump(mode="json"),
-            "run_file": run_file_of(plan),
+            "settings": shorten_values(plan.settings.model_dump(mode="json")),
+            "run_file": shorten_values(run_file_of(plan)),
             "identity": dict(plan.identity),
             "relation": [cell.to_json() for cell in relation.cells],
             "cells": [_cell_json(c) for c in plan.cells],
             "artefacts": [asdict(c) for c in plan.artefact_cells],
-            "problems": {d.name: [[p.file, p.reason] for p in d.survey.problems] for d in plan.datasets},
-            "notes": list(plan.notes),
+            "problems": shorten_values(
+                {d.name: [[p.file, p.reason] for p in d.survey.problems] for d in plan.datasets}
+            ),
+            "notes": shorten_values(plan.notes),
             "samples": {d.name: len(d.survey.samples) for d in plan.datasets},
         }
     )
@@ -84,6 +96,7 @@ def _cell_json(cell: Cell) -> dict[str, Any]:
 def component_rows(plan: Plan, run: str) -> pa.Table:
     """The rows of ``components``: versions, parameters and digests of everything that takes part."""
     rows = list(_component_rows(plan))
+    rows = [r | {name: shorten_json(r[name]) for name in ("parameters", "details")} for r in rows]
     return pa.Table.from_pylist([{"run": run, **row} for row in rows], schema=COMPONENTS)
 
 

@@ -19,6 +19,7 @@ from xaibench.api import Passes, StoreError
 from xaibench.store.files import Files
 from xaibench.store.ledger import Ledger
 from xaibench.store.relation import Address
+from xaibench.store.table_paths import shorten, shorten_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -101,9 +102,9 @@ class CellRows:
             "backward": self.passes.backward,
             "device": self.device,
             "peak_memory": self.peak_memory,
-            "reason": self.reason or None,
-            "error": self.error or None,
-            "trace": self.trace or None,
+            "reason": shorten(self.reason) or None,
+            "error": shorten(self.error) or None,
+            "trace": shorten(self.trace) or None,
         }
 
     @staticmethod
@@ -316,6 +317,9 @@ class CommitLog:
                 at = piece.schema.get_field_index("unit")
                 units = pa.array([stem()] * len(piece), pa.string())
                 piece = piece.set_column(at, piece.schema.field(at), units)
+            if "reason" in piece.schema.names:
+                at = piece.schema.get_field_index("reason")
+                piece = piece.set_column(at, piece.schema.field(at), shorten_column(piece.column(at)))
             if writer is None:
                 writer = pq.ParquetWriter(sink, piece.schema, compression="zstd")
             writer.write_table(piece, row_group_size=_ROW_GROUP)

@@ -12,6 +12,7 @@ from xaibench.store.commits import DATA_TABLES, MOST_COMMITS, PLAN_TABLES, Commi
 from xaibench.store.files import location_of, open_files
 from xaibench.store.merging import repair
 from xaibench.store.snapshot import Snapshot
+from xaibench.store.table_paths import restore_values
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -139,5 +140,5 @@ class RunFolder:
         try:
             return parse_toml(self.files.read(RUN_FILE).decode("utf-8"))
         except (OSError, ValueError):
-            rebuilt: dict[str, Any] = snapshot.plan["run_file"]
+            rebuilt: dict[str, Any] = restore_values(snapshot.plan["run_file"], {})
             return rebuilt

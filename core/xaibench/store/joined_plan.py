@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 
 from xaibench.api import StoreError
+from xaibench.store.folder import RUN_FILE
 from xaibench.store.planning import changes_of
 from xaibench.store.relation import Address, Relation, RelationCell
 from xaibench.store.sample_columns import sample_table
 from xaibench.store.snapshot import Snapshot, relation_samples
+from xaibench.store.table_paths import recorded_paths, restore_values, shorten_values
 
 _MEND = "evaluate it again with the settings and data of the other, or merge it into another --out"
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The last plan of a run. ``name`` is the folder or URL as the user gave it."""
+    """The last plan of a run. ``name`` is the folder or URL as the user gave it.
+
+    ``known_paths`` are what short paths stand for in the runs that were joined into it, for a lost ``run.toml``.
+    """
 
     name: str
     snapshot: Snapshot
+    known_paths: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def run_file(self) -> dict[str, Any]:
+        """The run file of the plan: ``run.toml``, where it is there and of this plan, since it holds whole paths."""
+        shortened = dict(self.snapshot.plan["run_file"])
+        written = {key: value for key, value in self._written.items() if key != "record"}
+        return written if shorten_values(written) == shortened else restore_values(shortened, self.known_paths)
 
     @property
-    def run_file(self) -> dict[str, Any]:
-        return dict(self.snapshot.plan["run_file"])
+    def paths(self) -> dict[str, str]:
+        """What the shortened paths in the tables stand for."""
+        return {**self.known_paths, **recorded_paths(self._written)}
+
+    @cached_property
+    def _written(self) -> dict[str, Any]:
+        try:
+            return tomllib.loads(self.snapshot.log.files.read(RUN_FILE).decode("utf-8"))
+        except (OSError, ValueError):
+            return {}
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -79,7 +101,7 @@ class JoinedPlan:
             "identity": self.identity,
             "relation": [cell.to_json() for cell in self.cells],
             "problems": self.problems,
-            "notes": list(self.notes),
+            "notes": shorten_values(self.notes),
             "samples": {d: len(s.ids) for d, s in self.relation.samples.items()},
         }
 

@@ -23,6 +23,7 @@ from xaibench.store.planning import add_plan, is_whole, run_id, run_table, run_t
 from xaibench.store.relation import WHOLE, Address, Relation, RelationCell
 from xaibench.store.schema import COMPONENTS, RUNS
 from xaibench.store.snapshot import Snapshot
+from xaibench.store.table_paths import shorten_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +62,15 @@ def join_runs(runs: Sequence[str | Path], out: str | Path) -> Joined:
     damage: dict[str, str] = {}
     with folder.writing(lambda log: damage.update(log.damage)) as log:
         before = Snapshot(log)
-        own = RunPlan(str(folder.path), before) if before.readable else None
+        paths = {short: path for plan in reversed(plans) for short, path in plan.paths.items()}
+        own = RunPlan(str(folder.path), before, paths) if before.readable else None
         joined = join_plans(plans, own)
+        paths |= own.paths if own else {}
         run_file = _commit_plan(folder, log, joined, own, plans)
-        _write_run_file(folder, log, run_file)
+        _write_run_file(folder, log, run_file, paths)
         taken = _take_all(sources, log, joined.relation)
         merge_all(log)
-        _write_run_file(folder, log, run_file)
+        _write_run_file(folder, log, run_file, paths)
         missing = [~log.ledger.valid(cell, joined.relation) for cell in joined.relation.cells]
     said = (f"{folder.path}/{name}: {what}; its results are lost" for name, what in damage.items())
     return Joined(
@@ -116,7 +119,7 @@ def _commit_plan(
         components += [row for row in plan.rows("components") if row["run"] in names]
     if own is None or runs or joined.adds_to(own) or not is_whole(log):
         name = run_id()
-        text = canonical_json({**joined.to_json(), "run_file": run_file})
+        text = canonical_json({**joined.to_json(), "run_file": shorten_values(run_file)})
         components += _components([*([own] if own else []), *plans], name)
         add_plan(
             log, joined.samples,
@@ -126,15 +129,16 @@ def _commit_plan(
     return run_file
 
 
-def _write_run_file(folder: RunFolder, log: CommitLog, run_file: Mapping[str, Any]) -> None:
+def _write_run_file(folder: RunFolder, log: CommitLog, run_file: Mapping[str, Any], paths: Mapping[str, str]) -> None:
     """Write ``run.toml``, unless it says the same."""
     last = max(log.commits)
     try:
         old = parse_toml(folder.files.read(RUN_FILE).decode("utf-8"))
     except (OSError, ValueError):
         old = {}
-    if old != {**run_file, "record": {**old.get("record", {}), "commit": last}}:
-        folder.files.write(RUN_FILE, run_toml(run_file, str(Snapshot(log).last_run["run"]), last).encode())
+    if old != {**run_file, "record": {**old.get("record", {}), "commit": last, "paths": dict(paths)}}:
+        text = run_toml(run_file, str(Snapshot(log).last_run["run"]), last, paths)
+        folder.files.write(RUN_FILE, text.encode())
 
 
 def _components(plans: Iterable[RunPlan], run: str) -> Iterator[dict[str, Any]]:

@@ -14,6 +14,7 @@ from xaibench.discovery.components import HELD, Ref, resolve
 from xaibench.discovery.registry import Registered, Registry, load_registry
 from xaibench.store.files import location_of
 from xaibench.store.folder import RunFolder
+from xaibench.store.table_paths import recorded_paths, restore_values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +34,7 @@ class Run:
         self._folder = RunFolder(self.path)
         self._registry = registry
         contents = self._folder.run_file()
+        self._paths = recorded_paths(contents)
         self.settings: dict[str, Any] = {k: v for k, v in contents.items() if k != "record"}
         """The settings of the last plan, with the keys of a run file."""
 
@@ -137,7 +139,9 @@ class Run:
         models = [json.loads(r["details"]) for r in rows if r["kind"] == "model"]
         if len(datasets) != 1 or not models:
             raise UsageError("pictures are shown for runs on one dataset")
-        return _picture_reader(self.registry, next(iter(datasets.values())), models[0])
+        dataset = next(iter(datasets.values()))
+        dataset["parameters"] = json.dumps(restore_values(json.loads(dataset["parameters"]), self._paths))
+        return _picture_reader(self.registry, dataset, models[0])
 
     # ---- views ----
 

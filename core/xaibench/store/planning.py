@@ -14,6 +14,7 @@ from xaibench.store.commits import PLAN_TABLES, CommitLog, DataFile
 from xaibench.store.merging import START
 from xaibench.store.provenance import provenance, version_of
 from xaibench.store.schema import RUNS
+from xaibench.store.table_paths import shorten
 
 _MANY = 16
 
@@ -51,7 +52,7 @@ def run_table(plan: str, run: str, seed: int, command: Sequence[str]) -> pa.Tabl
     row = {
         "run": run,
         "started": datetime.now(UTC),
-        "command": printable(redact(" ".join(command))),
+        "command": printable(redact(" ".join(map(shorten, command)))),
         "seed": seed,
         "plan": plan,
         "plan_digest": digest(plan),
@@ -60,9 +61,10 @@ def run_table(plan: str, run: str, seed: int, command: Sequence[str]) -> pa.Tabl
     return pa.Table.from_pylist([row], schema=RUNS)
 
 
-def run_toml(run_file: Mapping[str, Any], run: str, commit: int) -> str:
-    """The text of ``run.toml``: the settings of the last plan, as a run file, and the number of the last commit."""
-    record = {"xaibench": version_of(PROJECT), "run": run, "commit": commit}
+def run_toml(run_file: Mapping[str, Any], run: str, commit: int, paths: Mapping[str, str]) -> str:
+    """The text of ``run.toml``: the settings of the last plan, as a run file, the number of the last commit, and what
+    the shortened ``paths`` in the tables stand for."""
+    record = {"xaibench": version_of(PROJECT), "run": run, "commit": commit, "paths": dict(sorted(paths.items()))}
     return "# Written by xaibench; `xaibench eval` on this file does the same run.\n" + tomli_w.dumps(
         {**run_file, "record": record}
     )

@@ -233,6 +233,8 @@ class Snapshot:
 
 
 class Plan(joining.RunPlan):
+    _written: dict[str, Any] = {}  # noqa: RUF012 - a run without run.toml
+
     def rows(self, table):
         assert table == "samples"
         return [dict(row) for row in self.snapshot.rows]
