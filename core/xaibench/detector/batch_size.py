@@ -10,6 +10,9 @@ CPU_PIXELS = 2**20
 
 Larger batches are not faster there (measured on a ResNet-18), and take more memory and padding.
 """
+SMALLEST_GROUP = 8
+"""Pictures of one request that the engine forwards in a row before it turns to its queues again, in calls of a smaller
+batch: a detector that takes one picture at a time may spend less time on it than the engine on a turn."""
 ONNX_CPU_PIXELS = 2**16
 """The same for ONNX Runtime: 16 pictures of 64 x 64, 8 of 128 x 128 and larger.
 
