@@ -41,7 +41,7 @@ def call_detector(detector: Detector, slices: Sequence[RequestSlice], batch: int
         call = detector.probabilities if first.output == "probability" else detector.scores
         if n <= batch:
             return _without_padding(call(images), n, images)
-        return torch.cat([_without_padding(call(part), batch, part) for part in images.split(batch)])
+        return torch.cat([_without_padding(call(part), batch, part) for part in torch.split(images, batch)])
     targets = _padded([_targets(cast("TargetedProbe", request), a, b) for request, a, b in slices], n, detector, batch)
     if not isinstance(first, Apply):
         differentiable = cast("DifferentiableDetector", detector)

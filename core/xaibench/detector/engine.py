@@ -3,7 +3,8 @@
 A programme is a generator that yields requests. The engine advances many programmes, keeps one queue of rows for each
 kind of request, and sends the rows of a queue to the detector one compute batch at a time. A batch that is not full is
 padded, and the rows of the padding are dropped. Every call of a detector therefore has the same number of pictures,
-which makes a row independent of the other rows of its batch.
+which makes a row independent of the other rows of its batch. Where the compute batch is small, several full batches of
+one request are called in a row.
 
 Programmes compute with as many threads of torch as suit the detector (:mod:`xaibench.detector.torch_threads`), and so
 does a call of a detector. A call that differentiates is torch's and takes all threads.
