@@ -273,10 +273,11 @@ class OnnxDetector:
 
     def _values(self, images: Tensor, tensor: str) -> Tensor:
         """``(N, columns)`` values of a tensor of the graph."""
-        if not len(images):
+        if not images.shape[0]:
             return torch.zeros((0, self.outputs.columns), device=self.device)
         with torch.no_grad():
             return in_batches(images.to(self.device), self.source.batch, lambda part: self._call(part, tensor))
 
     def _call(self, images: Tensor, tensor: str) -> Tensor:
-        return as_columns(self.runner(self.source.preprocessing(images), tensor), len(images))
+        batch = self.source.preprocessing(images, self.runner.memory(images))
+        return as_columns(self.runner(batch, tensor), images.shape[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import torch
@@ -28,24 +29,37 @@ class Preprocessing:
     std: Three = (1.0, 1.0, 1.0)
     number: Number = "float32"
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, out: Tensor | None = None) -> Tensor:
         """``(N, 3, H, W)`` float32 RGB in [0, 1] to the model's input. Differentiable unless ``uint8``.
 
-        The result may be ``images`` itself where there is nothing to do.
+        The result may be ``images`` itself where there is nothing to do. ``out``, of the shape and type of ``images``,
+        may be written to, and the result may be ``out``; nothing is differentiated then.
         """
         x = images.flip(1) if self.colour == "BGR" else images
-        x = self._scaled(x)
+        x = self._scaled(x, out)
         if self.number == "uint8":
             x = x.round().clamp(0, 255)
         x = x.to(getattr(torch, self.number))
         return x.permute(0, 2, 3, 1).contiguous() if self.layout == "NHWC" else x
 
-    def _scaled(self, x: Tensor) -> Tensor:
+    def _scaled(self, x: Tensor, out: Tensor | None) -> Tensor:
         low, high = self.range
         if (low, high) != (0.0, 1.0):
-            x = x * (high - low) + low
+            x = torch.mul(x, high - low, out=out)
+            x = torch.add(x, low, out=out)
         if any(self.mean):
-            x = x - x.new_tensor(self.mean).view(1, 3, 1, 1)
+            x = torch.sub(x, _of_channels(self.mean, x, out), out=out)
         if self.std != (1.0, 1.0, 1.0):
-            x = x / x.new_tensor(self.std).view(1, 3, 1, 1)
+            x = torch.div(x, _of_channels(self.std, x, out), out=out)
         return x
+
+
+def _of_channels(values: Three, x: Tensor, out: Tensor | None) -> Tensor:
+    """``(1, 3, 1, 1)`` of the type and device of ``x``."""
+    # Inside autograd, or while a network is traced, a tensor must not outlive the call.
+    return x.new_tensor(values).view(1, 3, 1, 1) if out is None else _kept(values, x.dtype, x.device)
+
+
+@lru_cache(maxsize=64)
+def _kept(values: Three, number: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=number, device=device).view(1, 3, 1, 1)

@@ -9,16 +9,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+_SORTED_BY_DIGITS = (torch.float32, torch.float64)
+"""Types that :func:`ascending` sorts in less time than torch: the map of a picture in a third to a fifth of it."""
+
 
 def pixel_ranks(saliency: Tensor) -> Tensor:
     """``(H, W)`` int64: 0 for the most salient pixel, ``H*W - 1`` for the least; equal values rank by position.
 
-    Position counts along rows from the upper left corner.
+    Position counts along rows from the upper left corner. Values that are no numbers come first.
     """
-    order = torch.argsort(saliency.flatten(), descending=True, stable=True)
-    ranks = torch.empty_like(order)
-    ranks[order] = torch.arange(len(order), device=order.device)
+    values = saliency.detach().flatten()
+    if values.device.type == "cpu" and values.dtype in _SORTED_BY_DIGITS and bool(values.isfinite().all()):
+        ranks = torch.from_numpy(_positions(ascending(-values.numpy())))
+    else:
+        order = torch.argsort(values, descending=True, stable=True)
+        ranks = torch.empty_like(order)
+        ranks[order] = torch.arange(len(order), device=order.device)
     return ranks.view(saliency.shape)
+
+
+def _positions(order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The inverse of a permutation."""
+    positions = np.empty_like(order)
+    positions[order] = np.arange(len(order))
+    return positions
 
 
 def ascending(values: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
@@ -28,15 +42,15 @@ def ascending(values: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
     map of a picture takes a half (float64) to a sixth (float32) of the time.
     """
     size = values.dtype.itemsize
-    bits = (values.ravel() + values.dtype.type(0)).view(f"u{size}")  # -0 + 0 is 0
-    top = bits.dtype.type(1 << (8 * size - 1))
-    keys = np.where(bits & top, ~bits, bits | top)  # of the same order as the values
-    found = np.arange(values.size)
+    bits = (values.ravel() + values.dtype.type(0)).view(f"i{size}")  # -0 + 0 is 0
+    # Of the same order as the values: all bits of a negative value are flipped, and the sign of the others.
+    keys = (bits ^ (bits >> (8 * size - 1) | np.iinfo(bits.dtype).min)).view(f"u{size}")
+    found = None
     for digit in range(0, 8 * size, 16):
-        part = (keys >> bits.dtype.type(digit)).astype(np.uint16)
+        part = (keys >> keys.dtype.type(digit)).astype(np.uint16)
         if (part != part[:1]).any():
-            found = found[np.argsort(part[found], kind="stable")]
-    return found
+            found = part.argsort(kind="stable") if found is None else found[part[found].argsort(kind="stable")]
+    return np.arange(values.size) if found is None else found
 
 
 def mean_ranks(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

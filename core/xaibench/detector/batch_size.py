@@ -10,12 +10,15 @@ CPU_PIXELS = 2**20
 
 Larger batches are not faster there (measured on a ResNet-18), and take more memory and padding.
 """
-ONNX_CPU_PIXELS = 2**16
-"""The same for ONNX Runtime: 16 pictures of 64 x 64, 8 of 128 x 128 and larger.
+SMALLEST_GROUP = 8
+"""Pictures of one request that the engine forwards in a row before it turns to its queues again, in calls of a smaller
+batch: a detector that takes one picture at a time may spend less time on it than the engine on a turn."""
+ONNX_CPU_PIXELS, SMALLEST_ONNX_BATCH = 2**16, 4
+"""The same for ONNX Runtime: 16 pictures of 64 x 64, 4 of 128 x 128 and larger.
 
 ONNX Runtime finishes one layer for the whole batch before the next, and the activations of many pictures do not stay in
-the cache. A small graph of 128 x 128 pixels takes a third longer for a picture in a batch of 32 than in one of 8, a
-ResNet-18 of 224 x 224 the same.
+the cache. A small graph of 128 x 128 pixels takes up to a sixth longer for a picture in a batch of 8 than in one of 4,
+and a third longer in one of 32; a ResNet-18 of 224 x 224 takes the same.
 """
 
 
@@ -24,8 +27,8 @@ def compute_batch(detector: Detector, requested: int | None = None) -> int:
 
     It is the model's fixed batch, or the requested one, limited to the model's maximum. None requests
     ``LARGEST_BATCH``, and on a CPU the largest power of two within ``CPU_PIXELS``, or ``ONNX_CPU_PIXELS`` where ONNX
-    Runtime computes the detector, at least ``SMALLEST_BATCH``. The rule uses no clock, so that every machine chooses
-    alike.
+    Runtime computes the detector, at least ``SMALLEST_BATCH`` or ``SMALLEST_ONNX_BATCH``. The rule uses no clock, so
+    that every machine chooses alike.
     """
     batch = detector.facts.batch
     if requested is None:
@@ -35,6 +38,7 @@ def compute_batch(detector: Detector, requested: int | None = None) -> int:
 
 def _cpu_batch(facts: Facts) -> int:
     height, width = facts.input_size
-    pixels = ONNX_CPU_PIXELS if facts.engine == "onnxruntime" else CPU_PIXELS
+    is_onnx = facts.engine == "onnxruntime"
+    pixels, smallest = (ONNX_CPU_PIXELS, SMALLEST_ONNX_BATCH) if is_onnx else (CPU_PIXELS, SMALLEST_BATCH)
     fits = max(1, pixels // (height * width))
-    return min(LARGEST_BATCH, max(SMALLEST_BATCH, 1 << fits.bit_length() - 1))
+    return min(LARGEST_BATCH, max(smallest, 1 << fits.bit_length() - 1))

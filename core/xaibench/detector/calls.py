@@ -1,4 +1,4 @@
-"""One detector call: rows of requests of one kind are joined to a padded batch, and the reply is taken apart again."""
+"""Detector calls: rows of requests of one kind are joined to padded batches, and the reply is taken apart again."""
 
 from __future__ import annotations
 
@@ -27,18 +27,21 @@ RequestSlice: TypeAlias = "tuple[Probe, int, int]"
 
 
 def call_detector(detector: Detector, slices: Sequence[RequestSlice], batch: int) -> Reply:
-    """Call the detector once with the rows of all ``slices``, whose requests are of one kind.
+    """Call the detector with the rows of all ``slices``, whose requests are of one kind.
 
-    The call has ``batch`` pictures: the last row is repeated as padding. The reply lacks the padding. Raises
-    ``ValueError`` where the detector or an ``Apply`` does not return one row for each picture.
+    Every call has ``batch`` pictures: the last row is repeated as padding. The reply lacks the padding. ``slices`` hold
+    at most ``batch`` rows, or a multiple of it where they are forwarded alone. Raises ``ValueError`` where the detector
+    or an ``Apply`` does not return one row for each picture.
     """
     import torch
 
     first, n = slices[0][0], sum(stop - start for _, start, stop in slices)
     images = _padded([request.images[a:b] for request, a, b in slices], n, detector, batch)
     if isinstance(first, Forward):
-        output = detector.probabilities(images) if first.output == "probability" else detector.scores(images)
-        return _without_padding(output, n, images)
+        call = detector.probabilities if first.output == "probability" else detector.scores
+        if n <= batch:
+            return _without_padding(call(images), n, images)
+        return torch.cat([_without_padding(call(part), batch, part) for part in torch.split(images, batch)])
     targets = _padded([_targets(cast("TargetedProbe", request), a, b) for request, a, b in slices], n, detector, batch)
     if not isinstance(first, Apply):
         differentiable = cast("DifferentiableDetector", detector)
@@ -55,7 +58,7 @@ def _without_padding(output: Tensor, n: int, images: Tensor) -> Tensor:
     """The first ``n`` rows. Raises ``ValueError`` unless each picture has a row: rows would reach other requests."""
     if output.shape[0] != images.shape[0]:
         raise ValueError(f"{len(output)} rows came back for {len(images)} pictures")
-    return output[:n]
+    return output if n == images.shape[0] else output[:n]
 
 
 def empty_reply(request: Probe, detector: Detector) -> Reply:

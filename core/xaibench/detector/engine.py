@@ -3,7 +3,8 @@
 A programme is a generator that yields requests. The engine advances many programmes, keeps one queue of rows for each
 kind of request, and sends the rows of a queue to the detector one compute batch at a time. A batch that is not full is
 padded, and the rows of the padding are dropped. Every call of a detector therefore has the same number of pictures,
-which makes a row independent of the other rows of its batch.
+which makes a row independent of the other rows of its batch. Where the compute batch is small, several full batches of
+one request are called in a row.
 
 Programmes compute with as many threads of torch as suit the detector (:mod:`xaibench.detector.torch_threads`), and so
 does a call of a detector. A call that differentiates is torch's and takes all threads.
@@ -40,7 +41,7 @@ from xaibench.api import (
     Wait,
     as_exception,
 )
-from xaibench.detector.batch_size import compute_batch
+from xaibench.detector.batch_size import SMALLEST_GROUP, compute_batch
 from xaibench.detector.calls import call_detector, concatenate_replies, empty_reply, passes_per_picture, slice_reply
 from xaibench.detector.torch_threads import threads_beside, torch_with_threads
 
@@ -116,9 +117,14 @@ class _ChildGroup:
 
 @dataclass(slots=True)
 class _Queue:
-    """Pending rows of one kind of request, oldest first. ``rows`` is their number, ``batch`` the compute batch."""
+    """Pending rows of one kind of request, oldest first. ``rows`` is their number, ``batch`` the compute batch.
+
+    ``group`` is the number of full batches of one request that may be taken at once. They belong to one job, so that a
+    call that fails ends no other.
+    """
 
     batch: int
+    group: int = 1
     slices: deque[_Slice] = field(default_factory=deque)
     rows: int = 0
 
@@ -127,8 +133,13 @@ class _Queue:
         self.rows += job.pending_rows
 
     def take_batch(self) -> list[_Slice]:
-        """Remove and return the oldest slices, one compute batch at most. A request is split where it does not fit."""
-        batch, free = list[_Slice](), self.batch
+        """Remove and return the oldest slices, one compute batch or a group at most.
+
+        A request is split where it does not fit.
+        """
+        _, start, stop = self.slices[0]
+        most = self.batch * max(1, min(self.group, (stop - start) // self.batch))
+        batch, free = list[_Slice](), most
         while self.slices and free:
             job, start, stop = self.slices.popleft()
             end = min(stop, start + free)
@@ -136,7 +147,7 @@ class _Queue:
             free -= end - start
             if end < stop:
                 self.slices.appendleft((job, end, stop))
-        self.rows -= self.batch - free
+        self.rows -= most - free
         return batch
 
     def drop_ended_jobs(self) -> None:
@@ -178,7 +189,7 @@ class ProbeEngine:
         self._parked: list[tuple[_Job[Any], Wait]] = []
         self._unstarted_groups: list[_ChildGroup] = []  # groups with unstarted children, the latest last
         self._results: deque[tuple[Any, Done[Any]]] = deque()
-        self._threads = 1  # of torch outside the engine; set at every step
+        self._threads = 1  # of torch outside the engine; set before the steps to a result
 
     def run(self, programmes: Iterable[tuple[K, Callable[[], Any]]]) -> Iterator[tuple[K, Done[Any]]]:
         """Run programmes and yield their results, each with its key, in the order in which they finish.
@@ -191,8 +202,9 @@ class ProbeEngine:
 
         Where every programme waits for another one, the one that has waited longest fails with a ``RuntimeError``.
         """
-        source = iter(programmes)
-        while self._step_with_threads(source):
+        source, is_left = iter(programmes), True
+        while is_left:
+            is_left = self._steps_with_threads(source)
             while self._results:
                 yield self._results.popleft()
 
@@ -200,13 +212,16 @@ class ProbeEngine:
         """Run a single programme to its end."""
         return next(iter(self.run([(None, start)])))[1]
 
-    def _step_with_threads(self, source: _Source) -> bool:
-        """:meth:`_step`, with the threads of torch that suit the detector."""
+    def _steps_with_threads(self, source: _Source) -> bool:
+        """:meth:`_step` up to the next result, with the threads of torch that suit the detector."""
         import torch
 
         self._threads = torch.get_num_threads()
         with torch_with_threads(self._threads_beside(self.detector)):
-            return self._step(source)
+            while self._step(source):
+                if self._results:
+                    return True
+            return False
 
     def _threads_beside(self, detector: Detector) -> int:
         return threads_beside(detector.facts.engine, detector.device.type, self._threads)
@@ -378,7 +393,9 @@ class ProbeEngine:
         detector = request.detector or self.detector
         kind = _kind_of(request, detector)
         if kind not in self._queues:
-            self._queues[kind] = _Queue(compute_batch(detector, self.batch_size))
+            batch = compute_batch(detector, self.batch_size)
+            group = SMALLEST_GROUP // batch if isinstance(request, Forward) else 1
+            self._queues[kind] = _Queue(batch, group)
         self._queues[kind].append(job)
 
     def _drop_empty_queues(self) -> None:
@@ -393,7 +410,7 @@ class ProbeEngine:
         return max(self._queues.values(), key=lambda q: q.rows, default=None)
 
     def _call_detector(self, queue: _Queue) -> None:
-        """Send one compute batch of a queue to the detector."""
+        """Send one compute batch of a queue, or a group of them, to the detector."""
         slices = queue.take_batch()
         self._drop_empty_queues()
         parts = [(cast("Probe", job.request), start, stop) for job, start, stop in slices]

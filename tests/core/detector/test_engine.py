@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from xaibench.api import (
     Backward,
     Batch,
     Done,
+    Facts,
     Forward,
     LayerBackward,
     Passes,
@@ -105,8 +107,9 @@ class Shown:
         (Shown(224, "cuda"), None, 64),
         (Shown(64, engine="onnxruntime"), None, 16),
         (Shown(24, engine="onnxruntime"), None, 64),
-        (Shown(128, engine="onnxruntime"), None, 8),
-        (Shown(224, engine="onnxruntime"), None, 8),
+        (Shown(100, engine="onnxruntime"), None, 4),
+        (Shown(128, engine="onnxruntime"), None, 4),
+        (Shown(224, engine="onnxruntime"), None, 4),
         (Shown(64, "cuda", engine="onnxruntime"), None, 64),
         (Shown(64, engine="onnxruntime"), 50, 50),
         (Shown(64, engine="onnxruntime", maximum=10), None, 10),
@@ -140,6 +143,36 @@ def test_a_detector_that_changes_its_input_changes_a_copy(asked: int) -> None:
     assert torch.equal(images, kept)
     assert torch.equal(value(done), Calls().scores(kept))
     assert detector.calls == 2
+
+
+@pytest.mark.parametrize("fixed", [1, 3])
+def test_a_small_fixed_batch_is_kept_and_a_picture_that_fails_ends_its_own_programme_alone(fixed: int) -> None:
+    class Fixed(Calls):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sizes: list[int] = []
+
+        @property
+        def facts(self) -> Facts:
+            return replace(super().facts, batch=Batch(fixed=fixed))
+
+        def scores(self, images: Tensor) -> Tensor:
+            self.sizes.append(len(images))
+            if bool((images == 0.5).all(dim=(1, 2, 3)).any()):
+                raise Trouble("grey")
+            return super().scores(images)
+
+    def with_grey() -> Programme[Tensor]:
+        images = torch.cat([pictures(3, 0), torch.full((1, 3, *SIZE), 0.5), pictures(9, 1)])
+        return (yield Forward(images))
+
+    counts, detector = {3: 3, 12: 12, 24: 24, 27: 27}, Fixed()
+    jobs: list[tuple[Any, Callable[[], Any]]] = [(n, partial(count, n, n)) for n in counts]
+    done = dict(ProbeEngine(detector, BATCH).run([*jobs, ("grey", with_grey)]))
+    assert isinstance(done["grey"].error, Trouble)
+    assert {n: value(done[n]) for n in counts} == {n: value(run(partial(count, n, n))) for n in counts}
+    assert {n: done[n].passes.forward for n in counts} == counts
+    assert set(detector.sizes) == {fixed}
 
 
 def test_results_are_those_of_one_after_another_in_order_and_take_fewer_calls() -> None:

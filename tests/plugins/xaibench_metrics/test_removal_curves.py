@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from explainer_toys import run
+from region_toys import Scored
 from torch import Tensor
 from torch.nn import functional
 
 from xaibench import Use, open_component
 from xaibench.api import Done, Passes, PassQuery, Scores
+from xaibench_metrics.faithfulness.curves import replaced_probabilities
 from xaibench_metrics.faithfulness.removal_curves import Removal, deletion, insertion
 from xaibench_testing import World, drawn_by, make_bench, planted_world, score, value
 
@@ -213,3 +216,23 @@ def _needy(folder: Any) -> Any:
         "                         family='faithfulness', better='lower', needs=frozenset({'reference'}))]\n"
     )
     return file
+
+
+# ---- pictures -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("counts", [[0, 1, 7, 40], list(range(0, 41)) * 3])
+def test_a_changed_picture_is_the_background_where_the_rank_is_below_the_count(counts: list[int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image, background = torch.rand(2, 3, 5, 8, generator=generator)
+    ranks = torch.randperm(40, generator=generator).view(5, 8)
+    shown: list[Tensor] = []
+
+    def score(images: Tensor) -> Tensor:
+        shown.extend(images.float())
+        return images.mean(dim=(1, 2, 3))
+
+    done = run(Scored(score, (5, 8)), lambda: replaced_probabilities(image, background, ranks, torch.tensor(counts)))
+    assert value(done).shape == (len(counts), 2)
+    expected = torch.stack([torch.where(ranks < n, background, image) for n in counts])
+    assert torch.equal(torch.stack(shown)[: len(counts)], expected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -483,6 +484,19 @@ def test_fixed_and_limited_batches(tmp_path: Path) -> None:
     for detector in (fixed, limited):
         torch.testing.assert_close(detector.scores(PICTURES), free.scores(PICTURES))
     assert free.probabilities(PICTURES[:0]).shape == (0, 2)
+
+
+def test_a_reply_outlives_the_calls_after_it_and_no_call_changes_its_pictures(tmp_path: Path) -> None:
+    path = save(tmp_path / "m.onnx", weights=[[0, 0, 0], [1, 1, 1]], bias=[0, 0])
+    detector = opened(path, range=[-1, 1], mean=[0.1, 0.2, 0.3], std=0.5)
+    images = [grey(*torch.rand(n, generator=torch.Generator().manual_seed(n)).tolist()) for n in (3, 3, 1, 3)] * 10
+    kept = [shown.clone() for shown in images]
+    with ThreadPoolExecutor(4) as pool:
+        replies = list(pool.map(detector.scores, images))
+    for shown, before, reply in zip(images, kept, replies, strict=True):
+        assert torch.equal(shown, before)
+        expected = sum((2 * shown[:, i, 0, 0] - 1 - 0.1 * (i + 1)) / 0.5 for i in range(3))
+        torch.testing.assert_close(reply[:, 1], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_batch_that_the_graph_cannot_take_is_refused_with_the_key(tmp_path: Path) -> None:

@@ -169,6 +169,16 @@ def test_ranks_are_a_stable_sort(values: list[int]) -> None:
     assert [ranks[i] for i in order] == list(range(len(values)))
 
 
+@pytest.mark.parametrize("number", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64])
+def test_ranks_are_torchs_own_stable_sort_for_every_type_and_value(number: torch.dtype) -> None:
+    few = torch.tensor([-2.0, -1e-30, -0.0, 0.0, 1e-45, 1e-30, 0.5, 2.0, *[math.inf, -math.inf, math.nan] * 2])
+    values = few if number.is_floating_point else few.nan_to_num(1, 3, -3)
+    for end in (8, len(values)):  # without and with values that are not finite
+        drawn = values[torch.randint(end, (40, 30), generator=generator(end))].to(number)
+        order = pixel_ranks(drawn).flatten().argsort()
+        assert torch.equal(order, torch.argsort(drawn.flatten(), descending=True, stable=True))
+
+
 VALUES = st.sampled_from(["float16", "float32", "float64"]).flatmap(
     lambda kind: arrays.arrays(
         kind,
