@@ -59,9 +59,9 @@ def run_file_of(plan: Plan) -> dict[str, Any]:
 
 
 def paths_of(plan: Plan) -> dict[str, str]:
-    """What the shortened paths in the records of a plan stand for."""
+    """What the shortened paths in the records of a plan stand for, but for the folder of the run itself."""
     paths = dict[str, str]()
-    shorten_values(run_file_of(plan), paths)
+    shorten_values({key: value for key, value in run_file_of(plan).items() if key != "out"}, paths)
     for row in _component_rows(plan):
         shorten_json(row["parameters"], paths)
     return paths

@@ -16,6 +16,8 @@ import sys
 import threading
 from typing import IO, Any
 
+from xaibench.api.output_streams import worker_streams
+
 LENGTH = struct.Struct("<Q")
 
 
@@ -71,7 +73,7 @@ def _take_over_pipes() -> tuple[IO[bytes], IO[bytes]]:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
-    sys.stdout = sys.stderr
+    worker_streams()
     return calls, outcomes
 
 

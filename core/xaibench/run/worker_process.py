@@ -15,9 +15,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from xaibench.api import Lost
+from xaibench.api import Lost, printable
+from xaibench.api.safe_text import redact
 from xaibench.run.board import Board, Doing
 from xaibench.run.worker import read_message, write_message
 
@@ -75,11 +76,12 @@ class WorkerProcess:
         self._board = Board(path)
         self.process = process = subprocess.Popen(
             [sys.executable, "-m", "xaibench.run.worker"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": _search_path()},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": _search_path()},
         )  # fmt: skip
-        assert process.stdin is not None and process.stdout is not None
         self._send({"path": sys.path, "argv": [sys.argv[0] if sys.argv else ""], "board": path})
         threading.Thread(target=self._receive, args=(process, path), name="worker-answers", daemon=True).start()
+        threading.Thread(target=_pass_on, args=(process.stderr,), name="worker-prints", daemon=True).start()
 
     def _send(self, message: Any) -> None:
         assert self.process is not None and self.process.stdin is not None
@@ -136,6 +138,14 @@ class WorkerProcess:
         if self._board is not None:
             self._board.close()
             self._board = None
+
+
+def _pass_on(prints: IO[bytes]) -> None:
+    """Print on standard error what the process prints, native code included, without control characters."""
+    with prints:
+        for line in prints:
+            with suppress(Exception):  # a closed stream of ours is no reason to let the process wait
+                print(printable(redact(line.decode(errors="replace"))), end="", file=sys.stderr)
 
 
 def _search_path() -> str:

@@ -15,7 +15,7 @@ MISS = Score(name="miss", status="undefined", reason="nothing to miss")
 def test_scores_that_keep_the_contract_come_back():
     for value in (0.0, 1.0, 1 + 5e-7):  # rounding may pass a bound
         scores = Scores((Score(name="hit", value=value), MISS), (Curve(name="hit", x=(0, 1), y=(1, 0)),))
-        assert check_scores(scores, SPECS) is scores
+        assert check_scores(scores, SPECS) == scores
 
 
 @pytest.mark.parametrize(

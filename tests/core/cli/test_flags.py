@@ -96,10 +96,10 @@ def test_one_field_makes_a_flag_of_eval_its_help_its_variable_and_its_run_file_k
 def test_every_setting_of_a_run_has_a_flag_a_variable_and_a_description_and_no_flag_is_undeclared():
     options = {p.name: p for p in typer.main.get_command(program("eval")).commands["eval"].params}
     declared = {**Settings.model_fields, **Invocation.model_fields}
-    negative = {"no_controls": "controls"}
+    negative = {"no_controls": "controls", "no_isolation": "isolation"}
     assert {negative.get(name, name) for name in options} == {*declared, "run_file", "json"}
     for name, field in declared.items():
-        option = options["no_controls" if name == "controls" else name]
+        option = options[f"no_{name}" if name in ("controls", "isolation") else name]
         assert option.opts[0] == f"--{option.name.replace('_', '-')}"
         assert option.show_envvar
         assert field.description and field.description[1:].rstrip(".") in option.help
@@ -210,7 +210,7 @@ def test_the_help_of_eval_is_not_cut_in_80_columns():
     assert result.exit_code == 0
     assert "…" not in result.output
     for name in Settings.model_fields:
-        flag = "--no-controls" if name == "controls" else f"--{name.replace('_', '-')}"
+        flag = f"--no-{name}" if name in ("controls", "isolation") else f"--{name.replace('_', '-')}"
         assert f"│ {flag} " in result.output
 
 

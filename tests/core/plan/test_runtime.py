@@ -15,6 +15,7 @@ def test_nothing_is_left_automatic(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert make_runtime() == Runtime(device="cpu", precision="fp32", threads=os.cpu_count() or 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert make_runtime(precision="fp16", threads=3) == Runtime(device="cuda", precision="fp16", threads=3)
     assert make_runtime("cuda:1").device == "cuda:1"
 
@@ -24,6 +25,10 @@ def test_a_device_that_is_unknown_or_not_there_is_refused(monkeypatch):
     with pytest.raises(UsageError, match="device 'tpu' is not known"):
         make_runtime("tpu")
     with pytest.raises(PlanError, match="'cuda' was asked for and torch finds none"):
+        make_runtime("cuda:1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(PlanError, match="'cuda:1' was asked for and torch finds 1"):
         make_runtime("cuda:1")
 
 

@@ -124,6 +124,7 @@ def test_the_run_file(whole, out, cli, how):
     assert code == 0 and not err
     if how != "flip":  # one letter of a name may be another one
         read = RunFolder(out).run_file()
+        read["plugin"] = [str(Path(p).resolve()) for p in read["plugin"]]  # tables hold it as seen from here
         assert {k: v for k, v in read.items() if k != "record"} == {
             k: v for k, v in settings.items() if k not in ("record", "out")
         } | {"out": read["out"]}

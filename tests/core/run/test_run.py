@@ -199,7 +199,10 @@ def test_a_replaced_precision_leaves_no_row_of_the_old_one(toy_eval, tmp_path):
 def test_a_lost_run_file_is_read_from_the_tables(toy_eval, cli, tmp_path):
     toy_eval("-o", tmp_path / "run")
     (tmp_path / "run" / "run.toml").unlink()
-    code, out, _ = cli("eval", tmp_path / "run" / "run.toml", "-o", tmp_path / "run", "--json")
+    again = ("eval", tmp_path / "run" / "run.toml", "-o", tmp_path / "run", "--json")
+    code, _, err = cli(*again)  # the tables hold no path of the machine, only the last part of it
+    assert code == 2 and "toy.py" in err
+    code, out, _ = cli(*again, "--plugin", TOY)
     assert code == 0 and json.loads(out)["done"] == 0
     assert (tmp_path / "run" / "run.toml").exists()
 
