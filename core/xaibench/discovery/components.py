@@ -52,7 +52,7 @@ class Use:
     parameters: Parameters
     alias: str = ""
 
-    @property
+    @cached_property
     def name(self) -> str:
         return format_spec(self.registered.name, self.parameters, self.registered.record.parameters)
 
