@@ -73,7 +73,7 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
         print(f"broken plugin: {failure}", file=sys.stderr)
     try:
         with plugin_output(), silent_delays(call.quiet):
-            prepared = prepare(settings, registry)
+            prepared = prepare(settings, registry, will_run=not call.dry_run)
         prepare_torch(prepared.plan.runtime.threads)
         if call.dry_run:
             show_plan(prepared, as_json)

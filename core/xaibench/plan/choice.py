@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +19,7 @@ from xaibench.api import (
     PlanError,
     Runtime,
     UsageError,
+    XaibenchError,
     check_target_rule,
     parameter_class,
     parse_spec,
@@ -26,7 +28,7 @@ from xaibench.data.survey import Known, survey
 from xaibench.detector.batch_size import compute_batch
 from xaibench.discovery import components, paths
 from xaibench.discovery.code_identity import component_identity
-from xaibench.discovery.components import Use, open_component
+from xaibench.discovery.components import HELD, Use, open_component
 from xaibench.discovery.paths import open_models
 from xaibench.discovery.registry import Registered, Registry
 from xaibench.plan.parts import (
@@ -68,6 +70,21 @@ def choose_executor(registry: Registry, settings: Settings, overrides: Overrides
             )
         values = {"jobs": settings.jobs, **values}
     return open_component("executor", settings.executor, values, registry=registry)
+
+
+def names_foreign(settings: Settings, registry: Registry) -> bool:
+    """Whether the settings name a component of a third party that is to run in a process of its own, as far as the
+    names tell."""
+    if not settings.isolation or (settings.out or "").startswith("memory://"):
+        return False
+    chosen = {"model": settings.model, "dataset": settings.dataset, "explainer": settings.explainer,
+              "metric": settings.metric}  # fmt: skip
+    owners = set()
+    for kind, specs in chosen.items():
+        for spec in specs:
+            with suppress(XaibenchError):  # a path, or a wrong name, which the plan refuses
+                owners.add(registry.find(kind, parse_spec(spec)[0]).origin.distribution)  # type: ignore[arg-type]
+    return HELD not in owners and bool(owners - {PROJECT})
 
 
 def survey_dataset(

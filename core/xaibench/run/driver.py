@@ -28,7 +28,7 @@ from xaibench.api import (
 )
 from xaibench.discovery.components import parse_overrides
 from xaibench.discovery.registry import Registry
-from xaibench.plan.choice import choose_executor
+from xaibench.plan.choice import choose_executor, names_foreign
 from xaibench.plan.difference import Difference, Rerun
 from xaibench.plan.due import Due, Predictions
 from xaibench.plan.identity import contradicts
@@ -41,10 +41,11 @@ from xaibench.plan.tasks import CellResult, ModelTask, SetTask, Setup, Task
 from xaibench.run.checked_executor import CheckedExecutor
 from xaibench.run.failures import failed_results, reason_of, result_that_cannot_run
 from xaibench.run.listeners import Listeners
+from xaibench.run.local_executor import start_early
 from xaibench.run.lost_tasks import cut, without
 from xaibench.run.record import component_rows, contradictions, paths_of, plan_text, run_file_of
 from xaibench.run.task_size import TaskSize
-from xaibench.run.tasks_here import TaskOutcome, run_in_worker, run_task
+from xaibench.run.tasks_here import TaskOutcome, get_ready, run_in_worker, run_task
 from xaibench.run.workbench import Workbench
 from xaibench.store.commits import CellRows, CommitLog
 from xaibench.store.files import Location
@@ -56,7 +57,7 @@ from xaibench.store.sample_columns import sample_table
 from xaibench.store.snapshot import Snapshot
 
 _KEEP_MAPS_BELOW = 2 * 2**30  # bytes
-_STRIKES = 3
+_STRIKES = 10
 
 
 @dataclass(slots=True)
@@ -91,11 +92,13 @@ class PreparedRun:
     folder: RunFolder
 
 
-def prepare(settings: Settings, registry: Registry) -> PreparedRun:
-    """Make the plan and find its folder. Nothing is written.
+def prepare(settings: Settings, registry: Registry, *, will_run: bool = True) -> PreparedRun:
+    """Make the plan and find its folder. Nothing is written. ``will_run``: it is to be executed.
 
     Raises :class:`XaibenchError` for a plan that cannot run as a whole.
     """
+    if will_run and settings.executor == "local" and names_foreign(settings, registry):
+        start_early(get_ready, (settings.plugin, settings.no_plugin, (*settings.explainer, *settings.metric)))
     plan = make_plan(settings, registry)
     return PreparedRun(plan, RunFolder(plan.out))
 
@@ -357,7 +360,7 @@ class _Driver:
         return others
 
     def _admitted(self, stage: str, tasks: Iterable[Task]) -> Iterator[Task]:
-        """The tasks without what is given up: a component that died or hung at three samples one after another would
+        """The tasks without what is given up: a component that died or hung at ten samples one after another would
         cost a process, or the time that it may take, at every further one."""
         for task in tasks:
             left: Task | None = task

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -13,6 +13,16 @@ from xaibench.run.worker_process import POLL, Answer, WorkerProcess
 
 TaskT = TypeVar("TaskT")
 OutcomeT = TypeVar("OutcomeT")
+
+
+_SPARE: list[WorkerProcess] = []
+
+
+def start_early(call: Callable[[Any], Any], argument: Any) -> None:
+    """Start a worker process for the next executor with a call that gets it ready."""
+    if not _SPARE:
+        _SPARE.append(WorkerProcess(queue.SimpleQueue()))
+        _SPARE[0].submit(call, argument, for_later=True)
 
 
 class LocalParameters(Parameters):
@@ -66,7 +76,7 @@ class LocalExecutor:
             if not running:
                 return
             answer = self._next_answer(running)
-            if answer is None or answer.is_stale:
+            if answer is None or answer.is_stale or answer.kind == "ready":
                 continue
             worker = answer.worker
             task, tries = running.pop(worker)
@@ -97,7 +107,8 @@ class LocalExecutor:
             return None
 
     def _worker(self) -> WorkerProcess:
-        worker = WorkerProcess(self._answers)
+        worker = _SPARE.pop() if _SPARE else WorkerProcess(self._answers)
+        worker.answers = self._answers
         self._workers.append(worker)
         return worker
 

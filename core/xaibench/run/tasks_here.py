@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xaibench.api import Lost, StoreError, as_exception, describe_error, trace_of
+from xaibench.api import Lost, StoreError, as_exception, describe_error, parse_spec, trace_of
 from xaibench.api.errors import Interference
+from xaibench.discovery.registry import load_registry
 from xaibench.plan.tasks import (
     ArtefactTask,
     CellResult,
@@ -55,6 +56,17 @@ class TaskOutcome:
 def use_board(path: str | None) -> None:
     """Say on a page of memory from now on what this process is doing."""
     _BOARD[:] = [Board(path)]
+
+
+def get_ready(names: tuple[Sequence[str], Sequence[str], Sequence[str]]) -> None:
+    """Import the plugins of a run, given by plugin files and distributions that are left out, and what some explainers
+    and metrics need."""
+    plugins, without, specs = names
+    registry = load_registry(tuple(plugins), tuple(without))
+    known = {parse_spec(spec)[0] for spec in specs}
+    for component in registry.components:
+        if component.record.kind in ("explainer", "metric") and {component.name, component.record.name} & known:
+            component.load()
 
 
 def run_in_worker(task: Task) -> TaskOutcome:

@@ -59,19 +59,19 @@ class ComponentWatch:
         self._custody = bench.custody() if watched.foreign else Custody()
 
     def step(self, account: Account, run: Callable[[], Any]) -> Any:
-        watched = self._watched
+        watched, start = self._watched, time.perf_counter()
         if watched.foreign:
             self._state = ProcessState.take()
             self._custody.accept_calls()
         self._board.step(watched.component, watched.sample_of(account.key), self._seconds - account.seconds)
-        start = time.perf_counter()
         try:
             return run()
         finally:
-            account.seconds += time.perf_counter() - start
             self._board.done()
             if watched.foreign:
                 self._refuse_changes()
+            # With what the watch itself took: steps without end, of no time each, have to end, too.
+            account.seconds += time.perf_counter() - start
             self._refuse_excess(account)
 
     def call(self, detector: Detector, accounts: Sequence[tuple[Account, int]], run: Callable[[], Any]) -> Any:

@@ -58,12 +58,13 @@ def main() -> None:
 
     use_board(hello["board"])
     while True:
-        call, argument = pickle.loads(waiting.get())
+        secrets, call, argument, for_later = pickle.loads(waiting.get())
+        os.environ.update(secrets)
         try:
             answer = ("outcome", call(argument))
         except BaseException as error:
             answer = ("raised", _portable(error))
-        write_message(outcomes, answer)
+        write_message(outcomes, ("ready", None) if for_later else answer)
 
 
 def _take_over_pipes() -> tuple[IO[bytes], IO[bytes]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from xaibench.api import Lost, printable
-from xaibench.api.safe_text import redact
+from xaibench.api.safe_text import SECRET_PREFIX, redact
 from xaibench.run.board import Board, Doing
 from xaibench.run.worker import read_message, write_message
 
@@ -30,7 +30,8 @@ POLL = 0.25
 class Answer:
     """What came back from a worker.
 
-    ``kind`` is ``outcome`` (of its call), ``raised`` (the exception of its call) or ``ended`` (a :class:`Lost`).
+    ``kind`` is ``outcome`` (of its call), ``raised`` (the exception of its call), ``ended``, or ``ready`` for a call
+    that only gets the process ready.
     ``process`` is the process that gave it, which may be another one than the worker's present one.
     """
 
@@ -51,14 +52,19 @@ class WorkerProcess:
     """
 
     def __init__(self, answers: queue.SimpleQueue[Answer]) -> None:
-        self._answers = answers
+        self.answers = answers
         self.process: subprocess.Popen[bytes] | None = None
         self._board: Board | None = None
         self._seen, self._since = -1, 0.0
 
-    def submit(self, call: Callable[[Any], Any], argument: Any) -> None:
-        """Begin a call of a function of a module. The process has to be idle."""
-        message = pickle.dumps((call, argument))  # here, so that what cannot be sent is refused to the caller
+    def submit(self, call: Callable[[Any], Any], argument: Any, *, for_later: bool = False) -> None:
+        """Begin a call of a function of a module. The process has to be idle, or getting ready.
+
+        ``for_later``: nobody waits for what it gives; it gets the process ready.
+        """
+        # Secrets given after the process began reach it with the call. What cannot be sent is refused to the caller.
+        secrets = {name: value for name, value in os.environ.items() if name.startswith(SECRET_PREFIX)}
+        message = pickle.dumps((secrets, call, argument, for_later))
         if self.process is None or self.process.poll() is not None:
             self.start()
         self._since = time.monotonic()
@@ -92,13 +98,13 @@ class WorkerProcess:
         try:
             while True:
                 kind, value = read_message(process.stdout)
-                self._answers.put(Answer(self, process, kind, value))
+                self.answers.put(Answer(self, process, kind, value))
         except Exception:  # its end, or an answer that is none
             process.kill()
             process.wait()
             Path(path).unlink(missing_ok=True)
             process.stdout.close()
-            self._answers.put(Answer(self, process, "ended"))
+            self.answers.put(Answer(self, process, "ended"))
 
     def doing(self) -> Doing:
         """What the process says that it does."""
