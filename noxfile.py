@@ -41,13 +41,16 @@ def slow(session: nox.Session) -> None:
 
     Every explainer finds the planted evidence at every place, on all pictures. A run is the same to the byte after
     hundreds of random histories, with workers, and killed twenty times. Three hundred hostile files and flags end in
-    documented ways.
+    documented ways. Components that meddle, hang, crash and exit cost nobody else a number.
     """
     install(session, "-e", ".", groups=("test",))
     places = "tests/plugins/xaibench_explainers/test_place.py"
     runs = [f"tests/core/run/test_relation{name}.py" for name in ("", "_killed", "_property")]
     runs += [
         "tests/core/run/test_failures.py",
+        "tests/core/run/test_isolation.py",
+        "tests/core/run/test_meddling.py",
+        "tests/core/cli/test_plugin_output.py",
         "tests/core/cli/test_fuzzed_inputs.py",
         "tests/core/cli/test_progress.py",
     ]

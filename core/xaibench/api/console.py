@@ -117,7 +117,9 @@ def guarded(call: Callable[[], Any], debug: bool) -> int:
             raise
         _print_error(f"the memory does not suffice: {error}".rstrip(": "), "give smaller inputs, or less --jobs")
         return 3
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
         if debug:
             raise
         print(f"xaibench: internal error: {describe_error(error)}", file=sys.stderr)

@@ -25,7 +25,8 @@ class Executor(Protocol):
     that asks only when a worker is free gets tasks of about a minute; one that takes all at once gets small ones.
 
     A process runs one task at a time; calls in further threads wait. Workers are spawned processes, since torch does
-    not survive a fork, or other machines that see the same files. Each stage of a run builds an executor of its own.
+    not survive a fork, or other machines that see the same files. A run builds one executor and calls ``run`` once for
+    each stage, and again for tasks that were cut. Each task has to come back once, with its own outcome.
     ``--jobs`` sets the parameter ``jobs``; an executor without it refuses more than one job. Optional attribute
     ``in_process: bool``: tasks run in the driver's process, one after another, with the components that it has opened.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import sys
+import threading
 from contextlib import nullcontext
 from typing import Annotated, NoReturn
 
@@ -61,7 +63,29 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     _open_closed_streams()
     # Read when NumPy is loaded, by workers too: threads of its BLAS would wait for cores that torch's threads hold.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    sys.exit(guarded(lambda: _run(argv), debug))
+    try:
+        code = guarded(lambda: _run(argv), debug)
+    except SystemExit as stop:  # of typer
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    if arguments is None:
+        _end_threads(code)
+    sys.exit(code)
+
+
+def _end_threads(code: int) -> None:
+    """End the process where threads of plugins would keep it alive for ever."""
+    threads = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+    if not threads:
+        return
+    for thread in threads:
+        thread.join(1.0)
+    if not any(thread.is_alive() for thread in threads):
+        return
+    print(f"xaibench: {len(threads)} threads of components do not end, and are left behind", file=sys.stderr)
+    atexit._run_exitfuncs()  # what the interpreter would call next, were it not for the threads
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 def _open_closed_streams() -> None:

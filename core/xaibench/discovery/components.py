@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -28,6 +29,7 @@ from xaibench.api import (
     plugin_output,
 )
 from xaibench.api.parameters import public_json
+from xaibench.discovery.foreign_code import undone
 from xaibench.discovery.registry import Origin, Registered, Registry, load_registry
 from xaibench.discovery.secrets import fill_secrets
 
@@ -70,17 +72,21 @@ class Use:
         the record's word."""
         return bool(getattr(self.instance, name, getattr(self.registered.record, name, False)))
 
+    def _foreign_code(self) -> AbstractContextManager[None]:
+        return undone(self.name, built_in=self.registered.built_in)
+
     def open(self, member: str, runtime: Runtime) -> Detector:
         """A member of a model. Whatever opening raises that is no :class:`XaibenchError` becomes a ModelError."""
         instance = self.instance
         try:
-            with plugin_output(), name_delay(f"opening {self.display_name} {member}".rstrip()):
+            with self._foreign_code(), plugin_output(), name_delay(f"opening {self.display_name} {member}".rstrip()):
                 opened: Detector = instance.open(member, runtime)
         except XaibenchError:
             raise
-        except SystemExit as error:
-            raise as_exception(error) from error
-        except Exception as error:
+        except BaseException as raised:
+            error = as_exception(raised)
+            if isinstance(error, XaibenchError):
+                raise error from raised
             raise ModelError(
                 f"model '{self.name}' cannot be opened: {describe_error(error)}",
                 f"--debug shows where {self.registered.origin.distribution} raised it",
@@ -92,11 +98,12 @@ class Use:
         """The object. Whatever its construction raises that is no :class:`XaibenchError` becomes a PlanError."""
         target = self.registered.load()
         try:
-            with plugin_output():
+            with self._foreign_code(), plugin_output():
                 return target(self.parameters)
         except XaibenchError:
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as raised:
+            error = as_exception(raised)
             raise PlanError(
                 f"{self.registered.record.kind} '{self.name}' cannot be made: {describe_error(error)}",
                 f"this is a fault of {self.registered.origin.distribution} {self.registered.origin.version}",

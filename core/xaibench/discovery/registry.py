@@ -29,6 +29,7 @@ from xaibench.api import (
     PluginError,
     UnknownComponent,
     UsageError,
+    as_exception,
     describe_error,
     hookspecs,
     plugin_output,
@@ -36,6 +37,7 @@ from xaibench.api import (
     trace_of,
 )
 from xaibench.api.versions import accepts_api
+from xaibench.discovery.foreign_code import undone
 
 _HOOK_KINDS: dict[str, Kind] = {
     "xaibench_models": "model",
@@ -94,9 +96,10 @@ class Registered:
         target = target or self.record.target
         module, _, attribute = target.partition(":")
         try:
-            with plugin_output():
+            with plugin_output(), undone(self.name, built_in=self.built_in):
                 return getattr(importlib.import_module(module), attribute)
-        except (Exception, SystemExit) as error:
+        except BaseException as raised:
+            error = as_exception(raised)
             raise PluginError(
                 f"{self.record.kind} '{self.name}' ({self.origin.distribution} {self.origin.version}) cannot be "
                 f"imported from {target}: {describe_error(error)}",
@@ -180,7 +183,8 @@ class Registry:
                     foreign |= _command_names(own) - before
                 app.registered_commands += own.registered_commands
                 app.registered_groups += own.registered_groups
-            except (Exception, SystemExit) as error:
+            except BaseException as raised:
+                error = as_exception(raised)
                 distribution, _, entry_point = impl.plugin_name.partition(":")
                 origin = Origin(distribution, "", entry_point)
                 self.failures.append(PluginFailure(origin, "commands", describe_error(error), trace_of(error)))
@@ -288,15 +292,17 @@ def import_file(path: Path) -> ModuleType:
 def _load_plugin(registry: Registry, manager: pluggy.PluginManager, origin: Origin, load: Any) -> None:
     stage, start, name = "import", time.perf_counter(), f"{origin.distribution}:{origin.entry_point}"
     try:
-        module = load()
-        stage = "api"
-        _check_api(module)
-        stage = "register"
-        _check_hook_names(module)
-        manager.register(module, name=name)
-        stage = "hooks"
-        registry.add([Registered(record, origin, registry) for record in _records(manager, module)])
-    except (Exception, SystemExit) as error:
+        with undone(f"plugin {name}", built_in=origin.built_in):
+            module = load()
+            stage = "api"
+            _check_api(module)
+            stage = "register"
+            _check_hook_names(module)
+            manager.register(module, name=name)
+            stage = "hooks"
+            registry.add([Registered(record, origin, registry) for record in _records(manager, module)])
+    except BaseException as raised:
+        error = as_exception(raised)
         if manager.has_plugin(name):
             manager.unregister(name=name)
         registry.failures.append(PluginFailure(origin, stage, describe_error(error), trace_of(error)))

@@ -9,6 +9,7 @@ from typing import Any
 from xaibench.api import FAMILY_RECORD, Detector, PlanError, UsageError
 from xaibench.discovery import components
 from xaibench.discovery.components import Use
+from xaibench.discovery.foreign_code import undone
 from xaibench.discovery.paths import open_dataset
 from xaibench.discovery.registry import Registry
 from xaibench.discovery.secrets import collected_literals, take_parameters
@@ -72,7 +73,10 @@ def _make(settings: Settings, registry: Registry) -> Plan:
     _check_unique("dataset", [d.name for d in datasets])
     _check_overrides(overrides, models, datasets, explainers, metrics, executor, registry)
     models = verify(models, datasets, detectors)
-    cells = tuple(lay_out(models, datasets, explainers, metrics))
+    uses = [e.use for e in explainers] + [m.use for m in metrics]
+    foreign = any(not use.registered.built_in for use in uses)
+    with undone("passes() or refuses() of a component", built_in=not foreign):
+        cells = tuple(lay_out(models, datasets, explainers, metrics))
     return Plan(
         out=out,
         identity=identity,

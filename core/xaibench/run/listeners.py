@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from typing import Any
 
-from xaibench.api import Listener, describe_error
+from xaibench.api import Listener, as_exception, describe_error
 from xaibench.api.output_streams import own_output
 from xaibench.discovery.components import Use, make
+from xaibench.discovery.foreign_code import undone
 from xaibench.discovery.registry import Registry
 
 
@@ -21,8 +21,8 @@ class Listeners:
             try:
                 use = make(registered, {})
                 self._listeners.append((use, use.instance))
-            except (Exception, SystemExit) as error:
-                _report(registered.name, error)
+            except BaseException as raised:
+                _report(registered.name, as_exception(raised))
 
     def send(self, method: str, event: Any) -> None:
         """Call ``method`` of every listener that has it."""
@@ -32,11 +32,12 @@ class Listeners:
                 handler = getattr(listener, method, None)
                 if handler is not None:
                     # The answer of the command is the built-in ones' alone; what others print goes to stderr.
-                    with own_output() if use.registered.built_in else nullcontext():
+                    own = use.registered.built_in
+                    with own_output() if own else undone(f"listener {use.name}", built_in=False):
                         handler(event)
-            except (Exception, SystemExit) as error:
+            except BaseException as raised:
                 self._listeners.remove(entry)
-                _report(use.name, error)
+                _report(use.name, as_exception(raised))
 
 
 def _report(name: str, error: BaseException) -> None:

@@ -35,8 +35,7 @@ def predict(workbench: Workbench, task: PredictTask) -> Iterator[CellResult]:
         return probabilities
 
     samples = task.chunk.samples
-    foreign = bench.foreign_detector or bench.foreign_dataset
-    watched = Watched(foreign or task.detector.model, foreign=bool(foreign), sample_of=str)
+    watched = Watched(task.detector.model, foreign=False, sample_of=str)
     outcomes = run_component(bench, ((s.id, partial(programme, s)) for s in samples), watched)
     shared = columns_of(task.setup.run, task.part)
     rows: list[dict[str, Any]] = []

@@ -33,11 +33,11 @@ def _set_environment(before: Mapping[str, str]) -> None:
     os.environ.update({k: v for k, v in before.items() if os.environ.get(k) != v})
 
 
-def _handlers() -> dict[signal.Signals, Any]:
-    return {s: handler for s in signal.valid_signals() if (handler := signal.getsignal(s)) is not None}
+def _handlers() -> dict[int, Any]:
+    return {number: handler for number in _SIGNALS if (handler := signal.getsignal(number)) is not None}
 
 
-def _set_handlers(before: Mapping[signal.Signals, Any]) -> None:
+def _set_handlers(before: Mapping[int, Any]) -> None:
     if threading.current_thread() is threading.main_thread():  # another thread can set none
         for number, handler in before.items():
             if signal.getsignal(number) != handler:
@@ -122,6 +122,11 @@ def _set_inference(before: bool) -> None:
 
 
 _INFERENCE: list[Any] = []
+_SIGNALS = [
+    number for name in ("INT", "TERM", "HUP", "QUIT", "ALRM", "VTALRM", "PROF", "USR1", "USR2", "PIPE", "CHLD", "ABRT",
+                        "SEGV", "FPE", "ILL", "BUS")
+    if (number := getattr(signal, f"SIG{name}", None)) is not None
+]  # fmt: skip
 _HOOKS_OF_ALL_MODULES = tuple(
     name for name in vars(torch.nn.modules.module) if name.startswith("_global_") and name.endswith("hooks")
 )

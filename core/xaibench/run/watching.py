@@ -35,7 +35,7 @@ class Watched:
     Parameters
     ----------
     component: its name in messages.
-    foreign: whether it, or anything that it calls, comes from a third party.
+    foreign: whether it, or one whose maps it asks for, comes from a third party.
     sample_of: the sample of the programme with a key, for messages.
     bound_of: the passes that the programme with a key may ask for; None: any number.
     """
@@ -147,7 +147,7 @@ def run_component(
     """
     supervision = bench.supervision
     supervision.board.component(watched.component)
-    if not watched.foreign and supervision.seconds is None:
+    if not (watched.foreign or bench.foreign_detector) and supervision.seconds is None:
         return dict(bench.engine().run(programmes))
     seconds = supervision.seconds or _FOREIGN_SECONDS
     several, made = list(programmes), bench.made()

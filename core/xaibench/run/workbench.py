@@ -40,6 +40,7 @@ from xaibench.discovery.registry import Registry, load_registry
 from xaibench.plan.tasks import Chunk, DetectorRef, Setup
 from xaibench.run.board import Board, Supervision
 from xaibench.run.custody import Custody, NetworkCustody
+from xaibench.run.process_state import ProcessState
 from xaibench.store import artefact_rows, map_rows
 from xaibench.store.files import Files, location_of, open_files
 
@@ -115,7 +116,9 @@ class Workbench:
         detector, dataset = self.detector(ref), self.use(chunk.ref)
         return Bench(
             detector,
-            VerifiedDataset(dataset.instance, dict(chunk.digests)),
+            VerifiedDataset(
+                dataset.instance, dict(chunk.digests), "" if dataset.registered.built_in else chunk.dataset
+            ),
             (*chunk.samples, *chunk.auxiliary),
             self.registry,
             seed=setup.seed,
@@ -126,7 +129,6 @@ class Workbench:
             supervision=self.supervision,
             network=partial(self.network, detector),
             foreign_detector="" if self.use(ref.ref).registered.built_in else ref.model,
-            foreign_dataset="" if dataset.registered.built_in else chunk.dataset,
         )
 
     def network(self, detector: Detector) -> NetworkCustody:
@@ -139,10 +141,15 @@ class Workbench:
 
 @dataclass(frozen=True)
 class VerifiedDataset:
-    """A dataset that refuses a picture whose digest is not the planned one, on which the validity of rows rests."""
+    """A dataset that refuses a picture whose digest is not the planned one, on which the validity of rows rests.
+
+    ``foreign`` is its name where it comes from a third party: what reading changes of the process is set back then, and
+    the picture refused.
+    """
 
     inner: Dataset
     digests: Mapping[str, str]
+    foreign: str = ""
 
     def samples(self) -> Sequence[Sample]:
         return self.inner.samples()
@@ -151,9 +158,22 @@ class VerifiedDataset:
         return self.inner.problems()
 
     def read(self, sample: Sample) -> Native:
-        native = self.inner.read(sample)
+        native = self._read_foreign(sample) if self.foreign else self.inner.read(sample)
         if digest_native(native) != self.digests.get(sample.id):
             raise UnreadablePicture(f"{sample.id} changed while the run went on", "give the same command again")
+        return native
+
+    def _read_foreign(self, sample: Sample) -> Native:
+        before = ProcessState.take()
+        try:
+            native = self.inner.read(sample)
+        finally:
+            changed = [*before.changes()]
+            if changed:
+                before.restore()
+        if changed:
+            what = f"dataset {self.foreign} changed {', '.join(changed[:3])} while it read {sample.id}"
+            raise UnreadablePicture(what, "tell its author")
         return native
 
 
@@ -175,7 +195,7 @@ class Bench:
     files: the folder of the run, where maps and artefacts are read from it.
     supervision: how components of third parties are looked after.
     network: makes the custody of the detector; it is called where a component of a third party runs.
-    foreign_detector, foreign_dataset: the names of those that come from a third party.
+    foreign_detector: the name of the detector where it comes from a third party.
     """
 
     def __init__(
@@ -193,7 +213,6 @@ class Bench:
         supervision: Supervision | None = None,
         network: Callable[[], NetworkCustody] | None = None,
         foreign_detector: str = "",
-        foreign_dataset: str = "",
     ) -> None:
         self.detector = detector
         self.registry = registry
@@ -209,7 +228,7 @@ class Bench:
         self._files = files
         self._artefact_files: set[str] = set()
         self.supervision = supervision or Supervision()
-        self.foreign_detector, self.foreign_dataset = foreign_detector, foreign_dataset
+        self.foreign_detector = foreign_detector
         self.network = network or partial(NetworkCustody, detector)
         self._custody: Custody | None = None
 
@@ -228,8 +247,8 @@ class Bench:
     # ---- components of third parties ----
 
     def is_foreign(self, use: Use) -> bool:
-        """Whether a component, or anything that it calls on this bench, comes from a third party."""
-        if not use.registered.built_in or self.foreign_detector or self.foreign_dataset:
+        """Whether a component, or one whose maps it asks for, comes from a third party."""
+        if not use.registered.built_in:
             return True
         depends = getattr(use.instance, "depends", ())
         return any(self.is_foreign(open_component("explainer", spec, registry=self.registry)) for spec in depends)
