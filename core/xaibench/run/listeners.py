@@ -36,8 +36,9 @@ class Listeners:
                     with own_output() if own else undone(f"listener {use.name}", built_in=False):
                         handler(event)
             except BaseException as raised:
+                error = as_exception(raised)  # raised again where it is the user's interrupt
                 self._listeners.remove(entry)
-                _report(use.name, as_exception(raised))
+                _report(use.name, error)
 
 
 def _report(name: str, error: BaseException) -> None:
