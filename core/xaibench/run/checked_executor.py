@@ -27,7 +27,7 @@ class CheckedExecutor:
         return bool(getattr(self._executor, "in_process", False))
 
     def run(
-        self, tasks: Iterable[Task], call: Callable[[Task], TaskOutcome]
+        self, tasks: Iterable[Task], call: Callable[[Task], TaskOutcome | Lost]
     ) -> Iterator[tuple[Task, TaskOutcome | Lost]]:
         """Run tasks and yield each with its outcome."""
         given: dict[int, Task] = {}
@@ -49,7 +49,7 @@ class CheckedExecutor:
         if given:
             raise self._fault(f"did not answer {len(given)} of {count} tasks")
 
-    def _answers(self, tasks: Iterator[Task], call: Callable[[Task], TaskOutcome]) -> Iterator[tuple[Any, Any]]:
+    def _answers(self, tasks: Iterator[Task], call: Callable[[Task], TaskOutcome | Lost]) -> Iterator[tuple[Any, Any]]:
         try:
             for answer in self._executor.run(tasks, call):
                 if not (isinstance(answer, tuple) and len(answer) == 2):

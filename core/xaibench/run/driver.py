@@ -44,6 +44,7 @@ from xaibench.run.listeners import Listeners
 from xaibench.run.local_executor import start_early
 from xaibench.run.lost_tasks import cut, without
 from xaibench.run.record import component_rows, contradictions, paths_of, plan_text, run_file_of
+from xaibench.run.supervised import run_supervised
 from xaibench.run.task_size import TaskSize
 from xaibench.run.tasks_here import TaskOutcome, get_ready, run_in_worker, run_task
 from xaibench.run.workbench import Workbench
@@ -173,7 +174,7 @@ def _refuse_memory(plan: Plan, folder: RunFolder, registry: Registry) -> None:
 def _executor(plan: Plan, registry: Registry) -> CheckedExecutor:
     """The executor of a plan."""
     overrides = dict(parse_overrides(plan.settings.parameter))
-    if plan.settings.executor == "local" and plan.isolated:
+    if plan.settings.executor.partition(":")[0] in ("local", "xaibench/local") and plan.isolated:
         overrides["executor", "local"] = {**overrides.get(("executor", "local"), {}), "isolated": True}
     return CheckedExecutor(choose_executor(registry, plan.settings, overrides))
 
@@ -378,6 +379,8 @@ class _Driver:
             if not self._executor.in_process:
                 self.plan.detectors.clear()  # workers open them: two of each would take twice the memory
         call: Callable[[Task], Any] = self._call_in_process if self._executor.in_process else run_in_worker
+        if self.plan.isolated and self.plan.settings.executor.partition(":")[0] not in ("local", "xaibench/local"):
+            call = run_supervised
         yield from self._executor.run(tasks, call)
 
     def _call_in_process(self, task: Task) -> TaskOutcome:

@@ -46,6 +46,7 @@ class LocalExecutor:
         self.parameters = parameters
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._workers: list[WorkerProcess] = []
+        self._idle: list[WorkerProcess] = []  # they stay for the next stage, with the components that they opened
 
     @property
     def in_process(self) -> bool:
@@ -63,14 +64,13 @@ class LocalExecutor:
     ) -> Iterator[tuple[TaskT, OutcomeT | Lost]]:
         """Each task is taken when a worker is free, so that its size follows from those before it."""
         again: list[tuple[TaskT, int]] = []
-        idle: list[WorkerProcess] = []
         running: dict[WorkerProcess, tuple[TaskT, int]] = {}
         while True:
             while len(running) < self.parameters.jobs:
                 task, tries = again.pop() if again else (next(tasks, None), 0)
                 if task is None:
                     break
-                worker = idle.pop() if idle else self._worker()
+                worker = self._idle.pop() if self._idle else self._worker()
                 worker.submit(call, task)
                 running[worker] = (task, tries)
             if not running:
@@ -80,7 +80,7 @@ class LocalExecutor:
                 continue
             worker = answer.worker
             task, tries = running.pop(worker)
-            idle.append(worker)
+            self._idle.append(worker)
             if answer.kind == "raised":
                 raise answer.value
             if answer.kind == "outcome":
@@ -116,3 +116,4 @@ class LocalExecutor:
         for worker in self._workers:
             worker.end()
         self._workers.clear()
+        self._idle.clear()

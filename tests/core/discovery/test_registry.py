@@ -25,7 +25,7 @@ class Map:
 
 BROKEN = {
     "importing": ("import no_such_module_at_all", "import", "no_such_module_at_all"),
-    "exiting": ("import sys; sys.exit(3)", "import", "SystemExit"),
+    "exiting": ("import sys; sys.exit(3)", "import", "sys.exit(3)"),
     "misspelt": (GOOD.replace("xaibench_explainers", "xaibench_explainer"), "register", "did you mean 'xaibench_explainers'"),
     "newer": ("XAIBENCH_API = 99", "api", "API 99"),
     "raising": (

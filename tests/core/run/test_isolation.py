@@ -20,13 +20,13 @@ WHY = {
 }  # fmt: skip
 
 
-def evaluate(folder, *explainers, jobs=1, limit=2):
+def evaluate(folder, *explainers, jobs=1, limit=2, more=()):
     """The toy detector with these explainers beside ``rows``, in a process of its own."""
     named = [argument for e in ("rows", *explainers) for argument in ("-e", e)]
     command = [
         sys.executable, "-m", "xaibench", "eval", "--plugin", TOY, "--plugin", WRECKERS, "--model", "toy", "-D",
         "demo:identities=8", *named, "-x", "range", "--no-controls", "--json", "--threads", 1, "--limit", limit,
-        "--time-limit", 2, "--jobs", jobs, "-o", folder,
+        "--time-limit", 2, "--jobs", jobs, "-o", folder, *more,
     ]  # fmt: skip
     return subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=300, check=False)
 
@@ -72,3 +72,40 @@ def test_who_dies_at_ten_samples_on_end_is_not_tried_at_the_rest(tmp_path):
     reasons = [reason for (e, _), (status, reason) in statuses(tmp_path / "run").items() if e == "local/leaves"]
     assert done.returncode == 1 and len(reasons) == 12
     assert sum("was not tried here" in r for r in reasons) == 2
+
+
+POOL = """
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from xaibench.api import ExecutorRecord, hookimpl
+
+@hookimpl
+def xaibench_executors():
+    return [ExecutorRecord(name="pool", target="xaibench_local_pool:Pool", summary="A pool of two processes.")]
+
+class Pool:
+    def __init__(self, parameters):
+        self.pool = ProcessPoolExecutor(2, mp_context=get_context("spawn"))
+    def run(self, tasks, call):
+        futures = {self.pool.submit(call, task): task for task in tasks}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    def close(self):
+        self.pool.shutdown(cancel_futures=True)
+"""
+
+
+@LONG
+def test_an_executor_of_a_plugin_is_supervised_too(tmp_path):
+    (tmp_path / "pool.py").write_text(POOL)
+    done = evaluate(
+        tmp_path / "run",
+        "hangs:at=real",
+        "crashes:at=real",
+        limit=4,
+        more=("--plugin", tmp_path / "pool.py", "--executor", "pool"),
+    )
+    assert done.returncode == 1
+    for (explainer, sample), (status, reason) in statuses(tmp_path / "run").items():
+        bad = explainer != "local/rows" and "real" in sample
+        assert status == ("failed" if bad else "ok"), (explainer, sample, reason)
