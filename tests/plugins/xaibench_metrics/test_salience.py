@@ -341,7 +341,7 @@ def test_noise_level_0_is_the_picture_itself_but_not_in_the_published_form() -> 
     assert values(robust, "change")["0"] == 0 and values(robust, "flip")["0"] == 0
     assert values(robust, "noise-response")["0.5"] < 0.5
     published = scored(metric("noise-response-explain2me"), GREY)[1]
-    assert [c.x for c in published.curves] == [[0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0]]
+    assert [list(c.x) for c in published.curves] == [[0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0]]
     assert 0.9 < values(published, "noise-response")["0"] < 1
 
 

@@ -73,7 +73,8 @@ def test_a_member_is_opened_as_it_was_trained(tmp_path: Path) -> None:
         0.4,
     )
     assert (facts.details["licence"], facts.details["training_data"]) == ("CC0-1.0", "faces, train")
-    assert facts.notes == ()  # the card leaves nothing to a default
+    # The card leaves nothing to a default, and that it names code is said.
+    assert [note.partition(":")[0] for note in facts.notes] == ["Python code is run"]
     assert facts.gives >= {"gradients", "activations", "operations"}
 
 
