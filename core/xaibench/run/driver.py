@@ -264,8 +264,7 @@ class _Driver:
             self._run_stages()
             complete = True
         finally:
-            if self._executor is not None:
-                self._executor.close()
+            self._close_executor()
             self._commit_interrupted()
             self.result.seconds = (datetime.now(UTC) - start).total_seconds()
             self.listeners.send("run_ends", self._end(complete, output))
@@ -382,6 +381,14 @@ class _Driver:
         if self.plan.isolated and self.plan.settings.executor.partition(":")[0] not in ("local", "xaibench/local"):
             call = run_supervised
         yield from self._executor.run(tasks, call)
+
+    def _close_executor(self) -> None:
+        """End the executor's workers. One that fails at that is told of, and loses nothing that is done."""
+        if self._executor is not None:
+            try:
+                self._executor.close()
+            except PluginError as error:
+                print(error.what, file=sys.stderr)
 
     def _call_in_process(self, task: Task) -> TaskOutcome:
         if self._workbench is None:

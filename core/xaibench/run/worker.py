@@ -14,6 +14,8 @@ import signal
 import struct
 import sys
 import threading
+from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any
 
 from xaibench.api.output_streams import worker_streams
@@ -57,6 +59,8 @@ def main() -> None:
     from xaibench.run.tasks_here import use_board
 
     use_board(hello["board"])
+    with suppress(OSError):  # both have mapped it: no file stays behind, however the two end
+        Path(hello["board"]).unlink()
     while True:
         secrets, call, argument, for_later = pickle.loads(waiting.get())
         os.environ.update(secrets)
