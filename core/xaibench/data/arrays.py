@@ -161,10 +161,17 @@ def _group(index: int, value: Any) -> str:
 
 def _native(name: str, image: Any, mask: Any, landmarks: Any) -> Native:
     return Native(
-        _pixels(_array(image, f"picture {name}"), name),
-        None if mask is None else _array(mask, f"the mask of {name}"),
-        None if landmarks is None else _array(landmarks, f"landmarks of {name}").astype(np.float32),
+        _read_only(_pixels(_array(image, f"picture {name}"), name)),
+        None if mask is None else _read_only(_array(mask, f"the mask of {name}")),
+        None if landmarks is None else _read_only(_array(landmarks, f"landmarks of {name}").astype(np.float32)),
     )
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """The same values, which components are handed and cannot change. The caller's array stays as it is."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _array(value: Any, what: str) -> NDArray[Any]:

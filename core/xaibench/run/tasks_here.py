@@ -55,7 +55,10 @@ class TaskOutcome:
 
 def use_board(path: str | None) -> None:
     """Say on a page of memory from now on what this process is doing."""
-    _BOARD[:] = [Board(path)]
+    try:
+        _BOARD[:] = [Board(path)]
+    except OSError:  # somebody cleans the folder of temporary files: a hang is not noticed then
+        _BOARD[:] = [Board()]
 
 
 def get_ready(names: tuple[Sequence[str], Sequence[str], Sequence[str]]) -> None:

@@ -23,6 +23,7 @@ from xaibench.api import (
     ScoreSpec,
     check_scores,
 )
+from xaibench.data.arrays import PictureArrays
 from xaibench.discovery.registry import load_registry
 from xaibench.plan.settings import make_settings
 from xaibench.run.driver import execute, prepare
@@ -211,3 +212,14 @@ def test_what_importing_a_plugin_changes_is_set_back(tmp_path, capfd):
     os.environ.pop("LEFT_BY_RUDE")  # a new variable stays: a library may look at it when it is used
     assert state() == before and not registry.failures
     assert all(name in said for name in ("rude.py", "default dtype", "gradients", "the environment", "signal handlers"))
+
+
+def test_arrays_in_memory_cannot_be_changed_by_those_who_are_handed_them():
+    images = np.zeros((1, 8, 8, 3), np.uint8)
+    pictures = PictureArrays(images, ["fake"], masks=[np.ones((8, 8), bool)])
+    native = pictures.read(pictures.samples()[0])
+    with pytest.raises(ValueError, match="read-only"):
+        native.pixels[0] = 1
+    with pytest.raises(ValueError, match="read-only"):
+        native.mask[0] = False
+    images[0] = 1  # the caller's own
