@@ -96,18 +96,27 @@ class Interference(BaseException):
         self.component, self.sample = component, sample
 
 
+_INTERRUPTS_ARE_IGNORED: list[bool] = []  # not empty in a worker
+
+
+def ignore_interrupts() -> None:
+    """Ignore Ctrl-C in this process, a worker: the driver handles it and ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _INTERRUPTS_ARE_IGNORED.append(True)
+
+
 def as_exception(raised: BaseException) -> Exception:
     """The exception that a component raised.
 
     ``sys.exit`` and other exceptions that are no ``Exception`` become a :class:`PluginError`, so that they end the
     component and not the run. :class:`Interference` is raised again, and so is the ``KeyboardInterrupt`` of a user. In
-    a process that ignores Ctrl-C only a component can raise that.
+    a worker, which ignores Ctrl-C, only a component can raise that.
     """
     if isinstance(raised, Exception):
         return raised
     if isinstance(raised, Interference):
         raise raised
-    if isinstance(raised, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    if isinstance(raised, KeyboardInterrupt) and not _INTERRUPTS_ARE_IGNORED:
         raise raised
     if isinstance(raised, SystemExit):
         what = f"a component called sys.exit({'' if raised.code is None else repr(raised.code)})"

@@ -41,7 +41,7 @@ from xaibench.plan.tasks import CellResult, ModelTask, SetTask, Setup, Task
 from xaibench.run.checked_executor import CheckedExecutor
 from xaibench.run.failures import failed_results, reason_of, result_that_cannot_run
 from xaibench.run.listeners import Listeners
-from xaibench.run.local_executor import start_early
+from xaibench.run.local_executor import end_early, start_early
 from xaibench.run.lost_tasks import cut, without
 from xaibench.run.record import component_rows, contradictions, paths_of, plan_text, run_file_of
 from xaibench.run.supervised import run_supervised
@@ -100,7 +100,13 @@ def prepare(settings: Settings, registry: Registry, *, will_run: bool = True) ->
     """
     if will_run and settings.executor == "local" and names_foreign(settings, registry):
         start_early(get_ready, (settings.plugin, settings.no_plugin, (*settings.explainer, *settings.metric)))
-    plan = make_plan(settings, registry)
+    try:
+        plan = make_plan(settings, registry)
+    except BaseException:
+        end_early()
+        raise
+    if not plan.isolated:
+        end_early()
     return PreparedRun(plan, RunFolder(plan.out))
 
 

@@ -20,9 +20,15 @@ _SPARE: list[WorkerProcess] = []
 
 def start_early(call: Callable[[Any], Any], argument: Any) -> None:
     """Start a worker process for the next executor with a call that gets it ready."""
-    if not _SPARE:
-        _SPARE.append(WorkerProcess(queue.SimpleQueue()))
-        _SPARE[0].submit(call, argument, for_later=True)
+    end_early()  # one of a plan that was never run: variables and plugins may have changed since
+    _SPARE.append(WorkerProcess(queue.SimpleQueue()))
+    _SPARE[0].submit(call, argument, for_later=True)
+
+
+def end_early() -> None:
+    """End a worker process that no executor has taken."""
+    while _SPARE:
+        _SPARE.pop().end()
 
 
 class LocalParameters(Parameters):

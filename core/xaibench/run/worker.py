@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import pickle
 import queue
-import signal
 import struct
 import sys
 import threading
@@ -18,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from xaibench.api.errors import ignore_interrupts
 from xaibench.api.output_streams import worker_streams
 
 LENGTH = struct.Struct("<Q")
@@ -46,8 +46,7 @@ def read_message(file: IO[bytes]) -> Any:
 def main() -> None:
     """Work until there is no more work."""
     calls, outcomes = _take_over_pipes()
-    # Ctrl-C reaches every process of the terminal: the driver handles it and ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_interrupts()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     hello = read_message(calls)
