@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+# The plugins of the tests are our own: a worker process for each run of theirs would take minutes. Tests of isolation
+# run programs without the variable.
+os.environ["XAIBENCH_EVAL_NO_ISOLATION"] = "1"
 TOY = Path(__file__).parent / "support" / "plugins" / "toy.py"
 
 

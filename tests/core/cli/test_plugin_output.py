@@ -58,7 +58,9 @@ PLACES = ("at import", "in a hook", "when made", "in passes", "in a listener", "
 
 
 def program(*arguments: object) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "GITHUB_ACTIONS")}
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "GITHUB_ACTIONS", "XAIBENCH_EVAL_NO_ISOLATION")
+    }
     return subprocess.run(
         [sys.executable, "-m", "xaibench", *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False,
         env={**environment, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,10 @@ def evaluate(folder, *explainers, jobs=1, limit=2, more=()):
         "demo:identities=8", *named, "-x", "range", "--no-controls", "--json", "--threads", 1, "--limit", limit,
         "--time-limit", 2, "--jobs", jobs, "-o", folder, *more,
     ]  # fmt: skip
-    return subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=300, check=False)
+    environment = {k: v for k, v in os.environ.items() if k != "XAIBENCH_EVAL_NO_ISOLATION"}
+    return subprocess.run(
+        [str(c) for c in command], capture_output=True, text=True, timeout=300, check=False, env=environment
+    )
 
 
 def statuses(folder):
