@@ -123,8 +123,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: cannot be read: {error}", "give a readable TOML file in UTF-8") from None
     except ValueError as error:  # tomllib's own, and of numbers or nesting beyond bounds
         raise ModelError(f"{path}: is no TOML: {error}", "mend the line named; strings need quotes") from None
-    except RecursionError:
-        raise ModelError(f"{path}: is nested too deeply", "give a card of keys and values") from None
 
 
 def read_metadata(metadata: Mapping[str, str], keys: type[CardKeys]) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -29,7 +29,7 @@ from xaibench.api import (
     plugin_output,
 )
 from xaibench.api.parameters import public_json
-from xaibench.discovery.foreign_code import undone
+from xaibench.discovery.process_state import undone
 from xaibench.discovery.registry import Origin, Registered, Registry, load_registry
 from xaibench.discovery.secrets import fill_secrets
 

@@ -37,7 +37,7 @@ from xaibench.api import (
     trace_of,
 )
 from xaibench.api.versions import accepts_api
-from xaibench.discovery.foreign_code import undone
+from xaibench.discovery.process_state import undone
 
 _HOOK_KINDS: dict[str, Kind] = {
     "xaibench_models": "model",

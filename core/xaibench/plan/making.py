@@ -9,8 +9,8 @@ from typing import Any
 from xaibench.api import FAMILY_RECORD, Detector, PlanError, UsageError
 from xaibench.discovery import components
 from xaibench.discovery.components import Use
-from xaibench.discovery.foreign_code import undone
 from xaibench.discovery.paths import open_dataset
+from xaibench.discovery.process_state import undone
 from xaibench.discovery.registry import Registry
 from xaibench.discovery.secrets import collected_literals, take_parameters
 from xaibench.plan.cells import lay_out, lay_out_artefacts

@@ -174,9 +174,9 @@ class Cell:
     """One metric on one explainer's maps of one dataset for one detector.
 
     ``member`` is empty for a family, ``explainer`` for a metric of the detector itself. ``metric`` None is the cell of
-    the maps themselves. ``reason`` says why the cell cannot run; it is empty where it can. ``broken``: the reason is a
-    fault of a component, and the cell has failed. ``passes`` is the cost of
-    the cell without that of the maps, which their own cell has, and without what a metric before it does for both.
+    the maps themselves. ``reason`` says why the cell cannot run; it is empty where it can. ``broken`` says that the
+    reason is a fault of a component: the cell has failed. ``passes`` is the cost of the cell without that of the maps,
+    which their own cell has, and without what a metric before it does for both.
     """
 
     model: str

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_HEAD = struct.Struct("<QdQH")  # number, seconds left, passes, bytes of the text
+_HEAD = struct.Struct("<QdH")  # number, seconds left, bytes of the text
 _SIZE = 1024
 
 
@@ -26,13 +26,11 @@ class Doing:
     ----------
     number: how often it has said something; the same number means that nothing has happened since.
     seconds: how long the present step may take; infinite where there is no limit.
-    passes: forward passes since the process began.
     component, sample: what runs, and on which sample; empty where that is not known.
     """
 
     number: int = 0
     seconds: float = math.inf
-    passes: int = 0
     component: str = ""
     sample: str = ""
 
@@ -41,7 +39,7 @@ class Board:
     """The page of one worker: a file that both processes map. ``Board()`` is a page that nobody reads."""
 
     def __init__(self, path: str | Path | None = None) -> None:
-        self._number = self._passes = 0
+        self._number = 0
         self._text = b""
         self._steps: list[tuple[bytes, float]] = []  # text and deadline of each step that has not ended
         if path is None:
@@ -69,25 +67,20 @@ class Board:
         self._text, _ = self._steps.pop()
         self._write()
 
-    def add_passes(self, forward: int) -> None:
-        """Say that a call of a detector has ended, of so many pictures."""
-        self._passes += forward
-        self._write()
-
     def _write(self) -> None:
         self._number += 1
         seconds = max(0.0, self._steps[-1][1] - time.monotonic()) if self._steps else math.inf
-        head = _HEAD.pack(self._number, seconds, self._passes, len(self._text))
+        head = _HEAD.pack(self._number, seconds, len(self._text))
         self._page[: _HEAD.size + len(self._text)] = head + self._text
 
     def read(self) -> Doing:
         """What the page says. A text that is read while it is written is not understood, and left out."""
-        number, seconds, passes, size = _HEAD.unpack(self._page[: _HEAD.size])
+        number, seconds, size = _HEAD.unpack(self._page[: _HEAD.size])
         try:
             component, sample = json.loads(bytes(self._page[_HEAD.size : _HEAD.size + size]))
         except ValueError:
             component = sample = ""
-        return Doing(number, seconds if number else math.inf, passes, component, sample)
+        return Doing(number, seconds if number else math.inf, component, sample)
 
     def close(self) -> None:
         """Release the page."""

@@ -8,6 +8,7 @@ from typing import Any
 from xaibench.api import Lost, PluginError, XaibenchError, as_exception, describe_error
 from xaibench.discovery.components import Use
 from xaibench.plan.tasks import Task
+from xaibench.run.local_executor import LocalExecutor
 from xaibench.run.lost_tasks import parts_of
 from xaibench.run.tasks_here import TaskOutcome
 
@@ -25,6 +26,11 @@ class CheckedExecutor:
     def in_process(self) -> bool:
         """Whether tasks run in this process, one after another."""
         return bool(getattr(self._executor, "in_process", False))
+
+    @property
+    def supervises(self) -> bool:
+        """Whether it ends a worker whose component does not come back."""
+        return isinstance(self._executor, LocalExecutor)
 
     def run(
         self, tasks: Iterable[Task], call: Callable[[Task], TaskOutcome | Lost]

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from xaibench.api import (
+    PROJECT,
     Lost,
     NothingToEvaluate,
     Passes,
@@ -98,7 +99,7 @@ def prepare(settings: Settings, registry: Registry, *, will_run: bool = True) ->
 
     Raises :class:`XaibenchError` for a plan that cannot run as a whole.
     """
-    if will_run and settings.executor == "local" and names_foreign(settings, registry):
+    if will_run and _is_local(settings) and names_foreign(settings, registry):
         start_early(get_ready, (settings.plugin, settings.no_plugin, (*settings.explainer, *settings.metric)))
     try:
         plan = make_plan(settings, registry)
@@ -177,10 +178,14 @@ def _refuse_memory(plan: Plan, folder: RunFolder, registry: Registry) -> None:
         raise StoreError(f"{folder.path} lies in this process, and workers cannot read it", "leave --jobs at 1")
 
 
+def _is_local(settings: Settings) -> bool:
+    return settings.executor.partition(":")[0] in ("local", f"{PROJECT}/local")
+
+
 def _executor(plan: Plan, registry: Registry) -> CheckedExecutor:
     """The executor of a plan."""
     overrides = dict(parse_overrides(plan.settings.parameter))
-    if plan.settings.executor.partition(":")[0] in ("local", "xaibench/local") and plan.isolated:
+    if plan.isolated and _is_local(plan.settings):
         overrides["executor", "local"] = {**overrides.get(("executor", "local"), {}), "isolated": True}
     return CheckedExecutor(choose_executor(registry, plan.settings, overrides))
 
@@ -384,7 +389,7 @@ class _Driver:
             if not self._executor.in_process:
                 self.plan.detectors.clear()  # workers open them: two of each would take twice the memory
         call: Callable[[Task], Any] = self._call_in_process if self._executor.in_process else run_in_worker
-        if self.plan.isolated and self.plan.settings.executor.partition(":")[0] not in ("local", "xaibench/local"):
+        if self.plan.isolated and not self._executor.supervises:
             call = run_supervised
         yield from self._executor.run(tasks, call)
 

@@ -8,7 +8,7 @@ from typing import Any
 from xaibench.api import Listener, as_exception, describe_error
 from xaibench.api.output_streams import own_output
 from xaibench.discovery.components import Use, make
-from xaibench.discovery.foreign_code import undone
+from xaibench.discovery.process_state import undone
 from xaibench.discovery.registry import Registry
 
 

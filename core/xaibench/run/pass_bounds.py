@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from xaibench.api import Passes, PassQuery, Sample
 from xaibench.discovery.components import Use, open_component
 from xaibench.run.workbench import Bench
@@ -33,9 +31,8 @@ class PassBounds:
     def _declared(self, use: Use, query: PassQuery) -> Passes | None:
         """None where a component cannot say; the plan has told of that."""
         try:
-            total = _passes(use.instance, query)
-            for artefact in getattr(use.instance, "artefacts", ()):
-                total += _passes(artefact, query)
+            own = (use.instance, *getattr(use.instance, "artefacts", ()))
+            total = sum((part.passes(query) for part in own), Passes())
         except Exception:
             return None
         for spec in getattr(use.instance, "depends", ()):
@@ -44,8 +41,3 @@ class PassBounds:
                 return None
             total += other
         return total
-
-
-def _passes(component: Any, query: PassQuery) -> Passes:
-    passes: Passes = component.passes(query)
-    return passes

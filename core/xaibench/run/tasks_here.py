@@ -86,9 +86,7 @@ def run_in_worker(task: Task) -> TaskOutcome:
 def _workbench(setup: Setup) -> Workbench:
     """The workbench of this process; a new one for another run, which may have other plugins."""
     if not _WORKBENCH or _WORKBENCH[0].setup.run != setup.run:
-        board = _BOARD[0] if _BOARD else Board()
-        _WORKBENCH[:] = [Workbench(setup, board=board)]
-        _WORKBENCH[0].on_passes = board.add_passes
+        _WORKBENCH[:] = [Workbench(setup, board=_BOARD[0] if _BOARD else Board())]
     return _WORKBENCH[0]
 
 

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from xaibench.api import Detector, Done, Passes
 from xaibench.api.errors import Interference
 from xaibench.detector.engine import Account
+from xaibench.discovery.process_state import ProcessState
 from xaibench.run.custody import Custody
-from xaibench.run.process_state import ProcessState
 from xaibench.run.workbench import Bench
 
 K = TypeVar("K", bound=Hashable)
@@ -100,7 +100,7 @@ class ComponentWatch:
 
     def _refuse_changes_of_detector(self, before: ProcessState) -> None:
         """Fail a call that leaves the process changed. A detector may draw at random: that is its own affair."""
-        what = [name for name in before.changes() if not name.endswith("random state")]
+        what = before.changes(random=False)
         if what:
             before.restore()
             raise ComponentFault(f"{self._bench.foreign_detector} changed {_listed(what)}")

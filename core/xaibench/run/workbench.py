@@ -36,11 +36,11 @@ from xaibench.data.pictures import apply_view, show_picture
 from xaibench.detector.engine import ProbeEngine, Watch
 from xaibench.detector.torch_settings import prepare_torch
 from xaibench.discovery.components import Ref, Use, open_component, resolve
+from xaibench.discovery.process_state import ProcessState
 from xaibench.discovery.registry import Registry, load_registry
 from xaibench.plan.tasks import Chunk, DetectorRef, Setup
 from xaibench.run.board import Board, Supervision
 from xaibench.run.custody import Custody, NetworkCustody
-from xaibench.run.process_state import ProcessState
 from xaibench.store import artefact_rows, map_rows
 from xaibench.store.files import Files, location_of, open_files
 
@@ -168,7 +168,7 @@ class VerifiedDataset:
         try:
             native = self.inner.read(sample)
         finally:
-            changed = [*before.changes()]
+            changed = before.changes()
             if changed:
                 before.restore()
         if changed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from xaibench.api import StoreError
+from xaibench.api import StoreError, parse_toml
 from xaibench.store.folder import RUN_FILE
 from xaibench.store.planning import changes_of
 from xaibench.store.relation import Address, Relation, RelationCell
@@ -47,7 +46,7 @@ class RunPlan:
     @cached_property
     def _written(self) -> dict[str, Any]:
         try:
-            return tomllib.loads(self.snapshot.log.files.read(RUN_FILE).decode("utf-8"))
+            return parse_toml(self.snapshot.log.files.read(RUN_FILE).decode("utf-8"))
         except (OSError, ValueError):
             return {}
 

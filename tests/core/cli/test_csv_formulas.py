@@ -24,7 +24,8 @@ def test_text_that_begins_as_a_formula_gets_an_apostrophe(tmp_path) -> None:
     assert set(read["number"].to_pylist()) == {-1.5} and set(read["count"].to_pylist()) == {-2}
 
 
-def test_an_exported_table_is_safe(toy_eval, cli, tmp_path) -> None:
+def test_an_exported_table_is_safe(toy_eval, cli, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
     assert toy_eval("-o", "one", "-q")[0] == 0
     assert cli("export", "one", "--table", "samples", "-o", "samples.csv")[0] == 0
     import csv
