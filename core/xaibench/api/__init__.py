@@ -23,7 +23,16 @@ from xaibench.api.artefacts import Artefact, ArtefactQuery, Artefacts, Product
 from xaibench.api.atomic_files import commit_file, stage_table, stage_text, sync_folder, write_error
 from xaibench.api.datasets import Dataset, Native, Picture, Problem, Resize, Sample, View
 from xaibench.api.delays import Delay, name_delay, silent_delays
-from xaibench.api.detectors import Batch, Detector, DifferentiableDetector, Facts, Features, Model, Runtime
+from xaibench.api.detectors import (
+    Batch,
+    CardVariant,
+    Detector,
+    DifferentiableDetector,
+    Facts,
+    Features,
+    Model,
+    Runtime,
+)
 from xaibench.api.digests import canonical_json, digest
 from xaibench.api.errors import (
     DatasetError,
@@ -109,6 +118,7 @@ from xaibench.api.targets import (
     check_target_rule,
     is_fake,
     likeliest_fake,
+    log_odds,
     p_fake,
     predicted_class,
     resolve_target,
@@ -226,6 +236,7 @@ __all__ = [
     "BadScores",
     "Batch",
     "Better",
+    "CardVariant",
     "Component",
     "ComponentRecord",
     "Curve",
@@ -351,6 +362,7 @@ __all__ = [
     "list_folder",
     "literal",
     "location",
+    "log_odds",
     "make_console",
     "name_delay",
     "p_fake",

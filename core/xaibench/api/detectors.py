@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from xaibench.api.datasets import Resize
 
@@ -19,6 +19,20 @@ class Batch:
 
     fixed: int | None = None
     maximum: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardVariant:
+    """Another plausible reading of a model card: what its author could have meant.
+
+    ``name`` says what is read otherwise (``colour``, ``range``, ``mean and std``, ``layout``, ``resize``, ``size``,
+    ``output``, ``classes``). ``keys`` holds the card keys with the values of this reading. ``swaps`` says that real and
+    fake change places and nothing else does: such a reading takes no pass.
+    """
+
+    name: str
+    keys: Mapping[str, Any]
+    swaps: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +63,11 @@ class Facts:
         :meth:`DifferentiableDetector.randomised`.
     engine: the library that computes ``probabilities`` and ``scores``: ``torch``, ``onnxruntime`` or another name. On a
         CPU torch computes with one thread beside another library, except in calls that differentiate.
+    stochastic: whether its outputs may differ from call to call, as its card says.
+    remote: whether a pass is dear because it is computed elsewhere, as its card says. As few passes as possible are
+        spent on looking at it.
+    suspects: what could make its outputs depend on something besides the picture, found without calling it, with the
+        way to mend it: by ``chance`` (a layer in training mode) or by ``company`` (the other pictures of the batch).
     notes: lines to print before a run (defaults taken, layer chosen).
     details: provenance (file, licence, training data, execution providers in use).
     """
@@ -69,6 +88,9 @@ class Facts:
     quantum: float = 0.0
     layers: tuple[str, ...] = ()
     engine: str = "torch"
+    stochastic: bool = False
+    remote: bool = False
+    suspects: Mapping[Literal["chance", "company"], str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
 
@@ -81,6 +103,9 @@ class Detector(Protocol):
     the same object, since only probes of one object share batches. Attacks use it.
     ``verified(images) -> Detector``: the same detector, whose ``gives`` is reduced to what holds on these pictures. A
     plan calls it with the first pictures of each dataset.
+    ``variants() -> Sequence[CardVariant]``: other plausible readings of its card, the likeliest first, at most 24.
+    ``read_as(variant: CardVariant) -> Detector``: the same network under another reading of its card, with the same
+    weights in memory. Raises :class:`ModelError` where the network does not take it so.
     """
 
     @property
@@ -144,6 +169,10 @@ class Model(Protocol):
     """A source of detectors: one detector, or a family of independent training runs.
 
     ``members`` names the detectors in a stable order (one name for a single detector). ``open`` loads one of them.
+
+    Optional method:
+    ``write_card(member: str, keys: Mapping[str, Any]) -> str``: changes these keys in the card of a member and returns
+    the path of the card. Raises :class:`ModelError` where there is no place for a card.
     """
 
     def members(self) -> Sequence[str]: ...

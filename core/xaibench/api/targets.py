@@ -5,18 +5,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from xaibench.api.datasets import Sample
 from xaibench.api.detectors import Facts
 from xaibench.api.errors import UsageError
 
+_SMALLEST = 2.0**-149
 TARGET_RULES = ("predicted", "fake", "real", "label")
 
 
 def p_fake(probabilities: Sequence[float], facts: Facts) -> float:
     """P(fake) = 1 - P(real), in [0, 1]."""
     return 1.0 - float(probabilities[facts.real_class])
+
+
+def log_odds(probabilities: Sequence[float], facts: Facts) -> float:
+    """``log(P(fake) / P(real))`` in nats, with P(fake) as the sum over the fake classes.
+
+    Where a detector is sure of itself P(fake) is 1 to the last bit on many pictures; P(real) tells them apart.
+    A probability of 0 counts as the smallest of float32, 1.4e-45.
+    """
+    real = float(probabilities[facts.real_class])
+    fake = sum(float(p) for i, p in enumerate(probabilities) if i != facts.real_class)
+    return math.log(max(fake, _SMALLEST)) - math.log(max(real, _SMALLEST))
 
 
 def verdict(probabilities: Sequence[float], facts: Facts) -> str:

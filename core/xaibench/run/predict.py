@@ -10,7 +10,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from xaibench.api import Facts, Forward, Passes, Programme, Sample, describe_error, p_fake, predicted_class, verdict
+from xaibench.api import (
+    Facts,
+    Forward,
+    Passes,
+    Programme,
+    Sample,
+    describe_error,
+    log_odds,
+    p_fake,
+    predicted_class,
+    verdict,
+)
 from xaibench.plan.tasks import CellResult, PredictTask
 from xaibench.run.cell_results import columns_of, failure_reason, result_of
 from xaibench.run.watching import Watched, run_component
@@ -66,6 +77,7 @@ def failed_prediction(classes: Sequence[str], reason: str) -> dict[str, Any]:
         "probabilities": [],
         "classes": list(classes),
         "p_fake": None,
+        "log_odds": None,
         "prediction": "",
         "verdict": "",
         "correct": None,
@@ -80,6 +92,7 @@ def _prediction(probabilities: list[float], facts: Facts, sample: Sample) -> dic
         "probabilities": probabilities,
         "classes": list(facts.classes),
         "p_fake": p_fake(probabilities, facts),
+        "log_odds": log_odds(probabilities, facts),
         "prediction": facts.classes[predicted_class(probabilities, facts)],
         "verdict": label,
         "correct": label == sample.label,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-DATA_TABLES: Final = ("predictions", "scores", "curves", "maps", "artefacts")
+DATA_TABLES: Final = ("predictions", "scores", "curves", "maps", "artefacts", "detectors")
 PLAN_TABLES: Final = ("samples", "runs", "components")
 TABLES_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "predict": ("predictions",), "artefact": ("artefacts",), "explain": ("maps",),

@@ -62,6 +62,7 @@ PREDICTIONS: Final = _schema("predictions", [
     _field("probabilities", pa.list_(pa.float32()), "class probabilities in the order of `classes`", "probability"),
     _field("classes", pa.list_(pa.string()), "class names"),
     _field("p_fake", pa.float32(), "1 - P(real)", "probability", True),
+    _field("log_odds", pa.float64(), "log(P(fake) / P(real)): tells apart what saturates", "nat", True),
     _text("prediction"),
     _field("verdict", pa.string(), "fake when p_fake >= the card's threshold, else real"),
     _field("correct", pa.bool_(), "verdict equals label", nullable=True),
@@ -136,7 +137,7 @@ SAMPLES: Final = _schema("samples", [
 COMMITS: Final = _schema("commits", [
     _field("commit", pa.int64(), "number of the commit; a later one supersedes what stands at its addresses"),
     _text("cell"),
-    _field("kind", pa.string(), "predict, artefact, explain, score, set or model"),
+    _field("kind", pa.string(), "predict, artefact, explain, score, set, model, structure, accuracy or card"),
     _text("model"), _text("member"), _text("dataset"), _text("explainer"), _text("metric"),
     _field("artefact", pa.string(), "name of the artefact; empty for none"),
     _field("repeat", pa.int32(), "repeat of the explainer"),
@@ -152,6 +153,22 @@ COMMITS: Final = _schema("commits", [
     _field("backward", pa.int64(), "pictures differentiated, padding not counted", "pass"),
     _field("peak_memory", pa.int64(), "peak resident memory of the process so far", "byte"),
     _text("device"), _text("reason", True), _text("error", True), _text("trace", True),
+])  # fmt: skip
+
+DETECTORS: Final = _schema("detectors", [
+    _text("run"), _text("unit"), _text("cell"), _text("model"), _text("member"),
+    _field("dataset", pa.string(), "the dataset on which it was measured; empty for the structure of the detector"),
+    _field("sample", pa.string(), "empty: no row belongs to one sample"),
+    _field("check", pa.string(), "what was looked at: structure, accuracy or card"),
+    _field("name", pa.string(), "what was measured"),
+    _field("item", pa.string(), "of the card: the reading, as keys and values; empty for the card's own"),
+    _field("value", pa.float64(), "the value; null where there is none", nullable=True),
+    _field("low", pa.float64(), "lower end of the 95 % interval", nullable=True),
+    _field("high", pa.float64(), "upper end of the 95 % interval", nullable=True),
+    _field("count", pa.int64(), "pictures that the value stands on", "picture"),
+    _text("status"), _text("reason", True),
+    _field("mark", pa.string(), "what a reader of any result of this detector must know; empty for nothing"),
+    _field("withholds_ranks", pa.bool_(), "whether the mark withholds the ranks of explanations"),
 ])  # fmt: skip
 
 RUNS: Final = _schema("runs", [
@@ -177,5 +194,5 @@ COMPONENTS: Final = _schema("components", [
 
 TABLES: Final[dict[str, pa.Schema]] = {
     "samples": SAMPLES, "predictions": PREDICTIONS, "scores": SCORES, "curves": CURVES, "maps": MAPS,
-    "artefacts": ARTEFACTS, "commits": COMMITS, "runs": RUNS, "components": COMPONENTS,
+    "artefacts": ARTEFACTS, "detectors": DETECTORS, "commits": COMMITS, "runs": RUNS, "components": COMPONENTS,
 }  # fmt: skip
