@@ -128,7 +128,7 @@ def _auc(
     if not of.any() or fake.all():
         return None
     keep = of | ~fake
-    return auc_interval(values.where(keep), of[keep], seed=seed)
+    return auc_interval(values.where(keep), of[keep])
 
 
 def _note(auc: Estimate | None) -> str:

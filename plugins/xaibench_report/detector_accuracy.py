@@ -57,7 +57,7 @@ def _entrant(
     fake = labels[np.isin(values.samples, samples)] == "fake"
     auc = None
     if fake.any() and not fake.all():
-        auc = mean_auc_interval([v.on(samples) for v, _, _ in runs.values()], fake, seed=seed)
+        auc = mean_auc_interval([v.on(samples) for v, _, _ in runs.values()], fake)
     return Entrant(
         dataset=dataset, model=model, runs=tuple(map(str, runs)), auc=auc,
         why=auc.note if auc else _no_auc(runs, samples),

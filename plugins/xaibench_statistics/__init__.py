@@ -8,6 +8,20 @@ the order of rows.
 
 from __future__ import annotations
 
+from xaibench_statistics.accuracy import (
+    CHANCE,
+    CONSTANT,
+    NEEDS_BOTH,
+    NOT_MEASURED,
+    ONE_CLASS,
+    WRONG_WAY,
+    Accuracy,
+    LabelReadings,
+    Mark,
+    balanced_accuracy,
+    detector_accuracy,
+    expected_calibration_error,
+)
 from xaibench_statistics.auc import auc_interval, mean_auc_interval, roc_auc
 from xaibench_statistics.bootstrap import (
     MINIMUM_GROUPS,
@@ -23,6 +37,7 @@ from xaibench_statistics.bootstrap import (
 from xaibench_statistics.censored import CensoredMedian, censored_median
 from xaibench_statistics.interpretability_balance import AxisFigures, Balance, balance, interpretability, kept_accuracy
 from xaibench_statistics.paired import Difference, holm, paired_difference
+from xaibench_statistics.proportions import proportion_interval
 from xaibench_statistics.ranking import COVERAGE, Rank, Ranking, rank_explainers
 from xaibench_statistics.runs import (
     LEAST_RUNS,
@@ -38,11 +53,18 @@ from xaibench_statistics.runs import (
 from xaibench_statistics.values import Floats, Ints, Strings, Values, common_samples
 
 __all__ = [
+    "CHANCE",
+    "CONSTANT",
     "COVERAGE",
     "LEAST_RUNS",
     "MINIMUM_GROUPS",
+    "NEEDS_BOTH",
+    "NOT_MEASURED",
+    "ONE_CLASS",
     "RESAMPLES",
     "SEED",
+    "WRONG_WAY",
+    "Accuracy",
     "AxisFigures",
     "Balance",
     "CensoredMedian",
@@ -51,6 +73,8 @@ __all__ = [
     "Estimate",
     "Floats",
     "Ints",
+    "LabelReadings",
+    "Mark",
     "Rank",
     "Ranking",
     "Runs",
@@ -59,9 +83,12 @@ __all__ = [
     "Values",
     "auc_interval",
     "balance",
+    "balanced_accuracy",
     "censored_median",
     "common_samples",
+    "detector_accuracy",
     "exact_mean",
+    "expected_calibration_error",
     "holm",
     "interpretability",
     "jackknife_variance",
@@ -73,6 +100,7 @@ __all__ = [
     "paired_difference",
     "people_variance",
     "percentile_bounds",
+    "proportion_interval",
     "rank_explainers",
     "roc_auc",
     "runs_difference",

@@ -135,6 +135,21 @@ def mean_replicates(design: Design, values: Floats, seed: int, resamples: int) -
         )
 
 
+def clustered_variance(design: Design, influence: Floats) -> float:
+    """The variance of a sum of ``influence`` over rows whose levels are drawn anew: ``k/(k-1) sum_g (sum_{i in g})^2``,
+    for each factor. The rows add up to 0; a row without a second factor enters by its group alone."""
+    total = _of_factor(design.group[design.cell], influence, design.groups)
+    if design.cross_groups:
+        donor = design.cross[design.cell]
+        total += _of_factor(donor[donor >= 0], influence[donor >= 0], design.cross_groups)
+    return total
+
+
+def _of_factor(level: Ints, influence: Floats, levels: int) -> float:
+    sums = np.bincount(level, weights=influence, minlength=levels)
+    return float(levels / max(1, levels - 1) * np.sum(sums**2))
+
+
 def expanded_tail(k: int) -> float:
     """The tail probability that gives a percentile interval of k groups the width of a t interval."""
     half = (1 - LEVEL) / 2

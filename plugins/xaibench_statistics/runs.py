@@ -154,7 +154,8 @@ def people_variance(values: Values, seed: int = SEED) -> tuple[float, int] | Non
     return float(np.nanvar(mean_replicates(design, values.values, seed, RESAMPLES), ddof=1)) * k / (k - 1), k - 1
 
 
-def _degrees(terms: Sequence[tuple[float, int]]) -> float:
+def satterthwaite(terms: Sequence[tuple[float, int]]) -> float:
+    """Degrees of freedom of a sum of (variance, degrees of freedom) terms, not all 0."""
     total = sum(v for v, _ in terms)
     return total**2 / sum(v**2 / df for v, df in terms)
 
@@ -164,7 +165,7 @@ def t_interval(value: float, terms: Sequence[tuple[float, int]]) -> tuple[float,
     total = sum(v for v, _ in terms)
     if total == 0.0:
         return value, value
-    half = float(stdtrit(_degrees(terms), (1 + LEVEL) / 2)) * sqrt(total)
+    half = float(stdtrit(satterthwaite(terms), (1 + LEVEL) / 2)) * sqrt(total)
     return value - half, value + half
 
 
@@ -172,7 +173,7 @@ def _t_test(value: float, terms: Sequence[tuple[float, int]]) -> float:
     total = sum(v for v, _ in terms)
     if total == 0.0:
         return 1.0 if value == 0.0 else 0.0
-    return float(2 * stdtr(_degrees(terms), -abs(value) / sqrt(total)))
+    return float(2 * stdtr(satterthwaite(terms), -abs(value) / sqrt(total)))
 
 
 def permute_runs(first: Floats, second: Floats, *, seed: int = SEED) -> tuple[float, int]:
