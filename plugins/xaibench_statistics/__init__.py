@@ -35,6 +35,7 @@ from xaibench_statistics.bootstrap import (
     percentile_bounds,
 )
 from xaibench_statistics.censored import CensoredMedian, censored_median
+from xaibench_statistics.gain import AccuracyGain, Gain, accuracy_gain
 from xaibench_statistics.interpretability_balance import AxisFigures, Balance, balance, interpretability, kept_accuracy
 from xaibench_statistics.paired import Difference, holm, paired_difference
 from xaibench_statistics.proportions import proportion_interval
@@ -65,6 +66,7 @@ __all__ = [
     "SEED",
     "WRONG_WAY",
     "Accuracy",
+    "AccuracyGain",
     "AxisFigures",
     "Balance",
     "CensoredMedian",
@@ -72,6 +74,7 @@ __all__ = [
     "Difference",
     "Estimate",
     "Floats",
+    "Gain",
     "Ints",
     "LabelReadings",
     "Mark",
@@ -81,6 +84,7 @@ __all__ = [
     "RunsDifference",
     "Strings",
     "Values",
+    "accuracy_gain",
     "auc_interval",
     "balance",
     "balanced_accuracy",
