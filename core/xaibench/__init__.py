@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xaibench.discovery.registry import Registered, Registry, load_registry
     from xaibench.plan.runtime import make_runtime
     from xaibench.run.evaluation import evaluate, explain, score
+    from xaibench.run.examination import Examination, examine, refuse_faulty
     from xaibench.run.workbench import Bench
     from xaibench.store.open_run import Run, open_run
     from xaibench.store.provenance import provenance, runtime_identity
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 _MODULE_OF = {
     "Bench": "run.workbench",
+    "Examination": "run.examination",
     "PictureArrays": "data.arrays",
     "Registered": "discovery.registry",
     "Registry": "discovery.registry",
@@ -39,6 +41,7 @@ _MODULE_OF = {
     "Use": "discovery.components",
     "compute_batch": "detector.batch_size",
     "evaluate": "run.evaluation",
+    "examine": "run.examination",
     "explain": "run.evaluation",
     "hold_component": "discovery.components",
     "load_registry": "discovery.registry",
@@ -50,6 +53,7 @@ _MODULE_OF = {
     "order_samples": "data.order",
     "prepare_torch": "detector.torch_settings",
     "provenance": "store.provenance",
+    "refuse_faulty": "run.examination",
     "run_programmes": "detector.engine",
     "runtime_identity": "store.provenance",
     "score": "run.evaluation",
@@ -72,6 +76,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Bench",
+    "Examination",
     "PictureArrays",
     "Registered",
     "Registry",
@@ -79,6 +84,7 @@ __all__ = [
     "Use",
     "compute_batch",
     "evaluate",
+    "examine",
     "explain",
     "hold_component",
     "load_registry",
@@ -90,6 +96,7 @@ __all__ = [
     "order_samples",
     "prepare_torch",
     "provenance",
+    "refuse_faulty",
     "run_programmes",
     "runtime_identity",
     "score",

@@ -63,6 +63,7 @@ class Facts:
         :meth:`DifferentiableDetector.randomised`.
     engine: the library that computes ``probabilities`` and ``scores``: ``torch``, ``onnxruntime`` or another name. On a
         CPU torch computes with one thread beside another library, except in calls that differentiate.
+    precision: the number type that it computes in: ``fp32``, ``fp16`` or ``bf16``.
     stochastic: whether its outputs may differ from call to call, as its card says.
     remote: whether a pass is dear because it is computed elsewhere, as its card says. As few passes as possible are
         spent on looking at it.
@@ -88,6 +89,7 @@ class Facts:
     quantum: float = 0.0
     layers: tuple[str, ...] = ()
     engine: str = "torch"
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     stochastic: bool = False
     remote: bool = False
     suspects: Mapping[Literal["chance", "company"], str] = field(default_factory=dict)

@@ -137,7 +137,12 @@ def _may_start(prepared: PreparedRun, call: Invocation) -> bool:
     left = left_of(prepared, call.rerun)
     try:
         with plugin_output():
-            cost = estimate(prepared.plan, left.shares(), predictions=left.predictions())
+            cost = estimate(
+                prepared.plan,
+                left.shares(),
+                predictions=left.predictions(),
+                looks=sum((c.passes for c in left.due_looks()), Passes()),
+            )
     except Exception as error:  # what a detector raises fails its cells, which the run records
         print(f"no estimate of the time: the detector raised {describe_error(error)}", file=sys.stderr)
         return True
@@ -191,14 +196,22 @@ def show_plan(prepared: PreparedRun, as_json: bool) -> None:
         print_json({
             "schema": "xaibench.plan/1", "out": str(prepared.folder.path), "notes": list(plan.notes),
             "passes": {"forward": plan.passes.forward, "backward": plan.passes.backward, "exact": plan.passes.exact,
-                       "predictions": plan.predictions.forward},
+                       "predictions": plan.predictions.forward, "detectors": plan.detector_passes.forward},
             "seconds": cost.total.seconds, "cells": list(_cells_json(plan, cost)),
+            "detectors": [{"model": c.model, "member": c.member, "dataset": c.dataset, "check": c.check,
+                           "forward": c.passes.forward, "runs": not c.reason, "reason": c.reason}
+                          for c in plan.detector_cells],
             "artefacts": [{**asdict(c), "seconds": cost.cells[c].seconds} for c in plan.artefact_cells],
         })  # fmt: skip
         return
     _announce(prepared)
     _print_cells(plan, cost)
     print(f"clean predictions: {plan.predictions.forward:,} passes, {_duration(cost.predictions.seconds)}")
+    for look in plan.detector_cells:
+        if look.reason:
+            print(f"{look.check} of {look.model}: not tried: {look.reason}")
+        elif look.passes.forward:
+            print(f"{look.check} of {look.model}: <= {look.passes.forward:,} passes")
     for made in plan.artefact_cells:
         sign, duration = "" if made.passes.exact else "<= ", _duration(cost.cells[made].seconds)
         passes = f"{sign}{made.passes.forward:,} passes, {duration}"
@@ -265,9 +278,8 @@ def _show_result(result: RunResult) -> None:
         print(f"failed: {line}")
     if before:
         print(_failed_before(result))
-    print(
-        f"tables: {result.out}/{{scores,predictions,curves,samples}}/*.parquet; xaibench report {result.out} for a page"
-    )
+    tables = f"{result.out}/{{scores,predictions,detectors,samples}}/*.parquet"
+    print(f"tables: {tables}; xaibench report {result.out} for a page")
 
 
 def _failed_before(result: RunResult) -> str:

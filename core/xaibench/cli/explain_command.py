@@ -21,6 +21,9 @@ def explain(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps.")] = Path("xaibench-explain"),
     seed: Annotated[int, SHARED_FLAGS["seed"].option(min=0, max=2**63 - 1)] = 0,
     device: Annotated[str, SHARED_FLAGS["device"].option()] = "auto",
+    accept_detector: Annotated[
+        bool, typer.Option("--accept-detector", help="Go on with a detector whose structure is at fault.")
+    ] = False,
     plugin: PluginFiles = None,
     parameter: Annotated[list[str] | None, SHARED_FLAGS["parameter"].option()] = None,
     json: JsonFlag = False,
@@ -30,5 +33,7 @@ def explain(
 
     parameters = parse_assignments(parameter or [])
     raise typer.Exit(
-        explain_one(image, model, explainer or [], target, out, seed, device, plugin or [], parameters, json)
+        explain_one(
+            image, model, explainer or [], target, out, seed, device, accept_detector, plugin or [], parameters, json
+        )
     )

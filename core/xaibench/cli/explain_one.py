@@ -23,6 +23,7 @@ def explain_one(
     out: Path,
     seed: int,
     device: str,
+    accept_detector: bool,
     files: Sequence[Path],
     parameters: Mapping[str, object],
     as_json: bool,
@@ -35,6 +36,7 @@ def explain_one(
     from xaibench.plan.runtime import make_runtime
     from xaibench.plan.settings import make_settings
     from xaibench.run.evaluation import one_picture
+    from xaibench.run.examination import refuse_faulty
     from xaibench.run.one_picture import OnePicture, explainer_needs
 
     settings = make_settings(None, {"device": device, "target": target, "parameter": dict(parameters)})
@@ -46,6 +48,8 @@ def explain_one(
     with plugin_output():
         detector = source.open(source.instance.members()[0], runtime)
         session = OnePicture(detector, one_picture(image), registry, seed)
+        if not accept_detector:
+            refuse_faulty(detector, [session.picture.image])
         target_index = session.target(target)
     uses = [
         open_component("explainer", s, overrides.get(("explainer", s.partition(":")[0])), registry=registry)

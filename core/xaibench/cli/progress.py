@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _STAGES = {
+    "structure": "looking at the detector",
     "predict": "predicting",
+    "detectors": "measuring the detector and its card",
     "artefacts": "making what explainers share",
     "explain": "explaining and scoring",
     "sets": "scoring whole sets",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xaibench.plan.parts import ArtefactCell, Cell, Plan
+from xaibench.plan.keys import detector_address
+from xaibench.plan.parts import ArtefactCell, Cell, DetectorCell, Plan
 from xaibench.store.commits import CommitLog
 from xaibench.store.relation import WHOLE, Relation, RelationCell
 
@@ -67,6 +68,12 @@ class Difference:
             **{c: (c.model, c.member, c.dataset, "", "", c.artefact) for c in self.plan.artefact_cells},
         }
         return {c: float(np.mean(np.concatenate(found[key]))) for c, key in keys.items() if key in found}
+
+    def due_looks(self) -> Iterator[DetectorCell]:
+        """The looks at detectors that are due."""
+        for look in self.plan.detector_cells:
+            if not look.reason and self.missing(self.relation.by_address[detector_address(look)])[0]:
+                yield look
 
     def predictions(self) -> float:
         """The share of the clean predictions that is due."""

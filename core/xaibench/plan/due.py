@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from xaibench.discovery.components import Ref
 from xaibench.plan.difference import Difference
-from xaibench.plan.keys import explain_address, predict_address, score_address
-from xaibench.plan.parts import PlannedDataset, PlannedExplainer, PlannedMember
+from xaibench.plan.keys import detector_address, explain_address, predict_address, score_address
+from xaibench.plan.parts import DetectorCell, PlannedDataset, PlannedExplainer, PlannedMember
 from xaibench.plan.tasks import (
+    AccuracyTask,
     ArtefactTask,
+    CardTask,
     CellPart,
+    Clean,
     ExplainTask,
     ExplainUnit,
     ModelTask,
@@ -25,6 +28,7 @@ from xaibench.plan.tasks import (
     ScoreUnit,
     SetTask,
     Setup,
+    StructureTask,
 )
 from xaibench.store.relation import WHOLE, Address, RelationCell
 
@@ -59,6 +63,50 @@ class Due(Difference):
                         setup=self._setup(member), detector=member.ref, chunk=dataset.chunk(ids),
                         part=_part(cell, ids),
                     )  # fmt: skip
+
+    def structure_tasks(self) -> Iterator[StructureTask]:
+        """One task for the structure of every detector."""
+        for look, cell, member in self._looks("structure"):
+            yield StructureTask(
+                setup=self._setup(member), detector=member.ref, part=_part(cell, (WHOLE,)),
+                chunk=self.plan.dataset(look.dataset).chunk(look.samples),
+            )  # fmt: skip
+
+    def detector_tasks(self, predictions: ReadPredictions) -> Iterator[AccuracyTask | CardTask]:
+        """Tasks for other readings of the card of every detector, and for its accuracy."""
+        for look, cell, member in self._looks("card"):
+            dataset = self.plan.dataset(look.dataset)
+            clean = predictions(member, dataset)
+            yield self._card_task(look, cell, member, tuple(clean[i] for i in look.samples))
+        for look, cell, member in self._looks("accuracy"):
+            dataset = self.plan.dataset(look.dataset)
+            ids, clean = dataset.relation_samples.ids, predictions(member, dataset)
+            part = CellPart(
+                address=cell.address, key=self.log.ledger.key_of(cell, self.relation) or cell.key, due=(WHOLE,)
+            )
+            yield AccuracyTask(
+                setup=self._setup(member), detector=member.ref, part=part, chunk=dataset.chunk(ids),
+                clean=tuple(clean[i] for i in ids),
+            )  # fmt: skip
+
+    def card_tasks_without_predictions(self) -> Iterator[CardTask]:
+        """Tasks for other readings of cards, which predict their pictures themselves."""
+        for look, cell, member in self._looks("card"):
+            yield self._card_task(look, cell, member, None)
+
+    def _card_task(
+        self, look: DetectorCell, cell: RelationCell, member: PlannedMember, clean: Clean | None
+    ) -> CardTask:
+        return CardTask(
+            setup=self._setup(member), detector=member.ref, part=_part(cell, (WHOLE,)),
+            chunk=self.plan.dataset(look.dataset).chunk(look.samples), clean=clean, variants=look.variants,
+        )  # fmt: skip
+
+    def _looks(self, check: str) -> Iterator[tuple[DetectorCell, RelationCell, PlannedMember]]:
+        for look in self.due_looks():
+            if look.check == check:
+                cell = self.relation.by_address[detector_address(look)]
+                yield look, cell, self.plan.member(look.model, look.member)
 
     def artefact_tasks(self) -> Iterator[ArtefactTask]:
         artefacts = {a.name: a for e in reversed(self.plan.explainers) for a in e.artefacts}

@@ -44,17 +44,18 @@ class Cost:
 class Estimate:
     """Passes and seconds of detector work, in one process with the threads of the run.
 
-    ``cells`` holds those of every cell and artefact that runs, ``predictions`` those of the clean predictions. What
-    components compute beside the detector is not part of it.
+    ``cells`` holds those of every cell and artefact that runs, ``predictions`` those of the clean predictions and
+    ``looks`` those of the looks at the detectors. What components compute beside the detector is not part of it.
     """
 
     cells: Mapping[PassCell, Cost]
     predictions: Cost
+    looks: Cost = Cost()
 
     @property
     def total(self) -> Cost:
         """The cost of everything."""
-        return sum(self.cells.values(), self.predictions)
+        return sum(self.cells.values(), self.predictions + self.looks)
 
     def metrics(self) -> dict[str, Cost]:
         """The cost of each metric over all explainers, the dearest first. ``(maps)`` are the maps themselves."""
@@ -73,13 +74,16 @@ class Estimate:
         return dict(sorted(named, key=lambda item: (-item[1].seconds, item[0])))
 
 
-def estimate(plan: Plan, left: Mapping[PassCell, float] | None = None, *, predictions: float = 1.0) -> Estimate:
+def estimate(
+    plan: Plan, left: Mapping[PassCell, float] | None = None, *, predictions: float = 1.0, looks: Passes | None = None
+) -> Estimate:
     """The cost of a plan at the speed of timed batches of the first member of every model.
 
     Parameters
     ----------
     left: the share in [0, 1] of a cell or artefact that is left to do. One that is not named is left as a whole.
     predictions: the share of the clean predictions that is left.
+    looks: the passes of the looks at the detectors that are left; None: all.
 
     The timed batches are not counted as passes. Nothing is timed where nothing is left.
     """
@@ -87,13 +91,14 @@ def estimate(plan: Plan, left: Mapping[PassCell, float] | None = None, *, predic
     running: list[PassCell] = [*(c for c in plan.cells if not c.reason), *plan.artefact_cells]
     passes = {c: _part(c.passes, left.get(c, 1.0)) for c in running}
     clean = _part(plan.predictions, predictions)
+    looks = plan.detector_passes if looks is None else looks
     speeds = {}
     for model in plan.models:
         of_model = sum((p for c, p in passes.items() if c.model == model.name), Passes())
-        speeds[model.name] = _speed(plan, model, of_model + clean)
+        speeds[model.name] = _speed(plan, model, of_model + clean + looks)
     mean = Speed(forward=sum(s.forward for s in speeds.values()) / max(len(speeds), 1))
     cells = {c: Cost(p, speeds[c.model].seconds(p)) for c, p in passes.items()}
-    return Estimate(cells=cells, predictions=Cost(clean, mean.seconds(clean)))
+    return Estimate(cells=cells, predictions=Cost(clean, mean.seconds(clean)), looks=Cost(looks, mean.seconds(looks)))
 
 
 def _part(passes: Passes, share: float) -> Passes:

@@ -10,6 +10,7 @@ from xaibench.api import digest
 from xaibench.discovery.code_identity import cell_key, component_identity, use_identity
 from xaibench.plan.parts import (
     Cell,
+    DetectorCell,
     Plan,
     PlannedArtefact,
     PlannedDataset,
@@ -21,6 +22,8 @@ from xaibench.plan.runtime import torch_threads
 from xaibench.store.provenance import runtime_identity
 from xaibench.store.relation import Address, Kind, Relation, RelationCell
 
+LOOK_VERSION = 1
+"""Version of what is looked at in a detector; a change of it makes every look due again."""
 _KIND_OF_SCOPE: dict[str, Kind] = {"sample": "score", "detector": "set", "family": "set", "model": "model"}
 
 
@@ -46,6 +49,11 @@ def score_address(cell: Cell, metric: PlannedMetric, repeat: int) -> Address:
     return Address(kind, cell.model, cell.member, cell.dataset, cell.explainer, metric.name, repeat=repeat)
 
 
+def detector_address(cell: DetectorCell) -> Address:
+    tried_on = digest([cell.samples])[:16] if cell.check == "card" else ""
+    return Address(cell.check, cell.model, cell.member, cell.dataset, artefact=tried_on)
+
+
 @dataclass(frozen=True)
 class _Keys:
     plan: Plan
@@ -55,6 +63,7 @@ class _Keys:
         for member in plan.members:
             for dataset in plan.datasets:
                 yield RelationCell(address=predict_address(member, dataset), key=self.predict(member))
+        yield from self._detector_cells()
         yield from self._artefact_cells()
         for cell in plan.cells:
             if cell.metric is None:
@@ -66,6 +75,18 @@ class _Keys:
                 yield from self._score_cells(cell)
 
     # ---- cells ----
+
+    def _detector_cells(self) -> Iterator[RelationCell]:
+        for cell in self.plan.detector_cells:
+            member, dataset = self.plan.member(cell.model, cell.member), self.plan.dataset(cell.dataset)
+            if cell.check == "accuracy":
+                key = cell_key({"kind": "accuracy", "version": LOOK_VERSION, "on": self.predict(member)})
+                inputs = (predict_address(member, dataset),)
+                yield RelationCell(address=detector_address(cell), key=key, inputs=inputs, grouped=True)
+            else:
+                yield RelationCell(
+                    address=detector_address(cell), key=self.look(cell, member, dataset), reason=cell.reason
+                )
 
     def _artefact_cells(self) -> Iterator[RelationCell]:
         artefacts = {a.name: a for e in reversed(self.plan.explainers) for a in e.artefacts}
@@ -133,6 +154,20 @@ class _Keys:
             "batch": member.batch_size, "runtime": self._runtime, "component": member.component,
             "torch_threads": torch_threads(self.plan.runtime, member.facts),
         })  # fmt: skip
+
+    def look(self, cell: DetectorCell, member: PlannedMember, dataset: PlannedDataset) -> str:
+        """The key of a look at the structure or the card. That of the structure does not hold the pictures: parts of a
+        run that show others are one run."""
+        key: dict[str, object] = {
+            "kind": cell.check,
+            "version": LOOK_VERSION,
+            "on": self.predict(member),
+            "reason": cell.reason,
+        }
+        if cell.check == "card":
+            key["pictures"] = [dataset.survey.digests[i] for i in cell.samples]
+            key["variants"] = [[v.name, dict(v.keys), v.swaps] for v in cell.variants]
+        return cell_key(key)
 
     def artefact(self, member: PlannedMember, artefact: PlannedArtefact) -> str:
         code = component_identity(artefact.asker.registered)

@@ -24,9 +24,17 @@ from xaibench.plan.choice import (
     read_preset,
     survey_dataset,
 )
+from xaibench.plan.detector_cells import lay_out_detectors
 from xaibench.plan.identity import folder_of, identity_of
 from xaibench.plan.known_samples import known_samples
-from xaibench.plan.parts import Plan, PlannedDataset, PlannedExplainer, PlannedMetric, PlannedModel
+from xaibench.plan.parts import (
+    Plan,
+    PlannedDataset,
+    PlannedExplainer,
+    PlannedMetric,
+    PlannedModel,
+    planned_members,
+)
 from xaibench.plan.runtime import make_runtime
 from xaibench.plan.settings import Settings, without_secrets
 from xaibench.plan.tasks import DetectorRef
@@ -88,6 +96,7 @@ def _make(settings: Settings, registry: Registry) -> Plan:
         metrics=metrics,
         cells=cells,
         artefact_cells=tuple(lay_out_artefacts(cells, models, datasets, explainers)),
+        detector_cells=tuple(lay_out_detectors(planned_members(models, cells), datasets, detectors)),
         notes=tuple(_notes(settings, preset, models, datasets)),
         detectors=detectors,
     )

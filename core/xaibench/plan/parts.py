@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from xaibench.api import (
     PROJECT,
     Artefact,
+    CardVariant,
     Detector,
     ExplainerRecord,
     Facts,
@@ -24,7 +25,7 @@ from xaibench.data.survey import Survey
 from xaibench.discovery.components import HELD, Use
 from xaibench.plan.settings import Settings
 from xaibench.plan.tasks import Chunk, DetectorRef
-from xaibench.store.relation import RelationSamples, short_digest
+from xaibench.store.relation import RelationSamples, groups_digest, short_digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,10 @@ class PlannedDataset:
         ids = tuple(s.id for s in self.survey.samples)
         digests = [self.sample_digests[i] for i in ids]
         return RelationSamples(
-            ids, tuple(short_digest(d) for d, _ in digests), tuple(short_digest(d) for _, d in digests)
+            ids,
+            tuple(short_digest(d) for d, _ in digests),
+            tuple(short_digest(d) for _, d in digests),
+            groups_digest((s.group, s.cross_group) for s in self.survey.samples),
         )
 
 
@@ -201,6 +205,25 @@ class ArtefactCell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorCell:
+    """One look at a detector before or beside the explanations.
+
+    ``check`` is its structure, its accuracy on a dataset, or whether another reading of its card does better there.
+    ``samples`` are the pictures that it is shown, of the accuracy all. ``variants`` are the readings that are tried.
+    ``reason`` says why it is not done; it is empty where it is.
+    """
+
+    model: str
+    member: str
+    dataset: str
+    check: Literal["structure", "accuracy", "card"]
+    samples: tuple[str, ...] = ()
+    variants: tuple[CardVariant, ...] = ()
+    passes: Passes = Passes()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything that a run does.
 
@@ -218,6 +241,7 @@ class Plan:
     metrics: tuple[PlannedMetric, ...]
     cells: tuple[Cell, ...]
     artefact_cells: tuple[ArtefactCell, ...] = ()
+    detector_cells: tuple[DetectorCell, ...] = ()
     notes: tuple[str, ...]
     detectors: dict[DetectorRef, Detector] = field(repr=False, compare=False)
 
@@ -255,9 +279,7 @@ class Plan:
     @property
     def members(self) -> Iterator[PlannedMember]:
         """Members that are explained, or measured without maps, in order."""
-        planned = {(c.model, c.member) for c in self.cells if c.metric is None or not c.explainer}
-        for model in self.models:
-            yield from (m for m in model.members if (model.name, m.ref.member) in planned)
+        return planned_members(self.models, self.cells)
 
     def inputs(self, cell: Cell, metric: PlannedMetric) -> tuple[list[PlannedDataset], list[PlannedMember]]:
         """The datasets and the members whose maps a measure of a set reads."""
@@ -274,9 +296,22 @@ class Plan:
     @property
     def passes(self) -> Passes:
         """Passes of the whole plan."""
-        return sum((c.passes for c in self.cells if not c.reason), self.predictions + self.artefact_passes)
+        made = self.predictions + self.artefact_passes + self.detector_passes
+        return sum((c.passes for c in self.cells if not c.reason), made)
+
+    @property
+    def detector_passes(self) -> Passes:
+        """Passes of the looks at the detectors."""
+        return sum((c.passes for c in self.detector_cells if not c.reason), Passes())
 
     @property
     def artefact_passes(self) -> Passes:
         """Passes of the stored artefacts."""
         return sum((c.passes for c in self.artefact_cells), Passes())
+
+
+def planned_members(models: Iterable[PlannedModel], cells: Iterable[Cell]) -> Iterator[PlannedMember]:
+    """The members that are explained, or measured without maps, in order."""
+    planned = {(c.model, c.member) for c in cells if c.metric is None or not c.explainer}
+    for model in models:
+        yield from (m for m in model.members if (model.name, m.ref.member) in planned)

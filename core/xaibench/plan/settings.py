@@ -59,6 +59,7 @@ class Settings(Parameters):
         gt=0,
         le=1e9,
     )
+    accept_detector: bool = setting(False, "go on with a detector whose structure is at fault; its results say so")
     isolation: bool = setting(True, "run components of third parties in processes of their own")
     device: str = setting("auto", SHARED_FLAGS["device"])
     precision: Literal["fp32", "fp16", "bf16"] = setting("fp32", "precision of detector calls")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from xaibench.api import Runtime, Sample
+from xaibench.api import CardVariant, Runtime, Sample
 from xaibench.discovery.components import Ref
 from xaibench.store.commits import CellRows
 from xaibench.store.relation import Address
@@ -115,6 +115,42 @@ class PredictTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StructureTask:
+    """The structure of a detector, on some samples."""
+
+    setup: Setup
+    detector: DetectorRef
+    chunk: Chunk
+    part: CellPart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyTask:
+    """The accuracy of a detector on all samples of a dataset, from their predictions."""
+
+    setup: Setup
+    detector: DetectorRef
+    chunk: Chunk
+    clean: Clean
+    part: CellPart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardTask:
+    """Other readings of a detector's card, on some labelled samples. ``variants`` are those that the plan counted.
+
+    ``clean`` None: the samples are predicted in the task.
+    """
+
+    setup: Setup
+    detector: DetectorRef
+    chunk: Chunk
+    clean: Clean | None
+    part: CellPart
+    variants: tuple[CardVariant, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArtefactTask:
     """One stored artefact of some samples: number ``index`` of the ``artefacts`` of the component ``asker``."""
 
@@ -174,7 +210,8 @@ class ModelTask:
     score: ScoreUnit
 
 
-Task = PredictTask | ArtefactTask | ExplainTask | SetTask | ModelTask
+LookTask = StructureTask | AccuracyTask | CardTask
+Task = LookTask | PredictTask | ArtefactTask | ExplainTask | SetTask | ModelTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

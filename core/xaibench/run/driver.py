@@ -15,6 +15,7 @@ import pyarrow as pa
 from xaibench.api import (
     PROJECT,
     Lost,
+    ModelError,
     NothingToEvaluate,
     Passes,
     PassesDone,
@@ -27,6 +28,7 @@ from xaibench.api import (
     digest,
     events,
 )
+from xaibench.detector.structure import is_fault
 from xaibench.discovery.components import parse_overrides
 from xaibench.discovery.registry import Registry
 from xaibench.plan.choice import choose_executor, names_foreign
@@ -38,7 +40,7 @@ from xaibench.plan.known_samples import same_rows, sample_rows
 from xaibench.plan.making import make_plan
 from xaibench.plan.parts import Plan, PlannedDataset, PlannedMember
 from xaibench.plan.settings import Settings
-from xaibench.plan.tasks import CellResult, ModelTask, SetTask, Setup, Task
+from xaibench.plan.tasks import CellResult, LookTask, ModelTask, SetTask, Setup, Task
 from xaibench.run.checked_executor import CheckedExecutor
 from xaibench.run.failures import failed_results, reason_of, result_that_cannot_run
 from xaibench.run.listeners import Listeners
@@ -302,7 +304,11 @@ class _Driver:
         reasons = [result_that_cannot_run(self.plan, due.setup, c) for c in due.cells_that_cannot_run()]
         if reasons:
             self._commit(reasons)
+        self._stage("structure", due.structure_tasks)
+        self._refuse_faults(due)
         self._stage("predict", due.predict_tasks)
+        self._stage("detectors", lambda: due.detector_tasks(self.predictions))
+        self._say_marks()
         self._stage("artefacts", due.artefact_tasks)
         self._stage("explain", lambda: due.explain_tasks(self.predictions))
         self._stage("sets", lambda: due.set_tasks(self.predictions))
@@ -316,6 +322,36 @@ class _Driver:
             for c in due.relation.cells
         )
         self.result.still_failed = max(0, failed - self.result.failed)
+
+    def _refuse_faults(self, due: Due) -> None:
+        """Stop where the structure of a detector is at fault. Raises :class:`ModelError`."""
+        structures = [row for row in self._looks() if row["check"] == "structure"]
+        row = next((r for r in structures if is_fault(r["name"], r["mark"]) or r["status"] == "failed"), None)
+        if row is None or self.plan.settings.accept_detector:
+            return
+        what, mend = row["mark"] or f"could not be looked at: {row['reason']}", ""
+        if row["name"] == "distinct":  # its card is to blame, and the pictures tell which key
+            self._stage("detectors", due.card_tasks_without_predictions)
+            cards = [r for r in self._looks() if (r["check"], r["model"]) == ("card", row["model"]) and r["mark"]]
+            what = f"{cards[0]['mark']}; with its card it {what}" if cards else what
+            mend = "mend the card (xaibench check MODEL --dataset DATA --write-card does); " if cards else ""
+        name = f"{row['model']} {row['member']}" if row["member"] not in ("", row["model"]) else row["model"]
+        raise ModelError(
+            f"detector {name}: {what}", f"{mend}--accept-detector goes on all the same; every result says so then"
+        )
+
+    def _say_marks(self) -> None:
+        """What every reader of the results must know is said before hours are spent on them."""
+        for row in self._looks():
+            if row["mark"]:
+                on = f" on {row['dataset']}" if row["check"] != "structure" else ""
+                kind = "warning" if row["withholds_ranks"] or row["check"] == "structure" else "note"
+                print(f"{kind}: detector {row['model']}{on}: {row['mark']}", file=sys.stderr)
+
+    def _looks(self) -> list[dict[str, Any]]:
+        """The rows of the table ``detectors``."""
+        rows: list[dict[str, Any]] = Snapshot(self.log).table("detectors").to_pylist()
+        return rows
 
     def predictions(self, member: PlannedMember, dataset: PlannedDataset) -> Predictions:
         """Class probabilities by sample, from the store; None where the prediction failed."""
@@ -431,7 +467,7 @@ class _Driver:
             results += [r for r in failed if r.cell.address not in there]
         if self._workbench is None:  # in this process each call of a detector is reported as it happens
             self._report_passes(sum(r.cell.passes.forward for r in results))
-        if not isinstance(task, SetTask | ModelTask):
+        if not isinstance(task, SetTask | ModelTask | LookTask):
             seconds = sum(r.cell.seconds for r in results)
             self.size.measured(stage, task.detector.model, task.detector.member, len(task.chunk.samples), seconds)
         self._commit(results)
@@ -495,6 +531,9 @@ def _commit_event(cell: CellRows) -> TaskCommitted:
 def expected_passes(due: Due, stage: str) -> int:
     """Forward passes of a stage: exact on a fresh run, else by the share of samples that is due; 0 for sets."""
     plan = due.plan
+    if stage in ("structure", "detectors"):
+        of_stage = [c for c in due.due_looks() if (c.check == "structure") is (stage == "structure")]
+        return sum(c.passes.forward for c in of_stage)
     if stage == "predict":
         return sum(int(due.missing(c).sum()) for c in due.relation.cells if c.address.kind == "predict")
     if stage == "artefacts":

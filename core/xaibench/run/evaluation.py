@@ -33,6 +33,7 @@ from xaibench.discovery.registry import Registry, load_registry
 from xaibench.plan.runtime import make_runtime
 from xaibench.plan.settings import Rerun, make_settings
 from xaibench.run.driver import execute, prepare
+from xaibench.run.examination import refuse_faulty
 from xaibench.run.live_objects import LiveObjects, metric_record
 from xaibench.run.one_picture import OnePicture
 from xaibench.store.map_rows import BadMap, check, stored_form
@@ -124,6 +125,7 @@ def explain(
     card: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str = "auto",
+    accept_detector: bool = False,
     registry: Registry | None = None,
 ) -> Explanation:
     """Explain one picture, with the same map as in a run. ``explanation.array`` is the map, ``(H, W)`` float32.
@@ -136,12 +138,13 @@ def explain(
     target: the explained class: ``predicted``, ``fake``, ``real`` or the name of a class.
     mask: the mask of the manipulation, ``(H, W)``, for explainers that need it.
     counterpart: the real counterpart, a file or an array, for explainers that need it.
+    accept_detector: go on with a detector whose structure is at fault.
     card, seed, device, registry: as for :func:`evaluate`.
 
     Where there is no map, ``explanation.status`` and ``reason`` say why. Raises :class:`XaibenchError` for a wrong
     name or value.
     """
-    session, use = _session(model, image, explainer, mask, counterpart, card, seed, device, registry)
+    session, use = _session(model, image, explainer, mask, counterpart, card, seed, device, registry, accept_detector)
     return session.explain(use, session.target(target))
 
 
@@ -157,6 +160,7 @@ def score(
     card: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str = "auto",
+    accept_detector: bool = False,
     registry: Registry | None = None,
 ) -> Scores:
     """Score a map from any source with a metric of scope ``sample``.
@@ -165,12 +169,14 @@ def score(
     ----------
     values: ``(H, W)`` finite values at the detector's input size; higher values are stronger evidence for the target.
     metric: a spec, or an object that fulfils the contract.
-    model, image, target, mask, counterpart, card, seed, device, registry: as for :func:`explain`.
+    model, image, target, mask, counterpart, card, seed, device, accept_detector, registry: as for :func:`explain`.
 
     A metric that needs the map of another picture is undefined, since there is no explainer to draw it. Raises what
     the metric raises.
     """
-    session, use = _session(model, image, _GivenMap(values), mask, counterpart, card, seed, device, registry)
+    session, use = _session(
+        model, image, _GivenMap(values), mask, counterpart, card, seed, device, registry, accept_detector
+    )
     measure = _metric_use(metric, session.registry)
     height, width = session.picture.image.shape[1:]
     return session.score(measure, use, _given_map(values, height, width), session.target(target))
@@ -200,6 +206,7 @@ def _session(
     seed: int,
     device: str,
     registry: Registry | None,
+    accept_detector: bool,
 ) -> tuple[OnePicture, Use]:
     plugins = registry or load_registry()
     live = LiveObjects(plugins, card or {}, "")
@@ -213,6 +220,8 @@ def _session(
     detector = source.open(source.instance.members()[0], runtime)
     pictures = one_picture(image, mask, counterpart)
     session = OnePicture(detector, pictures, components, settings.seed)
+    if not accept_detector:
+        refuse_faulty(detector, [session.picture.image])
     return session, open_component("explainer", spec, registry=components)
 
 

@@ -17,6 +17,7 @@ from xaibench.plan.tasks import (
     CellResult,
     ExplainTask,
     ExplainUnit,
+    LookTask,
     ModelTask,
     PredictTask,
     ScoreUnit,
@@ -25,6 +26,7 @@ from xaibench.plan.tasks import (
     Task,
 )
 from xaibench.run.cell_results import columns_of, result_of
+from xaibench.run.detector_looks import blank_look
 from xaibench.run.explain import map_result
 from xaibench.run.measure import MapSet, SampleMap
 from xaibench.run.predict import failed_prediction
@@ -43,6 +45,9 @@ def reason_of(cell: CellRows) -> str:
 def result_that_cannot_run(plan: Plan, setup: Setup, cell: RelationCell) -> CellResult:
     """The result of a cell that cannot run: one row, under the metric's first score."""
     status: Status = "failed" if cell.broken else "not_applicable"
+    if cell.address.kind == "card":
+        part = CellPart(address=cell.address, key=cell.key, due=(WHOLE,))
+        return result_of(part, {"detectors": blank_look(setup.run, part, status, cell.reason)}, {WHOLE: [status]})
     metric = plan.metric(cell.address.metric)
     part = CellPart(address=cell.address, key=cell.key, due=(WHOLE,))
     rows = ScoreRows(metric.scores)
@@ -62,6 +67,8 @@ def _failed(plan: Plan, task: Task, reason: str) -> Iterator[CellResult]:
         columns = {**columns_of(task.setup.run, task.part), **failed_prediction((), reason)}
         rows = [columns | sample_columns(s) for s in task.chunk.samples]
         yield _all_failed(task.part, {"predictions": pa.Table.from_pylist(rows, schema=PREDICTIONS)})
+    elif isinstance(task, LookTask):
+        yield _all_failed(task.part, {"detectors": blank_look(task.setup.run, task.part, "failed", reason)})
     elif isinstance(task, ArtefactTask):
         yield _all_failed(task.part, {"artefacts": _failed_artefacts(task, reason)})
     elif isinstance(task, SetTask | ModelTask):

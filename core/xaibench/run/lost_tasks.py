@@ -12,6 +12,7 @@ from xaibench.plan.tasks import (
     Chunk,
     ExplainTask,
     ExplainUnit,
+    LookTask,
     PredictTask,
     SetTask,
     Task,
@@ -42,7 +43,7 @@ def parts_of(task: Task) -> Iterator[CellPart]:
             if unit.part.due:
                 yield unit.part
             yield from (score.part for score in unit.scores)
-    elif isinstance(task, PredictTask | ArtefactTask):
+    elif isinstance(task, PredictTask | ArtefactTask | LookTask):
         yield task.part
     else:
         yield task.score.part

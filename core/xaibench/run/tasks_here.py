@@ -11,16 +11,20 @@ from xaibench.api import Lost, StoreError, as_exception, describe_error, parse_s
 from xaibench.api.errors import Interference
 from xaibench.discovery.registry import load_registry
 from xaibench.plan.tasks import (
+    AccuracyTask,
     ArtefactTask,
+    CardTask,
     CellResult,
     ExplainTask,
     ModelTask,
     PredictTask,
     SetTask,
     Setup,
+    StructureTask,
     Task,
 )
 from xaibench.run.board import Board
+from xaibench.run.detector_looks import examine_structure, measure_accuracy, read_card_otherwise
 from xaibench.run.explain import explain
 from xaibench.run.make_artefacts import make_artefacts
 from xaibench.run.measure_sets import measure_model, measure_set
@@ -28,7 +32,10 @@ from xaibench.run.predict import predict
 from xaibench.run.workbench import Workbench
 
 _RUNNERS: dict[type, Callable[[Workbench, Any], Iterator[CellResult]]] = {
+    StructureTask: examine_structure,
     PredictTask: predict,
+    AccuracyTask: measure_accuracy,
+    CardTask: read_card_otherwise,
     ArtefactTask: make_artefacts,
     ExplainTask: explain,
     SetTask: measure_set,

@@ -30,6 +30,7 @@ PLAN_TABLES: Final = ("samples", "runs", "components")
 TABLES_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "predict": ("predictions",), "artefact": ("artefacts",), "explain": ("maps",),
     "score": ("scores", "curves"), "set": ("scores", "curves"), "model": ("scores", "curves"),
+    "structure": ("detectors",), "accuracy": ("detectors",), "card": ("detectors",),
 }  # fmt: skip
 """The tables that hold the rows of each kind of cell."""
 

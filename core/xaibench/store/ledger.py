@@ -133,6 +133,8 @@ class Ledger:
         if not cell.inputs:
             return cell.key
         total = hashlib.sha256(cell.key.encode())
+        if cell.grouped:
+            total.update(relation.samples[cell.address.dataset].groups.encode())
         for address in cell.inputs:
             source, samples = relation.by_address[address], relation.samples[address.dataset]
             if not self.valid(source, relation).all():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["predict", "artefact", "explain", "score", "set", "model"]
+Kind = Literal["predict", "artefact", "explain", "score", "set", "model", "structure", "accuracy", "card"]
+WHOLE_KINDS = frozenset(("set", "model", "structure", "accuracy", "card"))
 
 WHOLE = ""
 """The sample of a value that belongs to a whole cell."""
@@ -17,7 +19,7 @@ class Address(NamedTuple):
     """Where a row belongs, together with its sample.
 
     ``member`` is empty for a family, ``explainer`` for predictions, artefacts and measures of a detector itself,
-    ``metric`` for whatever is no score.
+    ``metric`` for whatever is no score. ``artefact`` of a card is the digest of the pictures that it is tried on.
     """
 
     kind: Kind
@@ -42,6 +44,7 @@ class RelationCell:
     strangers: whether the strangers of its samples are part of what it depends on.
     broken: whether the reason is a fault of a component: the cell has failed.
     inputs: the cells whose rows a measure of a set reads; empty for cells with a row a sample.
+    grouped: whether the groups of its samples are part of what it depends on.
     """
 
     address: Address
@@ -50,32 +53,35 @@ class RelationCell:
     strangers: bool = False
     inputs: tuple[Address, ...] = ()
     broken: bool = False
+    grouped: bool = False
 
     @property
     def whole(self) -> bool:
         """Whether its one row belongs to no sample."""
-        return bool(self.reason) or self.address.kind in ("set", "model")
+        return bool(self.reason) or self.address.kind in WHOLE_KINDS
 
     def to_json(self) -> list[Any]:
-        return [list(self.address), self.key, self.reason, self.strangers, [list(i) for i in self.inputs], self.broken]
+        inputs = [list(i) for i in self.inputs]
+        return [list(self.address), self.key, self.reason, self.strangers, inputs, self.broken, self.grouped]
 
     @staticmethod
     def from_json(values: list[Any]) -> RelationCell:
-        address, key, reason, strangers, inputs, broken = values
+        address, key, reason, strangers, inputs, broken, grouped = values
         return RelationCell(
             address=Address(*address), key=key, reason=reason, strangers=strangers,
-            inputs=tuple(Address(*i) for i in inputs), broken=broken,
+            inputs=tuple(Address(*i) for i in inputs), broken=broken, grouped=grouped,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class RelationSamples:
     """The samples of one dataset in evaluation order. ``digests`` are 64-bit, ``with_strangers`` those that cover the
-    stranger of each sample, too."""
+    stranger of each sample, too. ``groups`` is a digest of the statistical groups of all of them."""
 
     ids: tuple[str, ...]
     digests: tuple[int, ...]
     with_strangers: tuple[int, ...]
+    groups: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,14 @@ class Relation:
         """Digests of the planned samples of a cell, in order."""
         samples = self.samples[cell.address.dataset]
         return samples.with_strangers if cell.strangers else samples.digests
+
+
+def groups_digest(groups: Iterable[tuple[str, str | None]]) -> str:
+    """The digest of the groups and crossed groups of some samples, in their order."""
+    total = hashlib.sha256()
+    for group, cross in groups:
+        total.update(f"{group}\0{cross or ''}\0".encode())
+    return total.hexdigest()[:16]
 
 
 def short_digest(hexadecimal: str) -> int:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from xaibench.api import StoreError
 from xaibench.store.commits import PLAN_TABLES, TABLES_OF, CommitLog, damaged
 from xaibench.store.merging import keep_rows
-from xaibench.store.relation import Address, Relation, RelationCell, RelationSamples, short_digest
+from xaibench.store.relation import (
+    Address,
+    Relation,
+    RelationCell,
+    RelationSamples,
+    groups_digest,
+    short_digest,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -219,15 +226,18 @@ def relation_samples(table: pa.Table) -> dict[str, RelationSamples]:
     import pyarrow.compute as pc
 
     # a dataset without a planned sample has an entry, too
-    rows = table.select(["dataset", "sample", "order", "digest", "stranger_digest"])
+    rows = table.select(["dataset", "sample", "order", "digest", "stranger_digest", "group", "cross_group"])
     planned = rows.filter(pc.is_valid(rows["order"])).sort_by([("dataset", "ascending"), ("order", "ascending")])
-    found: dict[str, list[tuple[str, int, int]]] = {d: [] for d in rows["dataset"].unique().to_pylist()}
-    for dataset, sample, _, digest, stranger in zip(*planned.to_pydict().values(), strict=True):
-        found[dataset].append((sample, short_digest(digest), short_digest(stranger)))
-    return {
-        d: RelationSamples(*(tuple(column) for column in zip(*values, strict=True))) if values
-        else RelationSamples((), (), ()) for d, values in found.items()
-    }  # fmt: skip
+    rows_of: dict[str, list[tuple[str, int, int]]] = {d: [] for d in rows["dataset"].unique().to_pylist()}
+    groups: dict[str, list[tuple[str, str | None]]] = {d: [] for d in rows_of}
+    for dataset, sample, _, digest, stranger, group, cross in zip(*planned.to_pydict().values(), strict=True):
+        rows_of[dataset].append((sample, short_digest(digest), short_digest(stranger)))
+        groups[dataset].append((group, cross))
+    found = {}
+    for dataset, values in rows_of.items():
+        ids, digests, with_strangers = zip(*values, strict=True) if values else ((), (), ())
+        found[dataset] = RelationSamples(ids, digests, with_strangers, groups_digest(groups[dataset]))
+    return found
 
 
 def _pairs(table: pa.Table) -> Any:

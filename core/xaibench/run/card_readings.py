@@ -1,0 +1,297 @@
+"""What the author of a model card could have meant: other readings of it, tried on labelled pictures.
+
+A reading is told better where its AUC is, or where its AUC is no worse and its balanced accuracy is, corrected for the
+number of readings (:func:`xaibench_statistics.accuracy_gain`), and its own AUC is told from chance. Of several the one
+with the least cross-entropy is the best: readings that differ in scale alone have one AUC.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xaibench.api import (
+    CardVariant,
+    Dataset,
+    Detector,
+    Facts,
+    Forward,
+    Programme,
+    Sample,
+    as_exception,
+    describe_error,
+    log_odds,
+    p_fake,
+)
+from xaibench.data.pictures import show_picture
+from xaibench.detector.batch_size import compute_batch
+from xaibench.detector.engine import run_programmes
+
+if TYPE_CHECKING:
+    from xaibench_statistics import AccuracyGain, Estimate, Values
+
+Probabilities = Sequence[float]
+_CLIP = 1e-6  # of a probability in the cross-entropy: one saturated error is not to decide
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One reading of a card on labelled pictures.
+
+    Parameters
+    ----------
+    name: what is read otherwise; empty for the card's own reading.
+    keys: the card keys with the values of this reading.
+    p_fake, log_odds, called_fake: of every picture, sorted by sample id.
+    auc, balanced_accuracy: with their intervals; None where a label is missing.
+    gain: what it gains over the card's own.
+    reason: why it was not tried; empty where it was.
+    """
+
+    name: str = ""
+    keys: Mapping[str, Any]
+    p_fake: NDArray[np.float64] | None = None
+    log_odds: Values | None = None
+    called_fake: NDArray[np.bool_] | None = None
+    auc: Estimate | None = None
+    balanced_accuracy: Estimate | None = None
+    gain: AccuracyGain | None = None
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """The keys as lines of a card, joined by commas."""
+        return ", ".join(f"{key} = {toml_value(value)}" for key, value in self.keys.items())
+
+    @property
+    def told_better(self) -> bool:
+        """Whether it is told better than the card's own reading, and from chance."""
+        told = self.auc is not None and self.auc.low is not None and self.auc.low > 0.5
+        return told and self.gain is not None and bool(self.gain.better_by)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardReadings:
+    """The card's own reading and the others. ``best`` is the best of those that are told better, None where none is.
+
+    ``note`` says why no other was tried; it is empty where some were.
+    """
+
+    own: Reading
+    others: tuple[Reading, ...]
+    passes: int
+    fake: NDArray[np.bool_]
+    note: str = ""
+
+    @property
+    def best(self) -> Reading | None:
+        better = [r for r in self.others if r.told_better]
+        return min(better, key=self._cross_entropy, default=None)
+
+    def _cross_entropy(self, reading: Reading) -> float:
+        assert reading.p_fake is not None
+        p = np.clip(reading.p_fake, _CLIP, 1 - _CLIP)
+        return float(-np.log(np.where(self.fake, p, 1 - p)).mean())
+
+    @property
+    def advice(self) -> str:
+        """What the best reading is and how much better; empty where none is told better."""
+        best, own = self.best, self.own
+        if best is None or best.auc is None or own.auc is None or best.gain is None:
+            return ""
+        measured = f"AUC {own.auc.value:.3f} -> {best.auc.value:.3f}"
+        if best.balanced_accuracy and own.balanced_accuracy:
+            before, after = own.balanced_accuracy.value, best.balanced_accuracy.value
+            measured += f", balanced accuracy {before:.3f} -> {after:.3f}"
+        return f"{best.text} does better than its card: {measured} on {len(self.fake)} pictures"
+
+
+def toml_value(value: Any) -> str:
+    """A value of a card as TOML on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k} = {toml_value(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml_value, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def try_readings(
+    detector: Detector,
+    variants: Sequence[CardVariant],
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    own: Mapping[str, Probabilities] | None = None,
+    *,
+    batch_size: int | None = None,
+) -> CardReadings:
+    """Compare readings of a detector's card on labelled pictures.
+
+    Parameters
+    ----------
+    variants: the other readings.
+    dataset, samples: the pictures, real and fake; samples without a prediction are left out.
+    own: class probabilities of the card's own reading by sample id; None: they are computed.
+    batch_size: the compute batch.
+
+    Where the card's own reading ranks and judges every picture rightly, nothing can be told better or is tried.
+    """
+    ordered = sorted((s for s in samples if own is None or s.id in own), key=lambda s: s.id)
+    trial = _Trial(detector, dataset, ordered, batch_size)
+    own = trial.predict(detector) if own is None else own
+    mine = trial.measured(Reading(keys={}), own, detector.facts)
+    tries = 2 * len(variants) + 1
+    if mine.auc and mine.auc.value == 1 and mine.balanced_accuracy and mine.balanced_accuracy.value == 1:
+        note = "the card's own reading is right on every picture"
+        return CardReadings(own=mine, others=(), passes=trial.passes, fake=trial.fake, note=note)
+    others = [trial.compared(r, mine, tries) for r in trial.readings(variants, mine, own)]
+    return CardReadings(own=mine, others=tuple(others), passes=trial.passes, fake=trial.fake)
+
+
+@dataclass
+class _Trial:
+    detector: Detector
+    dataset: Dataset
+    samples: Sequence[Sample]
+    batch_size: int | None
+    passes: int = 0
+
+    @property
+    def fake(self) -> NDArray[np.bool_]:
+        return np.array([s.label == "fake" for s in self.samples], dtype=bool)
+
+    def readings(
+        self, variants: Sequence[CardVariant], mine: Reading, own: Mapping[str, Probabilities]
+    ) -> Iterator[Reading]:
+        """Every other reading, measured. One that ranks real above fake is tried with the classes turned, too."""
+        facts = self.detector.facts
+        turned = next((v for v in variants if v.swaps), None)
+        for variant in variants:
+            reading = Reading(name=variant.name, keys=variant.keys)
+            if variant.swaps:
+                yield self.measured(reading, _turned(own, facts), facts)
+                continue
+            try:
+                other = self.detector.read_as(variant)  # type: ignore[attr-defined]
+                seen = self.predict(other)
+            except BaseException as raised:
+                yield replace(reading, reason=describe_error(as_exception(raised)))
+                continue
+            found = self.measured(reading, seen, other.facts)
+            yield found
+            if turned is not None and found.auc is not None and found.auc.value < 0.5:
+                both = Reading(name=f"{turned.name} and {variant.name}", keys={**turned.keys, **variant.keys})
+                yield self.measured(both, _turned(seen, other.facts), other.facts)
+        threshold = self._threshold(mine)
+        if threshold is not None:
+            yield threshold
+
+    def predict(self, detector: Detector) -> dict[str, Probabilities]:
+        """Class probabilities of every picture under another reading. Raises what the detector raised."""
+
+        def programme(sample: Sample) -> Programme[list[float]]:
+            reply = yield Forward(show_picture(self.dataset, sample, detector.facts).image[None])
+            return [float(p) for p in reply[0].cpu()]
+
+        batch = compute_batch(detector, self.batch_size)
+        done = dict(run_programmes(detector, ((s.id, partial(programme, s)) for s in self.samples), batch_size=batch))
+        self.passes += len(done)
+        found = {}
+        for name, outcome in done.items():
+            if outcome.error is not None:
+                raise outcome.error
+            if outcome.value is None or not np.isfinite(outcome.value).all():
+                raise ValueError("its outputs are not finite")
+            found[name] = outcome.value
+        return found
+
+    def measured(self, reading: Reading, seen: Mapping[str, Probabilities], facts: Facts) -> Reading:
+        """A reading with its accuracy."""
+        fakes = np.array([p_fake(seen[s.id], facts) for s in self.samples], dtype=np.float64)
+        odds = np.array([log_odds(seen[s.id], facts) for s in self.samples], dtype=np.float64)
+        return self._measured(reading, fakes, odds, fakes >= facts.threshold)
+
+    def _measured(
+        self, reading: Reading, fakes: NDArray[np.float64], odds: NDArray[np.float64], called: NDArray[np.bool_]
+    ) -> Reading:
+        from xaibench_statistics import Values, auc_interval, balanced_accuracy
+
+        samples = self.samples
+        values = Values.of(
+            [s.id for s in samples], odds, [s.group for s in samples], [s.cross_group or "" for s in samples]
+        )
+        both = bool(self.fake.any()) and not self.fake.all()
+        return replace(
+            reading, p_fake=fakes, log_odds=values, called_fake=called,
+            auc=auc_interval(values, self.fake) if both else None,
+            balanced_accuracy=balanced_accuracy(values.with_values(called.astype(np.float64)), self.fake)
+            if both else None,
+        )  # fmt: skip
+
+    def compared(self, reading: Reading, mine: Reading, tries: int) -> Reading:
+        """A reading with what it gains over the card's own."""
+        from xaibench_statistics import accuracy_gain
+
+        if reading.log_odds is None or mine.log_odds is None or reading.auc is None:
+            return reading
+        assert reading.called_fake is not None and mine.called_fake is not None
+        gain = accuracy_gain(
+            mine.log_odds, reading.log_odds, self.fake, mine.called_fake, reading.called_fake, tries=tries
+        )
+        return replace(reading, gain=gain)
+
+    def _threshold(self, mine: Reading) -> Reading | None:
+        """The card's own reading at another threshold, where its ranks are told from chance.
+
+        The threshold named is the best on all pictures; the verdicts that it is judged by are those of the best on the
+        other half of the people, since the best on the same pictures is always better.
+        """
+        if mine.auc is None or mine.auc.low is None or mine.auc.low <= 0.5:
+            return None
+        assert mine.p_fake is not None and mine.log_odds is not None
+        p, fake = mine.p_fake, self.fake
+        best = _best_threshold(p, fake)
+        groups = {g: i for i, g in enumerate(dict.fromkeys(s.group for s in self.samples))}
+        half = np.array([groups[s.group] % 2 for s in self.samples])
+        called = np.zeros(len(p), dtype=bool)
+        for side in (0, 1):
+            others = _best_threshold(p[half != side], fake[half != side])
+            if best is None or others is None:
+                return None
+            called[half == side] = p[half == side] >= others
+        reading = Reading(name="threshold", keys={"threshold": best})
+        found = self._measured(reading, p, mine.log_odds.values, called)
+        return found
+
+
+def _best_threshold(p: NDArray[np.float64], fake: NDArray[np.bool_]) -> float | None:
+    """The threshold with the largest balanced accuracy, half of 1 where it is as good; None where none lies between
+    0 and 1, or a label is missing."""
+    if fake.all() or not fake.any():
+        return None
+    levels = np.unique(p)
+    cuts = [0.5, *((levels[:-1] + levels[1:]) / 2).tolist()]
+    scored = [(float((p[fake] >= c).mean() + (p[~fake] < c).mean()), c) for c in cuts if 0 < c < 1]
+    top = max(score for score, _ in scored)
+    cut = next(c for score, c in scored if score == top)
+    short = next((v for v in (round(cut, digits) for digits in range(1, 8)) if 0 < v < 1 and np.array_equal(
+        p >= v, p >= cut)), cut)  # fmt: skip
+    return float(short)
+
+
+def _turned(seen: Mapping[str, Probabilities], facts: Facts) -> dict[str, Probabilities]:
+    """Class probabilities with real and fake turned; of several fake classes the sum counts."""
+    found: dict[str, Probabilities] = {}
+    for name, probabilities in seen.items():
+        real = float(probabilities[facts.real_class])
+        row = [0.0] * len(facts.classes)
+        row[facts.real_class] = sum(float(p) for i, p in enumerate(probabilities) if i != facts.real_class)
+        first = next(i for i in range(len(row)) if i != facts.real_class)
+        row[first] = real
+        found[name] = row
+    return found
