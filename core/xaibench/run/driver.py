@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -56,7 +56,7 @@ from xaibench.store.files import Location
 from xaibench.store.folder import RUN_FILE, RunFolder
 from xaibench.store.merging import drop_superseded, merge_all, merge_some
 from xaibench.store.planning import add_plan, is_whole, run_id, run_table, run_toml
-from xaibench.store.relation import Relation, short_digest
+from xaibench.store.relation import Address, Relation, short_digest
 from xaibench.store.sample_columns import sample_table
 from xaibench.store.snapshot import Snapshot
 
@@ -274,7 +274,7 @@ class _Driver:
         self.listeners.send("run_begins", RunBegins(run=self.result.run, out=self.folder.path, output=output))
         complete = False
         try:
-            self._run_stages()
+            self._run_stages(output)
             complete = True
         finally:
             self._close_executor()
@@ -297,18 +297,19 @@ class _Driver:
             output=output,
         )
 
-    def _run_stages(self) -> None:
+    def _run_stages(self, output: events.Output) -> None:
         due = self.due
         planned, missing = due.count()
         self.result.reused = planned - missing
         reasons = [result_that_cannot_run(self.plan, due.setup, c) for c in due.cells_that_cannot_run()]
         if reasons:
             self._commit(reasons)
+        looks = {detector_address(c) for c in due.due_looks()}
         self._stage("structure", due.structure_tasks)
         self._refuse_faults(due)
         self._stage("predict", due.predict_tasks)
         self._stage("detectors", lambda: due.detector_tasks(self.predictions))
-        self._say_marks()
+        self._say_marks(looks, output)
         self._stage("artefacts", due.artefact_tasks)
         self._stage("explain", lambda: due.explain_tasks(self.predictions))
         self._stage("sets", lambda: due.set_tasks(self.predictions))
@@ -340,12 +341,15 @@ class _Driver:
             f"detector {name}: {what}", f"{mend}--accept-detector goes on all the same; every result says so then"
         )
 
-    def _say_marks(self) -> None:
-        """What every reader of the results must know is said before hours are spent on them."""
-        for row in self._looks():
-            if row["mark"]:
+    def _say_marks(self, looks: Collection[Address], output: events.Output) -> None:
+        """Say what was found now and every reader of the results must know, before hours are spent on them. What
+        withholds nothing is left to the results where nothing is to be printed."""
+        for row in self._looks() if looks else ():
+            found = any((a.kind, a.model, a.member) == (row["check"], row["model"], row["member"]) for a in looks)
+            warns = row["withholds_ranks"] or row["check"] == "structure"
+            if row["mark"] and found and (warns or output != "none"):
                 on = f" on {row['dataset']}" if row["check"] != "structure" else ""
-                kind = "warning" if row["withholds_ranks"] or row["check"] == "structure" else "note"
+                kind = "warning" if warns else "note"
                 print(f"{kind}: detector {row['model']}{on}: {row['mark']}", file=sys.stderr)
 
     def _looks(self) -> list[dict[str, Any]]:
