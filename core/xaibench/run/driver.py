@@ -35,7 +35,7 @@ from xaibench.plan.choice import choose_executor, names_foreign
 from xaibench.plan.difference import Difference, Rerun
 from xaibench.plan.due import Due, Predictions
 from xaibench.plan.identity import contradicts
-from xaibench.plan.keys import relation_of
+from xaibench.plan.keys import detector_address, relation_of
 from xaibench.plan.known_samples import same_rows, sample_rows
 from xaibench.plan.making import make_plan
 from xaibench.plan.parts import Plan, PlannedDataset, PlannedMember
