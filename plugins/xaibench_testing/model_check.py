@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, str]
 _STRUCTURE = {
+    "weights": "weights are loaded",
     "call": "can be called",
     "finite": "finite outputs",
     "probabilities": "outputs are probabilities",
@@ -80,8 +81,7 @@ def _rows(
     rows = [*_card(found, facts, dataset), *_structure(found, facts)]
     if found.accuracy is not None:
         rows += _accuracy(found.accuracy, facts)
-    fault = found.structure.fault
-    if fault is None or fault.name in ("repeat", "company", "distinct"):
+    if not any(f.fault for f in found.structure.findings if f.name in ("call", "finite", "probabilities")):
         rows += [row(facts.name, r.name, r.status, r.message) for r in check_detector(detector)]
     # What is at fault comes before what is in order, and both before what was not looked at.
     failed = [r for r in rows if r["status"] == "fail"]

@@ -22,6 +22,7 @@ TOLERANCE, REDUCED_TOLERANCE = 1e-4, 1e-2
 """Largest difference of a probability between two passes of one picture, in float32 and in a reduced precision."""
 
 _MEND_CARD = "look at range, mean and std of its card; xaibench check MODEL --dataset DATA tries what it could mean"
+_MEND_WEIGHTS = 'name its weights on its card, or say weights = "factory" if the factory loads them itself'
 _MEND_CHANCE = "export the network after model.eval(), or say stochastic = true on its card if chance is meant"
 _MEND_COMPANY = "say batch = {fixed = 1} on its card, or export the network after model.eval()"
 
@@ -32,8 +33,8 @@ class Finding:
 
     Parameters
     ----------
-    name: what was looked at: ``call``, ``finite``, ``probabilities``, ``distinct``, ``repeat``, ``stochastic`` or
-        ``company``.
+    name: what was looked at: ``weights``, ``call``, ``finite``, ``probabilities``, ``distinct``, ``repeat``,
+        ``stochastic`` or ``company``.
     value: what was measured: a difference of probabilities, or a number of different outputs; None where it was not
         measured, and ``reason`` says why.
     count: the pictures that it stands on.
@@ -115,6 +116,7 @@ class _Look:
 
     def findings(self) -> Iterator[Finding]:
         detector, images = self.detector, self.shown
+        yield self._weights()
         scores = self._call(detector.scores, images)
         yield (finding := self._finite(scores))
         if finding.fault:
@@ -135,6 +137,11 @@ class _Look:
         yield self._distinct(scores, extremes)
         yield repeat
         yield company
+
+    def _weights(self) -> Finding:
+        """Whether the weights of the network are known to have been loaded, as far as whoever opened it can tell."""
+        fault = self.detector.facts.details.get("untrained", "")
+        return Finding(name="weights", fault=fault, mend=_MEND_WEIGHTS if fault else "")
 
     def _call(self, call: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """Rows of some pictures, at the batch size of every call."""

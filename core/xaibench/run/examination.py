@@ -57,7 +57,8 @@ def examine(
     images = [show_picture(dataset, s, detector.facts).image for s in shown] if dataset is not None else []
     labels = {s.label for s in shown}
     structure = look_at_structure(detector, images, batch_size=batch, both_labels=len(labels) > 1)
-    if dataset is None or not samples or (structure.fault is not None and structure.fault.name in ("call", "finite")):
+    broken = any(f.fault for f in structure.findings if f.name in ("call", "finite"))
+    if dataset is None or not samples or broken:
         return Examination(structure=structure)
     seen = _predict(detector, dataset, samples, batch)
     accuracy = accuracy_of(detector.facts, samples, seen)
@@ -100,9 +101,11 @@ def refuse_faulty(detector: Detector, pictures: Sequence[Tensor]) -> None:
     found = look_at_structure(
         detector, pictures, batch_size=compute_batch(detector), both_labels=False, most=FEW_PICTURES
     )
-    if found.fault is not None:
+    # Without weights a picture is explained all the same: what the detector notes says so.
+    fault = next((f for f in found.findings if f.fault and f.name != "weights"), None)
+    if fault is not None:
         raise ModelError(
-            f"detector {facts.name}: {found.fault.fault}",
-            f"{found.fault.mend}; --accept-detector (accept_detector=True) goes on all the same",
+            f"detector {facts.name}: {fault.fault}",
+            f"{fault.mend}; --accept-detector (accept_detector=True) goes on all the same",
         )
     _SOUND.add(key)

@@ -59,12 +59,13 @@ def map_guides(pictures: Sequence[Picture], model: str, explainer: str, rule: st
 
     ``rule`` says which class is explained (:data:`xaibench.api.TARGET_RULES`). Components are those that are installed.
     """
-    from xaibench import load_registry, open_component, open_models
+    from xaibench import load_registry, open_component, open_models, refuse_faulty
 
     registry = load_registry()
     use = open_component("explainer", explainer, registry=registry)
     _, source = open_models(model, registry=registry)[0]
     detector = source.open(source.instance.members()[0], Runtime())
+    refuse_faulty(detector, [])
     check_target_rule(rule, detector.facts)
     for start in range(0, len(pictures), _CHUNK):
         chunk = [pictures[i] for i in range(start, min(start + _CHUNK, len(pictures)))]
