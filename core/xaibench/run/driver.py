@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -15,7 +15,6 @@ import pyarrow as pa
 from xaibench.api import (
     PROJECT,
     Lost,
-    ModelError,
     NothingToEvaluate,
     Passes,
     PassesDone,
@@ -28,7 +27,6 @@ from xaibench.api import (
     digest,
     events,
 )
-from xaibench.detector.structure import is_fault
 from xaibench.discovery.components import parse_overrides
 from xaibench.discovery.registry import Registry
 from xaibench.plan.choice import choose_executor, names_foreign
@@ -42,6 +40,7 @@ from xaibench.plan.parts import Plan, PlannedDataset, PlannedMember
 from xaibench.plan.settings import Settings
 from xaibench.plan.tasks import CellResult, LookTask, ModelTask, SetTask, Setup, Task
 from xaibench.run.checked_executor import CheckedExecutor
+from xaibench.run.detector_marks import first_fault, lines, refusal
 from xaibench.run.failures import failed_results, reason_of, result_that_cannot_run
 from xaibench.run.listeners import Listeners
 from xaibench.run.local_executor import end_early, start_early
@@ -56,7 +55,7 @@ from xaibench.store.files import Location
 from xaibench.store.folder import RUN_FILE, RunFolder
 from xaibench.store.merging import drop_superseded, merge_all, merge_some
 from xaibench.store.planning import add_plan, is_whole, run_id, run_table, run_toml
-from xaibench.store.relation import Address, Relation, short_digest
+from xaibench.store.relation import Relation, short_digest
 from xaibench.store.sample_columns import sample_table
 from xaibench.store.snapshot import Snapshot
 
@@ -309,7 +308,8 @@ class _Driver:
         self._refuse_faults(due)
         self._stage("predict", due.predict_tasks)
         self._stage("detectors", lambda: due.detector_tasks(self.predictions))
-        self._say_marks(looks, output)
+        for line in lines(self._looks() if looks else (), looks, quiet=output == "none"):
+            print(line, file=sys.stderr)
         self._stage("artefacts", due.artefact_tasks)
         self._stage("explain", lambda: due.explain_tasks(self.predictions))
         self._stage("sets", lambda: due.set_tasks(self.predictions))
@@ -326,31 +326,12 @@ class _Driver:
 
     def _refuse_faults(self, due: Due) -> None:
         """Stop where the structure of a detector is at fault. Raises :class:`ModelError`."""
-        structures = [row for row in self._looks() if row["check"] == "structure"]
-        row = next((r for r in structures if is_fault(r["name"], r["mark"]) or r["status"] == "failed"), None)
-        if row is None or self.plan.settings.accept_detector:
+        fault = None if self.plan.settings.accept_detector else first_fault(self._looks())
+        if fault is None:
             return
-        what, mend = row["mark"] or f"could not be looked at: {row['reason']}", ""
-        if row["name"] == "distinct":  # its card is to blame, and the pictures tell which key
+        if fault["name"] == "distinct":  # its card may be to blame, and labelled pictures tell which key
             self._stage("detectors", due.card_tasks_without_predictions)
-            cards = [r for r in self._looks() if (r["check"], r["model"]) == ("card", row["model"]) and r["mark"]]
-            what = f"{cards[0]['mark']}; with its card it {what}" if cards else what
-            mend = "mend the card (xaibench check MODEL --dataset DATA --write-card does); " if cards else ""
-        name = f"{row['model']} {row['member']}" if row["member"] not in ("", row["model"]) else row["model"]
-        raise ModelError(
-            f"detector {name}: {what}", f"{mend}--accept-detector goes on all the same; every result says so then"
-        )
-
-    def _say_marks(self, looks: Collection[Address], output: events.Output) -> None:
-        """Say what was found now and every reader of the results must know, before hours are spent on them. What
-        withholds nothing is left to the results where nothing is to be printed."""
-        for row in self._looks() if looks else ():
-            found = any((a.kind, a.model, a.member) == (row["check"], row["model"], row["member"]) for a in looks)
-            warns = row["withholds_ranks"] or row["check"] == "structure"
-            if row["mark"] and found and (warns or output != "none"):
-                on = f" on {row['dataset']}" if row["check"] != "structure" else ""
-                kind = "warning" if warns else "note"
-                print(f"{kind}: detector {row['model']}{on}: {row['mark']}", file=sys.stderr)
+        raise refusal(fault, self._looks())
 
     def _looks(self) -> list[dict[str, Any]]:
         """The rows of the table ``detectors``."""
