@@ -24,6 +24,7 @@ NOT_MEASURED: Final = "not measured"
 CONSTANT: Final = "constant output"
 CHANCE: Final = "not told from chance"
 ONE_CLASS: Final = "all of one class"
+VERDICTS: Final = "verdicts not told from chance"
 WRONG_WAY: Final = "the wrong way round"
 NEEDS_BOTH: Final = "AUC needs both real and fake pictures"
 
@@ -224,19 +225,19 @@ def _marks(found: Accuracy, log_odds: Values) -> tuple[Mark, ...]:
 def _too_few(found: Accuracy) -> str:
     few = [f"{x.n} {x.label} of {_plural(x.groups, 'group')}" for x in found.labels if x.groups < MINIMUM_GROUPS]
     if few:
-        return f"accuracy is not measured: {' and '.join(few)}, fewer than {MINIMUM_GROUPS} groups"
+        return f"accuracy not measured: {' and '.join(few)}, fewer than {MINIMUM_GROUPS} groups"
     unknown = next((e.note for e in (found.auc, found.sensitivity) if e is not None and e.low is None), "")
-    return f"accuracy is not measured: {unknown}" if unknown else ""
+    return f"accuracy not measured: {unknown}" if unknown else ""
 
 
 def _ranking_marks(found: Accuracy) -> list[Mark]:
     auc = found.auc
     assert auc is not None and auc.low is not None and auc.high is not None
     if auc.high < 0.5:
-        text = f"ranks real pictures above fakes: {_auc(auc)}; are the classes the wrong way round?"
+        text = f"the wrong way round: real pictures rank above fakes, {_auc(auc)}; are the classes swapped?"
         return [Mark(name=WRONG_WAY, text=text, withholds_ranks=True)]
     if auc.low <= 0.5:
-        text = f"is not told from chance: {_auc(auc)} on {found.fake} fake and {found.real} real pictures"
+        text = f"not told from chance: {_auc(auc)} on {found.fake} fake and {found.real} real pictures"
         return [Mark(name=CHANCE, text=text, withholds_ranks=True)]
     return []
 
@@ -248,10 +249,10 @@ def _verdict_marks(found: Accuracy) -> list[Mark]:
         return []
     fakes, reals = found.labels
     text = (
-        f"its verdicts at threshold {found.threshold:g} are not told from chance: {reals.called_fake} of "
+        f"verdicts at threshold {found.threshold:g} are not told from chance: {reals.called_fake} of "
         f"{reals.n} real pictures are called fake, and {fakes.called_fake} of {fakes.n} fakes"
     )
-    return [Mark(name=ONE_CLASS, text=text, withholds_ranks=True)]
+    return [Mark(name=VERDICTS, text=text, withholds_ranks=True)]
 
 
 def _one_verdict(found: Accuracy, fake: bool) -> str:
