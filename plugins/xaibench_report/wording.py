@@ -105,8 +105,9 @@ def mark_line(mark: DetectorMark) -> str:
 
 def withheld_line(withheld: Sequence[DetectorMark]) -> str:
     """Why a board has neither ranks nor verdicts; empty where it may have them."""
-    texts = "; ".join(dict.fromkeys(m.text for m in withheld))
-    return f"no ranks and no verdicts: the detector is marked: {texts}" if withheld else ""
+    texts = list(dict.fromkeys(m.text for m in withheld))
+    more = f" (and {plural(len(texts) - 1, 'further mark')})" if len(texts) > 1 else ""
+    return f"no ranks and no verdicts: the detector is marked: {texts[0]}{more}" if withheld else ""
 
 
 def accuracy_rows(accuracy: Accuracy) -> list[tuple[str, str]]:
