@@ -205,21 +205,18 @@ def _labels(log_odds: Values, p_fake: Floats, fake: Bools, called_fake: Bools) -
 def _marks(found: Accuracy, log_odds: Values) -> tuple[Mark, ...]:
     """Of data with both labels. What is exact, a constant output or one verdict for all, is said whatever the number of
     groups; what rests on an interval is not claimed where a label has too few of them."""
-    constant = len(np.unique(log_odds.values)) == 1
-    called = sum(x.called_fake for x in found.labels)
-    one_verdict = called in (0, found.n)
     few = _too_few(found)
+    called = sum(x.called_fake for x in found.labels)
     marks = [Mark(name=NOT_MEASURED, text=few, withholds_ranks=False)] if few else []
-    if constant:
+    if len(np.unique(log_odds.values)) == 1:
         text = f"gives all {found.n} pictures the same output: it tells nothing (AUC 0.500)"
         marks.append(Mark(name=CONSTANT, text=text, withholds_ranks=not few))
-    elif not few:
-        marks += _ranking_marks(found)
-    if one_verdict:
+    if called in (0, found.n):
         marks.append(Mark(name=ONE_CLASS, text=_one_verdict(found, fake=called > 0), withholds_ranks=not few))
-    elif not few and not marks:
-        marks += _verdict_marks(found)
-    return tuple(marks)
+    if few or any(m.name == CONSTANT for m in marks):
+        return tuple(marks)
+    of_ranks = _ranking_marks(found)
+    return (*marks, *(of_ranks or ([] if marks else _verdict_marks(found))))
 
 
 def _too_few(found: Accuracy) -> str:
