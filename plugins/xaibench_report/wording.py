@@ -180,5 +180,9 @@ def detection_notes(detection: Detection) -> list[str]:
     """What to know of a detector's result, and why methods have no interval where the whole has one."""
     whole = detection.accuracy.auc
     known = whole is not None and whole.low is not None
-    methods = [f"{m.method or 'fake'}: {m.auc.note}" for m in detection.methods if known and m.auc and m.auc.note]
-    return [n for n in (detection.accuracy.note, *methods) if n]
+    why: dict[str, list[str]] = {}
+    for m in detection.methods:
+        if known and m.auc and m.auc.note:
+            why.setdefault(m.auc.note, []).append(method_name(m.method))
+    notes = [f"{', '.join(names)}: {note}" for note, names in why.items()]
+    return [detection.accuracy.note, *notes] if detection.accuracy.note else notes
