@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from xaibench_report.board_cells import Cell, Column
-from xaibench_report.detection import Detection, LeftOut
+from xaibench_report.detection import DEFAULT_THRESHOLD, Detection, LeftOut
 from xaibench_report.leaderboard import Board, Row
 from xaibench_report.manipulation_methods import BoardMethod, MethodCell, method_name
 from xaibench_report.marks import DetectorMark
@@ -76,12 +76,14 @@ def p_value(p: float | None) -> str:
 
 
 def detection_lines(detection: Detection) -> list[str]:
-    """``240 pictures (160 fake, 80 real) in 40 groups, threshold 0.5``, ``AUC 0.970 [0.950, 0.990], balanced accuracy
-    ...`` and ``sensitivity ..., false alarms ...``. A terminal of 80 columns shows each of the last two on one line."""
+    """``240 pictures (160 fake, 80 real) in 40 groups``, ``AUC 0.970 [0.950, 0.990], balanced accuracy ...`` and
+    ``sensitivity ..., false alarms ...``. A terminal of 80 columns shows each of them on one line. A threshold is named
+    where it is not 0.5, the default."""
     a = detection.accuracy
     both = [rate("AUC", a.auc), rate("balanced accuracy", a.balanced_accuracy)] if a.auc else []
     shares = [rate(n, e) for n, e in (("sensitivity", a.sensitivity), ("false alarms", a.false_alarm_rate)) if e]
-    lines = [f"{pictures_line(a)}, threshold {a.threshold:g}", ", ".join(both), ", ".join(shares)]
+    at = "" if a.threshold == DEFAULT_THRESHOLD else f", threshold {a.threshold:g}"
+    lines = [f"{pictures_line(a)}{at}", ", ".join(both), ", ".join(shares)]
     return [line for line in lines if line]
 
 

@@ -88,7 +88,7 @@ def test_one_verdict_for_all_stands_on_top_and_withholds_ranks():
 
 def test_the_lines_of_a_detector_fit_80_columns():
     lines = printed(print_leaderboards, boards(run())).splitlines()
-    assert lines[0] == "demo (0) on faces: 24 pictures (12 fake, 12 real) in 12 groups, threshold 0.5"
+    assert lines[0] == "demo (0) on faces: 24 pictures (12 fake, 12 real) in 12 groups"
     assert lines[1] == "  AUC 1.000 [0.793, 1.000], balanced accuracy 1.000 [0.797, 1.000]"
     assert lines[2] == "  sensitivity 1.000 [0.712, 1.000], false alarms 0.000 [0.000, 0.288]"
 
@@ -144,6 +144,7 @@ def test_the_threshold_is_that_of_the_card():
            "component_version": 0, "parameters": "{}", "digest": None, "details": details}  # fmt: skip
     found = boards(replace(run(), components=pa.Table.from_pylist([row], COMPONENTS)))
     assert found.detections[0].accuracy.threshold == 0.85
+    assert printed(print_leaderboards, found).splitlines()[0].endswith("in 12 groups, threshold 0.85")
 
 
 def test_the_page_shows_marks_first_and_all_figures(tmp_path):
