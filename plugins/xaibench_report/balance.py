@@ -73,6 +73,7 @@ def _against(base: Entrant, every: Sequence[Entrant], cells: Mapping[CellKey, Ce
     rows = [_row(e, base, _figures(e, cells, ""), chance, at) for e in order]
     front = [_is_front(r, rows) for r in rows]
     notes = [f"chance is a random rotation of {short(base.model)}'s layer"]
+    notes += [f"{short(e.model)}: marked: {text}" for e in order for text in dict.fromkeys(m.text for m in e.marks)]
     notes += [f"{short(e.model)}: AUC has no interval: {e.why}" for e in order if e.auc and e.why]
     return Balances(
         dataset=base.dataset, baseline=base.model, notes=tuple(notes),

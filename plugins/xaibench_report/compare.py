@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from xaibench.api import PlanError
+from xaibench_report.detection import detections
 from xaibench_report.manipulation_methods import FAMILY, alike, even_pair
+from xaibench_report.marks import DetectorMark, withholding
 from xaibench_report.run_values import (
     CellKey,
     CellValues,
@@ -30,8 +32,8 @@ class ComparedScore:
     """The second run minus the first, for one explainer under one score.
 
     ``first`` and ``second`` are the means over the common samples. ``improved``: whether the interval lies
-    wholly on the better (True) or worse (False) side of 0; None where it holds 0, is missing, or no side is
-    better.
+    wholly on the better (True) or worse (False) side of 0; None where it holds 0, is missing, no side is better, or a
+    mark of the detector withholds ranks.
     """
 
     where: Where
@@ -47,7 +49,8 @@ class ComparedScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunComparison:
-    """Every cell that both runs have. p values are adjusted by Holm over all rows that have one.
+    """Every cell that both runs have. p values are adjusted by Holm over all rows that have one. The marks are those of
+    the detectors of each run.
 
     ``only_first`` and ``only_second`` name cells that one run lacks.
     """
@@ -56,6 +59,8 @@ class RunComparison:
     only_first: tuple[CellKey, ...]
     only_second: tuple[CellKey, ...]
     notes: tuple[str, ...]
+    first_marks: tuple[DetectorMark, ...] = ()
+    second_marks: tuple[DetectorMark, ...] = ()
 
 
 def compare_runs(
@@ -74,11 +79,16 @@ def compare_runs(
     both = [k for k in sorted(a.keys() & b.keys()) if info is None or info.primary(k.metric, k.score)]
     rows = [_compared(k, *_weighed(k, a[k], b[k], info), seed) for k in both]
     adjusted = holm([r.difference.p for r in rows])
+    marks = [tuple(m for d in detections(t, seed=seed) for m in d.marks) for t in (first, second)]
+    marked = {r.where for r in rows if withholding(r.where, [*_translated(marks[0], first, second), *marks[1]])}
+    rows = [replace(r, improved=None) if r.where in marked else r for r in rows]
     return RunComparison(
         rows=tuple(replace(r, difference=replace(r.difference, p_holm=p)) for r, p in zip(rows, adjusted, strict=True)),
         only_first=tuple(sorted(a.keys() - b.keys())),
         only_second=tuple(sorted(b.keys() - a.keys())),
         notes=notes,
+        first_marks=marks[0],
+        second_marks=marks[1],
     )
 
 
@@ -136,15 +146,29 @@ def _renamed(
     cells: Mapping[CellKey, CellValues], first: RunTables, second: RunTables
 ) -> tuple[dict[CellKey, CellValues], tuple[str, ...]]:
     """The first run's cells under the second's names of dataset and detector, where each run has only one."""
+    to = _names(first, second)
+    notes = tuple(
+        f"{column} {short(mine)} of the first run is compared with {short(theirs)}"
+        for column, names in to.items()
+        for mine, theirs in names.items()
+    )
+    renamed = {key: key._replace(where=_translate(key.where, to)) for key in cells}
+    return {renamed[key]: cell for key, cell in cells.items()}, notes
+
+
+def _names(first: RunTables, second: RunTables) -> dict[str, dict[str, str]]:
+    """The second run's name of each dataset, model and member of the first that is called otherwise, by column."""
     to: dict[str, dict[str, str]] = {}
-    notes = []
     for column in ("dataset", "model", "member"):
         mine, theirs = (encode(t.predictions, column).names.tolist() for t in (first, second))
         if len(mine) == len(theirs) == 1 and mine != theirs:
             to[column] = {mine[0]: theirs[0]}
-            notes.append(f"{column} {short(mine[0])} of the first run is compared with {short(theirs[0])}")
-    names = {key: key._replace(where=_translate(key.where, to)) for key in cells}
-    return {names[key]: cell for key, cell in cells.items()}, tuple(notes)
+    return to
+
+
+def _translated(marks: Sequence[DetectorMark], first: RunTables, second: RunTables) -> list[DetectorMark]:
+    to = _names(first, second)
+    return [replace(m, where=_translate(m.where, to)) for m in marks]
 
 
 def _translate(where: Where, to: Mapping[str, Mapping[str, str]]) -> Where:

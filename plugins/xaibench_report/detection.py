@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.compute as pc
 
+from xaibench_report.marks import DetectorMark, marks_of
 from xaibench_report.run_values import RunTables, Table, Where, encode, short, texts
-from xaibench_statistics import SEED, Estimate, Strings, Values, auc_interval
+from xaibench_statistics import (
+    SEED,
+    Accuracy,
+    Estimate,
+    Floats,
+    Strings,
+    Values,
+    auc_interval,
+    detector_accuracy,
+    proportion_interval,
+)
+
+Bools = npt.NDArray[np.bool_]
+DEFAULT_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +42,12 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodDetection:
-    """Fakes of one manipulation method against all real pictures. ``auc`` is None without real pictures."""
+    """Fakes of one manipulation method against all real pictures. ``auc`` is None without real pictures;
+    ``sensitivity``: the share of the ``n`` fakes that are called fake, which ``correct`` counts."""
 
     method: str
     auc: Estimate | None
+    sensitivity: Estimate
     n: int
     groups: int
     correct: int
@@ -35,23 +55,28 @@ class MethodDetection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """One detector on one dataset.
-
-    ``auc``: of P(fake), fake against real; None where one of the labels is missing (``note`` says so).
-    ``n = real + fake`` samples with a prediction, ``correct`` of them called by their label.
-    """
+    """One detector on one dataset. ``marks``: those of its accuracy and those that the run's table ``detectors``
+    holds."""
 
     where: Where
-    auc: Estimate | None
-    n: int
-    real: int
-    fake: int
-    groups: int
-    cross_groups: int
-    correct: int
+    accuracy: Accuracy
     methods: tuple[MethodDetection, ...]
     left_out: tuple[LeftOut, ...]
-    note: str = ""
+    marks: tuple[DetectorMark, ...] = ()
+
+
+class Readings(NamedTuple):
+    """What one detector says of the pictures that have a prediction, in the order of their ids."""
+
+    log_odds: Values
+    p_fake: Floats
+    fake: Bools
+    called_fake: Bools
+    methods: Strings
+
+    def accuracy(self, threshold: float, seed: int) -> Accuracy:
+        """See :func:`xaibench_statistics.detector_accuracy`."""
+        return detector_accuracy(*self[:4], threshold=threshold, seed=seed)
 
 
 def detections(tables: RunTables, *, seed: int = SEED) -> tuple[Detection, ...]:
@@ -60,81 +85,87 @@ def detections(tables: RunTables, *, seed: int = SEED) -> tuple[Detection, ...]:
     table = tables.predictions
     keys = [encode(table, name) for name in ("dataset", "model", "member")]
     rows = np.stack([k.codes for k in keys], axis=1)
+    limits = thresholds(tables.components)
     found = []
     for code in np.unique(rows, axis=0) if len(rows) else []:
         names = (str(k.names[c]) for k, c in zip(keys, code, strict=True))
         where = Where(*names)
         part = table.filter((rows == code).all(axis=1))
-        beside = (*_failed_cells(tables.commits, where), *_artefacts(tables.artefacts, where))
-        found.append(_detection(where, part, beside, seed))
+        readings = readings_of(part)
+        accuracy = readings.accuracy(threshold_of(where, limits), seed)
+        found.append(
+            Detection(
+                where=where,
+                accuracy=accuracy,
+                methods=_methods(readings),
+                left_out=(
+                    *_not_ok("predictions", part.filter(~_usable(part))),
+                    *_failed_cells(tables.commits, where),
+                    *_artefacts(tables.artefacts, where),
+                ),
+                marks=marks_of(where, tables.detectors, accuracy),
+            )
+        )
     return tuple(found)
 
 
-def _detection(where: Where, table: Table, failed: tuple[LeftOut, ...], seed: int) -> Detection:
-    usable = _usable(table)
-    kept = table.filter(usable).sort_by("sample")
-    values = _p_fake(kept)
-    fake = texts(kept, "label") == "fake"
-    methods, correct = texts(kept, "method"), np.asarray(pc.fill_null(kept["correct"], False), dtype=bool)
-    auc = _auc(values, fake, fake, seed)
-    return Detection(
-        where=where, auc=auc, n=len(values), real=int((~fake).sum()), fake=int(fake.sum()),
-        groups=len(np.unique(values.groups)), cross_groups=len(np.unique(values.cross[values.cross != ""])),
-        correct=int(correct.sum()),
-        methods=tuple(
-            _of_method(str(m), values, fake, fake & (methods == m), correct, seed) for m in np.unique(methods[fake])
+def thresholds(components: Table | None) -> dict[str, float]:
+    """The threshold of every detector, by its name in ``components``; the latest run counts."""
+    rows = [] if components is None else components.to_pylist()
+    details = [
+        (r["name"], json.loads(r["details"] or "{}"))
+        for r in sorted(rows, key=lambda r: str(r["run"]))
+        if r["kind"] == "model"
+    ]
+    return {name: float(found["threshold"]) for name, found in details if "threshold" in found}
+
+
+def threshold_of(where: Where, limits: Mapping[str, float]) -> float:
+    """The threshold of one detector."""
+    return limits.get(f"{where.model} {where.member}".strip(), DEFAULT_THRESHOLD)
+
+
+def readings_of(table: Table) -> Readings:
+    """The readings of one detector from its rows of ``predictions``."""
+    kept = table.filter(_usable(table)).sort_by("sample")
+    return Readings(
+        log_odds=Values.of(
+            texts(kept, "sample"), _floats(kept, "log_odds"), texts(kept, "group"), texts(kept, "cross_group")
         ),
-        left_out=_not_ok("predictions", table.filter(~usable)) + failed,
-        note=_note(auc),
-    )  # fmt: skip
-
-
-def _of_method(
-    method: str, values: Values, fake: np.typing.NDArray[np.bool_], of: np.typing.NDArray[np.bool_],
-    correct: np.typing.NDArray[np.bool_], seed: int,
-) -> MethodDetection:  # fmt: skip
-    """``of``: the fakes of one manipulation; their name is empty where the data set names none, as real ones' is."""
-    return MethodDetection(
-        method=method, auc=_auc(values, fake, of, seed), n=int(of.sum()),
-        groups=len(np.unique(values.groups[of])), correct=int(correct[of].sum()),
-    )  # fmt: skip
-
-
-def _usable(table: Table) -> np.typing.NDArray[np.bool_]:
-    usable: np.typing.NDArray[np.bool_] = (texts(table, "status") == "ok") & ~np.asarray(pc.is_null(table["p_fake"]))
-    return usable
-
-
-def _p_fake(kept: Table) -> Values:
-    return Values.of(
-        texts(kept, "sample"),
-        np.asarray(kept["p_fake"].to_numpy(), dtype=np.float64),
-        texts(kept, "group"),
-        texts(kept, "cross_group"),
+        p_fake=_floats(kept, "p_fake"),
+        fake=texts(kept, "label") == "fake",
+        called_fake=texts(kept, "verdict") == "fake",
+        methods=texts(kept, "method"),
     )
 
 
-def predictions_of(table: Table) -> tuple[Values, Strings, np.typing.NDArray[np.bool_]]:
-    """P(fake) of one detector's predictions that are ok, with the labels and whether the verdict was right, in the
-    order of the samples."""
-    kept = table.filter(_usable(table)).sort_by("sample")
-    return _p_fake(kept), texts(kept, "label"), np.asarray(pc.fill_null(kept["correct"], False), dtype=bool)
+def _usable(table: Table) -> Bools:
+    usable: Bools = (texts(table, "status") == "ok") & ~np.asarray(pc.is_null(table["log_odds"]))
+    return usable
 
 
-def _auc(
-    values: Values, fake: np.typing.NDArray[np.bool_], of: np.typing.NDArray[np.bool_], seed: int
-) -> Estimate | None:
-    """AUC of the fakes in ``of`` against every real picture."""
-    if not of.any() or fake.all():
-        return None
+def _floats(table: Table, column: str) -> Floats:
+    return np.asarray(table[column].to_numpy(), dtype=np.float64)
+
+
+def _methods(readings: Readings) -> tuple[MethodDetection, ...]:
+    """The name of a manipulation is empty where the data set names none, as that of real pictures is."""
+    fake, methods = readings.fake, readings.methods
+    return tuple(_of_method(str(m), readings, fake & (methods == m)) for m in np.unique(methods[fake]))
+
+
+def _of_method(method: str, readings: Readings, of: Bools) -> MethodDetection:
+    """``of``: the fakes of one manipulation."""
+    log_odds, _, fake, called, _ = readings
     keep = of | ~fake
-    return auc_interval(values.where(keep), of[keep])
-
-
-def _note(auc: Estimate | None) -> str:
-    if auc is None:
-        return "AUC needs both real and fake pictures"
-    return "AUC below 0.5: real pictures score above fakes; are the classes swapped?" if auc.value < 0.5 else auc.note
+    return MethodDetection(
+        method=method,
+        auc=None if fake.all() else auc_interval(log_odds.where(keep), of[keep]),
+        sensitivity=proportion_interval(log_odds.where(of).with_values(called[of].astype(np.float64))),
+        n=int(of.sum()),
+        groups=len(np.unique(log_odds.groups[of])),
+        correct=int(called[of].sum()),
+    )
 
 
 def _not_ok(what: str, table: Table) -> tuple[LeftOut, ...]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xaibench_report.detection import predictions_of
-from xaibench_report.run_values import RunTables, encode, short, texts
+from xaibench_report.detection import Readings, readings_of, threshold_of, thresholds
+from xaibench_report.marks import DetectorMark, marks_of
+from xaibench_report.run_values import RunTables, Where, encode, short, texts
 from xaibench_report.wording import interval, number, plural
-from xaibench_statistics import Estimate, Strings, Values, common_samples, mean_auc_interval
+from xaibench_statistics import NEEDS_BOTH, Estimate, Strings, Values, common_samples, mean_auc_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,7 @@ class Entrant:
 
     ``auc``: the mean over its runs with an interval over runs and people; None where a label is missing, and ``why``
     says so, as it does where there is no interval. ``correct``: the samples that all of its runs call by their label.
+    ``marks``: those of all its runs.
     """
 
     dataset: str
@@ -27,6 +29,12 @@ class Entrant:
     auc: Estimate | None
     why: str
     correct: tuple[str, ...]
+    marks: tuple[DetectorMark, ...] = ()
+
+    @property
+    def withheld(self) -> DetectorMark | None:
+        """The first mark that withholds ranks."""
+        return next((m for m in self.marks if m.withholds_ranks), None)
 
 
 def entrants(tables: RunTables, dataset: str, seed: int) -> tuple[Entrant, ...]:
@@ -35,8 +43,10 @@ def entrants(tables: RunTables, dataset: str, seed: int) -> tuple[Entrant, ...]:
     found = []
     for model in encode(table, "model").names.tolist():
         part = table.filter(texts(table, "model") == model)
-        runs = {m: predictions_of(part.filter(texts(part, "member") == m)) for m in encode(part, "member").names}
-        found.append(_entrant(dataset, str(model), runs, seed))
+        runs = {
+            str(m): readings_of(part.filter(texts(part, "member") == m)) for m in encode(part, "member").names.tolist()
+        }
+        found.append(_entrant(dataset, str(model), runs, _marks(tables, dataset, str(model), runs, seed)))
     return tuple(found)
 
 
@@ -48,37 +58,52 @@ def pictures_of(tables: RunTables, dataset: str) -> Values:
     return Values.of(samples, np.zeros(len(samples)), texts(rows, "group"), texts(rows, "cross_group"))
 
 
-def _entrant(
-    dataset: str, model: str, runs: dict[str, tuple[Values, Strings, np.typing.NDArray[np.bool_]]], seed: int
-) -> Entrant:
-    samples = common_samples([values for values, _, _ in runs.values()])
-    right = [set(values.samples[correct].tolist()) for values, _, correct in runs.values()]
-    values, labels, _ = next(iter(runs.values()))
-    fake = labels[np.isin(values.samples, samples)] == "fake"
+def _marks(
+    tables: RunTables, dataset: str, model: str, runs: Mapping[str, Readings], seed: int
+) -> tuple[DetectorMark, ...]:
+    limits = thresholds(tables.components)
+    found: list[DetectorMark] = []
+    for member, readings in runs.items():
+        where = Where(dataset, model, member)
+        found += marks_of(where, tables.detectors, readings.accuracy(threshold_of(where, limits), seed))
+    return tuple(found)
+
+
+def _entrant(dataset: str, model: str, runs: Mapping[str, Readings], marks: tuple[DetectorMark, ...]) -> Entrant:
+    values = {member: r.log_odds for member, r in runs.items()}
+    samples = common_samples(values.values())
+    right = [set(r.log_odds.samples[r.fake == r.called_fake].tolist()) for r in runs.values()]
+    first = next(iter(runs.values()))
+    fake = first.fake[np.isin(first.log_odds.samples, samples)]
     auc = None
     if fake.any() and not fake.all():
-        auc = mean_auc_interval([v.on(samples) for v, _, _ in runs.values()], fake)
+        auc = mean_auc_interval([v.on(samples) for v in values.values()], fake)
     return Entrant(
-        dataset=dataset, model=model, runs=tuple(map(str, runs)), auc=auc,
-        why=auc.note if auc else _no_auc(runs, samples),
-        correct=tuple(sorted(set.intersection(*right))),
+        dataset=dataset, model=model, runs=tuple(runs), auc=auc,
+        why=auc.note if auc else _no_auc(values, samples),
+        correct=tuple(sorted(set.intersection(*right))), marks=marks,
     )  # fmt: skip
 
 
-def _no_auc(runs: Mapping[str, tuple[Values, Strings, np.typing.NDArray[np.bool_]]], samples: Strings) -> str:
-    empty = [str(m) for m, (values, _, _) in runs.items() if not len(values)]
+def _no_auc(runs: Mapping[str, Values], samples: Strings) -> str:
+    empty = [member for member, values in runs.items() if not len(values)]
     if empty:
         return f"{plural(len(empty), 'run')} without a prediction ({', '.join(empty)})"
-    return "AUC needs both real and fake pictures" if len(samples) else "its runs share no picture with a prediction"
+    return NEEDS_BOTH if len(samples) else "its runs share no picture with a prediction"
 
 
 def equal_classes(found: Sequence[Entrant]) -> tuple[tuple[Entrant, ...], ...]:
-    """The largest sets of two or more whose AUC intervals all overlap one another.
+    """The largest sets of two or more whose AUC intervals all overlap one another, and of which no mark withholds
+    ranks.
 
     Intervals on a line that overlap pairwise share a point, so each such set holds the lower end of one of them. One
     entrant may stand in several.
     """
-    known = [(e, e.auc.low, e.auc.high) for e in found if e.auc and e.auc.low is not None and e.auc.high is not None]
+    known = [
+        (e, e.auc.low, e.auc.high)
+        for e in found
+        if e.auc and e.auc.low is not None and e.auc.high is not None and e.withheld is None
+    ]
     sets = {frozenset(o.model for o, low, high in known if low <= point <= high) for _, point, _ in known}
     largest = [s for s in sets if len(s) > 1 and not any(s < other for other in sets)]
     chosen = [tuple(e for e in found if e.model in s) for s in largest]
@@ -92,7 +117,7 @@ def accuracy_lines(found: Sequence[Entrant], classes: Sequence[Sequence[Entrant]
     for e in found:
         if e.model not in compared:
             alone = "no other is on this dataset" if len(found) == 1 else "no other AUC interval overlaps its own"
-            why = e.why or alone
+            why = e.withheld.text if e.withheld else e.why or alone
             lines.append(f"{short(e.model)} is not compared: {why}")
     return lines
 

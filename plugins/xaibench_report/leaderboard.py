@@ -31,6 +31,7 @@ from xaibench_report.manipulation_methods import (
     gate_notes,
     method_cells,
 )
+from xaibench_report.marks import DetectorMark, withholding
 from xaibench_report.run_values import (
     CellKey,
     CellValues,
@@ -76,7 +77,8 @@ class Board:
     """One metric family on one detector and dataset: explainers first, controls after them.
 
     ``methods``: the manipulation methods behind a board of localisation; empty on others. ``beside``: the scores that
-    are not primary, in the order in which they are declared.
+    are not primary, in the order in which they are declared. ``withheld``: the marks of the detector for which the
+    board has neither ranks nor verdicts.
     """
 
     family: str
@@ -88,18 +90,20 @@ class Board:
     notes: tuple[str, ...]
     methods: tuple[BoardMethod, ...] = ()
     beside: tuple[Companion, ...] = ()
+    withheld: tuple[DetectorMark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaderboards:
-    """Everything that is printed of a run. ``seed`` and ``resamples`` are those of the bootstrap; ``detectors`` are
-    the tables of measures that need no map."""
+    """Everything that is printed of a run. ``marks``: what a reader must know of its detectors. ``seed`` and
+    ``resamples`` are those of the bootstrap; ``detectors`` are the tables of measures that need no map."""
 
     detections: tuple[Detection, ...]
     boards: tuple[Board, ...]
     seed: int = SEED
     resamples: int = RESAMPLES
     detectors: tuple[DetectorTable, ...] = ()
+    marks: tuple[DetectorMark, ...] = ()
 
 
 def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) -> Leaderboards:
@@ -111,17 +115,18 @@ def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) 
     mapped = {key: cell for key, cell in cells.items() if not of_detector(cell)}
     found = detections(tables, seed=seed)
     seen = {d.where: d for d in found}
+    marks = tuple(m for d in found for m in d.marks)
     keys = sorted({(k.where, info.family(k.metric)) for k in mapped}, key=lambda k: (k[0], family_order(k[1])))
     boards = [
         _board(
             where, family, columns=_columns(mapped, where, family, info), every=mapped, detection=seen.get(where),
-            info=info, seed=seed,
+            withheld=tuple(withholding(where, marks)), info=info, seed=seed,
         )
         for where, family in keys
     ]  # fmt: skip
     return Leaderboards(
         detections=found, boards=tuple(b for b in boards if b.columns), seed=seed,
-        detectors=detector_tables(cells, info, seed),
+        detectors=detector_tables(cells, info, seed), marks=marks,
     )  # fmt: skip
 
 
@@ -154,6 +159,7 @@ def _board(
     columns: Mapping[ScoreKey, Mapping[str, CellValues]],
     every: Mapping[CellKey, CellValues],
     detection: Detection | None,
+    withheld: tuple[DetectorMark, ...],
     info: ScoreInfo,
     seed: int,
 ) -> Board:
@@ -162,7 +168,10 @@ def _board(
     all_cells = [c for cells in columns.values() for c in cells.values()]
     methods = board_methods(all_cells, found, detection) if by_method else ()
     ranked = {key: {e: found.keeps(c) for e, c in cells.items()} for key, cells in columns.items()}
-    rankings = {key: _ranking(cells, info, seed) if _is_ranked(key, info) else None for key, cells in ranked.items()}
+    rankings = {
+        key: _ranking(cells, info, seed) if _is_ranked(key, info) and not withheld else None
+        for key, cells in ranked.items()
+    }
     filled = {
         key: _cells(cells, ranked[key], rankings[key], seed, by_method=by_method) for key, cells in columns.items()
     }
@@ -177,7 +186,7 @@ def _board(
         score_verdict(
             *key, cells, info=info, ranking=rankings[key], seed=seed, why_not=found.closed(columns[key].values())
         )
-        for key, cells in ranked.items()
+        for key, cells in (ranked.items() if not withheld else ())
     )
     return Board(
         family=family,
@@ -202,6 +211,7 @@ def _board(
         ),
         methods=methods,
         beside=tuple(_beside(_columns(every, where, family, info, primary=False), names - absent.keys(), info, seed)),
+        withheld=withheld,
     )
 
 

@@ -48,6 +48,7 @@ def xaibench_report_sections() -> list[SectionRecord]:
     """The sections of every page. Those of other plugins stand between the maps and what was left out, unless their
     ``position`` says otherwise."""
     return [
+        _section("marks", "Marks", 5, "What a reader of any result of a detector must know first."),
         _section("detectors", "Detectors", 10, "What every detector says of the untouched pictures."),
         _section("boards", "Leaderboards", 20, "One leaderboard a metric family, with verdicts and notes."),
         _section(

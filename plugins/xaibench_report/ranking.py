@@ -68,8 +68,9 @@ def rank_detectors(
     chosen = _measures(cells, info, _explainers(cells, info, explainer), measures)
     classes, notes = [], []
     for dataset, here in found.items():
-        kept = _all_correct(here) if correct and len(here) > 1 else None
-        equal = equal_classes(here) if kept is None else (here,)
+        able = [e for e in here if e.withheld is None]
+        kept = _all_correct(able) if correct and len(able) > 1 else None
+        equal = equal_classes(here) if kept is None else (able,)
         on = f"{short(dataset)}: " if len(found) > 1 else ""
         notes += [f"{on}{line}" for line in _who(here, equal, kept)]
         pictures = pictures_of(tables, dataset)
@@ -95,7 +96,8 @@ def _all_correct(here: Sequence[Entrant]) -> Strings:
 def _who(here: Sequence[Entrant], equal: Sequence[Sequence[Entrant]], kept: Strings | None) -> list[str]:
     if kept is None:
         return accuracy_lines(here, equal)
-    return [f"compared whatever their AUC, on the {len(kept)} pictures that every run calls by their label"]
+    marked = [f"{short(e.model)} is not compared: {e.withheld.text}" for e in here if e.withheld]
+    return [f"compared whatever their AUC, on the {len(kept)} pictures that every run calls by their label", *marked]
 
 
 # ---- what is compared -----------------------------------------------------------------------------------------------

@@ -28,11 +28,13 @@ def to_json(found: DetectorRanking, balanced: Balances | None) -> dict[str, Any]
 
 
 def print_ranking(found: DetectorRanking, console: Console) -> None:
-    """Print who is compared, the tables and the findings."""
+    """Print the marks, who is compared, the tables and the findings."""
     from xaibench.api import say
     from xaibench_report.detector_accuracy import entrant_line
     from xaibench_report.run_values import short
+    from xaibench_report.terminal import print_marks
 
+    print_marks([m for e in found.entrants for m in e.marks], console)
     several = len({e.dataset for e in found.entrants}) > 1
     for entrant in found.entrants:
         on = f" on {short(entrant.dataset)}" if several else ""

@@ -19,8 +19,14 @@ if TYPE_CHECKING:
     from xaibench_report.leaderboard import Board
 
 
+def marks(run: Run) -> str | None:
+    """What a reader of any result of a detector must know first."""
+    found = context_of(run).leaderboards.marks
+    return render("marks.html", marks=found) if found else None
+
+
 def detectors(run: Run) -> str:
-    """AUC and correct verdicts of every detector, over all pictures and by manipulation method."""
+    """The accuracy of every detector, over all pictures and by manipulation method, and P(fake) by label."""
     return render("detectors.html", detections=context_of(run).leaderboards.detections)
 
 

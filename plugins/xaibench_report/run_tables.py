@@ -25,6 +25,7 @@ def read_run(run: Run | str | Path) -> tuple[RunTables, ScoreInfo]:
     tables = RunTables(
         scores=opened.table("scores"), predictions=opened.table("predictions"), commits=opened.table("commits"),
         curves=opened.table("curves"), artefacts=opened.table("artefacts", columns),
+        detectors=opened.table("detectors"),
         runs=opened.table("runs"), components=components,
     )  # fmt: skip
     return tables, score_info(components.to_pylist())

@@ -37,6 +37,7 @@ class RunTables:
     commits: Table
     curves: Table | None = None
     artefacts: Table | None = None
+    detectors: Table | None = None
     runs: Table | None = None
     components: Table | None = None
 

@@ -18,17 +18,19 @@ from xaibench_report.detection import Detection, LeftOut
 from xaibench_report.detector_tables import DetectorTable
 from xaibench_report.leaderboard import Board, Leaderboards
 from xaibench_report.manipulation_methods import BoardMethod
+from xaibench_report.marks import DetectorMark
 from xaibench_report.run_values import score_name, short
 from xaibench_report.wording import (
     ARROWS,
     DASH,
     column_size,
     column_title,
-    detection_line,
+    detection_lines,
     detection_notes,
     detector_title,
     interval,
     left_out_lines,
+    mark_line,
     median,
     method_cell,
     method_title,
@@ -40,6 +42,7 @@ from xaibench_report.wording import (
     row_title,
     shows_methods,
     span,
+    withheld_line,
 )
 from xaibench_statistics import Difference
 
@@ -73,7 +76,8 @@ def _plain_value(value: Any) -> Any:
 
 
 def print_leaderboards(leaderboards: Leaderboards, console: Console) -> None:
-    """Print the detectors' results, every board, what was left out and the verdicts."""
+    """Print the marks, the detectors' results, every board, what was left out and the verdicts."""
+    print_marks(leaderboards.marks, console)
     for detection in leaderboards.detections:
         _print_detection(detection, console)
     for board in leaderboards.boards:
@@ -89,19 +93,28 @@ def print_leaderboards(leaderboards: Leaderboards, console: Console) -> None:
     )
 
 
+def print_marks(marks: Iterable[DetectorMark], console: Console, before: str = "") -> None:
+    """What a reader must know of the detectors, above everything else. ``before``: of which run it is."""
+    for mark in marks:
+        say(console, f"mark: {before}{mark_line(mark)}", style="yellow")
+
+
 def _several(leaderboards: Leaderboards) -> bool:
     return len({b.where for b in leaderboards.boards}) > 1
 
 
 def _print_detection(detection: Detection, console: Console) -> None:
-    say(console, f"{place(detection.where)}: {detection_line(detection)}", style="bold")
+    pictures, *figures = detection_lines(detection)
+    say(console, f"{place(detection.where)}: {pictures}", style="bold")
+    for line in figures:
+        say(console, f"  {line}", style="bold")
     if len(detection.methods) > 1:
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        for name in ("method", "AUC", "", "samples", "groups", "correct"):
+        for name in ("method", "AUC", "sensitivity", "fakes", "groups"):
             table.add_column(name, justify="left" if name == "method" else "right", overflow="fold")
         for m in detection.methods:
-            auc = number(m.auc.value if m.auc else None)
-            cells = (m.method or "fake", auc, interval(m.auc), str(m.n), str(m.groups), str(m.correct))
+            auc, hits = (f"{number(e.value if e else None)} {interval(e)}" for e in (m.auc, m.sensitivity))
+            cells = (m.method or "fake", auc, hits, str(m.n), str(m.groups))
             table.add_row(*(literal(console, c) for c in cells))
         console.print(table)
     for note in detection_notes(detection):
@@ -124,6 +137,8 @@ def _print_board(board: Board, console: Console, several: bool) -> None:
         console.print(_board_table(board, range(start, min(start + per_table, len(board.columns))), console))
     if shows_methods(board):
         _print_methods(board, console)
+    if board.withheld:
+        say(console, withheld_line(board.withheld), style="yellow")
     for verdict in board.verdicts:
         say(console, verdict.sentence)
     for note in board.notes:
@@ -211,7 +226,9 @@ def _cell(cell: Cell | None, console: Console, with_size: bool) -> Text:
 
 
 def print_comparison(comparison: RunComparison, console: Console) -> None:
-    """Print the differences (second run minus first), row by row."""
+    """Print the marks of both runs and the differences (second run minus first), row by row."""
+    print_marks(comparison.first_marks, console, "first run: ")
+    print_marks(comparison.second_marks, console, "second run: ")
     for note in comparison.notes:
         say(console, note, style="dim")
     where = None

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from xaibench_report.board_cells import Cell, Column
-from xaibench_report.detection import Detection, LeftOut
+from xaibench_report.detection import DEFAULT_THRESHOLD, Detection, LeftOut
 from xaibench_report.leaderboard import Board, Row
 from xaibench_report.manipulation_methods import BoardMethod, MethodCell, method_name
+from xaibench_report.marks import DetectorMark
 from xaibench_report.run_values import Where, score_name, short
-from xaibench_statistics import CensoredMedian, Difference, Estimate, Rank, RunsDifference
+from xaibench_statistics import CALIBRATION_BINS, Accuracy, CensoredMedian, Difference, Estimate, Rank, RunsDifference
 
 ARROWS: Final = {"higher": "\u2191", "lower": "\u2193", "none": ""}
 DASH: Final = "\u2013"  # en dash, between the ends of a range
@@ -74,14 +75,57 @@ def p_value(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def detection_line(detection: Detection) -> str:
-    """``AUC 0.970 [0.950, 0.990], 240 samples (160 fake, 80 real) in 40 groups, 228 correct``."""
-    auc = f"AUC {number(detection.auc.value)} {interval(detection.auc)}".strip() if detection.auc else "no AUC"
-    groups = plural(detection.groups, "group")
-    if detection.cross_groups:
-        groups += f" crossed with {plural(detection.cross_groups, 'donor')} (two-way bootstrap)"
-    kinds = f"{detection.fake} fake, {detection.real} real"
-    return f"{auc}, {plural(detection.n, 'sample')} ({kinds}) in {groups}, {detection.correct} correct"
+def detection_lines(detection: Detection) -> list[str]:
+    """``240 pictures (160 fake, 80 real) in 40 groups``, ``AUC 0.970 [0.950, 0.990], balanced accuracy ...`` and
+    ``sensitivity ..., false alarms ...``. A terminal of 80 columns shows each of them on one line. A threshold is named
+    where it is not 0.5, the default."""
+    a = detection.accuracy
+    both = [rate("AUC", a.auc), rate("balanced accuracy", a.balanced_accuracy)] if a.auc else []
+    shares = [rate(n, e) for n, e in (("sensitivity", a.sensitivity), ("false alarms", a.false_alarm_rate)) if e]
+    at = "" if a.threshold == DEFAULT_THRESHOLD else f", threshold {a.threshold:g}"
+    lines = [f"{pictures_line(a)}{at}", ", ".join(both), ", ".join(shares)]
+    return [line for line in lines if line]
+
+
+def pictures_line(accuracy: Accuracy) -> str:
+    """``240 pictures (160 fake, 80 real) in 40 groups``."""
+    groups = plural(accuracy.groups, "group")
+    if accuracy.cross_groups:
+        groups += f" crossed with {plural(accuracy.cross_groups, 'donor')} (two-way intervals)"
+    return f"{plural(accuracy.n, 'picture')} ({accuracy.fake} fake, {accuracy.real} real) in {groups}"
+
+
+def rate(name: str, estimate: Estimate | None) -> str:
+    """``AUC 0.970 [0.950, 0.990]``."""
+    return f"{name} {number(estimate.value if estimate else None)} {interval(estimate)}".rstrip()
+
+
+def mark_line(mark: DetectorMark) -> str:
+    """``plain on faces: calls all 24 pictures fake: 12 of 12 real ones too (threshold 0.5)``."""
+    return f"{place(mark.where)}: {mark.text}"
+
+
+def withheld_line(withheld: Sequence[DetectorMark]) -> str:
+    """Why a board has neither ranks nor verdicts; empty where it may have them."""
+    texts = list(dict.fromkeys(m.text for m in withheld))
+    more = f" (and {plural(len(texts) - 1, 'further mark')})" if len(texts) > 1 else ""
+    return f"no ranks and no verdicts: the detector is marked: {texts[0]}{more}" if withheld else ""
+
+
+def accuracy_rows(accuracy: Accuracy) -> list[tuple[str, str]]:
+    """Every figure of a detector's accuracy with its interval, by name, as the page shows them."""
+    at = f"at threshold {accuracy.threshold:g}"
+    figures = (
+        ("AUC", accuracy.auc),
+        (f"sensitivity {at}", accuracy.sensitivity),
+        (f"false-alarm rate {at}", accuracy.false_alarm_rate),
+        (f"balanced accuracy {at}", accuracy.balanced_accuracy),
+        ("Brier score", accuracy.brier),
+    )
+    rows = [(name, f"{number(e.value)} {interval(e)}".rstrip()) for name, e in figures if e is not None]
+    if accuracy.calibration_error is not None:
+        rows.append((f"expected calibration error ({CALIBRATION_BINS} bins)", number(accuracy.calibration_error)))
+    return rows
 
 
 def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:
@@ -135,6 +179,12 @@ def shows_methods(board: Board) -> bool:
 
 
 def detection_notes(detection: Detection) -> list[str]:
-    """What to know of a detector's result, and why methods have no interval."""
-    methods = [f"{m.method or 'fake'}: {m.auc.note}" for m in detection.methods if m.auc and m.auc.note]
-    return [n for n in (detection.note, *methods) if n]
+    """What to know of a detector's result, and why methods have no interval where the whole has one."""
+    whole = detection.accuracy.auc
+    known = whole is not None and whole.low is not None
+    why: dict[str, list[str]] = {}
+    for m in detection.methods:
+        if known and m.auc and m.auc.note:
+            why.setdefault(m.auc.note, []).append(method_name(m.method))
+    notes = [f"{', '.join(names)}: {note}" for note, names in why.items()]
+    return [detection.accuracy.note, *notes] if detection.accuracy.note else notes

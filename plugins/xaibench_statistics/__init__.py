@@ -9,11 +9,13 @@ the order of rows.
 from __future__ import annotations
 
 from xaibench_statistics.accuracy import (
+    CALIBRATION_BINS,
     CHANCE,
     CONSTANT,
     NEEDS_BOTH,
     NOT_MEASURED,
     ONE_CLASS,
+    VERDICTS,
     WRONG_WAY,
     Accuracy,
     LabelReadings,
@@ -54,6 +56,7 @@ from xaibench_statistics.runs import (
 from xaibench_statistics.values import Floats, Ints, Strings, Values, common_samples
 
 __all__ = [
+    "CALIBRATION_BINS",
     "CHANCE",
     "CONSTANT",
     "COVERAGE",
@@ -64,6 +67,7 @@ __all__ = [
     "ONE_CLASS",
     "RESAMPLES",
     "SEED",
+    "VERDICTS",
     "WRONG_WAY",
     "Accuracy",
     "AccuracyGain",

@@ -24,6 +24,7 @@ NOT_MEASURED: Final = "not measured"
 CONSTANT: Final = "constant output"
 CHANCE: Final = "not told from chance"
 ONE_CLASS: Final = "all of one class"
+VERDICTS: Final = "verdicts not told from chance"
 WRONG_WAY: Final = "the wrong way round"
 NEEDS_BOTH: Final = "AUC needs both real and fake pictures"
 
@@ -204,39 +205,36 @@ def _labels(log_odds: Values, p_fake: Floats, fake: Bools, called_fake: Bools) -
 def _marks(found: Accuracy, log_odds: Values) -> tuple[Mark, ...]:
     """Of data with both labels. What is exact, a constant output or one verdict for all, is said whatever the number of
     groups; what rests on an interval is not claimed where a label has too few of them."""
-    constant = len(np.unique(log_odds.values)) == 1
-    called = sum(x.called_fake for x in found.labels)
-    one_verdict = called in (0, found.n)
     few = _too_few(found)
+    called = sum(x.called_fake for x in found.labels)
     marks = [Mark(name=NOT_MEASURED, text=few, withholds_ranks=False)] if few else []
-    if constant:
+    if len(np.unique(log_odds.values)) == 1:
         text = f"gives all {found.n} pictures the same output: it tells nothing (AUC 0.500)"
         marks.append(Mark(name=CONSTANT, text=text, withholds_ranks=not few))
-    elif not few:
-        marks += _ranking_marks(found)
-    if one_verdict:
+    if called in (0, found.n):
         marks.append(Mark(name=ONE_CLASS, text=_one_verdict(found, fake=called > 0), withholds_ranks=not few))
-    elif not few and not marks:
-        marks += _verdict_marks(found)
-    return tuple(marks)
+    if few or any(m.name == CONSTANT for m in marks):
+        return tuple(marks)
+    of_ranks = _ranking_marks(found)
+    return (*marks, *(of_ranks or ([] if marks else _verdict_marks(found))))
 
 
 def _too_few(found: Accuracy) -> str:
     few = [f"{x.n} {x.label} of {_plural(x.groups, 'group')}" for x in found.labels if x.groups < MINIMUM_GROUPS]
     if few:
-        return f"accuracy is not measured: {' and '.join(few)}, fewer than {MINIMUM_GROUPS} groups"
+        return f"accuracy not measured: {' and '.join(few)}, fewer than {MINIMUM_GROUPS} groups"
     unknown = next((e.note for e in (found.auc, found.sensitivity) if e is not None and e.low is None), "")
-    return f"accuracy is not measured: {unknown}" if unknown else ""
+    return f"accuracy not measured: {unknown}" if unknown else ""
 
 
 def _ranking_marks(found: Accuracy) -> list[Mark]:
     auc = found.auc
     assert auc is not None and auc.low is not None and auc.high is not None
     if auc.high < 0.5:
-        text = f"ranks real pictures above fakes: {_auc(auc)}; are the classes the wrong way round?"
+        text = f"the wrong way round: real pictures rank above fakes, {_auc(auc)}; are the classes swapped?"
         return [Mark(name=WRONG_WAY, text=text, withholds_ranks=True)]
     if auc.low <= 0.5:
-        text = f"is not told from chance: {_auc(auc)} on {found.fake} fake and {found.real} real pictures"
+        text = f"not told from chance: {_auc(auc)} on {found.fake} fake and {found.real} real pictures"
         return [Mark(name=CHANCE, text=text, withholds_ranks=True)]
     return []
 
@@ -248,10 +246,10 @@ def _verdict_marks(found: Accuracy) -> list[Mark]:
         return []
     fakes, reals = found.labels
     text = (
-        f"its verdicts at threshold {found.threshold:g} are not told from chance: {reals.called_fake} of "
+        f"verdicts at threshold {found.threshold:g} are not told from chance: {reals.called_fake} of "
         f"{reals.n} real pictures are called fake, and {fakes.called_fake} of {fakes.n} fakes"
     )
-    return [Mark(name=ONE_CLASS, text=text, withholds_ranks=True)]
+    return [Mark(name=VERDICTS, text=text, withholds_ranks=True)]
 
 
 def _one_verdict(found: Accuracy, fake: bool) -> str:

@@ -77,7 +77,7 @@ def run_tables(shift=0.0, explainers=EXPLAINERS, n=N, definition=1, **changes):
         for k, e in enumerate(explainers) for i in range(n)
     ]  # fmt: skip
     predictions = [
-        {**base, **sample(i), "probabilities": [0.5, 0.5], "classes": ["real", "fake"], "p_fake": 0.3 + 0.4 * (i % 2),
+        {**base, **sample(i), "probabilities": [0.5, 0.5], "classes": ["real", "fake"], "p_fake": 0.3 + 0.4 * (i % 2), "log_odds": -0.85 + 1.7 * (i % 2),
          "prediction": "fake", "verdict": "fake", "correct": True, "status": "ok", "reason": None}
         for i in range(n)
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +16,14 @@ from xaibench_report.run_values import ScoreInfo, Where, cell_values, inverse_of
 from xaibench_report.terminal import print_leaderboards, to_json
 
 
+def logit(p):
+    return math.log(max(p, 1e-9) / max(1 - p, 1e-9))
+
+
 def prediction(i, label, p_fake, **changes):
     return {
         **WHERE, **sample(i, label), "probabilities": [1 - p_fake, p_fake], "classes": ["real", "fake"],
-        "p_fake": p_fake, "prediction": "fake", "verdict": "fake" if p_fake >= 0.5 else "real",
+        "p_fake": p_fake, "log_odds": logit(p_fake), "prediction": "fake", "verdict": "fake" if p_fake >= 0.5 else "real",
         "correct": (p_fake >= 0.5) == (label == "fake"), "status": "ok", "reason": None,
     } | changes  # fmt: skip
 
@@ -212,20 +217,26 @@ def test_detection_by_hand():
     }  # fmt: skip
     (found,) = build_leaderboards(tables(predictions=predictions, commits=[failed]), INFO).detections
     assert found.where == Where("xaibench/faces", "xaibench/demo", "0")
-    assert found.auc.value == pytest.approx(5 / 6)
-    assert (found.n, found.real, found.fake, found.groups, found.correct) == (5, 2, 3, 3, 4)
-    assert [(m.method, m.auc.value, m.n) for m in found.methods] == [("swap", 0.875, 2), ("warp", 0.75, 1)]
+    a = found.accuracy
+    assert a.auc.value == pytest.approx(5 / 6)
+    assert (a.n, a.real, a.fake, a.groups, a.correct) == (5, 2, 3, 3, 4)
+    assert (a.sensitivity.value, a.false_alarm_rate.value, a.balanced_accuracy.value) == (1.0, 0.5, 0.75)
+    assert [(m.method, m.auc.value, m.sensitivity.value, m.n) for m in found.methods] == [
+        ("swap", 0.875, 1.0, 2), ("warp", 0.75, 1.0, 1),
+    ]  # fmt: skip
     assert [(x.what, x.reason, x.count) for x in found.left_out] == [
         ("predictions", "not decoded", 1), ("explain acme/bad", "ValueError: no", 1),
     ]  # fmt: skip
 
 
 def test_a_detector_that_ranks_real_above_fake_is_told_so():
-    predictions = [prediction(0, "fake", 0.1), prediction(0, "real", 0.9)]
+    predictions = [prediction(i, label, p) for i in range(12) for label, p in (("fake", 0.1), ("real", 0.9))]
     (found,) = build_leaderboards(tables(predictions=predictions), INFO).detections
-    assert "classes swapped" in found.note
-    (found,) = build_leaderboards(tables(predictions=predictions[:1]), INFO).detections
-    assert (found.auc, found.note) == (None, "AUC needs both real and fake pictures")
+    assert [(m.name, m.withholds_ranks) for m in found.marks] == [("the wrong way round", True)]
+    one = [p for p in predictions if p["label"] == "fake"]
+    (found,) = build_leaderboards(tables(predictions=one), INFO).detections
+    assert (found.accuracy.auc, found.accuracy.note) == (None, "AUC needs both real and fake pictures")
+    assert (found.accuracy.sensitivity.value, found.marks) == (0.0, ())
 
 
 def test_fakes_without_a_method_stand_apart_from_real_pictures():

@@ -50,7 +50,7 @@ def predictions(**correct: Sequence[bool]) -> list[Row]:
         {
             **WHERE, "sample": f"{method}-{i:02d}", "group": f"{method}-{i:02d}", "cross_group": None, "label": "fake",
             "method": method, "probabilities": [0.5, 0.5], "classes": ["real", "fake"], "p_fake": 0.5,
-            "prediction": "fake", "verdict": "fake", "correct": right, "status": "ok", "reason": None,
+            "log_odds": 0.0, "prediction": "fake", "verdict": "fake" if right else "real", "correct": right, "status": "ok", "reason": None,
         }
         for method, found in correct.items() for i, right in enumerate(found)
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from itertools import combinations
 
 import numpy as np
@@ -14,10 +15,12 @@ from xaibench.api import PlanError, ScoreSpec, UsageError
 from xaibench.cli.main import program
 from xaibench.store.schema import COMMITS, PREDICTIONS, SCORES
 from xaibench_report.balance import balances
+from xaibench_report.detector_accuracy import Entrant, accuracy_lines, equal_classes
 from xaibench_report.figures import pareto_figure
 from xaibench_report.ranking import rank_detectors
 from xaibench_report.ranking_terminal import print_ranking
 from xaibench_report.run_values import RunTables, ScoreInfo
+from xaibench_statistics import Estimate
 
 ENTROPY, STABILITY, ODC, PURITY = (
     f"xaibench/{n}" for n in ("entropy-spatial", "run-stability", "channel-decorrelation", "axis-purity")
@@ -45,7 +48,8 @@ def sample(i):
 def prediction(model, run, i, p_fake=None):
     p = (0.8 if i % 2 else 0.2) if p_fake is None else p_fake
     return {"run": "r", "unit": "u", "cell": "c", "model": model, "member": run, "dataset": "xaibench/faces", **sample(i),
-            "probabilities": [1 - p, p], "classes": ["real", "fake"], "p_fake": p, "prediction": "fake",
+            "probabilities": [1 - p, p], "classes": ["real", "fake"], "p_fake": p,
+            "log_odds": math.log(p / (1 - p)) if 0 < p < 1 else 99.0 * (2 * p - 1), "prediction": "fake",
             "verdict": "fake" if p >= 0.5 else "real", "correct": (p >= 0.5) == bool(i % 2), "status": "ok",
             "reason": None}  # fmt: skip
 
@@ -225,19 +229,40 @@ def test_values_of_sets_are_means_over_items_that_every_run_has():
     assert all(s.why == "the runs share no item of this measure" for s in none.standings)
 
 
-def test_only_equal_accuracy_is_compared_unless_on_pictures_that_all_call_right():
+def entrant(name, low, high):
+    auc = Estimate(value=(low + high) / 2, n=N, groups=N // 2, low=low, high=high)
+    return Entrant(dataset="xaibench/faces", model=f"xaibench/{name}", runs=("0",), auc=auc, why="", correct=())
+
+
+def test_only_overlapping_intervals_are_equal_accuracy():
+    three = [entrant("guided", 0.9, 1.0), entrant("plain", 0.85, 0.95), entrant("weak", 0.6, 0.7)]
+    equal = equal_classes(three)
+    assert [[e.model for e in c] for c in equal] == [[GUIDED, PLAIN]]
+    assert accuracy_lines(three, equal) == [
+        "equal accuracy (their AUC intervals overlap): guided, plain",
+        "weak is not compared: no other AUC interval overlaps its own",
+    ]
+
+
+def test_a_detector_that_is_not_told_from_chance_is_compared_with_nobody():
     third = "xaibench/blind"
-    wrong = {(third, i): (0.3, 0.7)[i % 3 == 0] for i in range(N)}
+    guesses = {(third, i): (0.3, 0.7)[i % 3 == 0] for i in range(N)}
     scores = [*family(GUIDED, LOW), *family(PLAIN, HIGH), *family(third, HIGH)]
-    runs = {**TWO, third: 5}
-    found = ranked(scores, runs, wrong)
-    assert [c.models for c in found.classes] == [(GUIDED, PLAIN)]
-    assert "equal accuracy (their AUC intervals overlap): guided, plain" in found.notes
-    assert "blind is not compared: no other AUC interval overlaps its own" in found.notes
-    beside = ranked(scores, runs, wrong, correct=True)
-    assert [c.models for c in beside.classes] == [(third, GUIDED, PLAIN)]
-    right = [i for i in range(N) if (wrong[third, i] >= 0.5) == bool(i % 2)]
-    assert only(beside).n == len(right)
+    why = "blind is not compared: not told from chance: AUC 0.500 [0.266, 0.734] on 12 fake and 12 real pictures"
+    for correct in (False, True):
+        found = ranked(scores, {**TWO, third: 5}, guesses, correct=correct)
+        assert [c.models for c in found.classes] == [(GUIDED, PLAIN)]
+        assert why in found.notes
+        assert {m.where.model for e in found.entrants for m in e.marks} == {third}
+
+
+def test_on_pictures_that_all_call_right():
+    third = "xaibench/third"
+    wrong = {(third, i): (0.3, 0.7)[i % 2 == 0] for i in range(4)}
+    scores = [*family(GUIDED, LOW), *family(PLAIN, HIGH), *family(third, HIGH)]
+    found = ranked(scores, {**TWO, third: 5}, wrong, correct=True)
+    assert [c.models for c in found.classes] == [(GUIDED, PLAIN, third)]
+    assert only(found).n == N - 4
 
 
 def test_too_few_people_for_an_interval_of_the_auc():
@@ -416,7 +441,7 @@ def test_what_is_printed():
     out = io.StringIO()
     print_ranking(ranked([*family(GUIDED, LOW), *family(PLAIN, HIGH)]), Console(file=out, width=100))
     text = out.getvalue()
-    assert "guided: AUC 1.000 [1.000, 1.000], 5 runs" in text
+    assert "guided: AUC 1.000 [0.793, 1.000], 5 runs" in text
     assert "0.140  #1 (1)" in text
     assert "guided, plain: gradcam" in text
 

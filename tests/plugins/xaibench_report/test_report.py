@@ -38,7 +38,14 @@ def test_the_report_is_one_file_that_needs_nothing_beside_it(tmp_path):
     assert "<script" not in html
     assert "ValueError: &lt;script&gt;" in html
     assert html.count('src="data:image/png;base64,') == 1 + 7 * 3  # curves; 7 of 8 samples: picture and two maps
-    for text in ("AUC 1.000", "gradcam", "faithfulness", "gradcam beats every control (random)", "seed 7", "quick"):
+    for text in (
+        "<td>AUC</td><td>1.000</td>",
+        "gradcam",
+        "faithfulness",
+        "gradcam beats every control (random)",
+        "seed 7",
+        "quick",
+    ):
         assert text in html
 
 
