@@ -114,7 +114,7 @@ def _structure(found: Examination, facts: Facts) -> Iterator[Row]:
 
 def _accuracy(found: Accuracy, facts: Facts) -> Iterator[Row]:
     """Ranks and verdicts on the labelled pictures; where a mark withholds ranks in a run, the check fails."""
-    from xaibench_statistics import CHANCE, CONSTANT, NOT_MEASURED, ONE_CLASS, WRONG_WAY
+    from xaibench_statistics import CHANCE, CONSTANT, NOT_MEASURED, ONE_CLASS, VERDICTS, WRONG_WAY
 
     marks = {mark.name: mark for mark in found.marks}
     ranks = next((marks[n] for n in (CONSTANT, WRONG_WAY, CHANCE) if n in marks), None)
@@ -140,7 +140,7 @@ def _accuracy(found: Accuracy, facts: Facts) -> Iterator[Row]:
         ("balanced accuracy", found.balanced_accuracy),
     )
     text = ", ".join(_measured(name, estimate) for name, estimate in shown if estimate is not None)
-    one_class = marks.get(ONE_CLASS)
+    one_class = marks.get(ONE_CLASS) or marks.get(VERDICTS)
     if one_class is not None:
         text = f"{one_class.text}; {text}"
     failed = one_class is not None and one_class.withholds_ranks

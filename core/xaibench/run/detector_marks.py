@@ -31,12 +31,11 @@ def refusal(fault: Row, rows: Iterable[Row]) -> ModelError:
     )
 
 
-def lines(rows: Iterable[Row], looks: Collection[Address], *, quiet: bool) -> Iterator[str]:
-    """What was found by these looks and every reader of the results must know. ``quiet``: without what withholds
-    nothing, which the results say."""
+def warnings(rows: Iterable[Row], looks: Collection[Address]) -> Iterator[str]:
+    """What was found by these looks and speaks against the detector or its card. Accuracy that withholds no ranks (too
+    few people) is left to the results."""
     for row in rows:
         found = any((a.kind, a.model, a.member) == (row["check"], row["model"], row["member"]) for a in looks)
-        warns = row["withholds_ranks"] or row["check"] == "structure"
-        if row["mark"] and found and (warns or not quiet):
+        if row["mark"] and found and (row["withholds_ranks"] or row["check"] != "accuracy"):
             on = f" on {row['dataset']}" if row["check"] != "structure" else ""
-            yield f"{'warning' if warns else 'note'}: detector {row['model']}{on}: {row['mark']}"
+            yield f"warning: detector {row['model']}{on}: {row['mark']}"

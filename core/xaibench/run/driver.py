@@ -40,7 +40,7 @@ from xaibench.plan.parts import Plan, PlannedDataset, PlannedMember
 from xaibench.plan.settings import Settings
 from xaibench.plan.tasks import CellResult, LookTask, ModelTask, SetTask, Setup, Task
 from xaibench.run.checked_executor import CheckedExecutor
-from xaibench.run.detector_marks import first_fault, lines, refusal
+from xaibench.run.detector_marks import first_fault, refusal, warnings
 from xaibench.run.failures import failed_results, reason_of, result_that_cannot_run
 from xaibench.run.listeners import Listeners
 from xaibench.run.local_executor import end_early, start_early
@@ -273,7 +273,7 @@ class _Driver:
         self.listeners.send("run_begins", RunBegins(run=self.result.run, out=self.folder.path, output=output))
         complete = False
         try:
-            self._run_stages(output)
+            self._run_stages()
             complete = True
         finally:
             self._close_executor()
@@ -296,7 +296,7 @@ class _Driver:
             output=output,
         )
 
-    def _run_stages(self, output: events.Output) -> None:
+    def _run_stages(self) -> None:
         due = self.due
         planned, missing = due.count()
         self.result.reused = planned - missing
@@ -308,7 +308,7 @@ class _Driver:
         self._refuse_faults(due)
         self._stage("predict", due.predict_tasks)
         self._stage("detectors", lambda: due.detector_tasks(self.predictions))
-        for line in lines(self._looks() if looks else (), looks, quiet=output == "none"):
+        for line in warnings(self._looks() if looks else (), looks):
             print(line, file=sys.stderr)
         self._stage("artefacts", due.artefact_tasks)
         self._stage("explain", lambda: due.explain_tasks(self.predictions))
