@@ -18,6 +18,7 @@ import numpy as np
 from xaibench_report.board_cells import Cell, Column, make_cell, make_column
 from xaibench_report.board_notes import absent_notes, independent_notes, interval_notes, not_applicable, score_notes
 from xaibench_report.censoring import censoring_notes, with_censoring
+from xaibench_report.data_doubts import data_doubts
 from xaibench_report.detection import Detection, LeftOut, detections
 from xaibench_report.detector_tables import DetectorTable, detector_tables, of_detector
 from xaibench_report.manipulation_methods import (
@@ -93,13 +94,14 @@ class Board:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaderboards:
     """Everything that is printed of a run. ``seed`` and ``resamples`` are those of the bootstrap; ``detectors`` are
-    the tables of measures that need no map."""
+    the tables of measures that need no map; ``doubts`` are the lines about samples in doubt."""
 
     detections: tuple[Detection, ...]
     boards: tuple[Board, ...]
     seed: int = SEED
     resamples: int = RESAMPLES
     detectors: tuple[DetectorTable, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) -> Leaderboards:
@@ -121,7 +123,7 @@ def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) 
     ]  # fmt: skip
     return Leaderboards(
         detections=found, boards=tuple(b for b in boards if b.columns), seed=seed,
-        detectors=detector_tables(cells, info, seed),
+        detectors=detector_tables(cells, info, seed), doubts=data_doubts(tables.samples),
     )  # fmt: skip
 
 

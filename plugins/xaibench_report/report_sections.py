@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 
 def detectors(run: Run) -> str:
-    """AUC and correct verdicts of every detector, over all pictures and by manipulation method."""
-    return render("detectors.html", detections=context_of(run).leaderboards.detections)
+    """AUC and correct verdicts of every detector, over all pictures and by manipulation method; samples in doubt."""
+    leaderboards = context_of(run).leaderboards
+    return render("detectors.html", detections=leaderboards.detections, doubts=leaderboards.doubts)
 
 
 def boards(run: Run) -> str:

@@ -26,6 +26,7 @@ def read_run(run: Run | str | Path) -> tuple[RunTables, ScoreInfo]:
         scores=opened.table("scores"), predictions=opened.table("predictions"), commits=opened.table("commits"),
         curves=opened.table("curves"), artefacts=opened.table("artefacts", columns),
         runs=opened.table("runs"), components=components,
+        samples=opened.table("samples", ["dataset", "sample", "order", "doubt"]),
     )  # fmt: skip
     return tables, score_info(components.to_pylist())
 

@@ -39,6 +39,7 @@ class RunTables:
     artefacts: Table | None = None
     runs: Table | None = None
     components: Table | None = None
+    samples: Table | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,8 @@ def _plain_value(value: Any) -> Any:
 
 def print_leaderboards(leaderboards: Leaderboards, console: Console) -> None:
     """Print the detectors' results, every board, what was left out and the verdicts."""
+    for line in leaderboards.doubts:
+        say(console, line, style="yellow")
     for detection in leaderboards.detections:
         _print_detection(detection, console)
     for board in leaderboards.boards:
