@@ -3,8 +3,9 @@
 A picture's *name* is its path below ``real/`` or ``fake/METHOD/`` without suffix. Fakes directly under ``fake/``
 are of the method ``fake``. A fake's counterpart is the real picture of the same name: say ``pairs=false`` where equal
 names mean nothing, or give ``pair_pattern``. A mask has the name of its fake, under ``masks/METHOD/`` (or ``masks/``
-for fakes directly under ``fake/``); masks of real pictures, which should mark nothing, lie under ``masks/real/``. Landmarks are ``landmarks/METHOD/NAME.csv`` (``real`` is the method of real
-pictures); with pairs, ``landmarks/NAME.csv`` serves the real picture and the fakes made from it.
+for fakes directly under ``fake/``); masks of real pictures, which should mark nothing, lie under ``masks/real/``.
+Landmarks are ``landmarks/METHOD/NAME.csv`` (``real`` is the method of real pictures); with pairs,
+``landmarks/NAME.csv`` serves the real picture and the fakes made from it.
 """
 
 from __future__ import annotations

@@ -57,9 +57,10 @@ class Thumbnail:
 
 def thumbnail(pixels: NDArray[np.uint8], marked: NDArray[np.bool_] | None) -> Thumbnail:
     """The thumbnail of a picture ``(H, W, 3)`` and of what its mask marks."""
+    if marked is None:
+        return Thumbnail(_cells(pixels))
     return Thumbnail(
-        _cells(pixels),
-        None if marked is None else _cells(marked.astype(np.uint8) * np.uint8(255)).astype(np.float32) / 255,
+        _cells(pixels), _cells(marked.astype(np.uint8) * np.uint8(255)).astype(np.float32) / np.float32(255)
     )
 
 
@@ -90,7 +91,9 @@ def _strongest(differences: NDArray[np.int16]) -> float:
 
 
 def _halved(grid: NDArray[np.generic]) -> NDArray[np.float64]:
-    return grid.reshape(GRID // 2, 2, GRID // 2, 2, -1).mean(axis=(1, 3)).squeeze()
+    """Means of two by two cells, float64; the third axis stays where there is one."""
+    means: NDArray[np.float64] = grid.reshape(GRID // 2, 2, GRID // 2, 2, -1).mean(axis=(1, 3)).squeeze()
+    return means
 
 
 def _grown(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -34,7 +34,7 @@ def mask_finding(native: Native, sample: Sample) -> str:
         return why
     if marked is not None:
         return f"on a real picture (it marks {marked.mean():.1%} of it)"
-    return "on a real picture (it marks all of it)" if why.startswith("marks everything") else ""
+    return "on a real picture (it marks all of it)" if why.startswith(("marks everything", "constant")) else ""
 
 
 def equal_pictures(samples: Iterable[Sample], pixel_digests: Mapping[str, str]) -> dict[str, list[str]]:

@@ -56,23 +56,29 @@ def mark(mask: NDArray[np.generic]) -> tuple[NDArray[np.bool_] | None, str]:
 
     The reason begins with ``empty``, ``constant``, ``marks everything``, ``marks almost nothing`` or ``speckled``.
     """
-    if not mask.size:
-        return None, "empty (it has no pixels)"
     low, top = float(mask.min()), float(mask.max())
     scale = _scale(mask.dtype, top)
+    if top == 0:
+        return None, "empty (all weights are 0)"
     if top < FAINTEST * scale:
         return None, f"empty (its largest weight is {top:.3g} of {scale:g})"
     if low == top:
         return None, f"constant (its weight is {top:.3g} of {scale:g} everywhere)"
     marked = mask >= np.ceil(top / 2) if mask.dtype.kind in "ub" else mask.astype(np.float64) * 2 >= top
+    why = _no_region(marked, last_bit=top == 1 and mask.dtype.kind in "ui")
+    return (None, why) if why else (marked, "")
+
+
+def _no_region(marked: NDArray[np.bool_], *, last_bit: bool) -> str:
+    """Why the marked pixels are no region. ``last_bit``: they are ones in a file of integers that holds zeros else."""
     count = int(marked.sum())
-    if count >= FULL * mask.size:
-        return None, f"marks everything ({count / mask.size:.1%} of the picture)"
-    if count < STRAY * mask.size or (count < STRAY_PIXELS and mask.size >= SMALL_PICTURE):
-        return None, f"marks almost nothing ({count} of {mask.size} pixels)"
-    if top == 1 and mask.dtype.kind in "ui" and _is_speckled(marked, count):
-        return None, "speckled (single pixels of weight 1 all over it: the last bit of an empty mask)"
-    return marked, ""
+    if count >= FULL * marked.size:
+        return f"marks everything ({count / marked.size:.1%} of the picture)"
+    if count < STRAY * marked.size or (count < STRAY_PIXELS and marked.size >= SMALL_PICTURE):
+        return f"marks almost nothing ({count} of {marked.size} pixels)"
+    if last_bit and _is_speckled(marked, count):
+        return "speckled (single pixels of weight 1 all over it: the last bit of an empty mask)"
+    return ""
 
 
 def _scale(kind: np.dtype[np.generic], top: float) -> float:
