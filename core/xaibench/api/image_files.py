@@ -85,8 +85,11 @@ def read_mask(
     with _opened(location(path), max_pixels) as image:
         if image.mode[0] in "IF":
             return _weights(image)
+        if image.mode in ("1", "L") and "transparency" not in image.info:
+            return np.array(image.convert("L"))
         rgba = np.array(_without_palette(image).convert("RGBA"))
-    alpha, weights = rgba[:, :, 3], rgba[:, :, :3].max(axis=2)
+    red, green, blue, alpha = (rgba[:, :, i] for i in range(4))
+    weights = np.maximum(np.maximum(red, green), blue)
     seen = alpha > 0
     if alpha.min() < alpha.max():
         colours = rgba[seen][:, :3]
