@@ -81,7 +81,9 @@ class FolderDataset(ListedDataset):
         landmarks = landmarks_below(root / "landmarks")
         entries = [self._entry(f, groups[f.id], masks, landmarks, reals) for f in found]
         pictures = {(f.method or "real", f.name) for f in found}
-        problems += [Problem(relative_name(m, root), "mask of no fake") for k, m in masks.items() if k not in pictures]
+        problems += [
+            Problem(relative_name(m, root), "mask of no picture") for k, m in masks.items() if k not in pictures
+        ]
         return listing(entries, problems, root, root)
 
     def _entry(

@@ -104,7 +104,7 @@ def doubt_lines(name: str, doubts: Mapping[str, str], count: int) -> list[str]:
         return []
     kinds = Counter(_kind(finding) for doubt in doubts.values() for finding in doubt.split("; "))
     verbs = "samples is in doubt and takes" if len(doubts) == 1 else "samples are in doubt and take"
-    counted = ", ".join(f"{n} x {kind}" for kind, n in kinds.most_common())
+    counted = ", ".join(f"{n} x {kind}" for kind, n in sorted(kinds.items(), key=lambda k: (-k[1], k[0])))
     lines = [f"{name}: {len(doubts)} of {count} {verbs} no part in localisation: {counted}"]
     lines += [f"  {sample}: {doubts[sample]}" for sample in list(doubts)[:NAMED]]
     if len(doubts) > NAMED:
