@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xaibench.data.arrays import PictureArrays
+    from xaibench.data.doubts import doubt_lines
     from xaibench.data.order import order_samples, select_samples
     from xaibench.data.pictures import show_picture
     from xaibench.data.survey import survey
@@ -40,6 +41,7 @@ _MODULE_OF = {
     "Run": "store.open_run",
     "Use": "discovery.components",
     "compute_batch": "detector.batch_size",
+    "doubt_lines": "data.doubts",
     "evaluate": "run.evaluation",
     "examine": "run.examination",
     "explain": "run.evaluation",
@@ -83,6 +85,7 @@ __all__ = [
     "Run",
     "Use",
     "compute_batch",
+    "doubt_lines",
     "evaluate",
     "examine",
     "explain",

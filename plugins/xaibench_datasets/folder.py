@@ -3,8 +3,9 @@
 A picture's *name* is its path below ``real/`` or ``fake/METHOD/`` without suffix. Fakes directly under ``fake/``
 are of the method ``fake``. A fake's counterpart is the real picture of the same name: say ``pairs=false`` where equal
 names mean nothing, or give ``pair_pattern``. A mask has the name of its fake, under ``masks/METHOD/`` (or ``masks/``
-for fakes directly under ``fake/``). Landmarks are ``landmarks/METHOD/NAME.csv`` (``real`` is the method of real
-pictures); with pairs, ``landmarks/NAME.csv`` serves the real picture and the fakes made from it.
+for fakes directly under ``fake/``); masks of real pictures, which should mark nothing, lie under ``masks/real/``.
+Landmarks are ``landmarks/METHOD/NAME.csv`` (``real`` is the method of real pictures); with pairs,
+``landmarks/NAME.csv`` serves the real picture and the fakes made from it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from xaibench_datasets.files import (
     part_of,
     pictures_below,
 )
+from xaibench_datasets.label_names import label_doubt
 
 _LOOSE = "fake"
 
@@ -74,12 +76,14 @@ class FolderDataset(ListedDataset):
         problems: list[Problem] = []
         found = list(_find(root, self.parameters, problems))
         groups = _groups(found, self.parameters)
-        masks = _masks(root, {f.method for f in found if f.method})
+        masks = _masks(root, {f.method or "real" for f in found})
         reals = {f.name for f in found if f.method is None}
         landmarks = landmarks_below(root / "landmarks")
         entries = [self._entry(f, groups[f.id], masks, landmarks, reals) for f in found]
-        fakes = {(f.method or "", f.name) for f in found}
-        problems += [Problem(relative_name(m, root), "mask of no fake") for k, m in masks.items() if k not in fakes]
+        pictures = {(f.method or "real", f.name) for f in found}
+        problems += [
+            Problem(relative_name(m, root), "mask of no picture") for k, m in masks.items() if k not in pictures
+        ]
         return listing(entries, problems, root, root)
 
     def _entry(
@@ -91,7 +95,7 @@ class FolderDataset(ListedDataset):
         reals: set[str],
     ) -> Entry:
         paired = self.parameters.pairs and found.method is not None and found.key in reals
-        mask = masks.get((found.method or "", found.name))
+        mask = masks.get((found.method or "real", found.name))
         points = _landmarks(landmarks, found, shared=self.parameters.pairs and (found.method is None or paired))
         sample = Sample(
             id=found.id,
@@ -101,8 +105,14 @@ class FolderDataset(ListedDataset):
             pair=f"real/{found.key}" if paired else None,
             has_mask=mask is not None,
             has_landmarks=points is not None,
+            doubt=label_doubt(_own_folders(found), "real" if found.method is None else "fake"),
         )
         return Entry(sample, found.file, mask, points)
+
+
+def _own_folders(found: _Found) -> list[str]:
+    """The folders below ``real/`` or ``fake/``, which are the label themselves."""
+    return [*([found.method] if found.method not in (None, _LOOSE) else []), *found.name.split("/")[:-1]]
 
 
 def _find(root: Location, parameters: FolderParameters, problems: list[Problem]) -> Iterator[_Found]:

@@ -47,6 +47,7 @@ from xaibench.api import (
 )
 from xaibench_datasets.columns import Value, rows_of_columns
 from xaibench_datasets.files import Entry, ListedDataset, Listing, listing
+from xaibench_datasets.label_names import label_doubt
 
 NAMES = ("manifest.csv", "manifest.parquet")
 REQUIRED = ("id", "image", "label")
@@ -293,7 +294,7 @@ def _entries(
     entries = []
     for (row, image), group, cross in zip(kept, groups.group, groups.cross_group, strict=True):
         fake = row["label"] == "fake"
-        mask = files.find(row["mask"]) if fake and row["mask"] else None
+        mask = files.find(row["mask"]) if row["mask"] else None
         landmarks = files.find(row["landmarks"]) if row["landmarks"] else None
         sample = Sample(
             id=row["id"],
@@ -306,6 +307,9 @@ def _entries(
             has_mask=mask is not None,
             has_landmarks=landmarks is not None,
             columns=further[row["id"]],
+            doubt=label_doubt(
+                posixpath.dirname(row["image"].replace("\\", "/")).split("/"), "fake" if fake else "real"
+            ),
         )
         entries.append(Entry(sample, image, mask, landmarks))
     return entries

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench.api import ExplainRequest, Explanation, Parameters, Passes, PassQuery, Programme
+from xaibench.api import ExplainRequest, Explanation, Parameters, Passes, PassQuery, Programme, Sample
 from xaibench_perturbation import hull_mask
 
 
@@ -180,6 +180,11 @@ class Inverse:
 REAL, UNMASKED = "real pictures have no mask", "the picture has no mask"
 
 
+def why_unmasked(sample: Sample) -> str:
+    """Why a fake has no mask to show."""
+    return f"in doubt: {sample.mask_doubt}" if sample.mask_doubt else UNMASKED
+
+
 class MaskOracle:
     """The manipulation mask as the map: what a perfect localiser would draw, 1 inside and 0 outside.
 
@@ -195,7 +200,7 @@ class MaskOracle:
         if request.picture.sample.label == "real":
             return Explanation.none(REAL)
         if mask is None:
-            return Explanation.none(UNMASKED)
+            return Explanation.none(why_unmasked(request.picture.sample))
         if request.target == request.detector.facts.real_class:
             return Explanation.none("the mask speaks for fake, and the class explained is real")
         if not mask.any():
@@ -209,7 +214,7 @@ class MaskOracle:
         """The reason why a sample will have no map, or ``""``."""
         if query.sample.label == "real":
             return REAL
-        return "" if query.sample.has_mask else UNMASKED
+        return "" if query.sample.has_mask else why_unmasked(query.sample)
 
 
 ALONE = "no other masked fake of other people is in the dataset"
@@ -232,7 +237,7 @@ class OtherMask:
         if request.target == request.detector.facts.real_class:
             return Explanation.none("a mask speaks for fake, and the class explained is real")
         if picture.mask is None or not picture.mask.any():
-            return Explanation.none(UNMASKED if picture.mask is None else "the mask is empty")
+            return Explanation.none(why_unmasked(picture.sample) if picture.mask is None else "the mask is empty")
         other = picture.stranger()
         if other is None:
             return Explanation.none(ALONE)
@@ -247,4 +252,4 @@ class OtherMask:
         """The reason why a sample will have no map, or ``""``."""
         if query.sample.label == "real":
             return REAL
-        return "" if query.sample.has_mask else UNMASKED
+        return "" if query.sample.has_mask else why_unmasked(query.sample)

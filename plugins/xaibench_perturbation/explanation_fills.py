@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from xaibench.api import FillRequest, MaskFill, Product, Programme
+from xaibench.api import FillRequest, MaskFill, Product, Programme, Sample
 from xaibench_perturbation.coalitions import per_segment_mean
 from xaibench_perturbation.inpainting import inpaint_each
 
@@ -65,13 +65,20 @@ def noise_twin(request: FillRequest) -> Programme[Product]:
     return _unlike("twin", request, background, _details(made))
 
 
+def why_unpaired(sample: Sample) -> str:
+    """Why there is no real counterpart to show."""
+    if sample.label == "real":
+        return REAL_HAS_NONE
+    return f"in doubt: {sample.pair_doubt}" if sample.pair_doubt else UNPAIRED
+
+
 def counterpart(request: FillRequest) -> Product:
     """The real picture of the pair; none of a real picture, or of one without a pair."""
     picture = request.picture
     assert picture is not None
     real = picture.counterpart() if picture.sample.label == "fake" else None
     if real is None:
-        return _none(REAL_HAS_NONE if picture.sample.label == "real" else UNPAIRED)
+        return _none(why_unpaired(picture.sample))
     return _unlike("real counterpart", request, real.image.to(request.image))
 
 

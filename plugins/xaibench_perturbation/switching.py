@@ -22,7 +22,7 @@ from xaibench.api import (
     Programme,
 )
 from xaibench_perturbation.attacks import AttackMode
-from xaibench_perturbation.explanation_fills import REAL_HAS_NONE, UNPAIRED
+from xaibench_perturbation.explanation_fills import REAL_HAS_NONE, why_unpaired
 from xaibench_perturbation.fill_parameters import AnyFill, as_fill
 from xaibench_perturbation.fills import SIGMA
 from xaibench_perturbation.masks import blend
@@ -124,4 +124,4 @@ def refusal(parameters: SwitchParameters, query: PassQuery) -> str:
         return ""
     if query.sample.label == "real":
         return REAL_HAS_NONE
-    return "" if query.sample.pair else UNPAIRED
+    return "" if query.sample.pair else why_unpaired(query.sample)

@@ -18,6 +18,7 @@ import numpy as np
 from xaibench_report.board_cells import Cell, Column, make_cell, make_column
 from xaibench_report.board_notes import absent_notes, independent_notes, interval_notes, not_applicable, score_notes
 from xaibench_report.censoring import censoring_notes, with_censoring
+from xaibench_report.data_doubts import data_doubts
 from xaibench_report.detection import Detection, LeftOut, detections
 from xaibench_report.detector_tables import DetectorTable, detector_tables, of_detector
 from xaibench_report.manipulation_methods import (
@@ -95,8 +96,9 @@ class Board:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaderboards:
-    """Everything that is printed of a run. ``marks``: what a reader must know of its detectors. ``seed`` and
-    ``resamples`` are those of the bootstrap; ``detectors`` are the tables of measures that need no map."""
+    """Everything that is printed of a run. ``marks``: what a reader must know of its detectors; ``doubts``: the lines
+    about samples in doubt. ``seed`` and ``resamples`` are those of the bootstrap; ``detectors`` are the tables of
+    measures that need no map."""
 
     detections: tuple[Detection, ...]
     boards: tuple[Board, ...]
@@ -104,6 +106,7 @@ class Leaderboards:
     resamples: int = RESAMPLES
     detectors: tuple[DetectorTable, ...] = ()
     marks: tuple[DetectorMark, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) -> Leaderboards:
@@ -126,7 +129,7 @@ def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) 
     ]  # fmt: skip
     return Leaderboards(
         detections=found, boards=tuple(b for b in boards if b.columns), seed=seed,
-        detectors=detector_tables(cells, info, seed), marks=marks,
+        detectors=detector_tables(cells, info, seed), marks=marks, doubts=data_doubts(tables.samples),
     )  # fmt: skip
 
 

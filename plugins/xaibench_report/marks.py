@@ -9,7 +9,8 @@ from typing import Final
 from xaibench_report.run_values import Table, Where
 from xaibench_statistics import Accuracy
 
-_CHECKS: Final = ("structure", "accuracy", "card")
+_CHECKS: Final = ("card", "structure", "accuracy")
+"""A wrong card comes first: it is the cause of what follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ def marks_of(where: Where, detectors: Table | None, accuracy: Accuracy) -> tuple
 
 
 def _of_table(where: Where, detectors: Table | None) -> list[DetectorMark]:
-    """Rows without a dataset, those of the structure, hold on every dataset."""
+    """The structure holds on every dataset, whichever showed it."""
     rows = [] if detectors is None else detectors.to_pylist()
     return [
         DetectorMark(
@@ -53,7 +54,7 @@ def _of_table(where: Where, detectors: Table | None) -> list[DetectorMark]:
         for r in rows
         if r["mark"]
         and (r["model"], r["member"]) == (where.model, where.member)
-        and r["dataset"] in ("", where.dataset)
+        and (r["check"] == "structure" or r["dataset"] == where.dataset)
     ]
 
 

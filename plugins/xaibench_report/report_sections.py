@@ -26,8 +26,10 @@ def marks(run: Run) -> str | None:
 
 
 def detectors(run: Run) -> str:
-    """The accuracy of every detector, over all pictures and by manipulation method, and P(fake) by label."""
-    return render("detectors.html", detections=context_of(run).leaderboards.detections)
+    """The accuracy of every detector, over all pictures and by manipulation method, and P(fake) by label; samples in
+    doubt."""
+    leaderboards = context_of(run).leaderboards
+    return render("detectors.html", detections=leaderboards.detections, doubts=leaderboards.doubts)
 
 
 def boards(run: Run) -> str:

@@ -40,6 +40,7 @@ class RunTables:
     detectors: Table | None = None
     runs: Table | None = None
     components: Table | None = None
+    samples: Table | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

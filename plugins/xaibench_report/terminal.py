@@ -76,8 +76,10 @@ def _plain_value(value: Any) -> Any:
 
 
 def print_leaderboards(leaderboards: Leaderboards, console: Console) -> None:
-    """Print the marks, the detectors' results, every board, what was left out and the verdicts."""
+    """Print the marks, samples in doubt, the detectors' results, every board, what was left out and the verdicts."""
     print_marks(leaderboards.marks, console)
+    for line in leaderboards.doubts:
+        say(console, line, style="yellow")
     for detection in leaderboards.detections:
         _print_detection(detection, console)
     for board in leaderboards.boards:

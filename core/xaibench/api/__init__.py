@@ -147,7 +147,7 @@ if TYPE_CHECKING:
         read_mask,
         read_picture,
     )
-    from xaibench.api.native_pictures import check_native, digest_native, digest_shown
+    from xaibench.api.native_pictures import check_native, digest_native, digest_pixels, digest_shown
     from xaibench.api.parameters import (
         Parameters,
         build_parameters,
@@ -182,6 +182,7 @@ _LAZY = {
     "native_pictures": (
         "check_native",
         "digest_native",
+        "digest_pixels",
         "digest_shown",
     ),
     "parameters": (
@@ -349,6 +350,7 @@ __all__ = [
     "describe_parameters",
     "digest",
     "digest_native",
+    "digest_pixels",
     "digest_shown",
     "file_state",
     "files_below",

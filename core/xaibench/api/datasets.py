@@ -28,10 +28,15 @@ class Sample:
         samples; intervals then use the two-way bootstrap. None where groups are not crossed.
     pair: id of the real counterpart, a sample of the same dataset; None where there is none.
     split: name of the split (``test``); None where the dataset has no splits.
-    has_mask, has_landmarks: whether ``Dataset.read`` gives a mask and landmarks.
+    has_mask, has_landmarks: whether ``Dataset.read`` gives a mask and landmarks. A mask of a real picture is looked
+        at and never shown.
     columns: further columns as (name, value), sorted by name, such as ``("compression", "c23")``. They stand in the
         table ``samples``, and results can be split by them; they change no number of a row. A column holds text or
         finite numbers; its name is none of :data:`SAMPLE_COLUMNS`. A sample without a value leaves the column out.
+    doubt: findings that put mask, counterpart or label in doubt, joined by ``; ``. A dataset may give one of its own,
+        ``label: WHAT (details)``; the survey adds what it finds in the pictures.
+    mask_doubt, pair_doubt: why the mask and the counterpart that the sample has were withdrawn; the survey sets them.
+        ``has_mask`` is then False and ``pair`` None. Components give these as the reason.
     """
 
     id: str
@@ -44,6 +49,9 @@ class Sample:
     has_mask: bool = False
     has_landmarks: bool = False
     columns: tuple[tuple[str, str | int | float], ...] = ()
+    doubt: str = ""
+    mask_doubt: str = ""
+    pair_doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +61,10 @@ class Native:
     Parameters
     ----------
     pixels: ``(H, W, 3)`` uint8 RGB.
-    mask: ``(H, W)`` uint8 or float blending weights of the manipulation, 0 or above, or None. It is binarised at half
-        of its own maximum before it is resized.
+    mask: ``(H, W)`` uint8 or float blending weights of the manipulation, 0 or above, or None. Their unit is 1, 255 or
+        65535, the least of these that is not below the maximum. The mask is binarised at half of its own maximum before
+        it is resized. It marks nothing where the maximum is below an eighth of the unit, where all weights are equal,
+        and where it marks nearly all of the picture or single pixels alone.
     landmarks: ``(L, 2)`` float32 x, y in pixels, or None. The centre of the first pixel is (0, 0).
     """
 
@@ -114,12 +124,14 @@ class Picture:
     ----------
     sample: the sample that is shown.
     image: ``(3, H, W)`` float32 RGB in [0, 1].
-    mask: ``(H, W)`` bool, True where the picture is manipulated, or None.
+    mask: ``(H, W)`` bool, True where the picture is manipulated, or None: of a real picture, and of a fake without a
+        mask or with one that is in doubt (``sample.mask_doubt``).
     landmarks: ``(L, 2)`` float32 x, y in the coordinates of ``image``, or None. They may lie outside a cropped image.
     digest: sha256 of image, mask and landmarks as shown.
     view: name of the transformation; ``""`` is the picture itself.
     native: decodes the file again.
-    counterpart: gives the real counterpart under the same view, or None.
+    counterpart: gives the real counterpart under the same view, or None. ``sample.pair_doubt`` says why it was
+        withdrawn.
     stranger: gives a fake with a mask that shares no person with this sample, under the same view, or None. It has the
         same method where possible and is drawn once a run from the whole dataset, for components that need
         ``stranger``.

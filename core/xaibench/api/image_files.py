@@ -78,13 +78,24 @@ def read_mask(
     """Decode a mask to ``(H, W)`` weights.
 
     The weights are uint8 in 0 to 255, or float32 in the file's own unit where it has more than 8 bits. The weight of a
-    colour is its largest channel; transparent pixels have weight 0. Raises :class:`UnreadablePicture`.
+    colour is its largest channel; transparent pixels have weight 0. Where transparency varies and all pixels that can
+    be seen have one colour, the mask is in the alpha channel alone, and the weight is alpha. Raises
+    :class:`UnreadablePicture`.
     """
     with _opened(location(path), max_pixels) as image:
         if image.mode[0] in "IF":
             return _weights(image)
+        if image.mode in ("1", "L") and "transparency" not in image.info:
+            return np.array(image.convert("L"))
         rgba = np.array(_without_palette(image).convert("RGBA"))
-    return np.where(rgba[:, :, 3] == 0, np.uint8(0), rgba[:, :, :3].max(axis=2))
+    red, green, blue, alpha = (rgba[:, :, i] for i in range(4))
+    weights = np.maximum(np.maximum(red, green), blue)
+    seen = alpha > 0
+    if alpha.min() < alpha.max():
+        colours = rgba[seen][:, :3]
+        if (colours == colours[0]).all():
+            return alpha
+    return np.where(seen, weights, np.uint8(0))
 
 
 def read_landmarks(path: str | PathLike[str] | RemotePath) -> NDArray[np.float32]:

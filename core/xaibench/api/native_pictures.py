@@ -13,6 +13,8 @@ from xaibench.api.datasets import Native, Sample
 from xaibench.api.errors import UnreadablePicture
 
 if TYPE_CHECKING:
+    from hashlib import _Hash
+
     from torch import Tensor
 
 
@@ -33,7 +35,17 @@ def check_native(native: Native, sample: Sample) -> None:
 
 def digest_native(native: Native) -> str:
     """sha256 (hex) of types, shapes and values of pixels, mask and landmarks; equal on every platform."""
-    return _digest((native.pixels, native.mask, native.landmarks))
+    return digest_pixels(native)[1]
+
+
+def digest_pixels(native: Native) -> tuple[str, str]:
+    """sha256 (hex) of type, shape and values of the pixels alone, and :func:`digest_native`, read once."""
+    hashed = hashlib.sha256()
+    _update(hashed, native.pixels)
+    pixels = hashed.hexdigest()
+    _update(hashed, native.mask)
+    _update(hashed, native.landmarks)
+    return pixels, hashed.hexdigest()
 
 
 def digest_shown(image: Tensor, mask: Tensor | None, landmarks: Tensor | None) -> str:
@@ -42,15 +54,19 @@ def digest_shown(image: Tensor, mask: Tensor | None, landmarks: Tensor | None) -
 
 
 def _digest(arrays: Iterable[NDArray[np.generic] | None]) -> str:
-    digest = hashlib.sha256()
+    hashed = hashlib.sha256()
     for array in arrays:
-        if array is None:
-            digest.update(b"none;")
-            continue
-        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-        digest.update(f"{little.dtype.str}{little.shape};".encode())
-        digest.update(little.data)
-    return digest.hexdigest()
+        _update(hashed, array)
+    return hashed.hexdigest()
+
+
+def _update(hashed: _Hash, array: NDArray[np.generic] | None) -> None:
+    if array is None:
+        hashed.update(b"none;")
+        return
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    hashed.update(f"{little.dtype.str}{little.shape};".encode())
+    hashed.update(little.data)
 
 
 def _unfit(sample: Sample, reason: str) -> UnreadablePicture:

@@ -10,8 +10,9 @@ from xaibench.api.errors import DatasetError
 
 SAMPLE_COLUMNS = frozenset(
     (
-        "cross_group", "dataset", "digest", "face_size", "fingerprint", "group", "id", "label", "method", "order",
-        "pair", "picture", "reason", "sample", "split", "status", "stranger", "stranger_digest",
+        "cross_group", "dataset", "digest", "doubt", "face_size", "fingerprint", "group", "id", "label", "method",
+        "order", "pair", "picture", "pixel_digest", "reason", "sample", "split", "status", "stranger",
+        "stranger_digest",
     )
 )  # fmt: skip
 """Names that no further column may have: the table ``samples`` has columns of its own by them."""

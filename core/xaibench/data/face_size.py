@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from xaibench.api import Native
+from xaibench.data.masks import binarise
 
 
 def face_size(native: Native) -> float | None:
@@ -21,8 +22,6 @@ def face_size(native: Native) -> float | None:
         return math.sqrt(width * height) or None
     if native.mask is None:
         return None
-    from xaibench.data.pictures import binarise  # imports torch
-
     mask = binarise(native.mask)
     if mask is None:
         return None

@@ -27,6 +27,8 @@ from xaibench.api import (
     check_native,
     digest_shown,
 )
+from xaibench.data.doubts import in_doubt, mask_finding
+from xaibench.data.masks import binarise
 
 MAX_ASPECT = 64
 """Largest ratio of the sides of a picture that is scaled and cropped."""
@@ -53,9 +55,13 @@ def show_picture(
     """Decode a sample and resize it for the detector with these facts.
 
     ``counterpart`` and ``stranger`` are those of the :class:`~xaibench.api.Picture`; by default there are none. Raises
-    :class:`UnreadablePicture`.
+    :class:`UnreadablePicture`. A mask that is in doubt, of a sample that no survey has looked at, is withdrawn as the
+    survey would do it.
     """
-    image, mask, landmarks = show(dataset.read(sample), sample, facts.input_size, facts.resize)
+    native = dataset.read(sample)
+    image, mask, landmarks = show(native, sample, facts.input_size, facts.resize)
+    if mask is None and sample.has_mask and (finding := mask_finding(native, sample)):
+        sample = in_doubt(sample, finding, "", ())
     return Picture(
         sample=sample,
         image=image,
@@ -76,8 +82,9 @@ def show(
     Returns new tensors:
 
     * the image, ``(3, H, W)`` float32 in [0, 1]; exactly ``uint8 / 255`` where the sizes agree.
-    * the mask, ``(H, W)`` bool, or None where it is missing, empty or cropped away. It is True where the weight is at
-      least half of the mask's maximum, and is binarised before it is resized (nearest pixel).
+    * the mask, ``(H, W)`` bool, or None: of a real picture, and where it is missing, in doubt
+      (:func:`~xaibench.data.masks.mark`) or cropped away. It is True where the weight is at least half of the mask's
+      maximum, and is binarised before it is resized (nearest pixel).
     * the landmarks, ``(L, 2)`` float32 x, y, or None. They may lie outside a cropped image.
 
     Raises :class:`UnreadablePicture` where pixels, mask and landmarks do not fit together.
@@ -86,22 +93,11 @@ def show(
     geometry = _geometry(native, sample, size, resize)
     pixels = torch.from_numpy(np.ascontiguousarray(native.pixels.transpose(2, 0, 1))).to(torch.float32) / 255
     image = _cut(_interpolate(pixels, geometry.scaled, resize), geometry).clamp(0, 1).contiguous()
-    mask = _resized_mask(native, geometry)
+    mask = None if sample.label == "real" or sample.mask_doubt else _resized_mask(native, geometry)
     if mask is not None and not mask.any():
         mask = None
     landmarks = None if native.landmarks is None else _resized_landmarks(native.landmarks, geometry)
     return image, mask, landmarks
-
-
-def binarise(mask: NDArray[np.generic]) -> NDArray[np.bool_] | None:
-    """True where a weight is at least half of the mask's maximum; None where all weights are 0.
-
-    >>> binarise(np.array([[0, 63, 64, 127]], np.uint8))
-    array([[False, False,  True,  True]])
-    """
-    weights = mask.astype(np.float64)
-    top = weights.max(initial=0)
-    return weights * 2 >= top if top > 0 else None
 
 
 def apply_view(picture: Picture, view: View) -> Picture:

@@ -7,14 +7,15 @@ from xaibench.data.survey import Survey
 
 
 def sample_digest(sample: Sample, survey: Survey) -> str:
-    """sha256 (hex) of a sample's id, label, method and picture, and of its counterpart's id and picture.
+    """sha256 (hex) of a sample's id, label, method, picture and doubt, and of its counterpart's id and picture.
 
     A picture stands for pixels, mask and landmarks before resizing (:func:`~xaibench.api.digest_native`). Groups,
     split, columns and order are not in it: they change statistics, and no row. Raises ``KeyError`` for a sample that
     the survey has not read.
     """
     pair = [sample.pair, survey.digests[sample.pair]] if sample.pair else None
-    return digest([sample.id, sample.label, sample.method, survey.digests[sample.id], pair])
+    doubt = [sample.doubt] if sample.doubt else []
+    return digest([sample.id, sample.label, sample.method, survey.digests[sample.id], pair, *doubt])
 
 
 def stranger_digest(sample: Sample, survey: Survey) -> str:

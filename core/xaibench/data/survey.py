@@ -1,14 +1,16 @@
-"""The survey of a dataset: the samples that a run evaluates, in order, and the digests of their pictures."""
+"""The survey of a dataset: the samples that a run evaluates, in order, with what was found in their pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from xaibench.api import (
     Dataset,
     Delay,
+    Native,
     NothingToEvaluate,
     Problem,
     Sample,
@@ -16,9 +18,16 @@ from xaibench.api import (
     check_columns,
     name_delay,
 )
+from xaibench.data.counterparts import Thumbnail, compare, thumbnail
+from xaibench.data.doubts import equal_pictures, in_doubt, mask_finding
 from xaibench.data.face_size import face_size
+from xaibench.data.masks import binarise
 from xaibench.data.order import order_samples, select_samples
 from xaibench.data.strangers import choose_strangers
+
+MAX_THUMBNAILS = 8192
+"""Thumbnails of real pictures that are held until all fakes of each were seen: 100 MB. What is dropped is decoded
+again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +40,19 @@ class Known:
         the dataset's code.
     digest: digest of the native picture.
     face_size: size of the face in pixels of the native picture (:func:`~xaibench.data.face_size.face_size`).
+    pixel_digest: digest of the pixels alone.
+    mask_finding: why the mask is in doubt (:func:`~xaibench.data.doubts.mask_finding`), or empty.
+    pair: id of the counterpart that it was compared with; None where it was compared with none.
+    pair_finding: why that counterpart is in doubt (:func:`~xaibench.data.counterparts.compare`), or empty.
     """
 
     fingerprint: str
     digest: str
     face_size: float | None = None
+    pixel_digest: str = ""
+    mask_finding: str = ""
+    pair: str | None = None
+    pair_finding: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +61,8 @@ class Survey:
 
     Parameters
     ----------
-    samples: the samples in evaluation order.
+    samples: the samples in evaluation order. Of those in doubt the mask, and where it is concerned the counterpart, is
+        withdrawn (:func:`~xaibench.data.doubts.in_doubt`).
     auxiliary: real counterparts and strangers outside them, by id. They are shown and never scored.
     digests: digests of the native pictures of both, by sample id.
     problems: files that are left out.
@@ -54,6 +72,10 @@ class Survey:
     face_sizes: size of the face in pixels of the native picture, by sample id
         (:func:`~xaibench.data.face_size.face_size`); without those where it is not known.
     fingerprints: fingerprints of the files of all in ``digests``, by sample id; None where the dataset gives none.
+    pixel_digests: digests of the pixels alone of all in ``digests``, by sample id.
+    mask_findings: why masks are in doubt, by sample id.
+    pairs: the counterpart of each fake that was compared with one, by sample id, be it in doubt or not.
+    pair_findings: why counterparts are in doubt, by the fake's id.
     """
 
     samples: tuple[Sample, ...]
@@ -64,6 +86,15 @@ class Survey:
     strangers: Mapping[str, str] = field(default_factory=dict)
     face_sizes: Mapping[str, float] = field(default_factory=dict)
     fingerprints: Mapping[str, str | None] = field(default_factory=dict)
+    pixel_digests: Mapping[str, str] = field(default_factory=dict)
+    mask_findings: Mapping[str, str] = field(default_factory=dict)
+    pairs: Mapping[str, str] = field(default_factory=dict)
+    pair_findings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def doubts(self) -> dict[str, str]:
+        """The findings about the samples that are in doubt, by sample id."""
+        return {s.id: s.doubt for s in self.samples if s.doubt}
 
     def by_id(self) -> dict[str, Sample]:
         """All samples by id, auxiliary ones included."""
@@ -72,22 +103,43 @@ class Survey:
     def known(self) -> dict[str, Known]:
         """What the next survey need not decode: all that have a fingerprint, by sample id."""
         return {
-            name: Known(fingerprint, self.digests[name], self.face_sizes.get(name))
+            name: Known(
+                fingerprint,
+                self.digests[name],
+                self.face_sizes.get(name),
+                self.pixel_digests[name],
+                self.mask_findings.get(name, ""),
+                self.pairs.get(name),
+                self.pair_findings.get(name, ""),
+            )  # fmt: skip
             for name, fingerprint in self.fingerprints.items()
             if fingerprint is not None
         }
 
 
 class _Reader:
-    """Decodes each sample at most once, and none that is known."""
+    """Decodes each sample once, and none that is known.
 
-    def __init__(self, dataset: Dataset, known: Mapping[str, Known], name: str, delay: Delay) -> None:
+    ``fakes_of`` counts the fakes that are still to be compared with each real picture, whose thumbnail is held so long.
+    A sample is decoded again for a thumbnail where it is known and its counterpart is not, or the other way round.
+    """
+
+    def __init__(
+        self, dataset: Dataset, known: Mapping[str, Known], name: str, delay: Delay, candidates: Iterable[Sample]
+    ) -> None:
         self._dataset, self._known, self._name, self._delay = dataset, known, name, delay
+        self._fakes_of = Counter(s.pair for s in candidates if s.pair)
+        self._thumbnails: dict[str, Thumbnail] = {}
+        self._unchanged: set[str] = set()
         self._fingerprint: Callable[[Sample], str | None] = getattr(dataset, "fingerprint", lambda sample: None)
         self.digests: dict[str, str] = {}
         self.face_sizes: dict[str, float] = {}
         self.fingerprints: dict[str, str | None] = {}
         self.problems: dict[str, Problem] = {}
+        self.pixel_digests: dict[str, str] = {}
+        self.mask_findings: dict[str, str] = {}
+        self.pairs: dict[str, str] = {}
+        self.pair_findings: dict[str, str] = {}
 
     def is_readable(self, sample: Sample) -> bool:
         if sample.id not in self.digests and sample.id not in self.problems:
@@ -104,17 +156,59 @@ class _Reader:
         known = self._known.get(sample.id)
         if known is None or fingerprint is None or known.fingerprint != fingerprint:
             known = self._decoded(sample, fingerprint or "")
+        if (before := self._known.get(sample.id)) is not None and before.digest == known.digest:
+            self._unchanged.add(sample.id)
         self.digests[sample.id] = known.digest
+        self.pixel_digests[sample.id] = known.pixel_digest
+        if known.mask_finding:
+            self.mask_findings[sample.id] = known.mask_finding
         self.fingerprints[sample.id] = fingerprint
         if known.face_size is not None:
             self.face_sizes[sample.id] = known.face_size
 
     def _decoded(self, sample: Sample, fingerprint: str) -> Known:
-        from xaibench.api import check_native, digest_native
+        from xaibench.api import check_native, digest_pixels
 
         native = self._dataset.read(sample)
         check_native(native, sample)
-        return Known(fingerprint, digest_native(native), face_size(native))
+        if sample.pair in self._fakes_of or sample.id in self._fakes_of:
+            self._keep_thumbnail(sample, native)
+        pixels, whole = digest_pixels(native)
+        return Known(fingerprint, whole, face_size(native), pixels, mask_finding(native, sample))
+
+    def compare(self, fake: Sample, real: Sample) -> None:
+        """Compare a fake with its counterpart; both are readable."""
+        self.pairs[fake.id] = real.id
+        known = self._known.get(fake.id)
+        if known is not None and known.pair == real.id and {fake.id, real.id} <= self._unchanged:
+            finding = known.pair_finding
+        elif self.pixel_digests[fake.id] == self.pixel_digests[real.id]:
+            finding = "identical to the fake"
+        else:
+            finding = compare(self._thumbnail(fake), self._thumbnail(real))
+        if finding:
+            self.pair_findings[fake.id] = finding
+        self._thumbnails.pop(fake.id, None)
+        self._fakes_of[real.id] -= 1
+        if self._fakes_of[real.id] == 0:
+            del self._fakes_of[real.id]
+            self._thumbnails.pop(real.id, None)
+
+    def end_comparing(self) -> None:
+        """Hold no thumbnails any more."""
+        self._fakes_of.clear()
+        self._thumbnails.clear()
+
+    def _thumbnail(self, sample: Sample) -> Thumbnail:
+        if sample.id not in self._thumbnails:
+            self._keep_thumbnail(sample, self._dataset.read(sample))
+        return self._thumbnails[sample.id]
+
+    def _keep_thumbnail(self, sample: Sample, native: Native) -> None:
+        marked = binarise(native.mask) if sample.label == "fake" and native.mask is not None else None
+        if len(self._thumbnails) >= MAX_THUMBNAILS:
+            del self._thumbnails[next(iter(self._thumbnails))]
+        self._thumbnails[sample.id] = thumbnail(native.pixels, marked)
 
 
 def survey(
@@ -150,7 +244,7 @@ def survey(
         check_columns(listed, name)
         candidates = select_samples(listed, split, methods)
         by_id = {s.id: s for s in listed}
-        reader = _Reader(dataset, known or {}, name, delay)
+        reader = _Reader(dataset, known or {}, name, delay, candidates)
         samples: list[Sample] = []
         auxiliary: dict[str, Sample] = {}
         for sample in order_samples(candidates, seed):
@@ -161,11 +255,23 @@ def survey(
             pair = by_id.get(sample.pair) if sample.pair else None
             if pair is not None and reader.is_readable(pair):
                 auxiliary[pair.id] = pair
+                reader.compare(sample, pair)
             elif sample.pair:
                 sample = replace(sample, pair=None)
             samples.append(sample)
         _refuse_empty(name, samples, candidates, [*dataset.problems(), *reader.problems.values()])
-        stranger_ids = choose_strangers(samples, candidates, seed, reader.is_readable) if strangers else {}
+        reader.end_comparing()
+        samples, auxiliary = _withdrawn(samples, auxiliary, reader)
+        stranger_ids = {}
+        if strangers:
+            in_question = {s.id for s in samples if s.doubt}
+
+            def can_be_stranger(sample: Sample) -> bool:
+                if sample.doubt or sample.id in in_question or not reader.is_readable(sample):
+                    return False
+                return sample.id not in reader.mask_findings
+
+            stranger_ids = choose_strangers(samples, candidates, seed, can_be_stranger)
         auxiliary |= {stranger: by_id[stranger] for stranger in stranger_ids.values()}
     ids = {s.id for s in samples}
     return Survey(
@@ -177,7 +283,25 @@ def survey(
         strangers=stranger_ids,
         face_sizes=reader.face_sizes,
         fingerprints=reader.fingerprints,
+        pixel_digests=reader.pixel_digests,
+        mask_findings=reader.mask_findings,
+        pairs=reader.pairs,
+        pair_findings=reader.pair_findings,
     )
+
+
+def _withdrawn(
+    samples: Sequence[Sample], auxiliary: Mapping[str, Sample], reader: _Reader
+) -> tuple[list[Sample], dict[str, Sample]]:
+    """The samples and those that are only shown, with their findings."""
+    everything = {**auxiliary, **{s.id: s for s in samples}}
+    equal = equal_pictures(everything.values(), reader.pixel_digests)
+
+    def with_findings(sample: Sample) -> Sample:
+        mask, pair = reader.mask_findings.get(sample.id, ""), reader.pair_findings.get(sample.id, "")
+        return in_doubt(sample, mask, pair, equal.get(sample.id, ()))
+
+    return [with_findings(s) for s in samples], {i: with_findings(s) for i, s in auxiliary.items()}
 
 
 def _refuse_empty(

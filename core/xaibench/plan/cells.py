@@ -244,8 +244,8 @@ def why_not(
     """Why a component with these needs cannot run on a dataset of a run; empty where it can."""
     samples, first = dataset.survey.samples, len(datasets) < 2 or dataset is datasets[0]
     lacks = {
-        "mask": "" if any(s.has_mask for s in samples) else "masks: no sample has one",
-        "pair": "" if any(s.pair for s in samples if s.label == "fake") else "real counterparts: no fake has one",
+        "mask": "" if any(s.has_mask or s.mask_doubt for s in samples) else "masks: no sample has one",
+        "pair": "" if any(s.pair or s.pair_doubt for s in samples) else "real counterparts: no fake has one",
         "landmarks": "" if any(s.has_landmarks for s in samples) else "landmarks: no sample has them",
         "stranger": "" if dataset.survey.strangers else "masks of other people: no masked fake has a stranger",
         "reference": "a dataset before this one: the first --dataset is what others are compared with" if first else "",

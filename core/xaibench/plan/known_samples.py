@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from xaibench.api import Sample, StoreError, digest
+from xaibench.data.doubts import MASK, PAIR, RULES, split_doubt
 from xaibench.data.survey import Known
 from xaibench.discovery.code_identity import use_identity
 from xaibench.discovery.components import Use
@@ -23,12 +24,16 @@ def known_samples(out: str, dataset: Use) -> dict[str, Known]:
         rows = folder.snapshot().samples
     except (StoreError, FileNotFoundError):  # damaged: the run says so where it is opened for writing
         return {}
-    names = ("dataset", "sample", "fingerprint", "picture", "face_size")
+    names = ("dataset", "sample", "fingerprint", "picture", "face_size", "pixel_digest", "pair", "doubt")
     found = {}
-    for name, sample, fingerprint, picture, size in zip(*(rows[n].to_pylist() for n in names), strict=True):
+    for name, sample, fingerprint, picture, size, pixels, pair, doubt in zip(
+        *(rows[n].to_pylist() for n in names), strict=True
+    ):
         made, _, rest = (fingerprint or "").partition(":")
         if name == dataset.display_name and made == code:
-            found[sample] = Known(rest, picture, size)
+            findings = split_doubt(doubt or "")
+            about_pair = findings.get(PAIR, "").rpartition(" is ")[2]
+            found[sample] = Known(rest, picture, size, pixels, findings.get(MASK, ""), pair, about_pair)
     return found
 
 
@@ -59,19 +64,22 @@ def _rows(dataset: PlannedDataset) -> Iterator[Row]:
         yield {
             "dataset": dataset.name,
             **_columns(sample),
+            "pair": survey.pairs.get(sample.id),
             "order": dataset.order(place) if place < len(survey.samples) else None,
             "stranger": survey.strangers.get(sample.id),
             "face_size": survey.face_sizes.get(sample.id),
+            "doubt": sample.doubt or None,
             "digest": own,
             "stranger_digest": with_stranger,
             "picture": survey.digests[sample.id],
+            "pixel_digest": survey.pixel_digests[sample.id],
             "fingerprint": None if fingerprint is None else f"{code}:{fingerprint}",
         }
 
 
 def _columns(sample: Sample) -> Mapping[str, Any]:
-    return {**dict(sample.columns), **sample_columns(sample), "pair": sample.pair, "split": sample.split}
+    return {**dict(sample.columns), **sample_columns(sample), "split": sample.split}
 
 
 def _code(dataset: Use) -> str:
-    return digest(use_identity(dataset))[:16]
+    return digest([use_identity(dataset), RULES])[:16]

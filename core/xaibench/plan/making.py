@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from xaibench.api import FAMILY_RECORD, Detector, PlanError, UsageError
+from xaibench.data.doubts import doubt_lines
 from xaibench.discovery import components
 from xaibench.discovery.components import Use
 from xaibench.discovery.paths import open_dataset
@@ -174,5 +175,6 @@ def _notes(
         yield from (f"  {p.file}: {p.reason}" for p in survey.problems[:10])
         if len(survey.problems) > 10:
             yield f"  ... and {len(survey.problems) - 10} more (in the runs table)"
+        yield from doubt_lines(dataset.name, survey.doubts, len(survey.samples))
         if any(s.cross_group for s in survey.samples):
             yield f"{dataset.name}: people and donors are crossed factors; intervals use the two-way bootstrap"

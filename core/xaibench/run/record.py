@@ -111,7 +111,7 @@ def _component_rows(plan: Plan) -> Iterator[dict[str, Any]]:
     for model in plan.models:
         yield from (_member_row(model.name, member) for member in model.members)
     for dataset in plan.datasets:
-        masks = "binarised at half of each mask's own maximum"
+        masks = "binarised at half of each mask's own maximum; those in doubt are left out"
         details: dict[str, Any] = {"component": dataset.use.registered.name, "masks": masks}
         yield _component_row("dataset", dataset.name, dataset.use, details)
     for explainer in plan.explainers:

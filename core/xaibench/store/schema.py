@@ -123,14 +123,17 @@ SAMPLES: Final = _schema("samples", [
     _text("sample"),
     _field("order", pa.int64(), "place in the order of the last plan; null where it has none", nullable=True),
     _text("label"), _text("method", True), _text("group"), _text("cross_group", True),
-    _field("pair", pa.string(), "id of the real counterpart", nullable=True),
+    _field("pair", pa.string(), "id of the real counterpart, in doubt or not", nullable=True),
     _field("split", pa.string(), "name of the split", nullable=True),
     _field("stranger", pa.string(), "id of the stranger, where one was asked for", nullable=True),
     _field("face_size", pa.float64(), "square root of the area of the box around landmarks or mask", "pixel", True),
+    _field("doubt", pa.string(), "findings that put mask, counterpart or label in doubt, joined by '; '; such a sample "
+           "takes no part in localisation", nullable=True),
     _field("digest", pa.string(), "sha256 of what results of the sample depend on: picture, mask, landmarks, "
-           "annotations, label, method and counterpart; empty for one that is only shown"),
+           "annotations, label, method, doubt and counterpart; empty for one that is only shown"),
     _field("stranger_digest", pa.string(), "the same with the stranger"),
     _field("picture", pa.string(), "sha256 of the picture before resizing, with mask and landmarks"),
+    _field("pixel_digest", pa.string(), "sha256 of the pixels alone, before resizing"),
     _field("fingerprint", pa.string(), "what tells without decoding whether its files changed", nullable=True),
 ])  # fmt: skip
 
@@ -157,7 +160,7 @@ COMMITS: Final = _schema("commits", [
 
 DETECTORS: Final = _schema("detectors", [
     _text("run"), _text("unit"), _text("cell"), _text("model"), _text("member"),
-    _field("dataset", pa.string(), "the dataset on which it was measured; empty for the structure of the detector"),
+    _field("dataset", pa.string(), "the dataset whose pictures were shown"),
     _field("sample", pa.string(), "empty: no row belongs to one sample"),
     _field("check", pa.string(), "what was looked at: structure, accuracy or card"),
     _field("name", pa.string(), "what was measured"),

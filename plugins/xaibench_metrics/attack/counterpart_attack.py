@@ -41,7 +41,8 @@ class CounterpartAttack:
         reason = why_no_attack(case, self.parameters.mode)
         real = None if reason else case.picture.counterpart()
         if real is None:
-            return Scores.undefined(self.scores, reason or UNPAIRED)
+            doubt = case.picture.sample.pair_doubt
+            return Scores.undefined(self.scores, reason or (f"in doubt: {doubt}" if doubt else UNPAIRED))
         return self._score(case, real)
 
     def _score(self, case: MapCase, real: Picture) -> Programme[Scores]:

@@ -70,6 +70,8 @@ def why_no_repair(case: MapCase, real: Tensor | None) -> str:
         return "the class explained is real: there is nothing to repair"
     if case.picture.sample.label == "real":
         return "real pictures have no real counterpart"
+    if case.picture.sample.pair_doubt:
+        return f"in doubt: {case.picture.sample.pair_doubt}"
     if real is None:
         return "the picture has no real counterpart"
     if torch.equal(case.picture.image.cpu(), real.cpu()):

@@ -18,6 +18,8 @@ def why_no_mask(case: MapCase) -> str:
     mask = case.picture.mask
     if case.picture.sample.label == "real":
         return "real pictures have no mask"
+    if case.picture.sample.mask_doubt:
+        return f"in doubt: {case.picture.sample.mask_doubt}"
     if mask is None:
         return "the picture has no mask"
     if case.target == case.detector.facts.real_class:

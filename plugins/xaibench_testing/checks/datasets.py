@@ -43,7 +43,6 @@ def check_samples(dataset: Dataset) -> None:
         require(bool(s.group), f"{s.id} has no group")
         require(s.label == "fake" or s.method is None, f"{s.id} is real and has the method '{s.method}'")
         require(s.label == "real" or bool(s.method), f"{s.id} is fake and has no method")
-        require(s.label == "fake" or not s.has_mask, f"{s.id} is real and has a mask")
     try:
         check_columns(samples, "the data set")
     except DatasetError as error:

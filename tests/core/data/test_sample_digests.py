@@ -30,6 +30,7 @@ class Pictures:
 
 PIXELS = np.full((4, 4, 3), 9, np.uint8)
 MASK = np.eye(4, dtype=np.uint8)
+SWAP = 90 * MASK[:, :, None]
 POINTS = np.array([[0, 1], [2, 3]], np.float32)
 REAL = Sample(id="r", label="real", group="a")
 FAKE = Sample(id="f", label="fake", group="a", method="swap", pair="r", has_mask=True)
@@ -37,7 +38,7 @@ OTHER = Sample(id="o", label="fake", group="b", method="swap", has_mask=True)
 
 
 def natives():
-    return {REAL: Native(PIXELS), FAKE: Native(PIXELS + 1, MASK), OTHER: Native(PIXELS + 2, MASK)}
+    return {REAL: Native(PIXELS), FAKE: Native(PIXELS + SWAP, MASK), OTHER: Native(PIXELS + 2, MASK)}
 
 
 def digests(natives, function=sample_digest, seed=0):
@@ -67,9 +68,10 @@ def test_a_digest_is_64_hex_digits_and_its_own():
 
 @pytest.mark.parametrize(
     "native",
-    [Native(PIXELS + 5, MASK), Native(PIXELS + 1, MASK.T[::-1]), Native(PIXELS + 1), Native(PIXELS + 1, MASK, POINTS)],
+    [Native(PIXELS + 2 * SWAP, MASK), Native(PIXELS + SWAP, MASK.T[::-1]), Native(PIXELS + SWAP),
+     Native(PIXELS + SWAP, MASK, POINTS)],
     ids=["pixels", "mask", "no mask", "landmarks"],
-)
+)  # fmt: skip
 def test_pixels_mask_and_landmarks_are_in_it(native):
     assert changed(with_native(FAKE, native)) == {"f"}
 
@@ -78,6 +80,10 @@ def test_the_counterpart_is_in_it():
     assert changed(with_native(REAL, Native(PIXELS + 7))) == {"r", "f"}
     assert changed(with_native(REAL, Native(PIXELS, None, POINTS))) == {"r", "f"}
     assert changed(with_sample(FAKE, pair=None)) == {"f"}
+
+
+def test_what_puts_it_in_doubt_is_in_it():
+    assert changed(with_sample(FAKE, doubt="label: a folder that says the other label")) == {"f"}
 
 
 def test_label_and_method_are_in_it():

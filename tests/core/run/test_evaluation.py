@@ -40,6 +40,7 @@ def arrays(n=6, masks=False):
         mask = np.zeros((SIZE, SIZE), np.uint8)
         mask[4:12, 6:14] = 255
         pictures["masks"] = [None, mask] * n
+        pictures["images"][1::2] = np.where(mask[:, :, None] > 0, images[1::2], images[::2])
     return pictures
 
 
