@@ -65,7 +65,7 @@ def check_model(
 def _rows(
     registry: Registry, detector: Any, dataset: str | None, split: str | None, limit: int
 ) -> tuple[list[Row], Examination]:
-    from xaibench import examine, open_dataset, survey
+    from xaibench import doubt_lines, examine, open_dataset, survey
     from xaibench_testing import check_detector
 
     facts = detector.facts
@@ -77,6 +77,8 @@ def _rows(
         use = open_dataset(dataset, registry=registry)
         chosen = survey(use.instance, dataset, seed=0, split=split, limit=limit)
         notes += [row(facts.name, "file left out", "skip", f"{p.file}: {p.reason}") for p in chosen.problems]
+        lines = doubt_lines(dataset, chosen.doubts, len(chosen.samples))
+        notes += [row(facts.name, "data in doubt", "skip", line.strip()) for line in lines]
         found = examine(detector, use.instance, chosen.samples)
     rows = [*_card(found, facts, dataset), *_structure(found, facts)]
     if found.accuracy is not None:
