@@ -18,7 +18,7 @@ from xaibench.discovery.registry import Registry, load_registry
 from xaibench.plan.settings import make_settings
 from xaibench.run.driver import RunResult, execute, prepare
 
-EQUAL = ("scores", "predictions", "curves")
+EQUAL = ("scores", "predictions", "curves", "detectors")
 """The tables that are equal to the byte, however a run came about."""
 LONG = pytest.mark.skipif(not os.environ.get("XAIBENCH_TEST_EVERYWHERE"), reason="takes minutes: nox -s slow")
 _DEFAULTS = {

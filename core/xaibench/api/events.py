@@ -24,7 +24,8 @@ class RunBegins:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageBegins:
-    """A stage of the run begins: ``predict``, ``artefacts``, ``explain``, ``sets`` or ``models``.
+    """A stage of the run begins: ``structure``, ``predict``, ``detectors``, ``artefacts``, ``explain``, ``sets`` or
+    ``models``.
 
     ``passes`` is the number of forward passes that it is expected to take: exact or an upper bound on a fresh run, an
     estimate on a resumed one, 0 where it is not known.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xaibench.api import Detector, describe_error
+from xaibench.api import Detector, as_exception, describe_error
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,9 +97,7 @@ def look_at_structure(
     try:
         findings = tuple(look.findings())
     except BaseException as raised:
-        if not isinstance(raised, Exception):
-            raise
-        fault = f"fails on {look.count} pictures: {describe_error(raised)}"
+        fault = f"fails on {look.count} pictures: {describe_error(as_exception(raised))}"
         findings = (Finding(name="call", fault=fault, mend="check size, layout and batch of its card"),)
     return Structure(findings, look.passes)
 

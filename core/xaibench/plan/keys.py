@@ -51,7 +51,8 @@ def score_address(cell: Cell, metric: PlannedMetric, repeat: int) -> Address:
 
 def detector_address(cell: DetectorCell) -> Address:
     tried_on = digest([cell.samples])[:16] if cell.check == "card" else ""
-    return Address(cell.check, cell.model, cell.member, cell.dataset, artefact=tried_on)
+    dataset = "" if cell.check == "structure" else cell.dataset  # the same whichever dataset shows it
+    return Address(cell.check, cell.model, cell.member, dataset, artefact=tried_on)
 
 
 @dataclass(frozen=True)

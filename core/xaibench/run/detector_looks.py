@@ -47,11 +47,12 @@ def examine_structure(workbench: Workbench, task: StructureTask) -> Iterator[Cel
 
 
 def structure_row(finding: Finding) -> dict[str, Any]:
-    """A finding as columns of the table ``detectors``."""
-    measured = not finding.reason
+    """A finding as columns of the table ``detectors``. A detector that raised has failed, and may be asked again."""
+    raised = finding.name == "call"
+    reason = finding.fault if raised else finding.reason
     return {
         "name": finding.name, "value": finding.value, "count": finding.count,
-        "status": "ok" if measured else "undefined", "reason": finding.reason or None,
+        "status": "failed" if raised else "undefined" if reason else "ok", "reason": reason or None,
         "mark": f"{finding.fault}: {finding.mend}" if finding.fault else finding.note,
     }  # fmt: skip
 

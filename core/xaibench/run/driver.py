@@ -490,7 +490,11 @@ class _Driver:
         self.result.failed += cell.failed
         if cell.failed:
             names = (cell.address.explainer, cell.address.metric)
-            name = " / ".join(filter(None, names)) or cell.address.artefact or cell.address.kind
+            name = (
+                " / ".join(filter(None, names))
+                or (cell.address.kind if cell.address.kind == "card" else cell.address.artefact)
+                or cell.address.kind
+            )
             self.result.failures.append(f"{name}: {cell.error or cell.reason}")
 
 

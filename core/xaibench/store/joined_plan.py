@@ -166,6 +166,8 @@ def _join_run_files(plans: Sequence[RunPlan]) -> dict[str, Any]:
     joined["parameter"] = {k: v for file in reversed(files) for k, v in file.get("parameter", {}).items()}
     joined["repeats"] = max(file["repeats"] for file in files)
     joined["controls"] = any(file["controls"] for file in files)
+    if any(file.get("accept-detector") for file in files):  # its results stand in the joined run
+        joined["accept-detector"] = True
     joined["members"] = "all" if any(file["members"] == "all" for file in files) else "first"
     return {key: value for key, value in joined.items() if value not in ([], {}) or key in files[0]}
 
@@ -174,7 +176,10 @@ def _join_run_files(plans: Sequence[RunPlan]) -> dict[str, Any]:
 
 
 def _join_cells(plans: Sequence[RunPlan]) -> tuple[RelationCell, ...]:
-    """Every cell once: one that can run before one that cannot, the larger of two sets."""
+    """Every cell once: one that can run before one that cannot, the larger of two sets.
+
+    A card is tried on one choice of pictures: that of the largest run in which it is tried at all.
+    """
     joined: dict[Address, tuple[RelationCell, RunPlan]] = {}
     for plan in plans:
         for cell in plan.snapshot.relation.cells:
@@ -183,11 +188,15 @@ def _join_cells(plans: Sequence[RunPlan]) -> tuple[RelationCell, ...]:
                 joined[cell.address] = (cell, plan)
             elif not cell.reason and cell.inputs == known.inputs and cell.key != known.key:
                 raise _contradiction(plan, earlier, f"{_words(cell.address)} is not the same as it was")
-    return tuple(cell for cell, _ in joined.values())
+    cards: dict[tuple[str, str], RelationCell] = {}
+    for cell, _ in sorted(joined.values(), key=lambda item: (bool(item[0].reason), -item[1].size)):
+        if cell.address.kind == "card":
+            cards.setdefault((cell.address.model, cell.address.dataset), cell)
+    return tuple(cell for cell, _ in joined.values() if cell.address.kind != "card" or cell in cards.values())
 
 
 def _words(a: Address) -> str:
-    names = " / ".join(filter(None, (a.explainer, a.metric))) or a.artefact
+    names = " / ".join(filter(None, (a.explainer, a.metric))) or (a.artefact if a.kind == "artefact" else "")
     return names or f"the detector {a.model} {a.member}".strip()
 
 

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import onnx
 import pytest
+from looks import LOOK_PASSES
 from onnx import TensorProto, helper
 from PIL import Image
 
@@ -149,7 +150,7 @@ def test_a_run_file_has_the_keys_of_the_flags_and_a_flag_wins(cli, tmp_path):
     said = json.loads(out)
     assert code == 0
     assert said["out"] == "from-file"
-    assert said["forward"] == 5 + 5 * 3
+    assert said["forward"] == LOOK_PASSES + 5 + 5 * 3
 
 
 def test_a_broken_plugin_that_the_plan_needs_stops_it(cli, tmp_path):

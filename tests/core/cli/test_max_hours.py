@@ -50,7 +50,7 @@ def test_yes_and_a_larger_limit_go_on(cli, more):
 
 @pytest.mark.usefixtures("slow")
 def test_the_variable_is_the_flag(cli, monkeypatch):
-    monkeypatch.setenv("XAIBENCH_EVAL_MAX_HOURS", "2.5")
+    monkeypatch.setenv("XAIBENCH_EVAL_MAX_HOURS", "3.5")
     code, _, err = cli(*ARGUMENTS)
     assert code == 0, err
     monkeypatch.setenv("XAIBENCH_EVAL_MAX_HOURS", "0.5")
@@ -59,7 +59,7 @@ def test_the_variable_is_the_flag(cli, monkeypatch):
 
 def test_a_detector_that_raises_is_not_timed_and_fails_its_cells(cli, monkeypatch):
     monkeypatch.setenv("TOY_PREDICTIONS_FAIL", "1")
-    code, _, err = cli(*ARGUMENTS)
+    code, _, err = cli(*ARGUMENTS, "--accept-detector")
     assert code == 1
     assert "no estimate of the time: the detector raised" in err
 

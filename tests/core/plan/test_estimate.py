@@ -48,8 +48,9 @@ def test_every_cell_has_its_passes_at_its_detectors_speed(plan, timed):
     assert plan.artefact_cells
     assert all(cost == Cost(c.passes, speeds[c.model].seconds(c.passes)) for c, cost in whole.cells.items())
     assert whole.predictions == Cost(Passes(8), 8 * 2.5)
+    assert whole.looks == Cost(plan.detector_passes, plan.detector_passes.forward * 2.5)
     assert whole.total.passes == plan.passes
-    assert whole.total.seconds == pytest.approx(sum(c.seconds for c in whole.cells.values()) + 20)
+    assert whole.total.seconds == pytest.approx(sum(c.seconds for c in whole.cells.values()) + 20 + whole.looks.seconds)
 
 
 def test_a_gradient_is_timed_only_where_one_is_taken(plan, timed):
@@ -60,7 +61,7 @@ def test_a_gradient_is_timed_only_where_one_is_taken(plan, timed):
 def test_what_is_left_counts_alone(plan, timed):
     whole = estimate(plan)
     timed.clear()
-    none = estimate(plan, dict.fromkeys(whole.cells, 0.0), predictions=0.0)
+    none = estimate(plan, dict.fromkeys(whole.cells, 0.0), predictions=0.0, looks=Passes())
     assert not timed, "nothing is timed where nothing is left"
     assert none.total == Cost(Passes(exact=whole.total.passes.exact), 0.0)
     cell = max(whole.cells, key=lambda c: c.passes.forward)
@@ -75,7 +76,7 @@ def test_the_dearest_come_first_and_add_up(plan, timed):
     for costs in (whole.metrics(), whole.explainers()):
         seconds = [c.seconds for c in costs.values()]
         assert seconds == sorted(seconds, reverse=True)
-        assert sum(seconds) == pytest.approx(whole.total.seconds - whole.predictions.seconds)
+        assert sum(seconds) == pytest.approx(whole.total.seconds - whole.predictions.seconds - whole.looks.seconds)
         assert sum(costs[a].seconds for a in {c.artefact for c in plan.artefact_cells}) == artefacts
     assert next(iter(whole.metrics())) == "xaibench/max-sensitivity"
     assert next(iter(whole.explainers())) == "xaibench/rise-adv:masks=6"

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from looks import LOOKS
 from PIL import Image
 from toy_runs import LONG
 
@@ -163,13 +164,13 @@ def test_a_run_that_reuses_failed_results_says_so(cli):
     code, out, _ = quietly(cli, quiet=())
     failed = sum(c["failed"] for c in commits("explain") + commits("score"))
     assert code == 1 and 0 < failed < 24
-    assert f"0 results done, 36 reused, 0 failed, {failed} failed before;" in out
+    assert f"0 results done, {36 + LOOKS} reused, 0 failed, {failed} failed before;" in out
     assert f"failed before: {failed} results; xaibench status run says why, --rerun failed tries again" in out
     code, out, err = quietly(cli, "--json")
     assert json.loads(out)["failed_before"] == failed
     assert f"failed before: {failed} results" in err
     code, out, _ = quietly(cli, "--rerun", "failed", quiet=())
-    assert f"{failed} results done, {36 - failed} reused, {failed} failed;" in out and "before" not in out
+    assert f"{failed} results done, {36 + LOOKS - failed} reused, {failed} failed;" in out and "before" not in out
 
 
 # ---- damaged maps ----------------------------------------------------------------------------------------------------

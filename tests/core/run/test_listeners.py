@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from looks import LOOKS, MOST_LOOK_PASSES
 
 LISTENER = """
 import json
@@ -54,10 +55,13 @@ def test_a_listener_hears_the_run_from_its_beginning_to_its_end(toy_eval):
     code, _, err = toy_eval("--plugin", listener(ALL), "--out", "run")
     assert code == 0, err
     words = heard()
-    assert words[0] == ["begins", "json"] and words[-1] == ["ends", "36", "0", "False"]
-    assert [w[1:] for w in words if w[0] == "stage"] == [["predict", "12"], ["explain", "60"]]
+    assert words[0] == ["begins", "json"] and words[-1] == ["ends", str(36 + LOOKS), "0", "False"]
+    assert [w[1:] for w in words if w[0] == "stage"] == [
+        ["structure", str(MOST_LOOK_PASSES)], ["predict", "12"], ["detectors", "0"], ["explain", "60"]
+    ]  # fmt: skip
     assert [w[1:] for w in words if w[0] == "committed"] == [
-        ["predict", "ok", "12"], ["explain", "ok", "12"], ["score", "ok", "12"]
+        ["card", "ok", "1"], ["structure", "ok", "1"], ["predict", "ok", "12"], ["accuracy", "ok", "1"],
+        ["explain", "ok", "12"], ["score", "ok", "12"],
     ]  # fmt: skip
     assert sum(int(w[1]) for w in words if w[0] == "passes") == json.loads(toy_eval("--out", "other")[1])["forward"]
 

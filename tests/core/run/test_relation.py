@@ -6,6 +6,7 @@ import os
 import shutil
 
 import pytest
+from looks import LOOKS
 from toy_runs import EQUAL, LONG, differences, glob_differences, toy_run
 
 from xaibench.api import Lost
@@ -62,7 +63,7 @@ def test_a_run_that_is_extended_in_three_steps(whole, tmp_path):
     ]
     new = 12 - 5
     assert [s.done for s in steps] == [
-        new + 2 * 2 * new + 2,  # predictions, maps and their ranges, spreads of the sets
+        2 + new + 2 * 2 * new + 2,  # accuracy and card, predictions, maps and their ranges, spreads of the sets
         12 + 2 * 12 + 1,  # artefacts, maps and ranges, a spread
         1,
     ]
@@ -102,9 +103,9 @@ def test_failing_predictions_that_are_mended(tmp_path, monkeypatch):
     toy_run(tmp_path / "calm", metric=METRICS)
     monkeypatch.setenv("TOY_PREDICTIONS_FAIL", "1")
     out = tmp_path / "run"
-    assert toy_run(out, metric=METRICS).exit_code == 1
+    assert toy_run(out, metric=METRICS, accept_detector=True).exit_code == 1
     monkeypatch.delenv("TOY_PREDICTIONS_FAIL")
-    assert toy_run(out, metric=METRICS, rerun="failed").exit_code == 0
+    assert toy_run(out, metric=METRICS, rerun="failed").exit_code == 0  # the look at the structure had failed, too
     assert not differences(tmp_path / "calm", out, KEPT) and not glob_differences(out, KEPT)
 
 
@@ -112,7 +113,7 @@ def test_everything_made_again(whole, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(whole, out)
     again = toy_run(out, explainer=EXPLAINERS, metric=METRICS, rerun="all", task_samples=5)
-    assert again.done == 12 + 12 + 2 * 3 * 12 + 3 + 1 and again.exit_code == 0
+    assert again.done == LOOKS + 12 + 12 + 2 * 3 * 12 + 3 + 1 and again.exit_code == 0
     assert not differences(whole, out, KEPT) and not glob_differences(out, KEPT)
 
 
@@ -130,8 +131,8 @@ def test_a_family_that_gets_one_more_member(tmp_path, members):
     toy_run(tmp_path / "run", **more)
     family(tmp_path / "toys", [3])
     added = toy_run(tmp_path / "run", **more)
-    # predictions and maps of the member, its scores where all members have some, and the agreement
-    assert added.done == 2 * 6 + (6 + 1) * (members == "all") + 1
+    # structure, accuracy, predictions and maps of the member, its scores where all members have some, the agreement
+    assert added.done == 2 + 2 * 6 + (6 + 1) * (members == "all") + 1
     toy_run(tmp_path / "calm", **more)
     assert not differences(tmp_path / "calm", tmp_path / "run", KEPT) and not glob_differences(tmp_path / "run", KEPT)
 
@@ -143,7 +144,9 @@ def test_a_member_that_comes_first(tmp_path):
     toy_run(tmp_path / "run", **more)
     toy_run(tmp_path / "calm", **more)
     assert not differences(tmp_path / "calm", tmp_path / "run", KEPT)
-    assert RunFolder(tmp_path / "run").snapshot().outside == 6 + 1  # the scores of the member that was the first
+    assert (
+        RunFolder(tmp_path / "run").snapshot().outside == 6 + 1 + 1
+    )  # scores and card of the member that was the first
 
 
 def test_replaced_by_another_seed_and_back(tmp_path):

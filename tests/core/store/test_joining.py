@@ -8,6 +8,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from looks import LOOKS
 from PIL import Image
 
 from conftest import comparable, same_bytes
@@ -23,11 +24,12 @@ from xaibench.store.sample_columns import sample_table
 from xaibench.store.snapshot import relation_samples
 
 TABLES = ("scores", "predictions", "curves", "maps")
+ALL = (*TABLES, "detectors")
 SPREAD = ("-x", "spread")
 
 
-def same(first, second):
-    for table in TABLES:
+def same(first, second, tables=TABLES):
+    for table in tables:
         assert same_bytes(comparable(first, table), comparable(second, table)), table
 
 
@@ -45,8 +47,8 @@ def test_runs_of_other_explainers_and_metrics_join_without_work(toy_eval, cli, t
     toy_eval("-e", "random", *SPREAD, "-o", tmp_path / "whole", limit=4)
     joined = join_runs([tmp_path / "rows", tmp_path / "random"], tmp_path / "joined")
     assert (joined.left, joined.notes) == (0, ())
-    assert taken(joined) == [4 + 4 + 4 + 1, 4 + 4 + 1]  # the predictions are those of the first
-    same(tmp_path / "joined", tmp_path / "whole")
+    assert taken(joined) == [LOOKS + 4 + 4 + 4 + 1, 4 + 4 + 1]  # looks and predictions are those of the first
+    same(tmp_path / "joined", tmp_path / "whole", ALL)
     assert json.loads(cli("eval", tmp_path / "joined" / "run.toml", "--json", "-q")[1])["done"] == 0
     same(tmp_path / "joined", tmp_path / "whole")
 
@@ -56,7 +58,7 @@ def test_a_run_that_is_there_is_joined_too(toy_eval, tmp_path):
     toy_eval("-o", tmp_path / "other", "--part", "2/2", limit=4)
     toy_eval("-o", tmp_path / "whole", limit=4)
     joined = join_runs([tmp_path / "run", tmp_path / "other"], tmp_path / "run")
-    assert (joined.left, joined.planned, taken(joined)) == (0, 12, [6])
+    assert (joined.left, joined.planned, taken(joined)) == (1, 12 + LOOKS, [6])  # left is the accuracy on all of them
     same(tmp_path / "run", tmp_path / "whole")
     settings = open_run(tmp_path / "run").settings
     assert settings["out"] == str(tmp_path / "run") and "part" not in settings
@@ -79,32 +81,33 @@ def test_the_run_file_plans_all_that_was_joined(toy_eval, cli, tmp_path):
     assert joined.left == 2 + 2 + 1  # maps, scores and the set of the explainer that the longer run lacks
     code, out, _ = cli("eval", tmp_path / "joined" / "run.toml", "--json", "-q")
     assert code == 0 and json.loads(out)["done"] == joined.left
-    same(tmp_path / "joined", tmp_path / "whole")
+    same(tmp_path / "joined", tmp_path / "whole", ALL)
 
 
 @pytest.mark.parametrize("order", [("failed", "well"), ("well", "failed")])
 def test_a_failed_row_gives_way(toy_eval, tmp_path, monkeypatch, order):
     monkeypatch.setenv("TOY_PREDICTIONS_FAIL", "1")
-    assert toy_eval("-o", tmp_path / "failed", limit=4)[0] == 1
+    assert toy_eval("-o", tmp_path / "failed", "--accept-detector", limit=4)[0] == 1
     monkeypatch.delenv("TOY_PREDICTIONS_FAIL")
     toy_eval("-o", tmp_path / "well", limit=4)
     joined = join_runs([tmp_path / name for name in order], tmp_path / "joined")
-    assert taken(joined) == [12, 12 if order[0] == "failed" else 0]
-    same(tmp_path / "joined", tmp_path / "well")
+    # of the failed run also its card; structure and accuracy come from the other one
+    assert taken(joined) == ([12 + 2, 12 + 2] if order[0] == "failed" else [12 + LOOKS, 0])
+    same(tmp_path / "joined", tmp_path / "well", ALL)
 
 
 def test_a_kept_map_is_taken_before_one_that_was_dropped(toy_eval, tmp_path):
     toy_eval("-o", tmp_path / "dropped", "--maps", "drop", limit=4)
     toy_eval("-o", tmp_path / "kept", "--maps", "keep", limit=4)
-    assert taken(join_runs([tmp_path / "dropped", tmp_path / "kept"], tmp_path / "joined")) == [12, 4]
+    assert taken(join_runs([tmp_path / "dropped", tmp_path / "kept"], tmp_path / "joined")) == [12 + LOOKS, 4]
     assert len(open_run(tmp_path / "joined").table("maps")) == 4
-    assert taken(join_runs([tmp_path / "kept", tmp_path / "dropped"], tmp_path / "again")) == [12, 0]
+    assert taken(join_runs([tmp_path / "kept", tmp_path / "dropped"], tmp_path / "again")) == [12 + LOOKS, 0]
 
 
 def test_results_of_earlier_plans_stay_where_they_are(toy_eval, tmp_path):
     toy_eval("-o", tmp_path / "run", limit=6)
     toy_eval("-o", tmp_path / "run", limit=4)
-    assert taken(join_runs([tmp_path / "run"], tmp_path / "joined")) == [12]
+    assert taken(join_runs([tmp_path / "run"], tmp_path / "joined")) == [12 + LOOKS]
     assert RunFolder(tmp_path / "joined").snapshot().outside == 0
 
 
@@ -142,7 +145,7 @@ def test_a_merge_that_is_killed_at_any_write_is_given_again(toy_eval, monkeypatc
                 break
             except KeyboardInterrupt:
                 kills += 1
-        assert join_runs(runs, out).left == 1
+        assert join_runs(runs, out).left == 2
         assert same_bytes(comparable(out, "scores"), whole) and open_run(out).settings == settings | {"out": out}
     fsspec.filesystem("memory").store.clear()
     assert kills > 10
