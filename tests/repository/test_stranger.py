@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from looks import KINDS
 
 import xaibench
 from conftest import comparable, same_bytes
@@ -97,8 +96,9 @@ def test_one_file_brings_a_fill_a_section_a_listener_a_view_and_an_executor(eval
     run = xaibench.open_run("threads")
     assert set(run.scores["explainer"].to_pylist()) == {"xaibench/rise:fill=local/stripes,masks=20"}
     assert run.row_count() == 6
-    kinds = [k for k in (tmp_path / "threads.txt").read_text().split() if k not in KINDS]
-    assert kinds == ["explain"] * 3 + ["predict"] * 3 + ["score"] * 3
+    assert (tmp_path / "threads.txt").read_text().split() == [
+        "accuracy", "card", *["explain"] * 3, *["predict"] * 3, *["score"] * 3, "structure"
+    ]  # fmt: skip
     assert cli("report", "threads")[0] == 0
     page = (tmp_path / "threads" / "report.html").read_text(encoding="utf-8")
     assert re.search(r"<h2[^>]*>Counts</h2>\s*<p>6 rows</p>", page)

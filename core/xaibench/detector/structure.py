@@ -215,16 +215,20 @@ class _Look:
 
     def _distinct(self, scores: Tensor, extremes: Tensor | None) -> Finding:
         """Whether outputs differ at all from picture to picture, to the last bit."""
-        different = len({row.numpy().tobytes() for row in scores})
+        different = len(_rows(scores))
         constant = different == 1 and len(scores) > 1
         if constant and not self.both_labels:
             rows = self._call(self.detector.scores, _extremes(self.shown[:4])) if extremes is None else extremes
-            alike = len({row.numpy().tobytes() for row in rows}) == 1
-            constant = alike
+            constant = len(_rows(rows)) == 1
         fault = f"gives one output for all {len(scores)} pictures, to the last bit" if constant else ""
         return Finding(
             name="distinct", value=float(different), count=len(scores), fault=fault, mend=_MEND_CARD if constant else ""
         )
+
+
+def _rows(outputs: Tensor) -> set[bytes]:
+    """The different rows, to the last bit, but for the sign of zeros."""
+    return {row.numpy().tobytes() for row in outputs + 0.0}
 
 
 def _difference(one: Tensor, other: Tensor) -> float:

@@ -50,7 +50,7 @@ def score_address(cell: Cell, metric: PlannedMetric, repeat: int) -> Address:
 
 
 def detector_address(cell: DetectorCell) -> Address:
-    tried_on = digest([cell.samples])[:16] if cell.check == "card" else ""
+    tried_on = digest(sorted(cell.samples))[:16] if cell.check == "card" else ""
     dataset = "" if cell.check == "structure" else cell.dataset  # the same whichever dataset shows it
     return Address(cell.check, cell.model, cell.member, dataset, artefact=tried_on)
 
@@ -166,7 +166,7 @@ class _Keys:
             "reason": cell.reason,
         }
         if cell.check == "card":
-            key["pictures"] = [dataset.survey.digests[i] for i in cell.samples]
+            key["pictures"] = [dataset.survey.digests[i] for i in sorted(cell.samples)]
             key["variants"] = [[v.name, dict(v.keys), v.swaps] for v in cell.variants]
         return cell_key(key)
 

@@ -42,6 +42,7 @@ def examine_structure(workbench: Workbench, task: StructureTask) -> Iterator[Cel
         batch_size=task.setup.batch_size,
         both_labels=len({s.label for s in samples}) > 1,
     )
+    _tell_passes(workbench, found.passes)
     rows = [structure_row(f) for f in found.findings]
     yield _result(task.setup.run, task.part, rows, start, Passes(found.passes), detector)
 
@@ -121,8 +122,15 @@ def read_card_otherwise(workbench: Workbench, task: CardTask) -> Iterator[CellRe
     if task.clean is not None:
         seen = {s.id: p for s, p in zip(task.chunk.samples, task.clean, strict=True) if p is not None}
     found = try_readings(detector, task.variants, dataset, task.chunk.samples, seen, batch_size=task.setup.batch_size)
+    _tell_passes(workbench, found.passes)
     rows = card_rows(found)
     yield _result(task.setup.run, task.part, rows, start, Passes(found.passes), detector)
+
+
+def _tell_passes(workbench: Workbench, passes: int) -> None:
+    """Report passes to whoever shows progress: looks call the detector without an engine of the workbench."""
+    if workbench.on_passes is not None:
+        workbench.on_passes(passes)
 
 
 def _dataset(workbench: Workbench, chunk: Chunk) -> VerifiedDataset:

@@ -112,6 +112,19 @@ def test_one_scale_for_a_whole_batch_is_found():
     assert faults(found) == ["company"]
 
 
+def test_zeros_of_both_signs_are_one_output():
+    assert faults(look(Planted(lambda z, x: z * 0))) == ["distinct"]
+
+
+@pytest.mark.parametrize("raised", [RuntimeError("no memory left"), SystemExit(0)])
+def test_whatever_a_detector_raises_is_found(raised):
+    def spoil(logits, images):
+        raise raised
+
+    found = look(Planted(spoil))
+    assert faults(found) == ["call"] and str(raised) in found.fault.fault
+
+
 def test_one_output_for_all_is_found_and_saturation_on_one_label_is_not():
     constant = Planted(lambda z, x: torch.zeros_like(z) + torch.tensor([0.1, 0.7]))
     for both in (True, False):

@@ -10,7 +10,7 @@ import sys
 import venv
 
 import pytest
-from looks import LOOK_PASSES
+from looks import STRUCTURE
 
 pytest.importorskip("build")
 pytest.importorskip("hatchling")
@@ -44,7 +44,7 @@ def test_a_wheel_in_a_fresh_environment_brings_an_explainer_and_a_metric(cli, tm
         "--json", "-q", "-o", tmp_path / "run", cwd=tmp_path,
     ))  # fmt: skip
     assert said["failed"] == 0
-    assert said["forward"] == LOOK_PASSES + 4 + 4 * 9
+    assert said["forward"] == STRUCTURE + 4 + 4 * 9
     checked = json.loads(run(python, "-m", "xaibench", "check", "xaibench-acme", "--json", cwd=tmp_path))
     assert checked["failed"] == 0
     assert len(checked["checks"]) > 10

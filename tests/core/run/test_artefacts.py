@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from looks import LOOK_PASSES, MOST_LOOK_PASSES
+from looks import MOST, STRUCTURE
 
 from conftest import comparable, same_bytes
 from xaibench.store.folder import RunFolder
@@ -26,8 +26,7 @@ def test_an_artefact_is_made_once_for_all_that_ask(shared, tmp_path):
     assert len(rows) == 12
     assert {r["forward"] for r in rows} == {3}
     said = json.loads(out)
-    # the look at the detector, clean predictions, and three copies of each picture once
-    assert said["forward"] == LOOK_PASSES + 12 + 12 * 3
+    assert said["forward"] == STRUCTURE + 12 + 12 * 3  # clean predictions, and three copies of each picture once
 
 
 def test_its_status_and_numbers_are_in_the_tables(shared, tmp_path):
@@ -68,7 +67,7 @@ def test_the_dry_run_tells_its_cost(shared, tmp_path):
     _, out, _ = shared(tmp_path / "run", "--dry-run")
     plan = json.loads(out)
     assert [(a["artefact"], a["passes"]["forward"]) for a in plan["artefacts"]] == [("noise:copies=3", 36)]
-    assert plan["passes"]["forward"] == MOST_LOOK_PASSES + 12 + 36
+    assert plan["passes"]["forward"] == MOST + 12 + 36
 
 
 def test_the_leaderboard_says_which_pictures_have_none(shared, tmp_path):

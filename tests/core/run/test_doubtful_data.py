@@ -102,10 +102,8 @@ def test_every_result_says_it_on_top(run, tmp_path):
     print_leaderboards(context.leaderboards, console)
     page = write_report(context, sections_of(open_run(run)), tmp_path / "page.html").read_text("utf-8")
     lines = console.file.getvalue().splitlines()
-    assert (
-        "2 of 8 samples are in doubt and take no part in localisation: 1 x counterpart: identical to the fake, "
-        in lines[0]
-    )
+    said = "2 of 8 samples are in doubt and take no part in localisation: 1 x counterpart: identical to the fake, "
+    assert any(said in line for line in lines[:4])  # below the marks of the detector
     told = json.loads(json.dumps(to_json(context.leaderboards)))["doubts"]
     assert {line.split(":")[0].strip() for line in told[1:]} == {NOISY, ALIKE}
     assert all(text in page for text in ("are in doubt", NOISY, ALIKE))

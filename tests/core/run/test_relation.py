@@ -63,7 +63,7 @@ def test_a_run_that_is_extended_in_three_steps(whole, tmp_path):
     ]
     new = 12 - 5
     assert [s.done for s in steps] == [
-        2 + new + 2 * 2 * new + 2,  # accuracy and card, predictions, maps and their ranges, spreads of the sets
+        new + 2 * 2 * new + 2 + 2,  # predictions, maps and their ranges, spreads of the sets, accuracy and card
         12 + 2 * 12 + 1,  # artefacts, maps and ranges, a spread
         1,
     ]
@@ -113,7 +113,7 @@ def test_everything_made_again(whole, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(whole, out)
     again = toy_run(out, explainer=EXPLAINERS, metric=METRICS, rerun="all", task_samples=5)
-    assert again.done == LOOKS + 12 + 12 + 2 * 3 * 12 + 3 + 1 and again.exit_code == 0
+    assert again.done == 12 + 12 + 2 * 3 * 12 + 3 + 1 + LOOKS and again.exit_code == 0
     assert not differences(whole, out, KEPT) and not glob_differences(out, KEPT)
 
 
@@ -131,8 +131,9 @@ def test_a_family_that_gets_one_more_member(tmp_path, members):
     toy_run(tmp_path / "run", **more)
     family(tmp_path / "toys", [3])
     added = toy_run(tmp_path / "run", **more)
-    # structure, accuracy, predictions and maps of the member, its scores where all members have some, the agreement
-    assert added.done == 2 + 2 * 6 + (6 + 1) * (members == "all") + 1
+    # predictions and maps of the member, its structure and accuracy, its scores where all members have some, and the
+    # agreement
+    assert added.done == 2 * 6 + 2 + (6 + 1) * (members == "all") + 1
     toy_run(tmp_path / "calm", **more)
     assert not differences(tmp_path / "calm", tmp_path / "run", KEPT) and not glob_differences(tmp_path / "run", KEPT)
 
@@ -146,7 +147,7 @@ def test_a_member_that_comes_first(tmp_path):
     assert not differences(tmp_path / "calm", tmp_path / "run", KEPT)
     assert (
         RunFolder(tmp_path / "run").snapshot().outside == 6 + 1 + 1
-    )  # scores and card of the member that was the first
+    )  # the scores of the member that was the first, and the card
 
 
 def test_replaced_by_another_seed_and_back(tmp_path):

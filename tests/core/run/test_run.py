@@ -14,12 +14,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from looks import LOOK_PASSES, LOOKS
+from looks import LOOKS, STRUCTURE
 
 from conftest import TOY, comparable, same_bytes
 from xaibench.store.folder import RunFolder
 
-TABLES = ("scores", "predictions", "curves", "detectors")
+TABLES = ("scores", "predictions", "curves")
 
 
 def test_a_run_writes_every_planned_row(toy_eval, tmp_path):
@@ -34,7 +34,7 @@ def test_a_run_writes_every_planned_row(toy_eval, tmp_path):
     assert len(folder.table("predictions")) == 12
     assert len(folder.table("curves")) == 12 * 32
     assert len(folder.table("maps")) == 12
-    assert said["forward"] == LOOK_PASSES + 12 + 12 * 5
+    assert said["forward"] == STRUCTURE + 12 + 12 * 5
 
 
 def test_the_same_run_again_computes_nothing(toy_eval, tmp_path):
@@ -89,7 +89,9 @@ def test_raising_the_limit_in_steps_equals_one_run(toy_eval, tmp_path):
     for limit in (5, 13, None):
         code, out, _ = toy_eval("-o", tmp_path / "steps", "--task-samples", 8, limit=limit)
         assert code == 0
-    assert json.loads(out)["reused"] == 13 * 3 + 1  # predictions, maps and scores of the samples before, the structure
+    assert (
+        json.loads(out)["reused"] == 13 * 3 + 1
+    )  # predictions, maps and scores of the samples before, and the structure
     for table in TABLES:
         assert same_bytes(comparable(tmp_path / "whole", table), comparable(tmp_path / "steps", table))
 
@@ -97,10 +99,9 @@ def test_raising_the_limit_in_steps_equals_one_run(toy_eval, tmp_path):
 def test_a_lower_limit_shows_fewer_rows_and_loses_none(toy_eval, cli, tmp_path):
     toy_eval("-o", tmp_path / "run")
     code, out, _ = toy_eval("-o", tmp_path / "run", limit=4)
-    said = json.loads(out)
-    assert code == 0 and said["forward"] == 0 and said["done"] == 2  # accuracy on fewer pictures, the card on others
+    assert code == 0 and json.loads(out)["done"] == 2  # accuracy and card on fewer people
     assert len(RunFolder(tmp_path / "run").table("scores")) == 4
-    assert json.loads(cli("status", tmp_path / "run", "--json")[1])["outside"] == 8 * 3 + 1
+    assert json.loads(cli("status", tmp_path / "run", "--json")[1])["outside"] == 8 * 3 + 1  # the card on more people
     toy_eval("-o", tmp_path / "run")
     assert len(RunFolder(tmp_path / "run").table("scores")) == 12
 
@@ -114,7 +115,7 @@ def test_killed_in_the_middle_and_resumed(toy_eval, tmp_path):
     process = subprocess.Popen(command)
     commits = tmp_path / "killed" / "commits"
     deadline = time.monotonic() + 120
-    while len(list(commits.glob("*.parquet"))) < 9 + LOOKS and time.monotonic() < deadline:
+    while len(list(commits.glob("*.parquet"))) < 12 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -286,7 +287,7 @@ def test_maps_that_a_family_metric_draws_again_are_planned(cli, tmp_path):
 
     cells = json.loads(run("--dry-run")[1])["cells"]
     assert not next(c for c in cells if c["metric"])["exact"]
-    planned = 3 * LOOK_PASSES + 3 * 4 + sum(c["forward"] for c in cells)
+    planned = 3 * (STRUCTURE + 4) + sum(c["forward"] for c in cells)
     assert json.loads(run()[1])["forward"] == planned
 
 
@@ -320,7 +321,7 @@ def test_interrupt_keeps_results_and_exits_130(tmp_path, pause):
     )  # fmt: skip
     commits = tmp_path / "run" / "commits"
     deadline = time.monotonic() + 120
-    while len(list(commits.glob("*.parquet"))) < 9 + LOOKS and time.monotonic() < deadline:
+    while len(list(commits.glob("*.parquet"))) < 12 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

@@ -47,7 +47,7 @@ def test_runs_of_other_explainers_and_metrics_join_without_work(toy_eval, cli, t
     toy_eval("-e", "random", *SPREAD, "-o", tmp_path / "whole", limit=4)
     joined = join_runs([tmp_path / "rows", tmp_path / "random"], tmp_path / "joined")
     assert (joined.left, joined.notes) == (0, ())
-    assert taken(joined) == [LOOKS + 4 + 4 + 4 + 1, 4 + 4 + 1]  # looks and predictions are those of the first
+    assert taken(joined) == [LOOKS + 4 + 4 + 4 + 1, 4 + 4 + 1]  # the predictions are those of the first
     same(tmp_path / "joined", tmp_path / "whole", ALL)
     assert json.loads(cli("eval", tmp_path / "joined" / "run.toml", "--json", "-q")[1])["done"] == 0
     same(tmp_path / "joined", tmp_path / "whole")
@@ -58,7 +58,11 @@ def test_a_run_that_is_there_is_joined_too(toy_eval, tmp_path):
     toy_eval("-o", tmp_path / "other", "--part", "2/2", limit=4)
     toy_eval("-o", tmp_path / "whole", limit=4)
     joined = join_runs([tmp_path / "run", tmp_path / "other"], tmp_path / "run")
-    assert (joined.left, joined.planned, taken(joined)) == (1, 12 + LOOKS, [6])  # left is the accuracy on all of them
+    assert (joined.left, joined.planned, taken(joined)) == (
+        1,
+        12 + LOOKS,
+        [7],
+    )  # accuracy is left; the card of the larger
     same(tmp_path / "run", tmp_path / "whole")
     settings = open_run(tmp_path / "run").settings
     assert settings["out"] == str(tmp_path / "run") and "part" not in settings

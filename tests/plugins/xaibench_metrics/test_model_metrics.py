@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from looks import STRUCTURE
 
 from conftest import TOY, comparable, same_bytes
 from xaibench.store.folder import RunFolder
@@ -20,7 +21,7 @@ def channels(cli, out, *more, model="toy-family", metric=("channels",)):
 def test_a_detector_is_measured_once_and_without_maps(cli, tmp_path):
     code, out, _ = channels(cli, tmp_path / "run", "--members", "all")
     said = json.loads(out)
-    assert code == 0 and said["forward"] == 3 * (10 + 10)  # clean predictions, then the metric's own
+    assert code == 0 and said["forward"] == 3 * (STRUCTURE + 10 + 10)  # clean predictions, then the metric's own
     folder = RunFolder(tmp_path / "run")
     assert len(folder.table("maps")) == 0
     rows = folder.table("scores").to_pylist()
@@ -84,7 +85,7 @@ def test_raising_the_limit_replaces_the_value(cli, tmp_path):
 
 def test_predictions_made_again_make_its_value_again(cli, tmp_path, monkeypatch):
     monkeypatch.setenv("TOY_PREDICTIONS_FAIL", "1")
-    assert channels(cli, tmp_path / "run", model="toy")[0] == 1
+    assert channels(cli, tmp_path / "run", "--accept-detector", model="toy")[0] == 1
     monkeypatch.delenv("TOY_PREDICTIONS_FAIL")
     code, out, _ = channels(cli, tmp_path / "run", "--rerun", "failed", model="toy")
     said = json.loads(out)
