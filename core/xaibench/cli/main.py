@@ -69,6 +69,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     if arguments is None:
         _end_threads(code)
+    # CPython ends as if killed by SIGINT where an interrupt came up within an exec() of text, as in the making of a
+    # dataclass at import, though it was caught; the next exec() forgets it.
+    exec("")
     sys.exit(code)
 
 
