@@ -39,7 +39,7 @@ def load_graph(model: onnx.ModelProto, folder: Path, *, double: bool = False) ->
     return module.requires_grad_(False).eval()
 
 
-def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
+def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with its weights replaced by declarations (so that it has no size limit) and its functions inlined."""
     light = onnx.ModelProto()
     light.ir_version = model.ir_version
@@ -119,7 +119,7 @@ class _Loader:
     def _skeleton(self) -> onnx.GraphProto:
         if self.model.graph.sparse_initializer:
             self.problems.append(Problem("Initializer", self.model.graph.name, "sparse weights"))
-        light = _skeleton(self.model)
+        light = skeleton(self.model)
         # functions may import domains that the model does not
         self.opsets = {opset.domain or "ai.onnx": opset.version for opset in light.opset_import} | self.opsets
         try:
