@@ -321,7 +321,7 @@ class _Replay:
 
     def _indices(self, values: NDArray[np.int64]) -> str:
         self.constants.append(numpy_helper.from_array(values.astype(np.int64), self._name()))
-        return self.constants[-1].name
+        return str(self.constants[-1].name)
 
     def _name(self) -> str:
         self.names += 1

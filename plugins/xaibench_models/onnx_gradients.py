@@ -19,6 +19,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -169,10 +170,22 @@ class GraphNetwork(NamedLayers):
         return run(self.graph, x, (self.tensor,))[0]
 
     def named_layers(self) -> dict[str, nn.Module]:
-        """Tensors that are a node's only result: a hook on a node of several cannot tell which is meant."""
-        layers = self.graph.layers.items()
-        found = {tensor: cast("Node", self.graph.get_submodule(child)) for tensor, child in layers}
-        return {tensor: node for tensor, node in found.items() if sum(map(bool, node.results)) == 1}
+        """Every tensor that a node gives, those of one node with its first result last."""
+        nodes: dict[str, list[str]] = {}
+        for tensor, child in self.graph.layers.items():
+            nodes.setdefault(child, []).append(tensor)
+        return {t: self.graph.get_submodule(child) for child, results in nodes.items() for t in reversed(results)}
+
+    def position(self, layer: str) -> int:
+        """Which of the results of its node a tensor is."""
+        return self._positions[layer]
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {
+            tensor: cast("Node", self.graph.get_submodule(child)).results.index(self.graph.inner_name(tensor))
+            for tensor, child in self.graph.layers.items()
+        }
 
 
 def run(graph: GraphModule, x: Tensor, names: Sequence[str]) -> tuple[Tensor, ...]:

@@ -188,7 +188,9 @@ def _logit_tensor(outputs: Outputs, output: str, end: Ending | None, notes: Note
         notes.add("logits: clipped log-odds of the probabilities, as the graph does not end in a sigmoid or softmax")
         return None
     if end.behind:
-        notes.add(f"logits: those that go into the {end.activation}, followed through {', '.join(end.behind)} behind it")
+        notes.add(
+            f"logits: those that go into the {end.activation}, followed through {', '.join(end.behind)} behind it"
+        )
     return end.tensor
 
 
