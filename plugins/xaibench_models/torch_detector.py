@@ -18,6 +18,7 @@ from xaibench_models.interface import ModelInput, check_pictures
 from xaibench_models.layer_choice import run_of
 from xaibench_models.layers import caught, named_layer
 from xaibench_models.outputs import Outputs, as_columns
+from xaibench_models.torch_ending import TorchEnding
 from xaibench_models.torch_loading import frozen
 
 _HALVES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -94,13 +95,15 @@ def _offered(returned: Any) -> str:
 class TorchDetector:
     """A PyTorch detector; see :class:`xaibench.api.DifferentiableDetector`.
 
-    ``places`` says where its layers lie on the picture. ``copy`` makes an independent module with the same weights.
+    ``places`` says where its layers lie on the picture, ``ending`` where logits lie in a model that returns
+    probabilities (None: nowhere in sight). ``copy`` makes an independent module with the same weights.
     """
 
     facts: Facts
     network: Network
     outputs: Outputs
     places: Places | None = None
+    ending: TorchEnding | None = None
     copy: Callable[[nn.Module], nn.Module]
     _made: dict[str, TorchDetector] = field(default_factory=dict, init=False, repr=False, compare=False)
     _runs: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -188,6 +191,8 @@ class TorchDetector:
 
     def differentiable_logits(self, images: Tensor) -> Tensor:
         """``(N, C)`` logits of one batch of the size that the model accepts."""
+        if self.ending is not None:
+            return self.outputs.logits(self.ending.logits(self.network, images))
         values = self.network(images)
         return self.outputs.logits(values) if self.outputs.activation == "logit" else self.outputs.log_odds(values)
 

@@ -27,6 +27,7 @@ from xaibench_models.layer_choice import choose, places_of, run_of
 from xaibench_models.layers import named_layer, watch, with_parameters
 from xaibench_models.runs import attention_limit
 from xaibench_models.torch_detector import ROUNDED_DIGITS, Network, TorchDetector
+from xaibench_models.torch_ending import torch_ending
 from xaibench_models.torch_loading import Loaded, load_factory, load_file
 
 
@@ -154,6 +155,7 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
     network = in_memory(network, pictures)
     values = _try(network, pictures)
     outputs = settle_outputs(_with_fake_index(keys, values.shape[1]), values, None, notes)
+    ending = torch_ending(network, pictures) if outputs.activation != "logit" else None
     threshold = notes.default("threshold", keys.threshold, DEFAULT_THRESHOLD, f"{DEFAULT_THRESHOLD}")
     call = {"input_key": keys.input_key, "output_key": keys.output_key}
     facts = Facts(
@@ -167,12 +169,14 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
         resize=source.resize,
         scale=source.scale,
         quantum=source.quantum(ROUNDED_DIGITS.get(runtime.precision)),
-        logit_source="logits" if outputs.activation == "logit" else "log-odds",
+        logit_source="logits" if outputs.activation == "logit" or ending else "log-odds",
         details=provenance(keys, file=Path(file).name, format=f"PyTorch, {loaded.form}", factory=keys.factory),
     )
-    if outputs.activation != "logit":
+    if ending is not None:
+        notes.add(f"logits: those that go into the model's last {ending.kind}, whose probabilities it returns")
+    elif outputs.activation != "logit":
         notes.add("logits: clipped log-odds of the probabilities that the model returns")
-    plain = TorchDetector(facts=facts, network=network, outputs=outputs, copy=loaded.copy)
+    plain = TorchDetector(facts=facts, network=network, outputs=outputs, copy=loaded.copy, ending=ending)
     return with_capabilities(plain, keys.target_layer, loaded.hooks, pictures, notes)
 
 

@@ -382,7 +382,7 @@ def test_dict_in_dict_out(factory: str) -> None:
     probability = eager(factory, "Dict", card=card)
     torch.testing.assert_close(probability.probabilities(PICTURES), logits.softmax(1))
     torch.testing.assert_close(probability.scores(PICTURES).softmax(1), logits.softmax(1), rtol=1e-4, atol=1e-6)
-    assert probability.facts.logit_source == "log-odds"
+    assert probability.facts.logit_source == "logits"  # those of the softmax, not clipped log-odds
     assert probability.facts.digest != detector.facts.digest
 
 
