@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from xaibench.api import ModelError
 from xaibench_models.grids import Channels
 from xaibench_models.layer_kinds import channels_of, is_keras, keras_children, pools, projects
+
+_JOINED_AXES = 3
 
 Forward: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -131,7 +133,8 @@ class Seen:
 
     ``identity`` tells tensors apart, and what one holds before and after a change in place. ``pooled``: it left a
     pooling layer. ``linear``: from a projection. ``hidden``: no place to look (:class:`NamedLayers`). ``channels``:
-    which axis of four must hold them, as the layer computes over it; None where that is open.
+    which axis of four must hold them, as the layer computes over it; None where that is open. ``joined``: the rows and
+    columns of a map that became the last of three axes, behind the channels.
     """
 
     layer: str
@@ -142,6 +145,7 @@ class Seen:
     linear: bool
     hidden: bool = False
     channels: Channels | None = None
+    joined: tuple[int, int] | None = None
 
 
 def watch(module: nn.Module, forward: Forward, images: Tensor) -> list[Seen]:
@@ -149,11 +153,12 @@ def watch(module: nn.Module, forward: Forward, images: Tensor) -> list[Seen]:
     seen: list[Seen] = []
     alive: list[Tensor] = []  # so that no two tensors share an id
     pooled: set[tuple[int, int]] = set()
+    joined: dict[int, tuple[int, int]] = {}
     runs: Counter[str] = Counter()
     hidden = module.hidden if isinstance(module, NamedLayers) else frozenset[str]()
 
     def watcher(name: str, position: int) -> Callable[..., None]:
-        def hook(layer: nn.Module, _inputs: Any, output: Any) -> None:
+        def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
             run = runs[name]
             runs[name] += 1
             several = isinstance(module, NamedLayers) and isinstance(output, tuple)
@@ -163,17 +168,19 @@ def watch(module: nn.Module, forward: Forward, images: Tensor) -> list[Seen]:
                 identity = id(tensor), tensor._version
                 if pools(layer):
                     pooled.add(identity)
-                channels, is_hidden = channels_of(layer), name in hidden or position > 0
+                if (map_size := _joined(tensor, inputs, joined)) is not None:
+                    joined[id(tensor)] = map_size
                 seen.append(
                     Seen(
-                        name,
-                        run,
-                        identity,
-                        tuple(tensor.shape),
-                        identity in pooled,
-                        projects(layer),
-                        is_hidden,
-                        channels,
+                        layer=name,
+                        run=run,
+                        identity=identity,
+                        shape=tuple(tensor.shape),
+                        pooled=identity in pooled,
+                        linear=projects(layer),
+                        hidden=name in hidden or position > 0,
+                        channels=channels_of(layer),
+                        joined=map_size,
                     )
                 )
 
@@ -187,3 +194,16 @@ def watch(module: nn.Module, forward: Forward, images: Tensor) -> list[Seen]:
         for handle in handles:
             handle.remove()
     return seen
+
+
+def _joined(output: Tensor, inputs: Any, joined: Mapping[int, tuple[int, int]]) -> tuple[int, int] | None:
+    """The rows and columns that ``output`` holds behind its channels: joined here, or in an input of its shape."""
+    given = [x for x in inputs if isinstance(x, Tensor)] if isinstance(inputs, tuple) else []
+    if output.ndim != _JOINED_AXES:
+        return None
+    for x in given:
+        if x.ndim == _JOINED_AXES + 1 and x.shape[:2] == output.shape[:2] and x[0, 0].numel() == output.shape[2]:
+            return x.shape[2], x.shape[3]
+        if id(x) in joined and x.shape == output.shape:
+            return joined[id(x)]
+    return None
