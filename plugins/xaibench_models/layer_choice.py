@@ -93,7 +93,7 @@ def unusable(seen: Seen, places: Places, pictures: int, tokens: set[int]) -> str
     reasons = {
         "a single cell": grid.height * grid.width < 2,
         "not in the picture's proportions": four and not proportional(grid.height, grid.width, places.size),
-        "channels before cells": not four and seen.joined in places.known,
+        "rows and columns joined or reduced": not four and _was_a_map(seen, places),
         "pooled: the layer before shows more": seen.pooled,
         "a projection, or only moved or mixed": seen.hidden,
         "inside an attention": _inside_attention(seen, tokens),
@@ -103,12 +103,16 @@ def unusable(seen: Seen, places: Places, pictures: int, tokens: set[int]) -> str
 
 def token_counts(seen: Sequence[Seen], pictures: int, places: Places) -> set[int]:
     """How many tokens the sequences have that lie on the picture."""
-    rows = [s for s in seen if len(s.shape) == _TOKEN_AXES and s.joined not in places.known]
+    rows = [s for s in seen if len(s.shape) == _TOKEN_AXES and not _was_a_map(s, places)]
     return {
         s.shape[1] if s.shape[0] == pictures else s.shape[0]
         for s in rows
         if places(s.layer, s.shape, pictures) is not None
     }
+
+
+def _was_a_map(seen: Seen, places: Places) -> bool:
+    return any(known in seen.joined for known in places.known)
 
 
 def _inside_attention(seen: Seen, tokens: set[int]) -> bool:

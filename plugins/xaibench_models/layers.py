@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -16,6 +16,7 @@ from xaibench.api import ModelError
 from xaibench_models.grids import Channels
 from xaibench_models.layer_kinds import channels_of, is_keras, keras_children, pools, projects
 
+Maps: TypeAlias = tuple[tuple[int, int], ...]
 _JOINED_AXES = 3
 
 Forward: TypeAlias = Callable[[Tensor], Tensor]
@@ -134,7 +135,7 @@ class Seen:
     ``identity`` tells tensors apart, and what one holds before and after a change in place. ``pooled``: it left a
     pooling layer. ``linear``: from a projection. ``hidden``: no place to look (:class:`NamedLayers`). ``channels``:
     which axis of four must hold them, as the layer computes over it; None where that is open. ``joined``: the rows and
-    columns of a map that became the last of three axes, behind the channels.
+    columns of a map that became one of three axes, or of which only a part is left.
     """
 
     layer: str
@@ -145,7 +146,7 @@ class Seen:
     linear: bool
     hidden: bool = False
     channels: Channels | None = None
-    joined: tuple[int, int] | None = None
+    joined: Maps = ()
 
 
 def watch(module: nn.Module, forward: Forward, images: Tensor) -> list[Seen]:
@@ -153,7 +154,7 @@ def watch(module: nn.Module, forward: Forward, images: Tensor) -> list[Seen]:
     seen: list[Seen] = []
     alive: list[Tensor] = []  # so that no two tensors share an id
     pooled: set[tuple[int, int]] = set()
-    joined: dict[int, tuple[int, int]] = {}
+    joined: dict[int, Maps] = {}
     runs: Counter[str] = Counter()
     hidden = module.hidden if isinstance(module, NamedLayers) else frozenset[str]()
 
@@ -168,8 +169,8 @@ def watch(module: nn.Module, forward: Forward, images: Tensor) -> list[Seen]:
                 identity = id(tensor), tensor._version
                 if pools(layer):
                     pooled.add(identity)
-                if (map_size := _joined(tensor, inputs, joined)) is not None:
-                    joined[id(tensor)] = map_size
+                if maps := _joined(tensor, inputs, joined):
+                    joined[id(tensor)] = maps
                 seen.append(
                     Seen(
                         layer=name,
@@ -180,7 +181,7 @@ def watch(module: nn.Module, forward: Forward, images: Tensor) -> list[Seen]:
                         linear=projects(layer),
                         hidden=name in hidden or position > 0,
                         channels=channels_of(layer),
-                        joined=map_size,
+                        joined=maps,
                     )
                 )
 
@@ -196,14 +197,24 @@ def watch(module: nn.Module, forward: Forward, images: Tensor) -> list[Seen]:
     return seen
 
 
-def _joined(output: Tensor, inputs: Any, joined: Mapping[int, tuple[int, int]]) -> tuple[int, int] | None:
-    """The rows and columns that ``output`` holds behind its channels: joined here, or in an input of its shape."""
-    given = [x for x in inputs if isinstance(x, Tensor)] if isinstance(inputs, tuple) else []
-    if output.ndim != _JOINED_AXES:
-        return None
-    for x in given:
-        if x.ndim == _JOINED_AXES + 1 and x.shape[:2] == output.shape[:2] and x[0, 0].numel() == output.shape[2]:
-            return x.shape[2], x.shape[3]
+def _joined(output: Tensor, inputs: Any, joined: Mapping[int, Maps]) -> Maps:
+    """The map whose rows and columns ``output``, of three axes, holds as one axis, or of which it lacks an axis.
+
+    As ``(rows, columns)``, read with the channels first and with the channels last; also that of an input of its shape.
+    """
+    if output.ndim != _JOINED_AXES or not isinstance(inputs, tuple):
+        return ()
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            continue
         if id(x) in joined and x.shape == output.shape:
             return joined[id(x)]
-    return None
+        if x.ndim == _JOINED_AXES + 1 and tuple(output.shape) in _flatter(x.shape):
+            return (x.shape[2], x.shape[3]), (x.shape[1], x.shape[2])
+    return ()
+
+
+def _flatter(shape: Sequence[int]) -> list[tuple[int, ...]]:
+    """``(N, C, H * W)``, and what is left of ``(N, C, H, W)`` without one of its axes."""
+    n, *rest = shape
+    return [(n, rest[0], rest[1] * rest[2]), *((n, *rest[:i], *rest[i + 1 :]) for i in range(len(rest)))]
