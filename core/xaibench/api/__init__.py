@@ -30,6 +30,7 @@ from xaibench.api.detectors import (
     DifferentiableDetector,
     Facts,
     Features,
+    LayerShape,
     Model,
     Runtime,
 )
@@ -273,6 +274,7 @@ __all__ = [
     "Label",
     "LayerBackward",
     "LayerGradients",
+    "LayerShape",
     "Listener",
     "ListenerRecord",
     "Location",
