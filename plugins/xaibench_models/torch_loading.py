@@ -118,7 +118,6 @@ def _torchscript(path: Path) -> Loaded:
 
 def _exported(path: Path) -> Loaded:
     program = _load_program(path)
-    _refuse_training_mode(path, program)
     shape = _input_shape(path, program)
 
     def again(module: nn.Module) -> nn.Module:
@@ -186,14 +185,6 @@ def _load_program(path: Path) -> torch.export.ExportedProgram:
                 f"{path}: torch {torch.__version__} cannot load it: {_first_line(error)}",
                 "export it again with this torch",
             ) from None
-
-
-def _refuse_training_mode(path: Path, program: torch.export.ExportedProgram) -> None:
-    flags = {"aten.batch_norm.default": 5, "aten.dropout.default": 2}
-    for node in program.graph.nodes:
-        index = flags.get(str(node.target))
-        if index is not None and len(node.args) > index and node.args[index] is True:
-            raise ModelError(f"{path}: was exported in training mode", "call model.eval() and export it again")
 
 
 def _input_shape(path: Path, program: torch.export.ExportedProgram) -> list[int | None]:

@@ -242,7 +242,7 @@ def opened(path: str | Path = "", runtime: Runtime = CPU, **values: Any) -> Torc
 
 
 def eager(factory: str, kind: str, *, card: dict[str, Any] | None = None, **kwargs: Any) -> TorchDetector:
-    return opened(factory=factory, kwargs={"kind": kind, **kwargs}, size=SIZE, **(card or {}))
+    return opened(factory=factory, kwargs={"kind": kind, **kwargs}, size=SIZE, **({"weights": "factory"} | (card or {})))
 
 
 def exported(path: Path, network: nn.Module, fixed: bool = False) -> Path:
@@ -351,7 +351,7 @@ def test_two_repositories_with_modules_of_one_name(tmp_path: Path) -> None:
             "from torch import nn\ndef build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 2))\n"
         )
         (tmp_path / f"{name}.toml").write_text(
-            f'factory = "their_model_b:build"\npythonpath = ["{name}"]\nsize = {SIZE}\n'
+            f'factory = "their_model_b:build"\npythonpath = ["{name}"]\nsize = {SIZE}\nweights = "factory"\n'
         )
     opened(tmp_path / "one.toml")
     with pytest.raises(ModelError, match="'their_model_b' from another folder is loaded already"):
@@ -553,11 +553,11 @@ def test_factories_that_fail(tmp_path: Path, factory: str) -> None:
         ("builtins:dict", "returned dict, not a torch module"),
     ):
         with pytest.raises(ModelError, match=match):
-            opened(factory=name, size=SIZE)
+            opened(factory=name, size=SIZE, weights="factory")
     with pytest.raises(ModelError, match="failed: TypeError"):
         eager(factory, "Conv", sides=3)
     with pytest.raises(ModelError, match="how large its input is"):
-        opened(factory=factory, kwargs={"kind": "Conv"})
+        opened(factory=factory, kwargs={"kind": "Conv"}, weights="factory")
     (tmp_path / "m.toml").write_text("factroy = 'a:b'\n")
     with pytest.raises(ModelError, match="unknown card key 'factroy'") as error:
         opened(tmp_path / "m.toml")
@@ -630,7 +630,7 @@ def test_channels_last_where_the_model_takes_it(factory: str) -> None:
 
 def test_results_are_ordinary_float32_tensors(factory: str) -> None:
     for precision in ("fp32", "bf16"):
-        detector = opened(factory=factory, kwargs={"kind": "Conv"}, size=SIZE, runtime=Runtime(precision=precision))
+        detector = opened(factory=factory, kwargs={"kind": "Conv"}, size=SIZE, weights="factory", runtime=Runtime(precision=precision))
         for result in (detector.probabilities(PICTURES), detector.scores(PICTURES)):
             assert result.dtype == torch.float32
             assert not result.is_inference()
