@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from xaibench.api import Detector, ModelError, Runtime, describe_error
 from xaibench_models.callables import Called
 from xaibench_models.card import validate
+from xaibench_models.torch_card import TorchKeys
 from xaibench_models.torch_loading import Loaded, frozen
-from xaibench_models.torch_model import TorchKeys, build
+from xaibench_models.torch_model import build
 
 _FILE_KEYS = frozenset(("factory", "kwargs", "pythonpath", "weights"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch import Tensor
 from xaibench.api import CardVariant, Facts, Features, ModelError, Parameters, Runtime
 from xaibench_models.batches import in_batches
 from xaibench_models.card import OnnxKeys, given, read_metadata, read_toml, validate
+from xaibench_models.card_file import refuse_overridden, write_card
 from xaibench_models.card_variants import Freedom, card_variants, without_gradients
 from xaibench_models.interface import (
     DEFAULT_THRESHOLD,
@@ -90,6 +91,17 @@ class OnnxModel:
         except ModelError as error:
             what = error.what if str(file.path) in error.what else f"{file.path}: {error.what}"
             raise ModelError(what, error.mend) from None
+
+    def write_card(self, member: str, keys: Mapping[str, Any]) -> str:
+        """Change these keys in the TOML beside the file, or in the one that ``card`` names, and nothing else there.
+
+        Raises :class:`ModelError` where the new card is wrong, cannot be written, or a parameter wins over it.
+        """
+        file = read_file(Path(self.parameters.path))
+        card = Path(self.parameters.card) if self.parameters.card else file.path.with_suffix(".toml")
+        refuse_overridden(keys, given(self.parameters), str(card))
+        metadata = read_metadata(file.metadata, OnnxKeys)[0]
+        return write_card(card, keys, lambda values: validate({**metadata, **values}, OnnxKeys, str(card)))
 
 
 def _keys(parameters: OnnxParameters, file: OnnxFile, notes: Notes) -> OnnxKeys:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from xaibench.api import CardVariant, Facts, ModelError, Parameters, Runtime
 from xaibench_models.batches import in_batches
 from xaibench_models.callables import Called
-from xaibench_models.card import CardKeys, given, read_toml, validate
+from xaibench_models.card import given, read_toml, validate
+from xaibench_models.card_file import refuse_overridden, write_card
 from xaibench_models.card_variants import Freedom, card_variants, without_gradients
 from xaibench_models.grids import Places
 from xaibench_models.interface import (
@@ -35,39 +36,17 @@ from xaibench_models.layers import named_layer, watch, with_parameters
 from xaibench_models.outputs import are_whole, lie_between_0_and_1
 from xaibench_models.preprocess import Number
 from xaibench_models.runs import attention_limit
+from xaibench_models.torch_card import OWN_WEIGHTS, TorchKeys
 from xaibench_models.torch_detector import ROUNDED_DIGITS, Network, TorchDetector, offered_scores, scores_within
 from xaibench_models.torch_ending import torch_ending
 from xaibench_models.torch_evidence import Dependence, Suspect, gives_labels, left_layer
 from xaibench_models.torch_loading import Loaded, load_factory, load_file
 
 _REMOTE_PICTURES = 4
-OWN_WEIGHTS = "factory"
-"""What ``weights`` says where the factory loads them itself."""
 
 
 class _TorchSource(Parameters):
     path: str = Field("", description="a .pt2 or TorchScript file, or a .toml with any of these keys")
-
-
-class TorchKeys(CardKeys):
-    """The keys of a ``.toml`` that describes a PyTorch model: the card's, and how to build and call it."""
-
-    factory: str | None = Field(None, description="'package.module:callable' that returns the model")
-    kwargs: dict[str, Any] | None = Field(None, description="arguments of the factory")
-    pythonpath: tuple[str, ...] | None = Field(
-        None, description="folders to import the factory from, relative to the .toml"
-    )
-    weights: str | None = Field(
-        None,
-        description="safetensors file or checkpoint of tensors for the factory's model, relative to the .toml; "
-        '"factory": the factory loads them itself',
-    )
-    input_key: str | None = Field(None, description="give the model a dict with the pictures under this key")
-    output_key: str | int | None = Field(None, description="take the scores from the dict or tuple that it returns")
-    fake_index: int | None = Field(
-        None, ge=0, le=1, description="which of two outputs means fake (in place of classes; of one output, see high)"
-    )
-    target_layer: str | None = Field(None, description="layer for activation maps (default: chosen and said aloud)")
 
 
 class TorchParameters(TorchKeys, _TorchSource):
@@ -102,6 +81,21 @@ class TorchModel:
         except ModelError as error:
             what = error.what if where in error.what else f"{where}: {error.what}"
             raise ModelError(what, error.mend) from error.__cause__
+
+    def write_card(self, member: str, keys: Mapping[str, Any]) -> str:
+        """Change these keys in the ``.toml`` that describes the model, or in the one beside its file.
+
+        Raises :class:`ModelError` where the new card is wrong, cannot be written, or a parameter wins over it.
+        """
+        if not self.parameters.path:
+            raise ModelError("torch: no file is named, so there is no card", "write a .toml with factory and weights")
+        card = Path(self.parameters.path).with_suffix(".toml")
+        refuse_overridden(keys, given(self.parameters), str(card))
+
+        def check(values: dict[str, Any]) -> None:
+            validate({k: v for k, v in values.items() if k != "path"}, TorchKeys, str(card))
+
+        return write_card(card, keys, check)
 
 
 def _keys(parameters: TorchParameters) -> tuple[TorchKeys, Path | None]:

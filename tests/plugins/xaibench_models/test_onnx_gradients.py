@@ -606,7 +606,7 @@ def test_torch_detectors_say_the_same_and_compute_in_float32_when_asked(monkeypa
     assert exact.full_precision() is exact
     assert not torch.equal(half.scores(images), exact.scores(images))
     assert torch.equal(half.full_precision().scores(images), exact.scores(images))
-    assert half.full_precision().facts == replace(half.facts, quantum=0.0)
+    assert half.full_precision().facts == replace(half.facts, quantum=0.0, precision="fp32")
 
 
 # ---- explainers -------------------------------------------------------------------------------------------------

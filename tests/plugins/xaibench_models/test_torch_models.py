@@ -20,8 +20,9 @@ from xaibench_models.grids import Grid, Places, grid_of
 from xaibench_models.interface import provenance
 from xaibench_models.layer_choice import candidates, choose
 from xaibench_models.layers import caught, watch
+from xaibench_models.torch_card import TorchKeys
 from xaibench_models.torch_detector import TorchDetector
-from xaibench_models.torch_model import TorchKeys, TorchModel, TorchParameters
+from xaibench_models.torch_model import TorchModel, TorchParameters
 
 CPU = Runtime()
 SIZE = 32
@@ -242,7 +243,9 @@ def opened(path: str | Path = "", runtime: Runtime = CPU, **values: Any) -> Torc
 
 
 def eager(factory: str, kind: str, *, card: dict[str, Any] | None = None, **kwargs: Any) -> TorchDetector:
-    return opened(factory=factory, kwargs={"kind": kind, **kwargs}, size=SIZE, **({"weights": "factory"} | (card or {})))
+    return opened(
+        factory=factory, kwargs={"kind": kind, **kwargs}, size=SIZE, **({"weights": "factory"} | (card or {}))
+    )
 
 
 def exported(path: Path, network: nn.Module, fixed: bool = False) -> Path:
@@ -564,10 +567,10 @@ def test_factories_that_fail(tmp_path: Path, factory: str) -> None:
     assert "did you mean 'factory'?" in error.value.mend
 
 
-def test_a_file_exported_in_training_mode_is_refused(tmp_path: Path) -> None:
+def test_a_file_exported_in_training_mode_names_what_draws(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 2)).train()
-    with pytest.raises(ModelError, match="in training mode"):
-        opened(exported(tmp_path / "m.pt2", network))
+    suspects = opened(exported(tmp_path / "m.pt2", network)).facts.suspects
+    assert suspects == {"chance": "layer '0' draws at random (bernoulli_), as dropout in training mode does"}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
@@ -630,7 +633,9 @@ def test_channels_last_where_the_model_takes_it(factory: str) -> None:
 
 def test_results_are_ordinary_float32_tensors(factory: str) -> None:
     for precision in ("fp32", "bf16"):
-        detector = opened(factory=factory, kwargs={"kind": "Conv"}, size=SIZE, weights="factory", runtime=Runtime(precision=precision))
+        detector = opened(
+            factory=factory, kwargs={"kind": "Conv"}, size=SIZE, weights="factory", runtime=Runtime(precision=precision)
+        )
         for result in (detector.probabilities(PICTURES), detector.scores(PICTURES)):
             assert result.dtype == torch.float32
             assert not result.is_inference()

@@ -61,7 +61,7 @@ def _factory_card(rng: Random, here: Path, base: Base) -> Sequence[Command]:
         "import torch\n\n\ndef make(**kwargs):\n"
         "    return torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())\n"
     )
-    sound = 'factory = "maker:make"\npythonpath = ["."]\nsize = 32\nclasses = ["real", "fake"]\nreal = "real"\n'
+    sound = 'factory = "maker:make"\npythonpath = ["."]\nweights = "factory"\nsize = 32\nclasses = ["real", "fake"]\nreal = "real"\n'
     odd = _toml(rng, _FACTORY)
     kept = [line for line in sound.splitlines() if line.split()[0] not in {o.split()[0] for o in odd.splitlines()}]
     (here / "m.toml").write_text("\n".join([*kept, odd]))
