@@ -58,7 +58,9 @@ class CardKeys(Parameters):
     std: float | Three | None = Field(None, description="divides each channel after the mean (default none)")
     colour: Colour | None = Field(None, description="order of the input's channels (default RGB)")
     resize: ResizeKeys | None = Field(
-        None, description="table with interpolation, antialias and mode (default bilinear, antialiased, squashed)"
+        None,
+        description="table with interpolation (nearest, bilinear, bicubic, area), antialias and mode (squash, crop) "
+        "(default bilinear, antialiased, squashed)",
     )
     activation: Activation | None = Field(
         None,

@@ -104,11 +104,6 @@ def lie_between_0_and_1(values: Tensor) -> bool:
     return bool((values >= 0).all() and (values <= 1).all())
 
 
-def are_whole(values: Tensor) -> bool:
-    """Whether all values are whole numbers, as those of classes are."""
-    return bool((values == values.round()).all())
-
-
 def sum_to_1(values: Tensor) -> bool:
     """Whether every row of ``(N, K)`` values sums to 1, as exactly as their number type can."""
     allowed = 1e-4 if values.dtype in (torch.float32, torch.float64) else 1e-2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,11 +10,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
-from xaibench_models.outputs import are_whole
-from xaibench_models.torch_ending import torch_ending
-
-Call = Callable[[Tensor], Tensor]
+ValueKind = Literal["linear", "step", "other"]
 Suspect = Literal["chance", "company"]
 
 
@@ -36,30 +34,43 @@ _BATCH_NORMS = _words(
     """
 )
 _OF_WHOLE_BATCH = frozenset(["choose_qparams", "choose_qparams_symmetric", "_choose_qparams_per_tensor"])
-# What lies between a layer and an output without changing which values are possible.
-_CARRY = _words(
+# Values of a linear layer have no bounds; a step gives few values, as a verdict or the number of a class has.
+_LINEAR = _words(
     """
-    View UnsafeView ReshapeAlias Squeeze Unsqueeze Select Slice Clone ToCopy T Transpose Permute Alias Index Cat Add
-    Sub Neg Mean Sum AsStrided Split Unbind Expand
+    addmm mm linear convolution _convolution mkldnn_convolution conv2d addmv mv linear_dynamic linear_relu_dynamic
+    mkldnn_linear baddbmm
     """
 )
-_LINEAR = frozenset(["Addmm", "Mm", "Linear", "Convolution", "MkldnnConvolution", "SlowConv2D", "Addmv", "Mv"])
-_STEPS = frozenset(["Round", "Sign", "Floor", "Ceil", "Trunc"])
-_MOST_NODES = 200
+_STEPS = _words(
+    """
+    argmax argmin gt ge lt le eq ne greater less greater_equal less_equal logical_and logical_or logical_not sign
+    signbit round floor ceil trunc heaviside one_hot bitwise_not bitwise_and bitwise_or
+    """
+)
+# What keeps the kind of its inputs; further inputs are constants.
+_CARRY = _words(
+    """
+    view _unsafe_view reshape _reshape_alias squeeze unsqueeze select slice clone _to_copy to t transpose permute alias
+    detach index gather index_select cat stack add sub rsub neg mul div mean sum as_strided split split_with_sizes
+    unbind chunk expand dequantize contiguous scatter where flatten unflatten max min topk sort copy_ add_ mul_ div_ sub_
+    """
+)
+_PLACES = frozenset(["max", "min", "topk", "sort"])  # operators whose second result are places
 
 
 @dataclass(eq=False)
 class Dependence(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Watches which operators of a pass draw at random, and which mix the pictures of its batch.
 
-    ``chance`` and ``company`` hold one text for each layer that does. The operators are seen below autograd and inside
-    TorchScript; layers have names where hooks fire.
+    ``chance`` and ``company`` hold one text for each layer that does; ``kinds`` what tensors hold: values of linear
+    layers, or steps. The operators are seen below autograd and inside TorchScript; layers have names where hooks fire.
     """
 
     module: nn.Module
     pictures: int
     chance: dict[str, str] = field(default_factory=dict)
     company: dict[str, str] = field(default_factory=dict)
+    kinds: MutableMapping[Tensor, ValueKind] = field(default_factory=WeakTensorKeyDictionary)
     layers: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -76,7 +87,29 @@ class Dependence(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._add(self.company, "normalises with the statistics of the batch, as BatchNorm in training mode does")
         elif self.pictures > 1 and (_is_dynamic(namespace, name) or name in _OF_WHOLE_BATCH):
             self._add(self.company, "is quantised dynamically, with one scale for all pictures of a batch")
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        self._follow(name.rstrip("_") if name.rstrip("_") in _STEPS | _LINEAR else name, args, result)
+        return result
+
+    def _follow(self, name: str, args: Sequence[Any], result: Any) -> None:
+        """Note the kind of what an operator gives."""
+        inputs = [t for a in args for t in (a if isinstance(a, list | tuple) else [a]) if isinstance(t, Tensor)]
+        known = {self.kinds[t] for t in inputs if t in self.kinds}
+        outputs = result if isinstance(result, tuple | list) else [result]
+        for place, output in enumerate(outputs):
+            kind: ValueKind = "other"
+            if name in _STEPS or (name in _PLACES and place == 1):
+                kind = "step"
+            elif name in _LINEAR:
+                kind = "linear"
+            elif name in _CARRY and len(known) == 1:
+                (kind,) = known
+            if kind == "step" and name in ("mean", "sum"):  # the share of patches that voted fake is a score
+                kind = "other"
+            if name in ("mul", "div", "mul_", "div_") and sum(t in self.kinds for t in inputs) > 1:
+                kind = "other"
+            if isinstance(output, Tensor) and (known or kind != "other" or name not in _CARRY):
+                self.kinds[output] = kind
 
     def _mixes(self, args: Sequence[Any]) -> bool:
         """Whether a normalisation trains on rows of several pictures. An InstanceNorm folds them into the channels."""
@@ -123,55 +156,3 @@ def _first_of(texts: Sequence[str]) -> str:
 
 def _is_dynamic(namespace: str, name: str) -> bool:
     return namespace == "quantized" and name.endswith(("_dynamic", "_dynamic_fp16")) and "fp16" not in name
-
-
-def left_layer(network: Call, pictures: Tensor) -> Literal["sigmoid", "softmax", "linear"] | None:
-    """What the output of a model left: a sigmoid or softmax, or a linear layer at most added up; None: not seen."""
-    ending = torch_ending(network, pictures)
-    if ending is not None:
-        return ending.kind
-    values = _with_gradient(network, pictures)
-    linear = values is not None and values.grad_fn is not None and _all_linear(values.grad_fn)
-    return "linear" if linear else None
-
-
-def gives_labels(network: Call, pictures: Tensor, harder: Callable[[], Tensor]) -> bool:
-    """Whether the output holds numbers of classes: whole ones on every picture, and without a gradient."""
-    values = _with_gradient(network, pictures)
-    if values is None or not are_whole(values.detach()) or not are_whole(harder()):
-        return False
-    return not values.requires_grad or any(_kind(node) in _STEPS for node in _carried(values.grad_fn))
-
-
-def _with_gradient(network: Call, pictures: Tensor) -> Tensor | None:
-    try:
-        with torch.enable_grad():
-            return network(pictures.clone().requires_grad_(True))
-    except Exception:  # a model that runs without gradients alone
-        return None
-
-
-def _all_linear(node: Any) -> bool:
-    ends = list(_carried(node))
-    return bool(ends) and all(_kind(end) in _LINEAR for end in ends)
-
-
-def _carried(node: Any) -> Iterator[Any]:
-    """The nodes of autograd at which the values arise, behind those that only carry or add them."""
-    queue, seen = [node], set[Any]()
-    while queue and len(seen) < _MOST_NODES:
-        node = queue.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        inputs = [n for n, _ in node.next_functions if n is not None]
-        scaled = _kind(node) in ("Mul", "Div") and len(inputs) == 1
-        if (_kind(node) in _CARRY or scaled) and inputs:
-            queue += inputs
-        else:
-            yield node
-
-
-def _kind(node: Any) -> str:
-    name: str = node.name().rpartition("::")[2]
-    return name.partition("Backward")[0]

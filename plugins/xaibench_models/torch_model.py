@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from xaibench.api import CardVariant, Facts, ModelError, Parameters, Runtime
 from xaibench_models.batches import in_batches
-from xaibench_models.callables import Called
 from xaibench_models.card import given, read_toml, validate
 from xaibench_models.card_file import refuse_overridden, write_card
 from xaibench_models.card_variants import Freedom, card_variants, without_gradients
@@ -33,13 +32,13 @@ from xaibench_models.interface import (
 )
 from xaibench_models.layer_choice import choose, places_of, run_of
 from xaibench_models.layers import named_layer, watch, with_parameters
-from xaibench_models.outputs import are_whole, lie_between_0_and_1
+from xaibench_models.outputs import lie_between_0_and_1
 from xaibench_models.preprocess import Number
 from xaibench_models.runs import attention_limit
 from xaibench_models.torch_card import OWN_WEIGHTS, TorchKeys
 from xaibench_models.torch_detector import ROUNDED_DIGITS, Network, TorchDetector, offered_scores, scores_within
 from xaibench_models.torch_ending import torch_ending
-from xaibench_models.torch_evidence import Dependence, Suspect, gives_labels, left_layer
+from xaibench_models.torch_evidence import Dependence, Suspect, ValueKind
 from xaibench_models.torch_loading import Loaded, load_factory, load_file
 
 _REMOTE_PICTURES = 4
@@ -179,13 +178,21 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
 
 
 @dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a pass told: what could make outputs hang on chance or company, and what its values are."""
+
+    suspects: Mapping[Suspect, str]
+    kind: ValueKind
+
+
+@dataclass(frozen=True, slots=True)
 class _Started:
     """A network that runs, with its ``values`` of the check pictures, and what that pass told of it."""
 
     network: Network
     pictures: Tensor
     values: Tensor
-    suspects: Mapping[Suspect, str]
+    seen: _Seen
 
 
 def _settled(loaded: Loaded, keys: TorchKeys, started: _Started, name: str, file: str, notes: Notes) -> TorchDetector:
@@ -211,7 +218,7 @@ def _settled(loaded: Loaded, keys: TorchKeys, started: _Started, name: str, file
         logit_source="logits" if outputs.activation == "logit" or ending else "log-odds",
         stochastic=bool(keys.stochastic),
         remote=bool(keys.remote),
-        suspects=started.suspects,
+        suspects=started.seen.suspects,
         details=provenance(keys, file=Path(file).name, format=f"PyTorch, {loaded.form}", factory=keys.factory),
     )
     if ending is not None:
@@ -240,7 +247,11 @@ def _evidence(started: _Started, keys: TorchKeys) -> OutputEvidence:
         with torch.no_grad():
             return offered_scores(network.returned(pictures), len(pictures))
 
-    return OutputEvidence(leaves=lambda: left_layer(network, pictures), harder=harder, elsewhere=elsewhere)
+    def leaves() -> Literal["sigmoid", "softmax", "linear"] | None:
+        ending = torch_ending(network, pictures)
+        return ending.kind if ending else "linear" if started.seen.kind == "linear" else None
+
+    return OutputEvidence(leaves=leaves, harder=harder, elsewhere=elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +288,8 @@ class _Readings:
         last = detector.network.channels_last and source.preprocessing.layout == "NCHW"
         network = replace(detector.network, source=source, output_key=keys.output_key, channels_last=last)
         pictures = check_pictures(source, detector.device)
-        values, _ = _try(network, pictures)
-        started = _Started(network, pictures, values, detector.facts.suspects)
+        values, seen = _try(network, pictures)
+        started = _Started(network, pictures, values, seen)
         found = _settled(self.loaded, keys, started, self.name, self.file, Notes())
         return replace(found, facts=without_gradients(found.facts))
 
@@ -323,13 +334,18 @@ def _started(network: Network) -> _Started:
     for number in ("float32", *own):
         fed = in_memory(replace(network, source=with_number(network.source, cast("Number", number))), pictures)
         try:
-            values, suspects = _try(fed, pictures)
+            values, seen = _try(fed, pictures)
         except ModelError as error:
             first = first or error
             continue
-        if not isinstance(fed.module, Called):
-            _refuse_labels(fed, pictures, values)
-        return _Started(fed, pictures, values, suspects)
+        if seen.kind == "step":
+            with torch.no_grad():
+                mend = offered_scores(fed.returned(pictures), len(pictures))
+            raise ModelError(
+                "the output holds classes or verdicts, as of an argmax or a comparison, and no scores",
+                mend or "give a model that returns logits or probabilities",
+            )
+        return _Started(fed, pictures, values, seen)
     assert first is not None
     if own and first.__cause__ is not None:  # the module's own code failed
         mend = f"its weights are {', '.join(own)}, and pictures float32: return it in float32, by .float()"
@@ -343,22 +359,7 @@ def _other_numbers(module: nn.Module) -> tuple[str, ...]:
     return tuple(str(number).removeprefix("torch.") for number in floats if number != torch.float32)
 
 
-def _refuse_labels(network: Network, pictures: Tensor, values: Tensor) -> None:
-    def harder() -> Tensor:
-        with torch.no_grad():
-            return in_batches(hard_pictures(network.source, network.device), network.source.batch, network)
-
-    if are_whole(values) and gives_labels(network, pictures, harder):
-        with torch.no_grad():
-            mend = offered_scores(network.returned(pictures), len(pictures))
-        raise ModelError(
-            "the output holds whole numbers alone, without a gradient: classes (as of an argmax), and no scores",
-            mend or "give a model that returns logits or probabilities",
-        )
-
-
-def _try(network: Network, pictures: Tensor) -> tuple[Tensor, dict[Suspect, str]]:
-    """Values of the pictures, and what could make them hang on chance or company."""
+def _try(network: Network, pictures: Tensor) -> tuple[Tensor, _Seen]:
     dependence = Dependence(network.module, len(pictures))
     try:
         with torch.no_grad(), dependence.watching():
@@ -371,7 +372,7 @@ def _try(network: Network, pictures: Tensor) -> tuple[Tensor, dict[Suspect, str]
             f"it fails on a batch of {len(pictures)} pictures: {type(error).__name__}: {first[:300]}",
             "check size, layout, input_key and batch",
         ) from error
-    return values, dependence.suspects
+    return values, _Seen(dependence.suspects, dependence.kinds.get(values, "other"))
 
 
 def _with_fake_index(keys: TorchKeys, columns: int) -> TorchKeys:

@@ -419,8 +419,12 @@ def test_the_guides_cards_for_deepfakebench_open_and_agree(factory: str) -> None
 
 def test_wrong_keys_name_what_the_model_returns(factory: str) -> None:
     for card, match, mend in (
-        ({"input_key": "image"}, "returns a dict", "'cls', 'prob'"),
-        ({"input_key": "image", "output_key": "logit"}, "nothing under output_key = 'logit'", "'cls', 'prob'"),
+        ({"input_key": "image"}, "returns a dict", "output_key = 'cls' (scores of 2 columns) or"),
+        (
+            {"input_key": "image", "output_key": "logit"},
+            "nothing under output_key = 'logit'",
+            "output_key = 'cls' (scores of 2 columns) or",
+        ),
         ({"input_key": "picture", "output_key": "cls"}, "fails on a batch of 3 pictures: KeyError", "input_key"),
         ({"output_key": "cls"}, "fails on a batch", "input_key"),
     ):
@@ -592,8 +596,12 @@ def test_one_output_is_split_in_two(tmp_path: Path) -> None:
     picture = torch.full((1, 3, SIZE, SIZE), 0.5)
     means = lambda kind: Means(kind).eval()  # noqa: E731
     logit = exported(tmp_path / "one.pt2", means("one"))
-    torch.testing.assert_close(opened(logit, high="fake").scores(picture), torch.tensor([[-0.25, 0.25]]))
-    torch.testing.assert_close(opened(logit, high="real").scores(picture), torch.tensor([[0.25, -0.25]]))
+    torch.testing.assert_close(
+        opened(logit, high="fake", activation="logit").scores(picture), torch.tensor([[-0.25, 0.25]])
+    )
+    torch.testing.assert_close(
+        opened(logit, high="real", activation="logit").scores(picture), torch.tensor([[0.25, -0.25]])
+    )
     with pytest.raises(ModelError, match="one output, and high may mean"):
         opened(logit)
     probability = opened(exported(tmp_path / "prob.pt2", means("prob")), high="fake", activation="probability")

@@ -10,8 +10,8 @@ from random import Random
 from fuzzing.base import TOY, Base, Command, check, cut, eval_model, flipped
 
 _CARD = ("layout", "size", "range", "mean", "std", "colour", "resize", "activation", "classes", "real", "high",
-         "threshold", "batch", "licence", "training_data", "input", "output", "target_layer", "nonsense")  # fmt: skip
-_FACTORY = (*_CARD[:15], "factory", "kwargs", "weights", "pythonpath", "target_layer", "batch_norm", "family")
+         "threshold", "batch", "stochastic", "remote", "licence", "training_data", "input", "output", "target_layer", "nonsense")  # fmt: skip
+_FACTORY = (*_CARD[:17], "factory", "kwargs", "weights", "pythonpath", "target_layer", "batch_norm", "family")
 _RUN = ("model", "dataset", "explainer", "metric", "preset", "target", "out", "seed", "repeats", "limit", "split",
         "method", "batch-size", "part", "task-samples", "executor", "jobs", "threads", "device", "precision", "maps",
         "members", "controls", "plugin", "no-plugin", "requires", "parameter", "nonsense", "record")  # fmt: skip
