@@ -18,7 +18,7 @@ from torch import Tensor
 
 from xaibench.api import Batch, ModelError, Resize
 from xaibench_models.card import Activation, BatchKeys, CardKeys, Layout, ResizeKeys, Three
-from xaibench_models.outputs import Outputs, check_values, find_real, lie_between_0_and_1, sum_to_1
+from xaibench_models.outputs import Outputs, check_values, find_real, lie_between_0_and_1, may_be_probabilities
 from xaibench_models.preprocess import Number, Preprocessing
 
 T = TypeVar("T")
@@ -263,7 +263,7 @@ def _activation(
         )
     if said is not None or ends_in is not None:
         return ends_in or said or "logit"
-    if values.shape[1] > 1 and lie_between_0_and_1(values) and sum_to_1(values):
+    if values.shape[1] > 1 and may_be_probabilities(values):
         raise ModelError(
             "the output values sum to 1 like probabilities, but nothing says that they are",
             'add activation = "probability" (or "logit") to the card',

@@ -47,7 +47,7 @@ from xaibench_models.onnx_file import (
 from xaibench_models.onnx_gradients import GraphSource, Refused, Start, Twin, twin
 from xaibench_models.onnx_half import is_half, rounds_input, widened
 from xaibench_models.onnx_session import OrtRunner, Provider, one_line, start
-from xaibench_models.outputs import Outputs, as_columns, lie_between_0_and_1
+from xaibench_models.outputs import Outputs, as_columns, may_be_probabilities
 from xaibench_models.torch_detector import TorchDetector
 
 _REMOTE_PICTURES = 4
@@ -237,7 +237,7 @@ class _Readings:
             layout=all(c in (3, None) for c in channels),
             size=input_facts(self.running.tensor, self.keys.layout).size is None,
             outputs=tuple({"output": o} for o in outputs),
-            activation=not ends and lie_between_0_and_1(values),
+            activation=not ends and may_be_probabilities(values),
         )
         return card_variants(self.keys, detector.source, detector.outputs, freedom)
 

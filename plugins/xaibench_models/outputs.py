@@ -110,6 +110,11 @@ def sum_to_1(values: Tensor) -> bool:
     return bool(((values.float().sum(dim=1) - 1).abs() < allowed).all())
 
 
+def may_be_probabilities(values: Tensor) -> bool:
+    """Whether ``(N, K)`` values could be probabilities: all in [0, 1], and rows of several summing to 1."""
+    return lie_between_0_and_1(values) and (values.shape[1] == 1 or sum_to_1(values))
+
+
 def find_real(classes: Sequence[str], real: str | None) -> int | None:
     """Index of the class that means real: the one named, else the only one called "real" in any case, else None."""
     if real is not None:

@@ -52,7 +52,8 @@ _CARRY = _words(
     """
     view _unsafe_view reshape _reshape_alias squeeze unsqueeze select slice clone _to_copy to t transpose permute alias
     detach index gather index_select cat stack add sub rsub neg mul div mean sum as_strided split split_with_sizes
-    unbind chunk expand dequantize contiguous scatter where flatten unflatten max min topk sort copy_ add_ mul_ div_ sub_
+    unbind chunk expand dequantize contiguous scatter where flatten unflatten max min topk sort
+    copy_ add_ mul_ div_ sub_
     """
 )
 _PLACES = frozenset(["max", "min", "topk", "sort"])  # operators whose second result are places

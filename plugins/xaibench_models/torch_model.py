@@ -32,7 +32,7 @@ from xaibench_models.interface import (
 )
 from xaibench_models.layer_choice import choose, places_of, run_of
 from xaibench_models.layers import named_layer, watch, with_parameters
-from xaibench_models.outputs import lie_between_0_and_1
+from xaibench_models.outputs import may_be_probabilities
 from xaibench_models.preprocess import Number
 from xaibench_models.runs import attention_limit
 from xaibench_models.torch_card import OWN_WEIGHTS, TorchKeys
@@ -276,7 +276,7 @@ class _Readings:
                 for key, columns in scores_within(returned, len(pictures)).items()
                 if key != network.output_key and columns == detector.outputs.columns
             ),
-            activation=lie_between_0_and_1(values),
+            activation=may_be_probabilities(values),
         )
         return card_variants(self.keys, network.source, detector.outputs, freedom)
 
