@@ -53,7 +53,8 @@ def grid_of(
 
     Four axes that could be read in two ways are channels first unless ``channels`` says that they come last. Three axes
     are tokens: their grid is the latest of the ``known`` ones (h, w) that fits with at most 8 tokens before it, else
-    the largest with the picture's proportions.
+    the largest with the picture's proportions. Where the last axis is one of the known maps, cell by cell, and the
+    other is none, they are channels.
     """
     if len(shape) == 4 and shape[0] == pictures:
         first, last = readings(shape, size)
@@ -63,6 +64,8 @@ def grid_of(
         return None
     layout: LayerLayout = "NLC" if shape[0] == pictures else "LNC"
     length = shape[1] if layout == "NLC" else shape[0]
+    if not any(0 <= length - h * w <= _MOST_EXTRA_TOKENS for h, w in known) and shape[2] in [h * w for h, w in known]:
+        return None  # a map whose rows and columns were joined behind the channels
     for height, width in (*reversed(known), *_grids(length, size)):
         if length >= _FEWEST_TOKENS and 0 <= length - height * width <= _MOST_EXTRA_TOKENS:
             return Grid(layout, height, width, length - height * width)

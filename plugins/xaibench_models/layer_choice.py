@@ -15,7 +15,7 @@ from xaibench_models.grids import Channels, Grid, Places, proportional, readings
 from xaibench_models.layers import Forward, Seen, caught, watch, with_parameters
 from xaibench_models.runs import acting, gradients_at
 
-_FEW_LAYERS = 6
+_FEW_LAYERS, _TOKEN_AXES = 6, 3
 _FIRST = 4  # enough for most convolutional networks, and little to go back through
 _AT_ONCE = 32  # layers looked at in one pass: one a pass would take minutes, all at once the memory of training
 
@@ -40,7 +40,8 @@ def places_of(seen: Sequence[Seen], pictures: int, size: tuple[int, int]) -> Pla
             carried[s.shape] = channels
         if channels == "last" and last and first:
             channels_last.add(s.layer)
-        if not s.hidden:
+        # heads of an attention have four axes too: a map that no layer of maps gave has to have the proportions
+        if not s.hidden and (s.channels is not None or first or last):
             known.append((s.shape[1], s.shape[2]) if channels == "last" and last else (s.shape[2], s.shape[3]))
     return Places(size, tuple(known), frozenset(channels_last))
 
@@ -60,7 +61,7 @@ def candidates(seen: Sequence[Seen], pictures: int, places: Places) -> dict[str,
     single cells, what does not have the picture's proportions, and the inside of an attention: its weights (tokens by
     tokens) and its projections to queries, keys and values.
     """
-    tokens = _token_counts(seen, pictures)
+    tokens = token_counts(seen, pictures, places)
     runs: dict[str, set[int]] = {}
     for s in seen:
         if _lies(s, places, pictures, tokens) is not None:
@@ -88,19 +89,30 @@ def unusable(seen: Seen, places: Places, pictures: int, tokens: set[int]) -> str
     grid = places(seen.layer, seen.shape, pictures)
     if grid is None:
         return "not on the picture"
-    if grid.height * grid.width < 2:
-        return "a single cell"
-    if len(seen.shape) == 4 and not proportional(grid.height, grid.width, places.size):
-        return "not in the picture's proportions"
-    if seen.pooled:
-        return "pooled: the layer before it shows more"
-    if seen.hidden:
-        return "only moves, projects or mixes tokens"
-    return "inside an attention" if _inside_attention(seen, tokens) else ""
+    four = len(seen.shape) == _TOKEN_AXES + 1
+    reasons = {
+        "a single cell": grid.height * grid.width < 2,
+        "not in the picture's proportions": four and not proportional(grid.height, grid.width, places.size),
+        "rows and columns joined or reduced": not four and _was_a_map(seen, places),
+        "pooled: the layer before shows more": seen.pooled,
+        "a projection, or only moved or mixed": seen.hidden,
+        "inside an attention": _inside_attention(seen, tokens),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
-def _token_counts(seen: Sequence[Seen], pictures: int) -> set[int]:
-    return {s.shape[1] if s.shape[0] == pictures else s.shape[0] for s in seen if len(s.shape) == 3}
+def token_counts(seen: Sequence[Seen], pictures: int, places: Places) -> set[int]:
+    """How many tokens the sequences have that lie on the picture."""
+    rows = [s for s in seen if len(s.shape) == _TOKEN_AXES and not _was_a_map(s, places)]
+    return {
+        s.shape[1] if s.shape[0] == pictures else s.shape[0]
+        for s in rows
+        if places(s.layer, s.shape, pictures) is not None
+    }
+
+
+def _was_a_map(seen: Seen, places: Places) -> bool:
+    return any(known in seen.joined for known in places.known)
 
 
 def _inside_attention(seen: Seen, tokens: set[int]) -> bool:
@@ -134,7 +146,7 @@ def run_of(module: nn.Module, forward: Forward, images: Tensor, layer: str, plac
             return 0
         gradients = gradients_at(logits[:, -1].sum(), runs)
     seen = watch(module, forward, images)
-    tokens = _token_counts(seen, len(images))
+    tokens = token_counts(seen, len(images), places)
     on_picture = {s.run for s in seen if s.layer == layer and _lies(s, places, len(images), tokens) is not None}
     with torch.inference_mode(False), torch.enable_grad():
         last, beside = acting(runs, gradients, on_picture)

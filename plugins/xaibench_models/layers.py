@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from xaibench.api import ModelError
 from xaibench_models.grids import Channels
 from xaibench_models.layer_kinds import channels_of, is_keras, keras_children, pools, projects
+
+Maps: TypeAlias = tuple[tuple[int, int], ...]
+_JOINED_AXES = 3
 
 Forward: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -131,7 +134,8 @@ class Seen:
 
     ``identity`` tells tensors apart, and what one holds before and after a change in place. ``pooled``: it left a
     pooling layer. ``linear``: from a projection. ``hidden``: no place to look (:class:`NamedLayers`). ``channels``:
-    which axis of four must hold them, as the layer computes over it; None where that is open.
+    which axis of four must hold them, as the layer computes over it; None where that is open. ``joined``: the rows and
+    columns of a map that became one of three axes, or of which only a part is left.
     """
 
     layer: str
@@ -142,6 +146,7 @@ class Seen:
     linear: bool
     hidden: bool = False
     channels: Channels | None = None
+    joined: Maps = ()
 
 
 def watch(module: nn.Module, forward: Forward, images: Tensor) -> list[Seen]:
@@ -149,11 +154,12 @@ def watch(module: nn.Module, forward: Forward, images: Tensor) -> list[Seen]:
     seen: list[Seen] = []
     alive: list[Tensor] = []  # so that no two tensors share an id
     pooled: set[tuple[int, int]] = set()
+    joined: dict[int, Maps] = {}
     runs: Counter[str] = Counter()
     hidden = module.hidden if isinstance(module, NamedLayers) else frozenset[str]()
 
     def watcher(name: str, position: int) -> Callable[..., None]:
-        def hook(layer: nn.Module, _inputs: Any, output: Any) -> None:
+        def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
             run = runs[name]
             runs[name] += 1
             several = isinstance(module, NamedLayers) and isinstance(output, tuple)
@@ -163,17 +169,19 @@ def watch(module: nn.Module, forward: Forward, images: Tensor) -> list[Seen]:
                 identity = id(tensor), tensor._version
                 if pools(layer):
                     pooled.add(identity)
-                channels, is_hidden = channels_of(layer), name in hidden or position > 0
+                if maps := _joined(tensor, inputs, joined):
+                    joined[id(tensor)] = maps
                 seen.append(
                     Seen(
-                        name,
-                        run,
-                        identity,
-                        tuple(tensor.shape),
-                        identity in pooled,
-                        projects(layer),
-                        is_hidden,
-                        channels,
+                        layer=name,
+                        run=run,
+                        identity=identity,
+                        shape=tuple(tensor.shape),
+                        pooled=identity in pooled,
+                        linear=projects(layer),
+                        hidden=name in hidden or position > 0,
+                        channels=channels_of(layer),
+                        joined=maps,
                     )
                 )
 
@@ -187,3 +195,26 @@ def watch(module: nn.Module, forward: Forward, images: Tensor) -> list[Seen]:
         for handle in handles:
             handle.remove()
     return seen
+
+
+def _joined(output: Tensor, inputs: Any, joined: Mapping[int, Maps]) -> Maps:
+    """The map whose rows and columns ``output``, of three axes, holds as one axis, or of which it lacks an axis.
+
+    As ``(rows, columns)``, read with the channels first and with the channels last; also that of an input of its shape.
+    """
+    if output.ndim != _JOINED_AXES or not isinstance(inputs, tuple):
+        return ()
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            continue
+        if id(x) in joined and x.shape == output.shape:
+            return joined[id(x)]
+        if x.ndim == _JOINED_AXES + 1 and tuple(output.shape) in _flatter(x.shape):
+            return (x.shape[2], x.shape[3]), (x.shape[1], x.shape[2])
+    return ()
+
+
+def _flatter(shape: Sequence[int]) -> list[tuple[int, ...]]:
+    """``(N, C, H * W)``, and what is left of ``(N, C, H, W)`` without one of its axes."""
+    n, *rest = shape
+    return [(n, rest[0], rest[1] * rest[2]), *((n, *rest[:i], *rest[i + 1 :]) for i in range(len(rest)))]

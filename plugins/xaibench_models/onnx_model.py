@@ -14,7 +14,7 @@ from onnx import TensorProto
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import CardVariant, Facts, Features, ModelError, Parameters, Runtime
+from xaibench.api import CardVariant, Facts, Features, LayerShape, ModelError, Parameters, Runtime
 from xaibench_models.batches import in_batches
 from xaibench_models.card import OnnxKeys, given, read_metadata, read_toml, validate
 from xaibench_models.card_file import refuse_overridden, write_card
@@ -33,7 +33,7 @@ from xaibench_models.interface import (
     settle_input,
     settle_outputs,
 )
-from xaibench_models.onnx_ending import Ending, Endings, endings
+from xaibench_models.onnx_ending import ADDED, Ending, Endings, endings
 from xaibench_models.onnx_evidence import Wiring, find_suspects, score_outputs
 from xaibench_models.onnx_file import (
     OnnxFile,
@@ -345,6 +345,11 @@ class OnnxDetector:
         self, images: Tensor, layer: str | None = None, edit: Callable[[Tensor, int], Tensor] | None = None
     ) -> Features:
         return self._differentiable("activations").features(images, layer, edit)
+
+    def layer_shapes(self) -> tuple[LayerShape, ...]:
+        """All tensors of the graph but those added to it; see :class:`xaibench.api.Detector`."""
+        layers = self._differentiable("activations").layer_shapes()
+        return tuple(layer for layer in layers if not layer.name.startswith(ADDED))
 
     def randomised(self, layers: Sequence[str], generator: torch.Generator) -> TorchDetector:
         """See :meth:`TorchDetector.randomised`. The copy runs on torch altogether."""

@@ -11,12 +11,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from xaibench.api import CardVariant, Facts, Features, ModelError
+from xaibench.api import CardVariant, Facts, Features, LayerShape, ModelError
 from xaibench_models.batches import in_batches
 from xaibench_models.grids import Places
 from xaibench_models.interface import MOST_SCORES, ModelInput, check_pictures
-from xaibench_models.layer_choice import run_of
-from xaibench_models.layers import caught, named_layer
+from xaibench_models.layer_choice import places_of, run_of
+from xaibench_models.layer_list import layer_shapes
+from xaibench_models.layers import caught, named_layer, watch
 from xaibench_models.outputs import Outputs, as_columns
 from xaibench_models.torch_ending import TorchEnding
 from xaibench_models.torch_loading import frozen
@@ -193,6 +194,16 @@ class TorchDetector:
                 "set target_layer to a layer of feature maps or picture tokens",
             )
         return Features(activation=activation, logits=logits, to_grid=grid)
+
+    def layer_shapes(self) -> tuple[LayerShape, ...]:
+        """All inner layers; see :class:`xaibench.api.Detector`."""
+        if isinstance(self.network.module, torch.jit.ScriptModule):
+            reason = self.facts.limits.get("activations", "TorchScript runs its layers without hooks")
+            raise ModelError(f"{self.facts.name}: inner layers cannot be seen: {reason}", "give the model as .pt2")
+        pictures = check_pictures(self.network.source, self.device)
+        module, forward = self.network.module, self.differentiable_logits
+        places = self.places or places_of(watch(module, forward, pictures), len(pictures), self.facts.input_size)
+        return layer_shapes(module, forward, pictures, places, self.facts.target_layer)
 
     def _places(self) -> Places:
         return self.places or Places(self.facts.input_size)

@@ -1,8 +1,8 @@
 """The logits of a PyTorch model that returns probabilities, caught where they go into its last sigmoid or softmax.
 
 A probability that is 0 or 1 in float32 has no gradient, and its logarithm is clipped; the logits behind it have both.
-The last sigmoid or softmax of a forward pass is watched, and believed to be the one that the output leaves where the
-output on test pictures is what it gave, one of its columns, or one less it. TorchScript runs out of sight.
+A sigmoid or softmax of a forward pass is believed to be the one that the output leaves where the output follows what is
+put in the place of its result: it is that, one of its columns, or one less it. TorchScript runs out of sight.
 """
 
 from __future__ import annotations
@@ -21,53 +21,64 @@ from xaibench_models.outputs import as_columns
 Activated = Literal["sigmoid", "softmax"]
 Call = Callable[[Tensor], Tensor]
 
-_ALIKE = 1e-6
+_ALIKE = 1e-2  # between random numbers, which half precision may have rounded
+_TRIED = 4
 
 
-class _LastActivation(TorchFunctionMode):
-    """Keeps what went into the last sigmoid or softmax over the classes of ``pictures``, and what came out."""
+class _Activations(TorchFunctionMode):
+    """Keeps what goes into every sigmoid and softmax over the classes of ``pictures``.
 
-    def __init__(self, pictures: int) -> None:
+    ``replaced`` gives the result of the call with that number in place of the operation.
+    """
+
+    def __init__(self, pictures: int, replaced: Mapping[int, Call] | None = None) -> None:
         super().__init__()
-        self.pictures = pictures
-        self.kind: Activated | None = None
-        self.before: Tensor | None = None
-        self.after: Tensor | None = None
+        self.pictures, self.replaced = pictures, replaced or {}
+        self.calls: list[tuple[Activated, Tensor]] = []
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         call = operations.Call.of(func, args, kwargs)
-        if call.name not in ("sigmoid", "softmax"):
+        before = call.args[0] if call.args else None
+        if (
+            call.name not in ("sigmoid", "softmax")
+            or not isinstance(before, Tensor)
+            or not self._of_classes(call, before)
+        ):
             return func(*args, **(kwargs or {}))
-        before = call.args[0].clone() if call.in_place else call.args[0]
+        number = len(self.calls)
+        self.calls.append(("sigmoid" if call.name == "sigmoid" else "softmax", before.clone()))
         result = func(*args, **(kwargs or {}))
+        return result.copy_(self.replaced[number](result)) if number in self.replaced else result
+
+    def _of_classes(self, call: operations.Call, before: Tensor) -> bool:
+        if call.name not in ("sigmoid", "softmax"):
+            return False
         over_classes = call.name == "sigmoid" or call.get(1, "dim") in (1, 1 - before.ndim)
-        if before.ndim and before.shape[0] == self.pictures and over_classes and all(d == 1 for d in before.shape[2:]):
-            self.kind = "sigmoid" if call.name == "sigmoid" else "softmax"
-            self.before, self.after = before, result
-        return result
+        rows = before.ndim > 0 and before.shape[0] == self.pictures
+        return rows and over_classes and all(length == 1 for length in before.shape[2:])
 
 
 @dataclass(frozen=True, slots=True)
 class TorchEnding:
-    """How the output of a model follows from the ``kind`` that it leaves.
+    """How the output of a model follows from the activation that it leaves, which is its call number ``call``.
 
     ``column`` None: all columns as they are. Else one column of it; ``turned`` is one less that; ``paired`` both, the
     column that is not turned at place ``paired``.
     """
 
     kind: Activated
+    call: int
     column: int | None = None
     turned: bool = False
     paired: int | None = None
 
     def logits(self, network: Call, images: Tensor) -> Tensor:
         """``(N, columns)`` values before activation, as many columns as the output has."""
-        with _LastActivation(len(images)) as last:
+        with _Activations(len(images)) as seen:
             network(images)
-        assert last.before is not None  # the module ran the same code on test pictures
-        z = as_columns(last.before, len(images)).float()
+        z = as_columns(seen.calls[self.call][1], len(images)).float()
         if self.column is None:
             return z
         odds = self._odds(z, self.column)
@@ -86,35 +97,40 @@ class TorchEnding:
 
 
 def torch_ending(network: Call, pictures: Tensor) -> TorchEnding | None:
-    """The ending of a model that returns probabilities; None where its output leaves no sigmoid or softmax in sight,
-    or saturates so far that its columns cannot be told apart."""
-    with torch.no_grad(), _LastActivation(len(pictures)) as last:
-        values = network(pictures).float()
-    if last.kind is None or last.after is None:
-        return None
-    p = as_columns(last.after, len(pictures)).float()
-    if last.kind == "softmax" and p.shape[1] < 2:
-        return None
-    if p.shape == values.shape and _alike(p, values):
-        return TorchEnding(last.kind, None)
+    """The ending of a model that returns probabilities; None where its output leaves no sigmoid or softmax in sight."""
+    with torch.no_grad(), _Activations(len(pictures)) as seen:
+        network(pictures)
+    for number in reversed(range(max(len(seen.calls) - _TRIED, 0), len(seen.calls))):
+        kind, before = seen.calls[number]
+        columns = as_columns(before, len(pictures)).shape[1]
+        if kind == "softmax" and columns < 2:
+            continue
+        generator = torch.Generator().manual_seed(0)
+        given = torch.rand((len(pictures), columns), generator=generator).to(before.device)
+
+        def replacement(result: Tensor, given: Tensor = given) -> Tensor:
+            return given.reshape(result.shape).to(result.dtype)
+
+        with torch.no_grad(), _Activations(len(pictures), {number: replacement}):
+            found = _followed(kind, number, given, network(pictures).float())
+        if found is not None:
+            return found
+    return None
+
+
+def _followed(kind: Activated, call: int, given: Tensor, values: Tensor) -> TorchEnding | None:
+    """How ``values`` follow from ``given`` in the place of an activation; None where they do not."""
+    if given.shape == values.shape and _alike(given, values):
+        return TorchEnding(kind, call)
     if values.shape[1] == 1:
-        return _one_column(last.kind, p, values)
-    pairs = [
-        TorchEnding(last.kind, 0, paired=place)
-        for place in (1, 0)
-        if p.shape[1] == 1 and values.shape[1] == 2
-        if _alike(values[:, place], p[:, 0]) and _alike(values[:, 1 - place], 1 - p[:, 0])
-    ]
-    return pairs[0] if pairs else None
-
-
-def _one_column(kind: Activated, p: Tensor, values: Tensor) -> TorchEnding | None:
-    for turned in (False, True):
-        columns = [i for i in range(p.shape[1]) if _alike(1 - p[:, i] if turned else p[:, i], values[:, 0])]
-        if len(columns) == 1:
-            return TorchEnding(kind, columns[0], turned)
-        if columns:
-            return None
+        for column in range(given.shape[1]):
+            for turned in (False, True):
+                if _alike(1 - given[:, column] if turned else given[:, column], values[:, 0]):
+                    return TorchEnding(kind, call, column, turned)
+    if given.shape[1] == 1 and values.shape[1] == 2:
+        for place in (1, 0):
+            if _alike(values[:, place], given[:, 0]) and _alike(values[:, 1 - place], 1 - given[:, 0]):
+                return TorchEnding(kind, call, 0, paired=place)
     return None
 
 

@@ -30,6 +30,7 @@ from xaibench.api.detectors import (
     DifferentiableDetector,
     Facts,
     Features,
+    LayerShape,
     Model,
     Runtime,
 )
@@ -272,6 +273,7 @@ __all__ = [
     "Label",
     "LayerBackward",
     "LayerGradients",
+    "LayerShape",
     "Listener",
     "ListenerRecord",
     "Location",

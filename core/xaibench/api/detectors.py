@@ -106,6 +106,8 @@ class Detector(Protocol):
     ``verified(images) -> Detector``: the same detector, whose ``gives`` is reduced to what holds on these pictures. A
     plan calls it with the first pictures of each dataset.
     ``variants() -> Sequence[CardVariant]``: other plausible readings of its card, the likeliest first, at most 24.
+    ``layer_shapes() -> Sequence[LayerShape]``: its inner layers in the order in which they run, for ``xaibench list
+    --layers``. Raises :class:`ModelError` where they cannot be seen.
     ``read_as(variant: CardVariant) -> Detector``: the same network under another reading of its card, with the same
     weights in memory. Raises :class:`ModelError` where the network does not take it so.
     """
@@ -152,6 +154,22 @@ class Features:
     activation: Tensor
     logits: Tensor
     to_grid: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerShape:
+    """An inner layer, as one picture gives it.
+
+    ``grid`` says how it lies on the picture, empty where ``target_layer`` does not take it. ``chosen``: it is
+    ``Facts.target_layer``. ``remark`` says in a few words why it is not usable or would not be chosen, or which of
+    several runs it stands for.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    grid: str = ""
+    chosen: bool = False
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,14 @@ from xaibench.api import (
     KINDS,
     NEEDS,
     SHARED_FLAGS,
+    Detector,
     ExplainerRecord,
+    Facts,
     JsonFlag,
     Kind,
+    LayerShape,
     MetricRecord,
+    ModelError,
     PluginFiles,
     UnknownComponent,
     UsageError,
@@ -42,11 +46,20 @@ def list_components(
         str | None, typer.Option(help="Only components that need this, such as gradients or mask.")
     ] = None,
     model: Annotated[str | None, SHARED_FLAGS["model"].option("say what can be used with this detector")] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Show the inner layers of this detector instead: what target_layer takes."),
+    ] = None,
     plugin: PluginFiles = None,
     no_plugin: Annotated[list[str] | None, SHARED_FLAGS["no_plugin"].option()] = None,
     json: JsonFlag = False,
 ) -> None:
     """List the components of all plugins, and the plugins that are broken."""
+    if layers is not None:
+        if kind or needs or model:
+            raise UsageError("--layers stands for itself", "take off the kind of component, --needs and --model")
+        show_layers(load_registry(plugin or [], no_plugin or []), layers, json=json)
+        return
     kinds = _kinds(kind)
     if needs is not None and needs not in NEEDS:
         raise UsageError(f"nothing is called a need '{needs}'", f"needs: {', '.join(sorted(NEEDS))}")
@@ -77,13 +90,7 @@ def _kinds(kind: str | None) -> tuple[Kind, ...]:
 
 def _usability(registry: Registry, model: str, chosen: Sequence[Registered]) -> dict[tuple[str, str], str]:
     """Why a component cannot be used with the detector; empty when it can."""
-    from xaibench.api import Runtime
-    from xaibench.discovery.paths import open_models
-
-    _, use = open_models(model, registry=registry)[0]
-    with plugin_output():
-        detector = use.open(use.instance.members()[0], Runtime())
-    facts = detector.facts
+    facts = _opened(registry, model).facts
     found: dict[tuple[str, str], str] = {}
     for c in chosen:
         wants = getattr(c.record, "needs", None)
@@ -91,6 +98,17 @@ def _usability(registry: Registry, model: str, chosen: Sequence[Registered]) -> 
             lacking = [n for n in sorted(wants & DETECTOR_NEEDS) if n not in facts.gives]
             found[c.record.kind, c.name] = "; ".join(f"needs {n}: {facts.limits.get(n, 'not given')}" for n in lacking)
     return found
+
+
+def _opened(registry: Registry, model: str) -> Detector:
+    """The first detector that the model stands for."""
+    from xaibench.api import Runtime
+    from xaibench.discovery.paths import open_models
+
+    _, use = open_models(model, registry=registry)[0]
+    with plugin_output():
+        detector: Detector = use.open(use.instance.members()[0], Runtime())
+    return detector
 
 
 def _usable_json(usable: dict[tuple[str, str], str], c: Registered) -> dict[str, Any]:
@@ -158,6 +176,55 @@ def _notes(c: Registered) -> str:
     if isinstance(r, MetricRecord):
         notes += [r.family, f"{r.better} is better"] + [r.scope] * (r.scope != "sample")
     return ", ".join(notes)
+
+
+# ---- layers ---------------------------------------------------------------------------------------------------------
+
+_NAMED_WITHOUT_USE = 6  # layers named of those that cannot be used for one reason
+
+
+def show_layers(registry: Registry, model: str, *, json: bool) -> None:
+    """Print the inner layers of a detector with their shapes: those that ``target_layer`` takes, and why not others."""
+    detector = _opened(registry, model)
+    facts = detector.facts
+    method = getattr(detector, "layer_shapes", None)
+    if method is None:
+        raise ModelError(f"{facts.name} does not tell its inner layers", "give a PyTorch or ONNX file, or a factory")
+    with plugin_output():
+        rows: tuple[LayerShape, ...] = tuple(method())
+    if json:
+        layers = [asdict(row) | {"shape": list(row.shape), "usable": bool(row.grid)} for row in rows]
+        chosen = {"model": facts.name, "target_layer": facts.target_layer}
+        print_json({"schema": "xaibench.layers/1", **chosen, "layers": layers})
+        return
+    _print_layers(facts, rows)
+
+
+def _print_layers(facts: Facts, rows: Sequence[LayerShape]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = make_console()
+    title = f"layers of {facts.name} that target_layer takes, and their shapes on one picture"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in ("layer", "shape", "grid", "remark"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        if row.grid:
+            remark = "chosen" if row.chosen else row.remark
+            cells = (row.name, " x ".join(map(str, row.shape)), row.grid, remark)
+            table.add_row(*map(escape, cells), style="bold" if row.chosen else None)
+    console.print(table)
+    others: dict[str, list[str]] = {}
+    for row in rows:
+        if not row.grid:
+            others.setdefault(row.remark, []).append(row.name)
+    for reason, names in others.items():
+        shown = ", ".join(names[:_NAMED_WITHOUT_USE])
+        more = f" and {len(names) - _NAMED_WITHOUT_USE} more" if len(names) > _NAMED_WITHOUT_USE else ""
+        console.print(f"{len(names)} {reason}: {shown}{more}", markup=False, highlight=False)
+    if facts.target_layer is None:
+        console.print(f"none is chosen: {facts.limits.get('activations', 'not given')}", markup=False, highlight=False)
 
 
 # ---- info -----------------------------------------------------------------------------------------------------------

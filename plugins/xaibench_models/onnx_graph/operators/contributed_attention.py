@@ -41,7 +41,7 @@ def attention(
     """Self-attention of ``x (N, L, C)``; ``weights (C, 2 K + V)`` project to queries, keys and values."""
     projected = F.linear(x, weights.mT, bias)
     sizes = node.integers("qkv_hidden_sizes") or [projected.shape[-1] // 3] * 3
-    q, k, v = projected.split(sizes, -1)
+    q, k, v = torch.split(projected, sizes, -1)
     return _mixed(node, q, k, v, added)
 
 
@@ -73,14 +73,14 @@ def multi_head_attention(
     if bias is not None:
         width = q.shape[-1]
         values = bias.shape[0] - 2 * width
-        biases = bias.split([width, width, values])
+        biases = torch.split(bias, [width, width, values])
         q, k, v = (t + b if t.ndim == 3 else t for t, b in zip((q, k, v), biases, strict=True))
     return _mixed(node, q, k, v, added)
 
 
 def _mixed(node: Node, q: Tensor, k: Tensor, v: Tensor, added: Tensor | None) -> Tensor:
     heads = node.integer("num_heads")
-    q, k, v = (t if t.ndim == 4 else t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+    q, k, v = (t if t.ndim == 4 else t.reshape(*t.shape[:2], heads, -1).transpose(1, 2) for t in (q, k, v))
     scores = torch.matmul(q, k.mT) * (node.real("scale") or 1 / math.sqrt(q.shape[-1]))
     if added is not None:
         scores = scores + added
