@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import onnx
 from onnx import TensorProto
@@ -25,8 +24,6 @@ _NUMBERS: Mapping[int, Number] = {
     TensorProto.DOUBLE: "float64",
     TensorProto.UINT8: "uint8",
 }
-_KEEP_VALUES = frozenset({"Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast"})
-_ACTIVATIONS: Mapping[str, Literal["sigmoid", "softmax"]] = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +49,6 @@ class OnnxFile:
     metadata: Mapping[str, str]
     digest: str
     changed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """The activation that an output leaves, and the tensor that goes into it."""
-
-    kind: Literal["sigmoid", "softmax"]
-    tensor: str
 
 
 def read_file(path: Path) -> OnnxFile:
@@ -173,27 +162,3 @@ def choose_output(file: OnnxFile, name: str | None) -> str:
             f'add output = "{names[0]}" (or another) to the card',
         )
     return name or names[0]
-
-
-def ending(model: onnx.ModelProto, output: str) -> Ending | None:
-    """The sigmoid or softmax that ``output`` leaves, looked for behind nodes that only reshape or cast."""
-    node = _producer(model, output)
-    while node is not None and node.op_type in _KEEP_VALUES:
-        node = _producer(model, node.input[0])
-    if node is None or node.op_type not in _ACTIVATIONS or node.domain not in ("", "ai.onnx"):
-        return None
-    return Ending(_ACTIVATIONS[node.op_type], node.input[0])
-
-
-def _producer(model: onnx.ModelProto, tensor: str) -> onnx.NodeProto | None:
-    return next((n for n in model.graph.node if tensor in n.output), None)
-
-
-def with_output(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
-    """A copy whose outputs include the inner ``tensor``; the model itself where it already is one."""
-    if any(o.name == tensor for o in model.graph.output):
-        return model
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    copy.graph.output.append(onnx.ValueInfoProto(name=tensor))
-    return copy

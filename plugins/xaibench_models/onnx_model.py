@@ -28,15 +28,13 @@ from xaibench_models.interface import (
     settle_input,
     settle_outputs,
 )
+from xaibench_models.onnx_ending import Ending, endings
 from xaibench_models.onnx_file import (
-    Ending,
     OnnxFile,
     choose_input,
     choose_output,
-    ending,
     input_facts,
     read_file,
-    with_output,
 )
 from xaibench_models.onnx_gradients import GraphSource, Refused, Start, Twin, twin
 from xaibench_models.onnx_half import is_half, rounds_input, widened
@@ -106,10 +104,16 @@ def _open(file: OnnxFile, keys: OnnxKeys, runtime: Runtime, provider: Provider, 
     tensor = choose_input(file, keys.input)
     source = settle_input(keys, input_facts(tensor, keys.layout), notes)
     output = choose_output(file, keys.output)
-    end = ending(file.model, output)
-    model = with_output(file.model, end.tensor) if end else file.model
+    followed = endings(file.model, output)
+    model = followed.model if followed else file.model
     runner = start(file, model, tensor.name, runtime, provider)
     values = _try(runner, source, output)
+    end = followed.settled(values, lambda inner: _try(runner, source, inner)) if followed else None
+    if end and (end.activation, end.kind) == ("softmax", "sigmoid") and keys.activation is None:
+        raise ModelError(
+            f"output '{output}' is one column of a softmax (through {', '.join(end.behind)}), and no logit",
+            'add activation = "probability" to the card',
+        )
     outputs = settle_outputs(keys, values, end.kind if end else None, notes)
     logits = _logit_tensor(outputs, output, end, notes)
     if runtime.precision != "fp32" and provider != "tensorrt":
@@ -183,6 +187,10 @@ def _logit_tensor(outputs: Outputs, output: str, end: Ending | None, notes: Note
     if end is None:
         notes.add("logits: clipped log-odds of the probabilities, as the graph does not end in a sigmoid or softmax")
         return None
+    if end.behind:
+        notes.add(
+            f"logits: those that go into the {end.activation}, followed through {', '.join(end.behind)} behind it"
+        )
     return end.tensor
 
 

@@ -13,9 +13,12 @@ from torch import Tensor, nn
 
 from xaibench.api import Facts, Features, ModelError
 from xaibench_models.batches import in_batches
+from xaibench_models.grids import Places
 from xaibench_models.interface import ModelInput, check_pictures
-from xaibench_models.layers import caught, grid_of, named_layer, run_of
+from xaibench_models.layer_choice import run_of
+from xaibench_models.layers import caught, named_layer
 from xaibench_models.outputs import Outputs, as_columns
+from xaibench_models.torch_ending import TorchEnding
 from xaibench_models.torch_loading import frozen
 
 _HALVES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -92,14 +95,15 @@ def _offered(returned: Any) -> str:
 class TorchDetector:
     """A PyTorch detector; see :class:`xaibench.api.DifferentiableDetector`.
 
-    ``grids`` are the grids of the network's channels-first activations, for placing tokens on the picture. ``copy``
-    makes an independent module with the same weights.
+    ``places`` says where its layers lie on the picture, ``ending`` where logits lie in a model that returns
+    probabilities (None: nowhere in sight). ``copy`` makes an independent module with the same weights.
     """
 
     facts: Facts
     network: Network
     outputs: Outputs
-    grids: tuple[tuple[int, int], ...] = ()
+    places: Places | None = None
+    ending: TorchEnding | None = None
     copy: Callable[[nn.Module], nn.Module]
     _made: dict[str, TorchDetector] = field(default_factory=dict, init=False, repr=False, compare=False)
     _runs: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -127,12 +131,13 @@ class TorchDetector:
             reason = self.facts.limits.get("activations", "no layer lies on the picture")
             raise ModelError(f"{self.facts.name}: inner layers cannot be seen: {reason}", "set target_layer to one")
         run = self._run_of(name)
-        with caught(self.network.module, name, self._on_channels(edit), run) as found:
+        places = self._places()
+        with caught(self.network.module, name, self._on_channels(name, edit), run) as found:
             logits = self.differentiable_logits(images.to(self.device))
         if len(found) <= run:
             raise ModelError(f"layer '{name}' takes no part in a forward pass", "set target_layer to another")
         activation = found[run]
-        grid = grid_of(activation.shape, len(images), self.facts.input_size, self.grids)
+        grid = places(name, activation.shape, len(images))
         if grid is None:
             raise ModelError(
                 f"layer '{name}' gives shape {tuple(activation.shape)}, which does not lie on the picture",
@@ -140,20 +145,26 @@ class TorchDetector:
             )
         return Features(activation=activation, logits=logits, to_grid=grid)
 
+    def _places(self) -> Places:
+        return self.places or Places(self.facts.input_size)
+
     def _run_of(self, layer: str) -> int:
         if layer not in self._runs:
             pictures = check_pictures(self.network.source, self.device)
-            self._runs[layer] = run_of(self.network.module, self.differentiable_logits, pictures, layer)
+            forward = self.differentiable_logits
+            self._runs[layer] = run_of(self.network.module, forward, pictures, layer, self._places())
         return self._runs[layer]
 
-    def _on_channels(self, edit: Callable[[Tensor, int], Tensor] | None) -> Callable[[Tensor], Tensor] | None:
+    def _on_channels(
+        self, layer: str, edit: Callable[[Tensor, int], Tensor] | None
+    ) -> Callable[[Tensor], Tensor] | None:
         """``edit`` with the axis of the channels filled in."""
         if edit is None:
             return None
+        places = self._places()
 
         def edited(activation: Tensor) -> Tensor:
-            size = self.facts.input_size
-            grid = grid_of(activation.shape, len(activation), size, self.grids)
+            grid = places(layer, activation.shape, len(activation))
             return edit(activation, 1 if grid is None or grid.layout == "NCHW" else activation.ndim - 1)
 
         return edited
@@ -180,6 +191,8 @@ class TorchDetector:
 
     def differentiable_logits(self, images: Tensor) -> Tensor:
         """``(N, C)`` logits of one batch of the size that the model accepts."""
+        if self.ending is not None:
+            return self.outputs.logits(self.ending.logits(self.network, images))
         values = self.network(images)
         return self.outputs.logits(values) if self.outputs.activation == "logit" else self.outputs.log_odds(values)
 

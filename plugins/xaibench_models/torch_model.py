@@ -12,6 +12,7 @@ from torch import Tensor
 
 from xaibench.api import Facts, ModelError, Parameters, Runtime
 from xaibench_models.card import CardKeys, given, read_toml, validate
+from xaibench_models.grids import Places
 from xaibench_models.interface import (
     DEFAULT_THRESHOLD,
     FileInput,
@@ -22,9 +23,11 @@ from xaibench_models.interface import (
     settle_input,
     settle_outputs,
 )
-from xaibench_models.layers import choose, grid_of, known_grids, named_layer, run_of, watch, with_parameters
+from xaibench_models.layer_choice import choose, places_of, run_of
+from xaibench_models.layers import named_layer, watch, with_parameters
 from xaibench_models.runs import attention_limit
 from xaibench_models.torch_detector import ROUNDED_DIGITS, Network, TorchDetector
+from xaibench_models.torch_ending import torch_ending
 from xaibench_models.torch_loading import Loaded, load_factory, load_file
 
 
@@ -152,6 +155,7 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
     network = in_memory(network, pictures)
     values = _try(network, pictures)
     outputs = settle_outputs(_with_fake_index(keys, values.shape[1]), values, None, notes)
+    ending = torch_ending(network, pictures) if outputs.activation != "logit" else None
     threshold = notes.default("threshold", keys.threshold, DEFAULT_THRESHOLD, f"{DEFAULT_THRESHOLD}")
     call = {"input_key": keys.input_key, "output_key": keys.output_key}
     facts = Facts(
@@ -165,12 +169,14 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
         resize=source.resize,
         scale=source.scale,
         quantum=source.quantum(ROUNDED_DIGITS.get(runtime.precision)),
-        logit_source="logits" if outputs.activation == "logit" else "log-odds",
+        logit_source="logits" if outputs.activation == "logit" or ending else "log-odds",
         details=provenance(keys, file=Path(file).name, format=f"PyTorch, {loaded.form}", factory=keys.factory),
     )
-    if outputs.activation != "logit":
+    if ending is not None:
+        notes.add(f"logits: those that go into the model's last {ending.kind}, whose probabilities it returns")
+    elif outputs.activation != "logit":
         notes.add("logits: clipped log-odds of the probabilities that the model returns")
-    plain = TorchDetector(facts=facts, network=network, outputs=outputs, copy=loaded.copy)
+    plain = TorchDetector(facts=facts, network=network, outputs=outputs, copy=loaded.copy, ending=ending)
     return with_capabilities(plain, keys.target_layer, loaded.hooks, pictures, notes)
 
 
@@ -245,10 +251,10 @@ def _in_its_place(keys: TorchKeys, columns: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """What is known of inner layers: the target, grids of the others, or why there is none."""
+    """What is known of inner layers: the target, where the others lie, or why there is none."""
 
     name: str | None
-    grids: tuple[tuple[int, int], ...] = ()
+    places: Places | None = None
     limit: str = ""
 
 
@@ -291,7 +297,7 @@ def with_capabilities(
         layers=with_parameters(plain.network.module),
         notes=tuple(notes.lines),
     )
-    return replace(plain, facts=facts, grids=layer.grids)
+    return replace(plain, facts=facts, places=layer.places)
 
 
 def _no_gradient(detector: TorchDetector, pictures: Tensor) -> str | None:
@@ -321,19 +327,21 @@ def _layer(
         if chosen.layer is not None:
             how = f"{chosen.grid}; chosen automatically; set target_layer=NAME"
             notes.add(f"target layer: {chosen.layer} ({how})")
-        return _Layer(chosen.layer, chosen.known, chosen.limit)
+            for line in chosen.notes:
+                notes.add(line)
+        return _Layer(chosen.layer, chosen.places, chosen.limit)
     return _named(wanted, detector, pictures)
 
 
 def _named(wanted: str, detector: TorchDetector, pictures: Tensor) -> _Layer:
     module, forward = detector.network.module, detector.differentiable_logits
     seen = watch(module, forward, pictures)
-    grids = known_grids(seen, len(pictures))
-    shapes = [s.shape for s in seen if s.layer == wanted]
-    shape = shapes[run_of(module, forward, pictures, wanted)] if shapes else None
-    if shape is not None and grid_of(shape, len(pictures), detector.facts.input_size, grids) is None:
+    places = places_of(seen, len(pictures), detector.facts.input_size)
+    shapes = {s.run: s.shape for s in seen if s.layer == wanted}
+    shape = shapes.get(run_of(module, forward, pictures, wanted, places)) if shapes else None
+    if shape is not None and places(wanted, shape, len(pictures)) is None:
         raise ModelError(
             f"target layer '{wanted}' gives shape {shape}, which does not lie on the picture",
             "set target_layer to a layer of feature maps or picture tokens",
         )
-    return _Layer(wanted, grids)
+    return _Layer(wanted, places)

@@ -16,8 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from xaibench.api import Batch, ModelError, Runtime, build_parameters, describe_parameters
+from xaibench_models.grids import Grid, Places, grid_of
 from xaibench_models.interface import provenance
-from xaibench_models.layers import Grid, candidates, caught, choose, grid_of, watch
+from xaibench_models.layer_choice import candidates, choose
+from xaibench_models.layers import caught, watch
 from xaibench_models.torch_detector import TorchDetector
 from xaibench_models.torch_model import TorchKeys, TorchModel, TorchParameters
 
@@ -380,7 +382,7 @@ def test_dict_in_dict_out(factory: str) -> None:
     probability = eager(factory, "Dict", card=card)
     torch.testing.assert_close(probability.probabilities(PICTURES), logits.softmax(1))
     torch.testing.assert_close(probability.scores(PICTURES).softmax(1), logits.softmax(1), rtol=1e-4, atol=1e-6)
-    assert probability.facts.logit_source == "log-odds"
+    assert probability.facts.logit_source == "logits"  # those of the softmax, not clipped log-odds
     assert probability.facts.digest != detector.facts.digest
 
 
@@ -794,12 +796,12 @@ def test_tokens_go_to_their_cells() -> None:
 
 def test_attention_weights_are_no_candidates() -> None:
     network = seeded("ViT")
-    names = [*candidates(watch(network, network, PICTURES), 4, (SIZE, SIZE))]
+    names = [*candidates(watch(network, network, PICTURES), 4, Places((SIZE, SIZE)))]
     assert "blocks.1.attn.drop" not in names
     assert {"patch", "blocks.0", "blocks.1.norm1", "norm"} <= set(names)
     chosen = choose(network, network, PICTURES, (SIZE, SIZE))
     assert (chosen.layer, chosen.grid) == ("blocks.1.norm1", Grid("NLC", 4, 4, 1))
-    assert (4, 4) in chosen.known
+    assert (4, 4) in chosen.places.known
 
 
 # ---- layers that run several times ------------------------------------------------------------------------------
