@@ -14,9 +14,10 @@ from onnx import TensorProto
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Facts, Features, ModelError, Parameters, Runtime
+from xaibench.api import CardVariant, Facts, Features, ModelError, Parameters, Runtime
 from xaibench_models.batches import in_batches
 from xaibench_models.card import OnnxKeys, given, read_metadata, read_toml, validate
+from xaibench_models.card_variants import CardInUse, find_variants, try_network
 from xaibench_models.interface import (
     DEFAULT_THRESHOLD,
     HALF_DIGITS,
@@ -28,9 +29,10 @@ from xaibench_models.interface import (
     settle_input,
     settle_outputs,
 )
-from xaibench_models.onnx_ending import Ending, endings
+from xaibench_models.onnx_ending import Activated, Ending, endings
 from xaibench_models.onnx_file import (
     OnnxFile,
+    TensorFacts,
     choose_input,
     choose_output,
     input_facts,
@@ -42,6 +44,7 @@ from xaibench_models.onnx_session import OrtRunner, Provider, one_line, start
 from xaibench_models.outputs import Outputs, as_columns
 from xaibench_models.torch_detector import TorchDetector
 
+_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 _CAPABILITIES = ("gradients", "activations", "operations", "attention")
 
 
@@ -134,12 +137,34 @@ def _open(file: OnnxFile, keys: OnnxKeys, runtime: Runtime, provider: Provider, 
         engine="onnxruntime",
         details=provenance(keys, file=file.path.name, format="ONNX", providers=", ".join(runner.providers)),
     )
-    plain = OnnxDetector(facts, runner, source, outputs, output, logits)
+    card = _card(file, keys, tensor, output, end)
+    plain = OnnxDetector(facts, runner, source, outputs, output, logits, card=card)
     half = is_half(file.model) or (provider == "tensorrt" and runtime.precision == "fp16")
     full = replace(runtime, precision="fp32")
     again = cache(partial(_in_float32, file, keys, full, provider, facts.digest)) if half else None
     graph = plain.graph(model, file.path.parent, half, lambda m: start(file, m, tensor.name, full, provider))
     return _with_gradients(replace(plain, again=again), graph, keys.target_layer, notes)
+
+
+def _card(file: OnnxFile, keys: OnnxKeys, tensor: TensorFacts, output: str, end: Ending | None) -> CardInUse:
+    """The card, and what the file leaves open of it."""
+
+    def kind(other: str) -> Activated | None:
+        if other == output:
+            return end.kind if end else None
+        followed = endings(file.model, other)
+        return next((e.kind for e in followed.options if not e.behind), None) if followed else None
+
+    return CardInUse(
+        keys=keys,
+        file=lambda layout: input_facts(tensor, layout),
+        settle=lambda other, values: settle_outputs(
+            other, values, kind(getattr(other, "output", None) or output), Notes()
+        ),
+        proven=end is not None,
+        layouts=input_facts(tensor, None).layout is None,
+        other_outputs=tuple({"output": o.name} for o in file.outputs if o.name != output and o.number in _FLOATS),
+    )
 
 
 def _with_gradients(plain: OnnxDetector, graph: GraphSource, target_layer: str | None, notes: Notes) -> OnnxDetector:
@@ -209,6 +234,7 @@ class OnnxDetector:
     outputs: Outputs
     output: str
     logit_tensor: str | None
+    card: CardInUse | None = None
     twin: Twin | None = None
     again: Callable[[], OnnxDetector] | None = None
 
@@ -235,6 +261,27 @@ class OnnxDetector:
     def randomised(self, layers: Sequence[str], generator: torch.Generator) -> TorchDetector:
         """See :meth:`TorchDetector.randomised`. The copy runs on torch altogether."""
         return self._differentiable("gradients").randomised(layers, generator)
+
+    def variants(self) -> tuple[CardVariant, ...]:
+        """See :class:`xaibench.api.Detector`."""
+        if self.card is None:
+            return ()
+        values = try_network(lambda x: self._call(x, self.output), self.source, self.device)
+        return find_variants(self.card, self.source, self.outputs, values, self.read_as)
+
+    def read_as(self, variant: CardVariant) -> OnnxDetector:
+        """The same session under another reading of the card. Raises :class:`ModelError` where it does not take it."""
+        if self.card is None:
+            raise ModelError(f"{self.facts.name} has no card that could be read otherwise", "open it with a card")
+        keys, source = self.card.read_as(variant)
+        output = variant.keys.get("output", self.output)
+        other = replace(self, source=source, output=output, card=None, twin=None, again=None)
+        values = try_network(lambda x: other._call(x, output), source, self.device)
+        outputs = self.card.outputs(variant, keys, self.outputs, values)
+        facts = self.card.facts(self.facts, variant, keys, source, outputs)
+        return replace(
+            other, facts=facts, outputs=outputs, logit_tensor=output if outputs.activation == "logit" else None
+        )
 
     def full_precision(self) -> OnnxDetector:
         """The same detector in float32, its digest unchanged; itself where it computes in float32 already."""

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xaibench.api import Facts, Features, ModelError
+from xaibench.api import CardVariant, Facts, Features, ModelError
 from xaibench_models.batches import in_batches
+from xaibench_models.card_variants import CardInUse, find_variants, try_network
 from xaibench_models.grids import Places
 from xaibench_models.interface import ModelInput, check_pictures
 from xaibench_models.layer_choice import run_of
@@ -44,13 +45,25 @@ class Network:
 
     def __call__(self, images: Tensor) -> Tensor:
         """``(N, 3, H, W)`` pictures to ``(N, columns)`` values. Raises :class:`ModelError` for what is no tensor."""
+        return as_columns(_pick(self.returned(images), self.output_key), len(images))
+
+    def returned(self, images: Tensor) -> Any:
+        """What the module returns for ``(N, 3, H, W)`` pictures."""
         x = self.source.preprocessing(images)
         x = x.clone() if x is images else x  # a model may normalise its input in place
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         with self._computing():
-            returned = self.module({self.input_key: x} if self.input_key is not None else x)
-        return as_columns(_pick(returned, self.output_key), len(images))
+            return self.module({self.input_key: x} if self.input_key is not None else x)
+
+    def other_output_keys(self, images: Tensor) -> list[str | int]:
+        """The keys of further tensors of numbers in the dict or tuple that the module returns."""
+        with torch.no_grad():
+            returned = self.returned(images)
+        items = returned.items() if isinstance(returned, Mapping) else enumerate(returned)
+        if isinstance(returned, Tensor):
+            return []
+        return [k for k, v in items if k != self.output_key and isinstance(v, Tensor) and v.is_floating_point()]
 
     def placed(self, module: nn.Module) -> Network:
         """The same with ``module`` brought to this one's device and memory format."""
@@ -96,7 +109,8 @@ class TorchDetector:
     """A PyTorch detector; see :class:`xaibench.api.DifferentiableDetector`.
 
     ``places`` says where its layers lie on the picture, ``ending`` where logits lie in a model that returns
-    probabilities (None: nowhere in sight). ``copy`` makes an independent module with the same weights.
+    probabilities (None: nowhere in sight). ``copy`` makes an independent module with the same weights. ``card`` is the
+    card in use, None where it is not to be read otherwise.
     """
 
     facts: Facts
@@ -105,6 +119,7 @@ class TorchDetector:
     places: Places | None = None
     ending: TorchEnding | None = None
     copy: Callable[[nn.Module], nn.Module]
+    card: CardInUse | None = None
     _made: dict[str, TorchDetector] = field(default_factory=dict, init=False, repr=False, compare=False)
     _runs: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -204,6 +219,35 @@ class TorchDetector:
             facts = replace(self.facts, quantum=self.network.source.quantum())
             self._made["fp32"] = replace(self, facts=facts, network=replace(self.network, precision="fp32"))
         return self._made["fp32"]
+
+    def variants(self) -> tuple[CardVariant, ...]:
+        """See :class:`xaibench.api.Detector`."""
+        if self.card is None:
+            return ()
+        source = self.network.source
+        values = try_network(self.network, source, self.device)
+        others = self.network.other_output_keys(check_pictures(source, self.device))
+        card = replace(self.card, other_outputs=tuple({"output_key": key} for key in others))
+        return find_variants(card, source, self.outputs, values, self.read_as)
+
+    def read_as(self, variant: CardVariant) -> TorchDetector:
+        """The same network under another reading of its card. Raises :class:`ModelError` where it does not take it."""
+        if self.card is None:
+            raise ModelError(f"{self.facts.name} has no card that could be read otherwise", "open it with a card")
+        keys, source = self.card.read_as(variant)
+        last = self.network.channels_last and source.preprocessing.layout == "NCHW"
+        output_key = variant.keys.get("output_key", self.network.output_key)
+        network = replace(self.network, source=source, channels_last=last, output_key=output_key)
+        values = try_network(network, source, self.device)
+        outputs = self.card.outputs(variant, keys, self.outputs, values)
+        return replace(
+            self,
+            facts=self.card.facts(self.facts, variant, keys, source, outputs),
+            network=network,
+            outputs=outputs,
+            ending=None,
+            card=None,
+        )
 
     def _without_gradient(self, images: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:
         if not len(images):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from xaibench.api import Facts, ModelError, Parameters, Runtime
 from xaibench_models.card import CardKeys, given, read_toml, validate
+from xaibench_models.card_variants import CardInUse
 from xaibench_models.grids import Places
 from xaibench_models.interface import (
     DEFAULT_THRESHOLD,
@@ -25,6 +26,7 @@ from xaibench_models.interface import (
 )
 from xaibench_models.layer_choice import choose, places_of, run_of
 from xaibench_models.layers import named_layer, watch, with_parameters
+from xaibench_models.outputs import Outputs
 from xaibench_models.runs import attention_limit
 from xaibench_models.torch_detector import ROUNDED_DIGITS, Network, TorchDetector
 from xaibench_models.torch_ending import torch_ending
@@ -141,7 +143,8 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
     notes = Notes()
     if keys.factory is not None:
         notes.add(f"Python code is run: the card's factory '{keys.factory}', with all that importing it does")
-    source = settle_input(keys, FileInput(size=loaded.size, batch=loaded.batch), notes)
+    file_input = FileInput(size=loaded.size, batch=loaded.batch)
+    source = settle_input(keys, file_input, notes)
     device = _device(runtime.device)
     network = Network(
         module=loaded.module,
@@ -176,7 +179,19 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
         notes.add(f"logits: those that go into the model's last {ending.kind}, whose probabilities it returns")
     elif outputs.activation != "logit":
         notes.add("logits: clipped log-odds of the probabilities that the model returns")
-    plain = TorchDetector(facts=facts, network=network, outputs=outputs, copy=loaded.copy, ending=ending)
+
+    def settle(other: CardKeys, seen: Tensor) -> Outputs:
+        assert isinstance(other, TorchKeys)
+        return settle_outputs(_with_fake_index(other, seen.shape[1]), seen, None, Notes())
+
+    card = CardInUse(
+        keys=keys,
+        file=lambda layout: file_input,
+        settle=settle,
+        proven=ending is not None,
+        layouts=loaded.size is None,
+    )
+    plain = TorchDetector(facts=facts, network=network, outputs=outputs, copy=loaded.copy, ending=ending, card=card)
     return with_capabilities(plain, keys.target_layer, loaded.hooks, pictures, notes)
 
 
