@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from xaibench.api import CardVariant, Facts, Features, ModelError, Parameters, R
 from xaibench_models.batches import in_batches
 from xaibench_models.card import OnnxKeys, given, read_metadata, read_toml, validate
 from xaibench_models.card_variants import CardInUse, find_variants, try_network
+from xaibench_models.card_writing import write_keys
 from xaibench_models.interface import (
     DEFAULT_THRESHOLD,
     HALF_DIGITS,
@@ -69,6 +70,10 @@ class OnnxModel:
     def members(self) -> tuple[str, ...]:
         return (Path(self.parameters.path).stem,)
 
+    def write_card(self, member: str, keys: Mapping[str, Any]) -> str:
+        """Change keys in the TOML file beside the model, which stands over the metadata; see :func:`write_keys`."""
+        return write_keys(_card_path(self.parameters), keys, OnnxKeys, self.parameters)
+
     def open(self, member: str, runtime: Runtime) -> OnnxDetector:
         """Read file and card, start a session, try it on a batch, and compare it with its differentiable form.
 
@@ -87,13 +92,17 @@ class OnnxModel:
             raise ModelError(what, error.mend) from None
 
 
+def _card_path(parameters: OnnxParameters) -> Path:
+    return Path(parameters.card) if parameters.card else Path(parameters.path).with_suffix(".toml")
+
+
 def _keys(parameters: OnnxParameters, file: OnnxFile, notes: Notes) -> OnnxKeys:
     """Parameters over the TOML card over the metadata of the file."""
     metadata, foreign = read_metadata(file.metadata, OnnxKeys)
     if foreign:
         notes.add(f"metadata not read: {', '.join(foreign)}")
     layers = [given(validate(metadata, OnnxKeys, f"metadata of {file.path}"))]
-    card = Path(parameters.card) if parameters.card else file.path.with_suffix(".toml")
+    card = _card_path(parameters)
     if parameters.card or card.is_file():
         layers.append(given(validate(read_toml(card), OnnxKeys, str(card))))
     layers.append({k: v for k, v in given(parameters).items() if k in OnnxKeys.model_fields})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from xaibench.api import Facts, ModelError, Parameters, Runtime
 from xaibench_models.card import CardKeys, given, read_toml, validate
 from xaibench_models.card_variants import CardInUse
+from xaibench_models.card_writing import write_keys
 from xaibench_models.grids import Places
 from xaibench_models.interface import (
     DEFAULT_THRESHOLD,
@@ -73,6 +75,15 @@ class TorchModel:
 
     def _name(self) -> str:
         return Path(self.parameters.path).stem if self.parameters.path else (self.parameters.factory or "")
+
+    def write_card(self, member: str, keys: Mapping[str, Any]) -> str:
+        """Change keys in the TOML file that describes the model, or in that beside it; see :func:`write_keys`."""
+        if not self.parameters.path:
+            raise ModelError(
+                f"factory {self.parameters.factory} has no file that a card could stand beside",
+                f"write {', '.join(keys)} and the factory to a .toml file and give --model FILE.toml",
+            )
+        return write_keys(Path(self.parameters.path).with_suffix(".toml"), keys, TorchKeys, self.parameters)
 
     def open(self, member: str, runtime: Runtime) -> TorchDetector:
         """Load the model and try it on a batch.

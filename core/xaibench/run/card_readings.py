@@ -1,8 +1,9 @@
 """What the author of a model card could have meant: other readings of it, tried on labelled pictures.
 
 A reading is told better where its AUC is, or where its AUC is no worse and its balanced accuracy is, corrected for the
-number of readings (:func:`xaibench_statistics.accuracy_gain`), and its own AUC is told from chance. Of several the one
-with the least cross-entropy is the best: readings that differ in scale alone have one AUC.
+number of readings (:func:`xaibench_statistics.accuracy_gain`), and its own AUC is told from chance. Of several the
+cross-entropy decides, since readings that differ in scale alone have one AUC: of those that are not told from the one
+with the least, the one that changes fewest keys is the best.
 """
 
 from __future__ import annotations
@@ -92,12 +93,26 @@ class CardReadings:
     @property
     def best(self) -> Reading | None:
         better = [r for r in self.others if r.told_better]
-        return min(better, key=self._cross_entropy, default=None)
+        if not better:
+            return None
+        least = min(better, key=lambda r: float(self._losses(r).mean()))
+        alike = [r for r in better if not self._told_apart(r, least)]
+        return min(alike, key=lambda r: len(r.keys))  # of equally many keys the likeliest, which was offered first
 
-    def _cross_entropy(self, reading: Reading) -> float:
+    def _losses(self, reading: Reading) -> NDArray[np.float64]:
+        """The cross-entropy of every picture."""
         assert reading.p_fake is not None
         p = np.clip(reading.p_fake, _CLIP, 1 - _CLIP)
-        return float(-np.log(np.where(self.fake, p, 1 - p)).mean())
+        return -np.log(np.where(self.fake, p, 1 - p))
+
+    def _told_apart(self, reading: Reading, least: Reading) -> bool:
+        """Whether the mean loss of a reading is more than two standard errors, of groups, above the least."""
+        assert reading.log_odds is not None
+        more = self._losses(reading) - self._losses(least)
+        _, group = np.unique(reading.log_odds.groups, return_inverse=True)
+        sums = np.bincount(group, weights=more)
+        error = float(np.sqrt(len(sums)) * sums.std(ddof=1)) if len(sums) > 1 else 0.0
+        return float(more.sum()) > 2 * error
 
     @property
     def advice(self) -> str:
