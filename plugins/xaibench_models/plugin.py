@@ -19,6 +19,7 @@ def xaibench_models() -> list[ModelRecord]:
             summary="An ONNX file with a card saying what goes in and what comes out.",
             gives=_DIFFERENTIABLE,
             suffixes=(".onnx",),
+            card="xaibench_models.card:OnnxKeys",
         ),
         ModelRecord(
             name="torch",
@@ -27,6 +28,7 @@ def xaibench_models() -> list[ModelRecord]:
             gives=_DIFFERENTIABLE,
             suffixes=(".pt2", ".pt", ".ts", ".torchscript", ".toml"),
             wraps="xaibench_models.live_model:LiveModel",
+            card="xaibench_models.torch_model:TorchKeys",
         ),
         ModelRecord(
             name="demo",

@@ -26,6 +26,7 @@ from xaibench.api import (
     print_json,
     secret_variable,
 )
+from xaibench.cli import card_keys
 from xaibench.discovery.registry import PluginFailure, Registered, Registry, load_registry
 
 _EXTRAS = ("needs", "gives", "suffixes", "markers", "signed", "class_specific", "control", "model_independent",
@@ -160,12 +161,15 @@ def _notes(c: Registered) -> str:
 
 
 def show_component(
-    name: Annotated[str, typer.Argument(help="Component, NAME or DISTRIBUTION/NAME.")],
+    name: Annotated[str, typer.Argument(help="Component, NAME or DISTRIBUTION/NAME; or card.")],
     plugin: PluginFiles = None,
     json: JsonFlag = False,
 ) -> None:
-    """Describe a component: parameters, needs, scores, source."""
+    """Describe a component: parameters, needs, scores, source. ``info card`` prints every key of a model card."""
     registry = load_registry(plugin or [])
+    if name == card_keys.NAME and not any(c.record.name == name for c in registry.components):
+        card_keys.show_card_keys(registry, json)
+        return
     found = []
     for kind in get_args(Kind):
         try:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,10 +36,13 @@ from xaibench.detector.batch_size import compute_batch
 from xaibench.detector.engine import run_programmes
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from xaibench_statistics import AccuracyGain, Estimate, Values
 
 Probabilities = Sequence[float]
 _CLIP = 1e-6  # of a probability in the cross-entropy: one saturated error is not to decide
+_KEPT_PIXELS = 512 * 512  # 3 MB a picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +179,16 @@ class _Trial:
     samples: Sequence[Sample]
     batch_size: int | None
     passes: int = 0
+    shown: dict[str, Tensor] = field(default_factory=dict)
+
+    def _image(self, sample: Sample, facts: Facts) -> Tensor:
+        """A picture as a reading shows it. Most readings resize it as the card does; such pictures are kept."""
+        own = self.detector.facts
+        if (facts.input_size, facts.resize) != (own.input_size, own.resize) or prod(own.input_size) > _KEPT_PIXELS:
+            return show_picture(self.dataset, sample, facts).image
+        if sample.id not in self.shown:
+            self.shown[sample.id] = show_picture(self.dataset, sample, facts).image
+        return self.shown[sample.id]
 
     @property
     def fake(self) -> NDArray[np.bool_]:
@@ -210,7 +224,7 @@ class _Trial:
         """Class probabilities of every picture under another reading. Raises what the detector raised."""
 
         def programme(sample: Sample) -> Programme[list[float]]:
-            reply = yield Forward(show_picture(self.dataset, sample, detector.facts).image[None])
+            reply = yield Forward(self._image(sample, detector.facts)[None])
             return [float(p) for p in reply[0].cpu()]
 
         batch = compute_batch(detector, self.batch_size)
