@@ -121,6 +121,22 @@ def try_network(network: Callable[[Tensor], Tensor], source: ModelInput, device:
         raise ModelError(f"the network does not take it: {type(error).__name__}: {first}", "leave this key") from None
 
 
+def layout_hint(
+    network: Callable[[ModelInput], Callable[[Tensor], Tensor]], source: ModelInput, device: torch.device
+) -> str:
+    """How to mend the card of a network that fails: the other layout where it takes that, else empty.
+
+    ``network`` makes the call for an input.
+    """
+    other: Layout = "NHWC" if source.preprocessing.layout == "NCHW" else "NCHW"
+    turned = replace(source, preprocessing=replace(source.preprocessing, layout=other))
+    try:
+        try_network(network(turned), turned, device)
+    except ModelError:
+        return ""
+    return f'it takes the axes in the other order: set layout = "{other}" on the card'
+
+
 def find_variants(
     card: CardInUse,
     source: ModelInput,
@@ -297,11 +313,16 @@ def _resizes(source: ModelInput) -> Iterator[Keys]:
 
 
 def _sizes(source: ModelInput, file: FileInput) -> Iterator[Keys]:
-    """Half and double, then the usual sizes of networks; none where the file says its size."""
+    """Half and double, then the usual sizes of networks up to four times as large or small as the card's; none where
+    the file says its size."""
     if file.size is not None:
         return
     height, width = source.size
-    sizes = [(height // 2, width // 2), (height * 2, width * 2), *((s, s) for s in _SIZES)]
+    sizes = [
+        (height // 2, width // 2),
+        (height * 2, width * 2),
+        *((s, s) for s in _SIZES if s <= 4 * min(source.size) and max(source.size) <= 4 * s),
+    ]
     for size in dict.fromkeys(sizes):
         if size != source.size and min(size) >= _SMALLEST and max(size) <= _LARGEST:
             yield {"size": size[0] if size[0] == size[1] else size}

@@ -17,7 +17,7 @@ from torch import Tensor
 from xaibench.api import CardVariant, Facts, Features, ModelError, Parameters, Runtime
 from xaibench_models.batches import in_batches
 from xaibench_models.card import OnnxKeys, given, read_metadata, read_toml, validate
-from xaibench_models.card_variants import CardInUse, find_variants, try_network
+from xaibench_models.card_variants import CardInUse, find_variants, layout_hint, try_network
 from xaibench_models.card_writing import write_keys
 from xaibench_models.interface import (
     DEFAULT_THRESHOLD,
@@ -209,7 +209,12 @@ def _try(runner: OrtRunner, source: ModelInput, output: str) -> Tensor:
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise ModelError(
             f"it fails on a batch of {len(pictures)} pictures: {one_line(error)}",
-            "check size and layout; if it takes one picture at a time, add batch = {fixed = 1} to the card",
+            layout_hint(
+                lambda other: lambda x: as_columns(runner(other.preprocessing(x), output), len(x)),
+                source,
+                runner.device,
+            )
+            or "check size and layout; if it takes one picture at a time, add batch = {fixed = 1} to the card",
         ) from None
     return as_columns(raw, len(pictures))
 

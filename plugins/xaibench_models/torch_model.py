@@ -13,7 +13,7 @@ from torch import Tensor
 
 from xaibench.api import Facts, ModelError, Parameters, Runtime
 from xaibench_models.card import CardKeys, given, read_toml, validate
-from xaibench_models.card_variants import CardInUse
+from xaibench_models.card_variants import CardInUse, layout_hint
 from xaibench_models.card_writing import write_keys
 from xaibench_models.grids import Places
 from xaibench_models.interface import (
@@ -245,7 +245,10 @@ def _try(network: Network, pictures: Tensor) -> Tensor:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f"it fails on a batch of {len(pictures)} pictures: {type(error).__name__}: {first[:300]}",
-            "check size, layout, input_key and batch",
+            layout_hint(
+                lambda other: replace(network, source=other, channels_last=False), network.source, network.device
+            )
+            or "check size, layout, input_key and batch",
         ) from error
 
 

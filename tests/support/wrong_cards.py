@@ -64,14 +64,14 @@ class Noise(nn.Module):
         high_pass[3], high_pass[4], high_pass[5] = laplace / 3, across / 3, across.T / 3
         self.high_pass = nn.Conv2d(3, 6, 3, padding=1, bias=False)
         self.high_pass.weight.data = high_pass
-        self.head = nn.Sequential(nn.Linear(13 * 64, 16), nn.Tanh(), nn.Linear(16, 1))
+        self.head = nn.Sequential(nn.Linear(7 * 64, 16), nn.Tanh(), nn.Linear(16, 1))
 
     def features(self, x):
-        x = (x / 255 - _row(MEAN)) / _row(STD)
+        x = ((x / 255).clamp(0, 1) - _row(MEAN)) / _row(STD)
         energy = self.high_pass(x).abs().clamp(max=1.0)
         skin = torch.sigmoid(4 * (x[:, :1] - x[:, 2:]))
-        pooled = [self.pool(t) for t in (energy * skin, energy, skin)]
-        return torch.cat([pooled[0] / (pooled[2] + 0.05), pooled[1], pooled[2]], 1).flatten(1)
+        seen, skin = self.pool(energy * skin), self.pool(skin)
+        return torch.cat([seen / (skin + 0.3), skin], 1).flatten(1)
 
     def pool(self, x):
         """To 8 x 8, whatever the size, in a form that ONNX takes at any size."""
@@ -189,9 +189,9 @@ NOISE_WRONG = (
     Wrong("high swapped", {"high": "real"}, "high"),
     Wrong("probability for logit", {"activation": "probability"}, "activation"),
     Wrong("logit for probability", {"activation": "logit"}, "activation", True, {"activation": "probability"}),
-    Wrong("threshold", {"threshold": 0.98}, "threshold"),
+    Wrong("threshold", {"threshold": 0.9999}, "threshold"),
     Wrong("wrong output", {"output": "sharpness"}, "output"),
-    Wrong("wrong size", {"size": 64}, "size"),
+    Wrong("wrong size", {"size": 256}, "size"),
     Wrong("swap and range", {"high": "real", "range": None}, "high range"),
 )
 
