@@ -340,6 +340,20 @@ def hard_pictures(source: ModelInput, device: torch.device, most: int | None = N
     return torch.stack(pictures[:most]).to(device)
 
 
+def layout_hint(run: Callable[[ModelInput], object], source: ModelInput) -> str:
+    """How to mend the card of a network that fails: the other layout where it takes that, else empty.
+
+    ``run`` calls the network on check pictures under another input.
+    """
+    layout: Layout = "NHWC" if source.preprocessing.layout == "NCHW" else "NCHW"
+    other = replace(source, preprocessing=replace(source.preprocessing, layout=layout))
+    try:
+        run(other)
+    except Exception:  # the network's own
+        return ""
+    return f'it takes the axes in the other order: set layout = "{layout}" on the card'
+
+
 def digest_of(weights: str, source: ModelInput, outputs: Outputs, threshold: float, **more: object) -> str:
     """Sha256 over the weights' digest and everything about input and output that can change a number."""
     facts = {

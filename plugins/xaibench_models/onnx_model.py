@@ -29,6 +29,7 @@ from xaibench_models.interface import (
     check_pictures,
     digest_of,
     hard_pictures,
+    layout_hint,
     provenance,
     settle_input,
     settle_outputs,
@@ -239,7 +240,7 @@ class _Readings:
             outputs=tuple({"output": o} for o in outputs),
             activation=not ends and may_be_probabilities(values),
         )
-        return card_variants(self.keys, detector.source, detector.outputs, freedom)
+        return card_variants(self.keys, detector.source, detector.outputs, freedom, lambda v: self.read(detector, v))
 
     def read(self, detector: OnnxDetector, variant: CardVariant) -> OnnxDetector:
         keys = validate({**given(self.keys), **variant.keys}, OnnxKeys, str(self.file.path))
@@ -285,7 +286,8 @@ def _try(runner: OrtRunner, source: ModelInput, output: str) -> Tensor:
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise ModelError(
             f"it fails on a batch of {len(pictures)} pictures: {one_line(error)}",
-            "check size and layout; if it takes one picture at a time, add batch = {fixed = 1} to the card",
+            layout_hint(lambda other: _run(runner, other, output, pictures), source)
+            or "check size and layout; if it takes one picture at a time, add batch = {fixed = 1} to the card",
         ) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from threading import local
 from typing import Any, Literal, TypeAlias
 
@@ -17,7 +18,7 @@ from xaibench_models.onnx_file import OnnxFile
 
 Provider: TypeAlias = Literal["cuda", "tensorrt"]
 _NAMES = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-_ERRORS_ONLY = 3
+_ERRORS_ONLY, _FATAL_ONLY = 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class OrtRunner:
         batch = batch.contiguous()
         if output in self.shapes:
             return self._bound(batch, output)
-        (value,) = self.session.run([output], {self.input: batch.cpu().numpy()})
+        (value,) = self.session.run([output], {self.input: batch.cpu().numpy()}, _silent())
         result = torch.from_numpy(np.asarray(value))
         if self.device.type == "cpu":
             return result
@@ -78,6 +79,14 @@ class OrtRunner:
         self.session.run_with_iobinding(binding)
         binding.synchronize_outputs()
         return result
+
+
+@cache
+def _silent() -> ort.RunOptions:
+    """What fails is raised; ONNX Runtime would print it as well, also of a reading that is only tried."""
+    options = ort.RunOptions()
+    options.log_severity_level = _FATAL_ONLY
+    return options
 
 
 def _numpy(number: torch.dtype) -> np.dtype[Any]:

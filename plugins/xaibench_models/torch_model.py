@@ -25,6 +25,7 @@ from xaibench_models.interface import (
     check_pictures,
     digest_of,
     hard_pictures,
+    layout_hint,
     provenance,
     settle_input,
     settle_outputs,
@@ -278,7 +279,7 @@ class _Readings:
             ),
             activation=may_be_probabilities(values),
         )
-        return card_variants(self.keys, network.source, detector.outputs, freedom)
+        return card_variants(self.keys, network.source, detector.outputs, freedom, lambda v: self.read(detector, v))
 
     def read(self, detector: TorchDetector, variant: CardVariant) -> TorchDetector:
         keys = validate({**given(self.keys), **variant.keys}, TorchKeys, self.name)
@@ -370,9 +371,17 @@ def _try(network: Network, pictures: Tensor) -> tuple[Tensor, _Seen]:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f"it fails on a batch of {len(pictures)} pictures: {type(error).__name__}: {first[:300]}",
-            "check size, layout, input_key and batch",
+            layout_hint(
+                lambda other: _forward(replace(network, source=other, channels_last=False), pictures), network.source
+            )
+            or "check size, layout, input_key and batch",
         ) from error
     return values, _Seen(dependence.suspects, dependence.kinds.get(values, "other"))
+
+
+def _forward(network: Network, pictures: Tensor) -> Tensor:
+    with torch.no_grad():
+        return network(pictures)
 
 
 def _with_fake_index(keys: TorchKeys, columns: int) -> TorchKeys:

@@ -1,16 +1,18 @@
 """What the author of a model card could have meant: other readings of it, tried on labelled pictures.
 
 A reading is told better where its AUC is, or where its AUC is no worse and its balanced accuracy is, corrected for the
-number of readings (:func:`xaibench_statistics.accuracy_gain`), and its own AUC is told from chance. Of several the one
-with the least cross-entropy is the best: readings that differ in scale alone have one AUC.
+number of readings (:func:`xaibench_statistics.accuracy_gain`), and its own AUC is told from chance. Of several the
+cross-entropy decides, since readings that differ in scale alone have one AUC: of those that are not told from the one
+with the least, the one that changes fewest keys is the best.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,10 +36,13 @@ from xaibench.detector.batch_size import compute_batch
 from xaibench.detector.engine import run_programmes
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from xaibench_statistics import AccuracyGain, Estimate, Values
 
 Probabilities = Sequence[float]
 _CLIP = 1e-6  # of a probability in the cross-entropy: one saturated error is not to decide
+_KEPT_PIXELS = 512 * 512  # 3 MB a picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +97,26 @@ class CardReadings:
     @property
     def best(self) -> Reading | None:
         better = [r for r in self.others if r.told_better]
-        return min(better, key=self._cross_entropy, default=None)
+        if not better:
+            return None
+        least = min(better, key=lambda r: float(self._losses(r).mean()))
+        alike = [r for r in better if not self._told_apart(r, least)]
+        return min(alike, key=lambda r: len(r.keys))  # of equally many keys the likeliest, which was offered first
 
-    def _cross_entropy(self, reading: Reading) -> float:
+    def _losses(self, reading: Reading) -> NDArray[np.float64]:
+        """The cross-entropy of every picture."""
         assert reading.p_fake is not None
         p = np.clip(reading.p_fake, _CLIP, 1 - _CLIP)
-        return float(-np.log(np.where(self.fake, p, 1 - p)).mean())
+        return -np.log(np.where(self.fake, p, 1 - p))
+
+    def _told_apart(self, reading: Reading, least: Reading) -> bool:
+        """Whether the mean loss of a reading is more than two standard errors, of groups, above the least."""
+        assert reading.log_odds is not None
+        more = self._losses(reading) - self._losses(least)
+        _, group = np.unique(reading.log_odds.groups, return_inverse=True)
+        sums = np.bincount(group, weights=more)
+        error = float(np.sqrt(len(sums)) * sums.std(ddof=1)) if len(sums) > 1 else 0.0
+        return float(more.sum()) > 2 * error
 
     @property
     def advice(self) -> str:
@@ -160,6 +179,16 @@ class _Trial:
     samples: Sequence[Sample]
     batch_size: int | None
     passes: int = 0
+    shown: dict[str, Tensor] = field(default_factory=dict)
+
+    def _image(self, sample: Sample, facts: Facts) -> Tensor:
+        """A picture as a reading shows it. Most readings resize it as the card does; such pictures are kept."""
+        own = self.detector.facts
+        if (facts.input_size, facts.resize) != (own.input_size, own.resize) or prod(own.input_size) > _KEPT_PIXELS:
+            return show_picture(self.dataset, sample, facts).image
+        if sample.id not in self.shown:
+            self.shown[sample.id] = show_picture(self.dataset, sample, facts).image
+        return self.shown[sample.id]
 
     @property
     def fake(self) -> NDArray[np.bool_]:
@@ -195,7 +224,7 @@ class _Trial:
         """Class probabilities of every picture under another reading. Raises what the detector raised."""
 
         def programme(sample: Sample) -> Programme[list[float]]:
-            reply = yield Forward(show_picture(self.dataset, sample, detector.facts).image[None])
+            reply = yield Forward(self._image(sample, detector.facts)[None])
             return [float(p) for p in reply[0].cpu()]
 
         batch = compute_batch(detector, self.batch_size)

@@ -1,0 +1,127 @@
+"""A card that says one thing wrong is found out, and the cause named first; the right card is left alone."""
+
+import numpy as np
+import pytest
+import torch
+import wrong_cards
+from toy_runs import LONG, registry
+
+from xaibench.api import Runtime, XaibenchError
+from xaibench.data.arrays import PictureArrays
+from xaibench.run.examination import examine
+from xaibench_models.live_model import LiveModel
+from xaibench_testing.model_check import check_model
+
+RIGHT = {
+    "size": 16, "high": "fake", "colour": "BGR", "mean": (0.406, 0.456, 0.485), "std": (0.225, 0.224, 0.229),
+}  # fmt: skip
+
+
+def redness(x):
+    """One logit of pictures that are blue first and normalised: how far red lies above green, where both are sane."""
+    blue, green, red = (x.clamp(-2.2, 2.7).mean((2, 3)) * torch.tensor(RIGHT["std"])).unbind(1)
+    return (60 * (red - 0.6 * green - 0.4 * blue.abs()))[:, None]
+
+
+def people(seed=0, count=20):
+    generator = np.random.default_rng(seed)
+    images, labels, groups = [], [], []
+    for person in range(count):
+        for label in ("real", "fake"):
+            tone = 0.1 if label == "fake" else -0.1
+            level = np.array([0.485 + tone, 0.456 - tone / 4, 0.406]) + generator.normal(0, 0.05, 3)
+            pixels = level + generator.normal(0, 0.05, (16, 16, 3))
+            images.append((pixels.clip(0, 1) * 255).round().astype(np.uint8))
+            labels.append(label)
+            groups.append(f"p{person}")
+    return PictureArrays(images, labels, groups=groups)
+
+
+def read(card, data):
+    values = {k: v for k, v in card.items() if v is not None}
+    detector = LiveModel(redness, "redness", values, "1").open("redness", Runtime())
+    return examine(detector, data, data.samples()).card
+
+
+@pytest.mark.parametrize(("seed", "count"), [(0, 20), (1, 12)])
+def test_no_other_reading_of_the_right_card_is_advised(seed, count):
+    assert read(RIGHT, people(seed, count)).best is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ({"colour": "RGB"}, "colour"),
+        ({"range": (0, 255)}, "range"),
+        ({"high": "real", "range": (0, 255)}, "classes and range"),
+        ({"threshold": 0.9999999}, "threshold"),
+    ],
+)
+def test_the_key_that_is_wrong_is_named(wrong, name):
+    best = read({**RIGHT, **wrong}, people()).best
+    assert best is not None and best.name == name and best.auc.value > 0.95
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("wrong")
+
+
+def exported(place, name):
+    """The two networks as files, with logits and with probabilities, and the pictures to check them on."""
+    source = place / "source"
+    if not (source / f"{name}-p.onnx").exists():
+        make, kind, shape, axes = {
+            "flat": (wrong_cards.trained_flat, wrong_cards.Flat, (2, 128, 128, 3), {1: "h", 2: "w", 3: "c"}),
+            "noise": (wrong_cards.train_noise, wrong_cards.Noise, (2, 3, 128, 128), {2: "h", 3: "w"}),
+        }[name]
+        network, twin = make(source), kind(True).eval()
+        twin.load_state_dict(network.state_dict())
+        wrong_cards.export(network, source, name, torch.rand(shape), axes)
+        wrong_cards.export(twin, source, f"{name}-p", torch.rand(shape), axes)
+    return source, "demo:identities=40" if name == "flat" else wrong_cards.held_out_faces(place / "faces")
+
+
+def checked(place, name, form, wrong=None, limit=100):
+    """The exit code of check and the first thing that it says."""
+    source, data = exported(place, name)
+    base, output = (wrong_cards.FLAT, "verdict") if name == "flat" else (wrong_cards.NOISE, "score")
+    values = wrong_cards.card(base, output, form, wrong)
+    probability = wrong is not None and wrong.probability
+    path = wrong_cards.write_model(place / form / name, source, form, name, values, probability)
+    try:
+        rows = check_model(registry(), str(path), data, None, limit, "cpu", {}, False)
+    except XaibenchError as error:
+        return 3, f"{error.what}; {error.mend}"
+    failed = [r["message"] for r in rows if r["status"] == "fail"]
+    return (5, failed[0]) if failed else (0, "")
+
+
+CASES = [
+    pytest.param(name, form, wrong, id=f"{name}-{form}-{wrong.name}")
+    for name, cards in (("flat", wrong_cards.FLAT_WRONG), ("noise", wrong_cards.NOISE_WRONG))
+    for form in ("onnx", "torch")
+    for wrong in cards
+]
+
+
+@LONG
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("name", "form", "wrong"), CASES)
+def test_fifteen_wrong_cards_of_two_trained_detectors(place, name, form, wrong):
+    if name == "noise" and not wrong_cards.FACES.is_dir():
+        pytest.skip("the faces are not on this machine")
+    code, first = checked(place, name, form, wrong)
+    assert code in (3, 5)
+    said = first.partition(" does better")[0]
+    assert all(word in said for word in wrong.cause.split()), first
+
+
+@LONG
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["flat", "noise"])
+@pytest.mark.parametrize("limit", [20, 40, 100])
+def test_the_right_cards_of_two_trained_detectors(place, name, limit):
+    if name == "noise" and not wrong_cards.FACES.is_dir():
+        pytest.skip("the faces are not on this machine")
+    assert checked(place, name, "onnx", limit=limit) == (0, "")
