@@ -134,19 +134,17 @@ def _load(keys: TorchKeys, file: Path | None, folder: Path) -> Loaded:
         return load_file(file)
     pythonpath = [(folder / p).resolve() for p in keys.pythonpath or ()]
     weights = None if keys.weights in (None, OWN_WEIGHTS) else folder / keys.weights
-    loaded = load_factory(keys.factory, keys.kwargs or {}, pythonpath, weights)
-    if keys.weights is None:
-        raise _no_weights(keys.factory, loaded.module)
-    return loaded
+    return load_factory(keys.factory, keys.kwargs or {}, pythonpath, weights)
 
 
-def _no_weights(factory: str, module: nn.Module) -> ModelError:
-    mend = f'add weights = "FILE.safetensors", or weights = "{OWN_WEIGHTS}" where the factory loads them itself'
+def _untrained(keys: TorchKeys, module: nn.Module) -> str:
+    """What is said of a factory without weights, which a run refuses; empty where the card names them."""
+    if keys.factory is None or keys.weights is not None:
+        return ""
+    said = f"the factory '{keys.factory}' stands without weights, so the network may be as before training"
     if own := _other_numbers(module):
-        mend += f"; it computes in {', '.join(own)}, and .float() makes it float32"
-    return ModelError(
-        f"the factory '{factory}' stands without weights, so the network would be as before training", mend
-    )
+        said += f" (it computes in {', '.join(own)}, and .float() makes it float32)"
+    return said
 
 
 # ---- building ---------------------------------------------------------------------------------------------------
@@ -174,6 +172,9 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
     )
     started = _started(network)
     plain = _settled(loaded, keys, started, name, file, notes)
+    if untrained := _untrained(keys, loaded.module):
+        notes.add(untrained)
+        plain = replace(plain, facts=replace(plain.facts, details={**plain.facts.details, "untrained": untrained}))
     plain = replace(plain, readings=_Readings(loaded, keys, name, file))
     return with_capabilities(plain, keys.target_layer, loaded.hooks, started.pictures, notes)
 

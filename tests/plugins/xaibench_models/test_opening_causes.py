@@ -16,6 +16,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from xaibench import examine
 from xaibench.api import ModelError, Runtime, build_parameters
 from xaibench_models.live_model import LiveModel
 from xaibench_models.onnx_model import OnnxDetector, OnnxModel, OnnxParameters
@@ -126,11 +127,13 @@ def refusal(call: Callable[[], object]) -> str:
 
 
 def test_a_factory_without_weights(card: Callable[..., TorchDetector]) -> None:
-    said = refusal(lambda: card(Net(), weights=None))
-    assert "without weights" in said
-    assert 'weights = "factory"' in said
-    assert card(Net()).facts.digest
-    assert "float()" in refusal(lambda: card(Net().half(), weights=None))
+    """It opens, and says so to whoever looks at its structure."""
+    for net, words in ((Net(), "without weights"), (Net().half(), ".float() makes it float32")):
+        found = examine(card(net, weights=None)).structure.fault
+        assert found is not None and found.name == "weights"
+        assert words in found.fault and 'weights = "factory"' in found.mend
+    assert "untrained" not in card(Net()).facts.details
+    assert examine(card(Net())).structure.fault is None
 
 
 # ---- probabilities taken for logits -----------------------------------------------------------------------------
