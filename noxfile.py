@@ -41,8 +41,8 @@ def slow(session: nox.Session) -> None:
 
     Every explainer finds the planted evidence at every place, on all pictures. A run is the same to the byte after
     hundreds of random histories, with workers, and killed twenty times. Three hundred hostile files and flags end in
-    documented ways. Components that meddle, hang, crash and exit cost nobody else a number. MesoNet-4, Xception and CLIP
-    in their published sizes have the layer of their module in every exported and optimised form.
+    documented ways. Components that meddle, hang, crash and exit cost nobody else a number. MesoNet-4, Xception and
+    CLIP in their published sizes have the layer of their module in every exported and optimised form.
     """
     install(session, "-e", ".", groups=("test",))
     places = "tests/plugins/xaibench_explainers/test_place.py"
