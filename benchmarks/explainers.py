@@ -39,8 +39,9 @@ from xaibench.detector.batch_size import compute_batch
 from xaibench.detector.torch_settings import prepare_torch
 from xaibench.discovery.components import open_component
 from xaibench.discovery.registry import load_registry
+from xaibench_models.torch_card import TorchKeys
 from xaibench_models.torch_loading import Loaded
-from xaibench_models.torch_model import TorchKeys, build
+from xaibench_models.torch_model import build
 from xaibench_testing.harness import make_bench, value
 
 FAKE = 1

@@ -60,8 +60,9 @@ from xaibench.discovery import components
 from xaibench.discovery.components import Use, open_component
 from xaibench.discovery.registry import Registered, Registry, load_registry
 from xaibench.run.workbench import Bench
+from xaibench_models.torch_card import TorchKeys
 from xaibench_models.torch_loading import Loaded
-from xaibench_models.torch_model import TorchKeys, build
+from xaibench_models.torch_model import build
 from xaibench_testing.harness import drawn_by, value
 
 SMALLER: Mapping[str, Mapping[str, object]] = {

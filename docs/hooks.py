@@ -258,7 +258,7 @@ def _scores(component: Registered) -> str:
 def card() -> str:
     """The keys of a model's card."""
     from xaibench_models.card import BatchKeys, CardKeys, OnnxKeys, ResizeKeys
-    from xaibench_models.torch_model import TorchKeys
+    from xaibench_models.torch_card import TorchKeys
 
     shared = set(CardKeys.model_fields)
     parts = [

@@ -58,7 +58,9 @@ class CardKeys(Parameters):
     std: float | Three | None = Field(None, description="divides each channel after the mean (default none)")
     colour: Colour | None = Field(None, description="order of the input's channels (default RGB)")
     resize: ResizeKeys | None = Field(
-        None, description="table with interpolation, antialias and mode (default bilinear, antialiased, squashed)"
+        None,
+        description="table with interpolation (nearest, bilinear, bicubic, area), antialias and mode (squash, crop) "
+        "(default bilinear, antialiased, squashed)",
     )
     activation: Activation | None = Field(
         None,
@@ -75,6 +77,12 @@ class CardKeys(Parameters):
     )
     batch: Annotated[int, Field(ge=1, le=65_536)] | BatchKeys | None = Field(
         None, description="most pictures in one call, or a table with fixed or max (default: no limit)"
+    )
+    stochastic: bool | None = Field(
+        None, description="true: its outputs may differ from call to call, and chance is meant (default false)"
+    )
+    remote: bool | None = Field(
+        None, description="true: each pass is dear, as it is computed elsewhere (default false)"
     )
     licence: str | None = Field(None, description="licence of the weights, kept with the results")
     training_data: str | None = Field(None, description="what the model was trained on, kept with the results")

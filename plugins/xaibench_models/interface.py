@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, TypeVar
 
 import torch
@@ -17,12 +18,16 @@ from torch import Tensor
 
 from xaibench.api import Batch, ModelError, Resize
 from xaibench_models.card import Activation, BatchKeys, CardKeys, Layout, ResizeKeys, Three
-from xaibench_models.outputs import Outputs, check_values, find_real, look_like_probabilities
+from xaibench_models.outputs import Outputs, check_values, find_real, lie_between_0_and_1, may_be_probabilities
 from xaibench_models.preprocess import Number, Preprocessing
 
 T = TypeVar("T")
+MOST_SCORES = 32
+"""Columns of an output without named classes; more are taken for features."""
+_COLOURS = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.5, 0.5, 0.5), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 DEFAULT_THRESHOLD = 0.5
 HALF_DIGITS = 10
+_DIGITS = {"float16": HALF_DIGITS, "bfloat16": 7}
 
 
 @dataclass(slots=True)
@@ -77,7 +82,7 @@ class ModelInput:
         p = self.preprocessing
         if p.number == "uint8":
             return 1 / 255
-        digits = HALF_DIGITS if p.number == "float16" else digits
+        digits = _DIGITS.get(p.number, digits)
         if digits is None:
             return 0.0
         ends = ((edge - m, s) for m, s in zip(p.mean, p.std, strict=True) for edge in p.range)
@@ -153,14 +158,36 @@ def _batch(said: int | BatchKeys | None, file: int | None) -> Batch:
 # ---- outputs ----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputEvidence:
+    """What tells class scores from other values, asked for only where the values themselves leave it open.
+
+    Parameters
+    ----------
+    leaves: what the output left: a ``sigmoid``, a ``softmax``, a ``linear`` layer, whose values have no bounds, or None
+        where that is not seen.
+    harder: ``(N, columns)`` values of :func:`hard_pictures`.
+    elsewhere: how to name the output that holds scores; empty where there is none.
+    """
+
+    leaves: Callable[[], Literal["sigmoid", "softmax", "linear"] | None]
+    harder: Callable[[], Tensor]
+    elsewhere: Callable[[], str]
+
+
 def settle_outputs(
-    keys: CardKeys, values: Tensor, ends_in: Literal["sigmoid", "softmax"] | None, notes: Notes
+    keys: CardKeys,
+    values: Tensor,
+    ends_in: Literal["sigmoid", "softmax"] | None,
+    notes: Notes,
+    evidence: OutputEvidence,
 ) -> Outputs:
     """The output side, settled with the ``(N, columns)`` values of a test batch.
 
     Parameters
     ----------
     ends_in: the activation that the file's graph ends in, None where it ends otherwise or cannot be looked into.
+    evidence: what else tells scores from other values.
 
     Raises :class:`ModelError` where the meaning of the outputs is not known, or the values are not what is said.
     """
@@ -175,17 +202,27 @@ def settle_outputs(
             f"the card says high = '{keys.high}', but the model has {columns} outputs",
             "take 'high' off and name the classes: classes = [...], real = ...",
         )
+    _refuse_embedding(keys, columns, evidence)
     classes, real = _classes(keys, columns, notes)
     outputs = Outputs(
         classes=classes,
         real=real,
         columns=columns,
-        activation=_activation(keys.activation, ends_in, values, notes),
+        activation=_activation(keys.activation, ends_in, values, notes, evidence),
         high=keys.high,
     )
     _check_function(outputs, ends_in)
     check_values(values, outputs)
     return outputs
+
+
+def _refuse_embedding(keys: CardKeys, columns: int, evidence: OutputEvidence) -> None:
+    if keys.classes is None and columns > MOST_SCORES:
+        raise ModelError(
+            f"the output holds {columns} values a picture, as an embedding or a layer of features does, and no class "
+            "scores",
+            evidence.elsewhere() or f"name the output of the last layer, or add {columns} classes = [...] to the card",
+        )
 
 
 def _classes(keys: CardKeys, columns: int, notes: Notes) -> tuple[tuple[str, ...], int]:
@@ -214,7 +251,11 @@ def _classes(keys: CardKeys, columns: int, notes: Notes) -> tuple[tuple[str, ...
 
 
 def _activation(
-    said: Activation | None, ends_in: Literal["sigmoid", "softmax"] | None, values: Tensor, notes: Notes
+    said: Activation | None,
+    ends_in: Literal["sigmoid", "softmax"] | None,
+    values: Tensor,
+    notes: Notes,
+    evidence: OutputEvidence,
 ) -> Activation:
     if said is not None and ends_in is not None and said not in (ends_in, "probability"):
         raise ModelError(
@@ -222,14 +263,35 @@ def _activation(
         )
     if said is not None or ends_in is not None:
         return ends_in or said or "logit"
-    if look_like_probabilities(values) and values.shape[1] > 1:
+    if values.shape[1] > 1 and may_be_probabilities(values):
         raise ModelError(
             "the output values sum to 1 like probabilities, but nothing says that they are",
             'add activation = "probability" (or "logit") to the card',
         )
-    if look_like_probabilities(values):
-        notes.add('the output lies in [0, 1] on a test batch: if it is a probability, say activation = "probability"')
+    if lie_between_0_and_1(values) and evidence.leaves() != "linear":
+        _refuse_bounded(values, evidence)
     return notes.default("activation", None, "logit", "logit")
+
+
+def _refuse_bounded(values: Tensor, evidence: OutputEvidence) -> None:
+    """Refuse values between 0 and 1 that nothing on the card explains: taken for logits they squeeze P(fake)."""
+    columns, leaves, pictures = values.shape[1], evidence.leaves(), len(values)
+    if leaves is None:
+        harder = evidence.harder()
+        if not lie_between_0_and_1(harder):
+            return
+        pictures += len(harder)
+    if columns == 1:
+        why = f"leaves a {leaves}" if leaves else f"lies between 0 and 1 on {pictures} pictures of every kind"
+        raise ModelError(
+            f"the one output {why}, as a probability does, but nothing says that it is one",
+            'add activation = "probability" to the card (or activation = "logit" where it is not yet activated)',
+        )
+    raise ModelError(
+        f"the {columns} output values lie between 0 and 1 on {pictures} pictures and do not sum to 1: they left "
+        f"{columns} sigmoids, which are independent verdicts and no logits",
+        'give a model with one sigmoid or a softmax, or say activation = "logit" where they are not yet activated',
+    )
 
 
 def _check_function(outputs: Outputs, ends_in: str | None) -> None:
@@ -240,6 +302,11 @@ def _check_function(outputs: Outputs, ends_in: str | None) -> None:
         )
     if outputs.activation == "softmax" and outputs.columns == 1:
         raise ModelError("a softmax over one output is always 1", "name the output that holds all classes")
+
+
+def with_number(source: ModelInput, number: Number) -> ModelInput:
+    """The same input in another number type."""
+    return replace(source, preprocessing=replace(source.preprocessing, number=number))
 
 
 # ---- shared by the adapters -------------------------------------------------------------------------------------
@@ -253,6 +320,24 @@ def check_pictures(source: ModelInput, device: torch.device) -> Tensor:
     n = source.batch.fixed or min(3, source.batch.maximum or 3)
     generator = torch.Generator().manual_seed(0)
     return torch.rand((n, 3, *source.size), generator=generator).to(device)
+
+
+def hard_pictures(source: ModelInput, device: torch.device, most: int | None = None) -> Tensor:
+    """``(N, 3, H, W)`` pictures that differ far more than noise does: flat colours, gradients, strong contrast.
+
+    On these an output that has no bounds leaves [0, 1], where it may lie there on noise by chance. The first ``most``
+    are those that differ most.
+    """
+    height, width = source.size
+    rows, columns = torch.linspace(0, 1, height)[:, None], torch.linspace(0, 1, width)[None, :]
+    generator = torch.Generator().manual_seed(1)
+    flat = [torch.tensor(c).view(3, 1, 1).expand(3, height, width) for c in _COLOURS]
+    wide = [(torch.arange(n) // max(n // 8, 1)) % 2 for n in (height, width)]
+    chequered = (wide[0][:, None] ^ wide[1][None, :]).float().expand(3, height, width)
+    sloping = torch.stack([rows.expand(height, width), columns.expand(height, width), 1 - rows * columns])
+    contrast = (torch.rand((3, height, width), generator=generator) > 0.5).float()
+    pictures = [*flat[:2], chequered, sloping, *flat[2:], 1 - sloping, contrast, contrast * 0.1]
+    return torch.stack(pictures[:most]).to(device)
 
 
 def digest_of(weights: str, source: ModelInput, outputs: Outputs, threshold: float, **more: object) -> str:

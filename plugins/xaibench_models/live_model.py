@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from xaibench.api import Detector, ModelError, Runtime, describe_error
+from xaibench_models.callables import Called
 from xaibench_models.card import validate
+from xaibench_models.torch_card import TorchKeys
 from xaibench_models.torch_loading import Loaded, frozen
-from xaibench_models.torch_model import TorchKeys, build
+from xaibench_models.torch_model import build
 
 _FILE_KEYS = frozenset(("factory", "kwargs", "pythonpath", "weights"))
 
@@ -46,7 +48,7 @@ class LiveModel:
 
     def open(self, member: str, runtime: Runtime) -> Detector:
         """The detector, tried on a batch. Raises :class:`ModelError` as a model file does."""
-        module = self._copy() if isinstance(self.thing, nn.Module) else _Called(self.thing)
+        module = self._copy() if isinstance(self.thing, nn.Module) else Called(self.thing)
         hooks = not isinstance(module, torch.jit.ScriptModule)
         loaded = Loaded(module=frozen(module), digest=self._digest(module), form="in memory", hooks=hooks)
         try:
@@ -96,31 +98,3 @@ def _copy_of_script(module: nn.Module) -> nn.Module:
         file.seek(0)
         copied: nn.Module = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
     return copied
-
-
-class _Called(nn.Module):
-    """A callable as a module without parameters."""
-
-    def __init__(self, call: Callable[[Tensor], Any]) -> None:
-        super().__init__()
-        self.call = call
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Called:
-        return _Called(self.call)
-
-    def forward(self, images: Tensor) -> Any:
-        return _tensors(self.call(images))
-
-
-def _tensors(values: Any) -> Any:
-    """Arrays and lists of numbers as tensors, also those in a dict or tuple; anything else as it is."""
-    if isinstance(values, Mapping):
-        return {key: _tensors(value) for key, value in values.items()}
-    if isinstance(values, tuple):
-        return tuple(_tensors(value) for value in values)
-    if isinstance(values, list) and values and all(isinstance(v, Tensor) for v in values):
-        return torch.stack(values)
-    try:
-        return values if isinstance(values, Tensor) else torch.as_tensor(values, dtype=torch.float32)
-    except (TypeError, ValueError):
-        return values

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import onnx
 from onnx import TensorProto
 
 from xaibench.api import ModelError
 from xaibench_models.card import Layout
-from xaibench_models.interface import FileInput
+from xaibench_models.interface import MOST_SCORES, FileInput
 from xaibench_models.onnx_contents import check_contents
+from xaibench_models.onnx_evidence import FLOATS, Wiring, score_outputs
 from xaibench_models.preprocess import Number
 
 Shape = tuple[int | None, ...]
@@ -25,8 +25,7 @@ _NUMBERS: Mapping[int, Number] = {
     TensorProto.DOUBLE: "float64",
     TensorProto.UINT8: "uint8",
 }
-_KEEP_VALUES = frozenset({"Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast"})
-_ACTIVATIONS: Mapping[str, Literal["sigmoid", "softmax"]] = {"Sigmoid": "sigmoid", "Softmax": "softmax"}
+_KINDS = {"sequence_type": "a sequence", "map_type": "a map of names to numbers", "optional_type": "an optional value"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +51,6 @@ class OnnxFile:
     metadata: Mapping[str, str]
     digest: str
     changed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """The activation that an output leaves, and the tensor that goes into it."""
-
-    kind: Literal["sigmoid", "softmax"]
-    tensor: str
 
 
 def read_file(path: Path) -> OnnxFile:
@@ -163,37 +154,46 @@ def _show(shape: Shape) -> str:
 
 
 def choose_output(file: OnnxFile, name: str | None) -> str:
-    """The name of the output to read. Raises :class:`ModelError` for an unknown name or an open choice."""
+    """The name of the output to read. Raises :class:`ModelError` for an unknown name, an open choice, and an output
+    that holds no scores."""
     names = [o.name for o in file.outputs]
+    scores = list(score_outputs(file.model, MOST_SCORES))
+    mend = name_output(scores) or _no_scores(file)
     if name is not None and name not in names:
-        raise ModelError(f"the file has no output '{name}'", f"its outputs are {', '.join(names)}")
+        raise ModelError(f"the file has no output '{name}'", f"its outputs are {', '.join(names)}; {mend}")
     if name is None and len(names) > 1:
-        raise ModelError(
-            f"the file has {len(names)} outputs ({', '.join(names)})",
-            f'add output = "{names[0]}" (or another) to the card',
-        )
-    return name or names[0]
+        raise ModelError(f"the file has {len(names)} outputs ({', '.join(names)})", mend)
+    chosen = name or names[0]
+    if reason := _no_score(file, chosen):
+        raise ModelError(f"output '{chosen}' {reason}", mend)
+    return chosen
 
 
-def ending(model: onnx.ModelProto, output: str) -> Ending | None:
-    """The sigmoid or softmax that ``output`` leaves, looked for behind nodes that only reshape or cast."""
-    node = _producer(model, output)
-    while node is not None and node.op_type in _KEEP_VALUES:
-        node = _producer(model, node.input[0])
-    if node is None or node.op_type not in _ACTIVATIONS or node.domain not in ("", "ai.onnx"):
-        return None
-    return Ending(_ACTIVATIONS[node.op_type], node.input[0])
+def name_output(scores: Sequence[str]) -> str:
+    """How to name one of these outputs on a card; empty where there is none."""
+    if not scores:
+        return ""
+    others = f" (or {', '.join(scores[1:])})" if len(scores) > 1 else ""
+    return f'add output = "{scores[0]}"{others} to the card'
 
 
-def _producer(model: onnx.ModelProto, tensor: str) -> onnx.NodeProto | None:
-    return next((n for n in model.graph.node if tensor in n.output), None)
+def _no_score(file: OnnxFile, name: str) -> str:
+    """Why an output holds no class scores; empty where it may."""
+    value = next(v for v in file.model.graph.output if v.name == name)
+    kind = value.type.WhichOneof("value") or "tensor_type"
+    number = value.type.tensor_type.elem_type
+    if kind != "tensor_type":
+        return f"holds {_KINDS.get(kind, kind)} and no tensor of scores"
+    if number and number not in FLOATS:
+        return f"holds {TensorProto.DataType.Name(number).lower()} values: classes or labels, and no scores"
+    label = Wiring(file.model).label(name)
+    return f"leaves the node {label}: it holds classes or verdicts, and no scores" if label else ""
 
 
-def with_output(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
-    """A copy whose outputs include the inner ``tensor``; the model itself where it already is one."""
-    if any(o.name == tensor for o in model.graph.output):
-        return model
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    copy.graph.output.append(onnx.ValueInfoProto(name=tensor))
-    return copy
+def _no_scores(file: OnnxFile) -> str:
+    """What to do with a file none of whose outputs holds scores."""
+    wiring = Wiring(file.model)
+    inner = next((t for o in file.outputs if (t := wiring.inner_scores(o.name))), "")
+    if inner:
+        return f"its scores are in the inner tensor '{inner}': export it again without ZipMap, with that as its output"
+    return "export it again with the logits or probabilities as an output, one row a picture"

@@ -19,19 +19,21 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import onnx
 import torch
-from onnx import inliner
+from onnx import TensorProto, inliner, version_converter
 from torch import Tensor, nn
 
 from xaibench.api import Facts, ModelError
 from xaibench_models.batches import in_batches
 from xaibench_models.interface import ModelInput, Notes, check_pictures
 from xaibench_models.layers import NamedLayers
+from xaibench_models.onnx_graph.registration import OLDEST
 from xaibench_models.onnx_half import widened
 from xaibench_models.onnx_session import OrtRunner, one_line
 from xaibench_models.onnx_topology import hidden_tensors
@@ -41,12 +43,15 @@ from xaibench_models.torch_loading import frozen
 from xaibench_models.torch_model import in_memory, with_capabilities
 
 if TYPE_CHECKING:
-    from xaibench_models.onnx_graph import GraphModule, Node
+    from xaibench_models.onnx_graph import GraphModule, Node, UnsupportedGraph
 
 RELATIVE = 1e-4
 HALF_EPSILON = 2.0**-10
 MOST_SPREAD = 0.05
 _SHOWN = 2
+_LONGEST_REASON = 160
+_OPSET_MEND = "export it again with opset 13 or later"
+_LAYOUT_MEND = "give the file from before it, or save it with graph_optimization_level = ORT_ENABLE_EXTENDED or lower"
 
 Start = Callable[[onnx.ModelProto], OrtRunner]
 
@@ -80,6 +85,7 @@ class Twin:
 
     ``allowed`` is how far it may be from ONNX Runtime on any picture, as a share of the largest value, ``seen`` how
     far it was on the check pictures (in float32), ``spread`` what half precision makes of a difference there.
+    ``converted`` is the opset of the file where that had to be converted.
     """
 
     detector: TorchDetector
@@ -87,6 +93,7 @@ class Twin:
     blame: Blame
     seen: float = 0.0
     spread: float = 0.0
+    converted: int | None = None
 
     def differs(self, images: Tensor, reference: Tensor) -> str:
         """Why gradients cannot be believed on these pictures; empty where they can."""
@@ -101,6 +108,8 @@ class Twin:
     def note(self) -> str:
         """One line on what was compared, for ``Facts.notes``."""
         line = f"gradients: the graph run on torch is within {self.seen:.1g} of ONNX Runtime, allowed {RELATIVE:g}"
+        if self.converted is not None:
+            line += f"; it was converted from opset {self.converted} to {OLDEST} (onnx.version_converter)"
         if not self.spread:
             return line
         return f"{line}; in float32, from which half precision is {self.spread:.1g} away, allowed {self.allowed:.1g}"
@@ -151,6 +160,11 @@ def share_of(ours: Tensor, theirs: Tensor) -> float:
     return difference / reference if reference else float("inf")
 
 
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of ONNX's own operators that a model uses."""
+    return max((int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
+
+
 def _differing(node: str, share: float, allowed: float) -> str:
     return f"{node} (logits: {share:.2g} of the largest, allowed {allowed:.2g})"
 
@@ -169,10 +183,22 @@ class GraphNetwork(NamedLayers):
         return run(self.graph, x, (self.tensor,))[0]
 
     def named_layers(self) -> dict[str, nn.Module]:
-        """Tensors that are a node's only result: a hook on a node of several cannot tell which is meant."""
-        layers = self.graph.layers.items()
-        found = {tensor: cast("Node", self.graph.get_submodule(child)) for tensor, child in layers}
-        return {tensor: node for tensor, node in found.items() if sum(map(bool, node.results)) == 1}
+        """Every tensor that a node gives, those of one node with its first result last."""
+        nodes: dict[str, list[str]] = {}
+        for tensor, child in self.graph.layers.items():
+            nodes.setdefault(child, []).append(tensor)
+        return {t: self.graph.get_submodule(child) for child, results in nodes.items() for t in reversed(results)}
+
+    def position(self, layer: str) -> int:
+        """Which of the results of its node a tensor is."""
+        return self._positions[layer]
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {
+            tensor: cast("Node", self.graph.get_submodule(child)).results.index(self.graph.inner_name(tensor))
+            for tensor, child in self.graph.layers.items()
+        }
 
 
 def run(graph: GraphModule, x: Tensor, names: Sequence[str]) -> tuple[Tensor, ...]:
@@ -185,7 +211,10 @@ def _compared(graph: GraphSource, facts: Facts, device: torch.device, noise: Ten
     """The graph as a network, if it equals ONNX Runtime on noise and grey; what it gives is not yet known."""
     pictures = with_grey(noise)
     model = _plain(graph)
-    module = GraphNetwork(_loaded(model, graph.folder), graph.tensor, hidden_tensors(model.graph))
+    before = opset_of(model)
+    loaded, model = _loaded(model, graph.folder)
+    converted = before if opset_of(model) != before else None
+    module = GraphNetwork(loaded, graph.tensor, hidden_tensors(model.graph))
     source = _in_float32(graph.source) if graph.half else graph.source
     network = Network(module=frozen(module), source=source, device=device)
     blame = Blame(graph=module.graph, model=model, source=source, device=device, start=graph.start)
@@ -204,21 +233,57 @@ def _compared(graph: GraphSource, facts: Facts, device: torch.device, noise: Ten
         seen = share_of(found.values(pictures), precise)
     except Exception as error:  # a node fails on torch, where ONNX Runtime ran it
         raise Refused(f"{blame(pictures)}: {one_line(error)}") from error
+    if seen > RELATIVE and converted is not None:
+        raise Refused(
+            f"converted from opset {converted} to {OLDEST} it gives other logits ({seen:.2g} of the largest, allowed "
+            f"{RELATIVE:.2g}); {_OPSET_MEND}"
+        )
     if seen > RELATIVE:
         raise Refused(_differing(blame(pictures), seen, RELATIVE))
     allowed = RELATIVE + 2 * max(spread, HALF_EPSILON) if graph.half else RELATIVE
-    return replace(found, allowed=allowed, seen=seen, spread=spread)
+    return replace(found, allowed=allowed, seen=seen, spread=spread, converted=converted)
 
 
-def _loaded(model: onnx.ModelProto, folder: Path) -> GraphModule:
+def _loaded(model: onnx.ModelProto, folder: Path) -> tuple[GraphModule, onnx.ModelProto]:
+    """The graph on torch, and the model that it was made of: ``model`` itself, or converted to a later opset."""
     from xaibench_models.onnx_graph import UnsupportedGraph, load_graph
 
     try:
-        return load_graph(model, folder)
+        return load_graph(model, folder), model
     except UnsupportedGraph as error:
-        more = len(error.problems) - _SHOWN
-        reason = "; ".join(str(problem) for problem in error.problems[:_SHOWN])
-        raise Refused(f"{reason}; and {more} more" if more > 0 else reason) from None
+        if (opset := opset_of(model)) >= OLDEST or not error.by_opset:
+            raise Refused(_shown(error)) from None
+    converted = _converted(model, opset)
+    try:
+        return load_graph(converted, folder), converted
+    except UnsupportedGraph as error:
+        raise Refused(f"{_shown(error)}, after conversion from opset {opset} to {OLDEST}") from None
+
+
+def _shown(error: UnsupportedGraph) -> str:
+    if error.by_layout:
+        return f"{error.by_layout[0]}: {_LAYOUT_MEND}"
+    more = len(error.problems) - _SHOWN
+    reason = "; ".join(str(problem) for problem in error.problems[:_SHOWN])
+    return f"{reason}; and {more} more" if more > 0 else reason
+
+
+def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The same in the oldest opset that is claimed, its outputs with their types, which the converter needs."""
+    if any(weight.external_data for weight in model.graph.initializer):
+        raise Refused(f"opset {opset} is below {OLDEST} and weights lie outside the file; {_OPSET_MEND}")
+    typed = onnx.ModelProto()
+    typed.CopyFrom(model)
+    for output in typed.graph.output:
+        if not output.type.tensor_type.elem_type:
+            output.type.tensor_type.elem_type = TensorProto.FLOAT
+    try:
+        return version_converter.convert_version(typed, OLDEST)
+    except Exception as error:  # the converter's errors share no base class
+        reason = one_line(error)[:_LONGEST_REASON]
+        raise Refused(
+            f"opset {opset} is below {OLDEST}, and onnx.version_converter cannot convert it ({reason}); {_OPSET_MEND}"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

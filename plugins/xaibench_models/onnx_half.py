@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,13 @@ _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "stash_type", "softmax_precision")
 
 
-def is_half(model: onnx.ModelProto) -> bool:
+def is_half(model: onnx.ModelProto, halves: Sequence[int] = _HALVES) -> bool:
     """Whether any number of the graph is a float16 or bfloat16: a weight, what comes in or out, what is cast to."""
     g = model.graph
-    if any(v.type.tensor_type.elem_type in _HALVES for v in (*g.input, *g.output, *g.value_info)):
+    if any(v.type.tensor_type.elem_type in halves for v in (*g.input, *g.output, *g.value_info)):
         return True
-    return any(t.data_type in _HALVES for g in _graphs(model) for t in _tensors(g)) or any(
-        a.i in _HALVES for g in _graphs(model) for n in g.node for a in n.attribute if a.name in _TYPE_ATTRIBUTES
+    return any(t.data_type in halves for g in graphs_of(model) for t in _tensors(g)) or any(
+        a.i in halves for g in graphs_of(model) for n in g.node for a in n.attribute if a.name in _TYPE_ATTRIBUTES
     )
 
 
@@ -36,7 +36,7 @@ def widened(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    for graph in _graphs(copy):
+    for graph in graphs_of(copy):
         for tensor in _tensors(graph):
             if tensor.data_type in _HALVES:
                 _widen(tensor, folder)
@@ -56,7 +56,7 @@ def _widen(tensor: onnx.TensorProto, folder: Path) -> None:
     tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
 
 
-def _graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto | onnx.FunctionProto]:
+def graphs_of(model: onnx.ModelProto) -> Iterator[onnx.GraphProto | onnx.FunctionProto]:
     """The graph, those within its nodes, and the model's own functions."""
     yield from _with_inner(model.graph)
     for function in model.functions:

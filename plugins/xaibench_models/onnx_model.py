@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 import torch
@@ -14,36 +14,43 @@ from onnx import TensorProto
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Facts, Features, ModelError, Parameters, Runtime
+from xaibench.api import CardVariant, Facts, Features, ModelError, Parameters, Runtime
 from xaibench_models.batches import in_batches
 from xaibench_models.card import OnnxKeys, given, read_metadata, read_toml, validate
+from xaibench_models.card_file import refuse_overridden, write_card
+from xaibench_models.card_variants import Freedom, card_variants, without_gradients
 from xaibench_models.interface import (
     DEFAULT_THRESHOLD,
     HALF_DIGITS,
+    MOST_SCORES,
     ModelInput,
     Notes,
+    OutputEvidence,
     check_pictures,
     digest_of,
+    hard_pictures,
     provenance,
     settle_input,
     settle_outputs,
 )
+from xaibench_models.onnx_ending import Ending, Endings, endings
+from xaibench_models.onnx_evidence import Wiring, find_suspects, score_outputs
 from xaibench_models.onnx_file import (
-    Ending,
     OnnxFile,
+    TensorFacts,
     choose_input,
     choose_output,
-    ending,
     input_facts,
+    name_output,
     read_file,
-    with_output,
 )
 from xaibench_models.onnx_gradients import GraphSource, Refused, Start, Twin, twin
 from xaibench_models.onnx_half import is_half, rounds_input, widened
 from xaibench_models.onnx_session import OrtRunner, Provider, one_line, start
-from xaibench_models.outputs import Outputs, as_columns
+from xaibench_models.outputs import Outputs, as_columns, may_be_probabilities
 from xaibench_models.torch_detector import TorchDetector
 
+_REMOTE_PICTURES = 4
 _CAPABILITIES = ("gradients", "activations", "operations", "attention")
 
 
@@ -85,6 +92,17 @@ class OnnxModel:
             what = error.what if str(file.path) in error.what else f"{file.path}: {error.what}"
             raise ModelError(what, error.mend) from None
 
+    def write_card(self, member: str, keys: Mapping[str, Any]) -> str:
+        """Change these keys in the TOML beside the file, or in the one that ``card`` names, and nothing else there.
+
+        Raises :class:`ModelError` where the new card is wrong, cannot be written, or a parameter wins over it.
+        """
+        file = read_file(Path(self.parameters.path))
+        card = Path(self.parameters.card) if self.parameters.card else file.path.with_suffix(".toml")
+        refuse_overridden(keys, given(self.parameters), str(card))
+        metadata = read_metadata(file.metadata, OnnxKeys)[0]
+        return write_card(card, keys, lambda values: validate({**metadata, **values}, OnnxKeys, str(card)))
+
 
 def _keys(parameters: OnnxParameters, file: OnnxFile, notes: Notes) -> OnnxKeys:
     """Parameters over the TOML card over the metadata of the file."""
@@ -104,16 +122,62 @@ def _keys(parameters: OnnxParameters, file: OnnxFile, notes: Notes) -> OnnxKeys:
 
 def _open(file: OnnxFile, keys: OnnxKeys, runtime: Runtime, provider: Provider, notes: Notes) -> OnnxDetector:
     tensor = choose_input(file, keys.input)
-    source = settle_input(keys, input_facts(tensor, keys.layout), notes)
-    output = choose_output(file, keys.output)
-    end = ending(file.model, output)
-    model = with_output(file.model, end.tensor) if end else file.model
-    runner = start(file, model, tensor.name, runtime, provider)
-    values = _try(runner, source, output)
-    outputs = settle_outputs(keys, values, end.kind if end else None, notes)
-    logits = _logit_tensor(outputs, output, end, notes)
+    settle_input(keys, input_facts(tensor, keys.layout), Notes())  # a wrong card is told before a session starts
+    running = _start(file, choose_output(file, keys.output), tensor, runtime, provider)
+    plain = _settled(file, keys, running, notes)
     if runtime.precision != "fp32" and provider != "tensorrt":
         notes.add(f"precision {runtime.precision} is not applied: an ONNX file brings its own")
+    half = is_half(file.model) or (provider == "tensorrt" and runtime.precision == "fp16")
+    full = replace(runtime, precision="fp32")
+    again = cache(partial(_in_float32, file, keys, full, provider, plain.facts.digest)) if half else None
+    facts = replace(plain.facts, precision=_precision(file, half))
+    plain = replace(plain, facts=facts, again=again, readings=_Readings(file, keys, running))
+    graph = plain.graph(running.model, file.path.parent, half, lambda m: start(file, m, tensor.name, full, provider))
+    return _with_gradients(plain, graph, keys.target_layer, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A session for one output of a file, and a copy of the graph that gives the logits behind it too.
+
+    ``start`` starts another for another output.
+    """
+
+    output: str
+    tensor: TensorFacts
+    model: onnx.ModelProto
+    followed: Endings | None
+    runner: OrtRunner
+    start: Callable[[str], _Running]
+
+
+def _start(file: OnnxFile, output: str, tensor: TensorFacts, runtime: Runtime, provider: Provider) -> _Running:
+    followed = endings(file.model, output)
+    model = followed.model if followed else file.model
+    return _Running(
+        output=output,
+        tensor=tensor,
+        model=model,
+        followed=followed,
+        runner=start(file, model, tensor.name, runtime, provider),
+        start=lambda other: _start(file, other, tensor, runtime, provider),
+    )
+
+
+def _settled(file: OnnxFile, keys: OnnxKeys, running: _Running, notes: Notes) -> OnnxDetector:
+    """A detector whose outputs are understood; its gradients are not yet looked for."""
+    tensor, runner, output, followed = running.tensor, running.runner, running.output, running.followed
+    source = settle_input(keys, input_facts(tensor, keys.layout), notes)
+    values = _try(runner, source, output)
+    end = followed.settled(values, lambda inner: _try(runner, source, inner)) if followed else None
+    if end and (end.activation, end.kind) == ("softmax", "sigmoid") and keys.activation is None:
+        raise ModelError(
+            f"output '{output}' is one column of a softmax (through {', '.join(end.behind)}), and no logit",
+            'add activation = "probability" to the card',
+        )
+    evidence = _evidence(file, keys, running, source)
+    outputs = settle_outputs(keys, values, end.kind if end else None, notes, evidence)
+    logits = _logit_tensor(outputs, output, end, notes)
     threshold = notes.default("threshold", keys.threshold, DEFAULT_THRESHOLD, f"{DEFAULT_THRESHOLD}")
     facts = Facts(
         name=file.path.stem,
@@ -128,14 +192,62 @@ def _open(file: OnnxFile, keys: OnnxKeys, runtime: Runtime, provider: Provider, 
         scale=source.scale,
         quantum=source.quantum(HALF_DIGITS if rounds_input(file.model.graph, tensor.name) else None),
         engine="onnxruntime",
+        stochastic=bool(keys.stochastic),
+        remote=bool(keys.remote),
+        suspects=find_suspects(file.model, company=1 not in (source.batch.fixed, source.batch.maximum)),
         details=provenance(keys, file=file.path.name, format="ONNX", providers=", ".join(runner.providers)),
     )
-    plain = OnnxDetector(facts, runner, source, outputs, output, logits)
-    half = is_half(file.model) or (provider == "tensorrt" and runtime.precision == "fp16")
-    full = replace(runtime, precision="fp32")
-    again = cache(partial(_in_float32, file, keys, full, provider, facts.digest)) if half else None
-    graph = plain.graph(model, file.path.parent, half, lambda m: start(file, m, tensor.name, full, provider))
-    return _with_gradients(replace(plain, again=again), graph, keys.target_layer, notes)
+    return OnnxDetector(facts, runner, source, outputs, output, logits)
+
+
+def _precision(file: OnnxFile, half: bool) -> Literal["fp32", "fp16", "bf16"]:
+    if not half:
+        return "fp32"
+    return "bf16" if is_half(file.model, (TensorProto.BFLOAT16,)) else "fp16"
+
+
+def _evidence(file: OnnxFile, keys: OnnxKeys, running: _Running, source: ModelInput) -> OutputEvidence:
+    few = _REMOTE_PICTURES if keys.remote else None
+
+    def harder() -> Tensor:
+        pictures = hard_pictures(source, running.runner.device, few)
+        return in_batches(pictures, source.batch, lambda part: _run(running.runner, source, running.output, part))
+
+    def elsewhere() -> str:
+        return name_output([o for o in score_outputs(file.model, MOST_SCORES) if o != running.output])
+
+    linear = Wiring(file.model).linear(running.output)
+    return OutputEvidence(leaves=lambda: "linear" if linear else None, harder=harder, elsewhere=elsewhere)
+
+
+@dataclass(frozen=True, slots=True)
+class _Readings:
+    """Other readings of the card of a file."""
+
+    file: OnnxFile
+    keys: OnnxKeys
+    running: _Running
+
+    def variants(self, detector: OnnxDetector) -> tuple[CardVariant, ...]:
+        channels = [self.running.tensor.shape[axis] for axis in (1, 3)]
+        outputs = [o for o in score_outputs(self.file.model, MOST_SCORES) if o != detector.output]
+        ends = detector.logit_tensor not in (None, detector.output)
+        values = _try(self.running.runner, detector.source, detector.output)
+        freedom = Freedom(
+            layout=all(c in (3, None) for c in channels),
+            size=input_facts(self.running.tensor, self.keys.layout).size is None,
+            outputs=tuple({"output": o} for o in outputs),
+            activation=not ends and may_be_probabilities(values),
+        )
+        return card_variants(self.keys, detector.source, detector.outputs, freedom)
+
+    def read(self, detector: OnnxDetector, variant: CardVariant) -> OnnxDetector:
+        keys = validate({**given(self.keys), **variant.keys}, OnnxKeys, str(self.file.path))
+        output = choose_output(self.file, keys.output)
+        running = self.running if output == self.running.output else self.running.start(output)
+        found = _settled(self.file, keys, running, Notes())
+        facts = replace(found.facts, precision=detector.facts.precision)
+        return replace(found, facts=without_gradients(facts))
 
 
 def _with_gradients(plain: OnnxDetector, graph: GraphSource, target_layer: str | None, notes: Notes) -> OnnxDetector:
@@ -167,13 +279,18 @@ def _try(runner: OrtRunner, source: ModelInput, output: str) -> Tensor:
     """The ``(N, columns)`` output values of the check pictures."""
     pictures = check_pictures(source, runner.device)
     try:
-        raw = runner(source.preprocessing(pictures), output)
+        return _run(runner, source, output, pictures)
+    except ModelError:
+        raise
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise ModelError(
             f"it fails on a batch of {len(pictures)} pictures: {one_line(error)}",
             "check size and layout; if it takes one picture at a time, add batch = {fixed = 1} to the card",
         ) from None
-    return as_columns(raw, len(pictures))
+
+
+def _run(runner: OrtRunner, source: ModelInput, output: str, pictures: Tensor) -> Tensor:
+    return as_columns(runner(source.preprocessing(pictures), output), len(pictures))
 
 
 def _logit_tensor(outputs: Outputs, output: str, end: Ending | None, notes: Notes) -> str | None:
@@ -183,6 +300,10 @@ def _logit_tensor(outputs: Outputs, output: str, end: Ending | None, notes: Note
     if end is None:
         notes.add("logits: clipped log-odds of the probabilities, as the graph does not end in a sigmoid or softmax")
         return None
+    if end.behind:
+        notes.add(
+            f"logits: those that go into the {end.activation}, followed through {', '.join(end.behind)} behind it"
+        )
     return end.tensor
 
 
@@ -203,6 +324,7 @@ class OnnxDetector:
     logit_tensor: str | None
     twin: Twin | None = None
     again: Callable[[], OnnxDetector] | None = None
+    readings: _Readings | None = None
 
     @property
     def device(self) -> torch.device:
@@ -231,6 +353,19 @@ class OnnxDetector:
     def full_precision(self) -> OnnxDetector:
         """The same detector in float32, its digest unchanged; itself where it computes in float32 already."""
         return self if self.again is None else self.again()
+
+    def variants(self) -> tuple[CardVariant, ...]:
+        """Other plausible readings of its card, the likeliest first."""
+        return self.readings.variants(self) if self.readings is not None else ()
+
+    def read_as(self, variant: CardVariant) -> OnnxDetector:
+        """The same session under another reading of its card; it gives probabilities and scores alone.
+
+        Raises :class:`ModelError` where the graph does not take it so.
+        """
+        if self.readings is None:
+            raise ModelError(f"{self.facts.name} has no card that could be read otherwise", "open it from a file")
+        return self.readings.read(self, variant)
 
     def verified(self, images: Tensor) -> OnnxDetector:
         """This detector if its logits inside autograd equal ONNX Runtime's on ``images`` ``(N, 3, H, W)``; else the

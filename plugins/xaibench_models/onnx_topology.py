@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import onnx
 
-_CONTRACTIONS = frozenset({"MatMul", "Gemm", "Einsum", "Attention", "MultiHeadAttention"})
+_CONTRACTIONS = frozenset({"MatMul", "Gemm", "Einsum", "Attention", "MultiHeadAttention", "FusedMatMul"})
 _ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Where", "Min", "Max"})
 _CARRY = frozenset(
     {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Split", "Slice", "Gather", "Expand", "Concat"}

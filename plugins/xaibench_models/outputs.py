@@ -11,6 +11,7 @@ from torch import Tensor
 from xaibench.api import ModelError
 from xaibench_models.card import Activation, High
 
+_NAME_SCORES = "name the output that holds one row of class scores a picture"
 CLIP = 1e-7
 """Probabilities are kept this far from 0 and 1 before their logarithm is taken."""
 
@@ -60,14 +61,17 @@ class Outputs:
 def as_columns(raw: Tensor, pictures: int) -> Tensor:
     """A model's output as ``(N, K)``: ``(N,)``, ``(N, K)`` and ``(N, K, 1, 1)`` are accepted.
 
-    Raises :class:`ModelError` for any other shape.
+    Raises :class:`ModelError` for any other shape, and for numbers that are no scores.
     """
+    if not raw.is_floating_point():
+        kind = str(raw.dtype).removeprefix("torch.")
+        raise ModelError(f"the output holds {kind} values: classes or labels, and no scores", _NAME_SCORES)
     if raw.ndim <= 1 and pictures == 1:
         return raw.reshape(1, -1)
     if raw.ndim == 0 or raw.shape[0] != pictures or any(d != 1 for d in raw.shape[2:]) or not raw.numel():
         raise ModelError(
             f"the output has shape {tuple(raw.shape)} for {pictures} pictures, not (pictures, classes)",
-            "name the output that holds one row of class scores a picture (card keys output, output_key, batch)",
+            f"{_NAME_SCORES} (card keys output, output_key, batch)",
         )
     return raw.reshape(pictures, -1)
 
@@ -95,10 +99,20 @@ def check_values(values: Tensor, outputs: Outputs) -> None:
         )
 
 
-def look_like_probabilities(values: Tensor) -> bool:
+def lie_between_0_and_1(values: Tensor) -> bool:
+    """Whether no value lies outside [0, 1]."""
+    return bool((values >= 0).all() and (values <= 1).all())
+
+
+def sum_to_1(values: Tensor) -> bool:
+    """Whether every row of ``(N, K)`` values sums to 1, as exactly as their number type can."""
+    allowed = 1e-4 if values.dtype in (torch.float32, torch.float64) else 1e-2
+    return bool(((values.float().sum(dim=1) - 1).abs() < allowed).all())
+
+
+def may_be_probabilities(values: Tensor) -> bool:
     """Whether ``(N, K)`` values could be probabilities: all in [0, 1], and rows of several summing to 1."""
-    inside = bool((values >= 0).all() and (values <= 1).all())
-    return inside and (values.shape[1] == 1 or bool(((values.float().sum(dim=1) - 1).abs() < 1e-4).all()))
+    return lie_between_0_and_1(values) and (values.shape[1] == 1 or sum_to_1(values))
 
 
 def find_real(classes: Sequence[str], real: str | None) -> int | None:

@@ -19,6 +19,7 @@ def xaibench_models() -> list[ModelRecord]:
             summary="An ONNX file with a card saying what goes in and what comes out.",
             gives=_DIFFERENTIABLE,
             suffixes=(".onnx",),
+            card="xaibench_models.card:OnnxKeys",
         ),
         ModelRecord(
             name="torch",
@@ -26,6 +27,7 @@ def xaibench_models() -> list[ModelRecord]:
             summary="A PyTorch model: torch.export .pt2, TorchScript, or a .toml naming a factory and weights.",
             gives=_DIFFERENTIABLE,
             suffixes=(".pt2", ".pt", ".ts", ".torchscript", ".toml"),
+            card="xaibench_models.torch_card:TorchKeys",
             wraps="xaibench_models.live_model:LiveModel",
         ),
         ModelRecord(

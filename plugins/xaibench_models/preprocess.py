@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xaibench_models.card import Colour, Layout, Three
 
-Number: TypeAlias = Literal["float32", "float16", "float64", "uint8"]
+Number: TypeAlias = Literal["float32", "float16", "bfloat16", "float64", "uint8"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

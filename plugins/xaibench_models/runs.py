@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 
 import torch
@@ -18,14 +18,19 @@ def gradients_at(value: Tensor, tensors: Sequence[Tensor]) -> list[Tensor | None
     return [next(found) if t.requires_grad else None for t in tensors]
 
 
-def acting(runs: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> tuple[int | None, bool]:
-    """The number of the last run with a gradient, and whether there are others that do not feed it."""
+def acting(
+    runs: Sequence[Tensor], gradients: Sequence[Tensor | None], preferred: Collection[int] = ()
+) -> tuple[int | None, bool]:
+    """The number of the last run with a gradient, of the ``preferred`` ones if one has any; and whether there are
+    others with a gradient that neither feed it nor are fed by it."""
     used = [i for i, gradient in enumerate(gradients) if gradient is not None]
     if len(used) < 2:
         return (used[0] if used else None), False
-    *earlier, last = used
-    fed = gradients_at(runs[last].sum(), [runs[i] for i in earlier])
-    return last, any(gradient is None for gradient in fed)
+    chosen = max((i for i in used if i in preferred), default=used[-1])
+    before, after = [i for i in used if i < chosen], [i for i in used if i > chosen]
+    fed = gradients_at(runs[chosen].sum(), [runs[i] for i in before])
+    feeds = [gradients_at(runs[i].sum(), [runs[chosen]])[0] for i in after]
+    return chosen, any(gradient is None for gradient in (*fed, *feeds))
 
 
 def attention_limit(forward: Callable[[Tensor], Tensor], images: Tensor) -> str:

@@ -6,19 +6,23 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from xaibench.api import Facts, Features, ModelError
+from xaibench.api import CardVariant, Facts, Features, ModelError
 from xaibench_models.batches import in_batches
-from xaibench_models.interface import ModelInput, check_pictures
-from xaibench_models.layers import caught, grid_of, named_layer, run_of
+from xaibench_models.grids import Places
+from xaibench_models.interface import MOST_SCORES, ModelInput, check_pictures
+from xaibench_models.layer_choice import run_of
+from xaibench_models.layers import caught, named_layer
 from xaibench_models.outputs import Outputs, as_columns
+from xaibench_models.torch_ending import TorchEnding
 from xaibench_models.torch_loading import frozen
 
 _HALVES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+HALF_NUMBERS = ("float16", "bfloat16")
 ROUNDED_DIGITS = {"fp16": 10, "bf16": 7}
 """Binary digits behind the leading one that a precision keeps of the input."""
 
@@ -41,13 +45,24 @@ class Network:
 
     def __call__(self, images: Tensor) -> Tensor:
         """``(N, 3, H, W)`` pictures to ``(N, columns)`` values. Raises :class:`ModelError` for what is no tensor."""
+        return self.read(self.returned(images), len(images))
+
+    def returned(self, images: Tensor) -> Any:
+        """What the module returns for ``(N, 3, H, W)`` pictures."""
         x = self.source.preprocessing(images)
         x = x.clone() if x is images else x  # a model may normalise its input in place
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         with self._computing():
-            returned = self.module({self.input_key: x} if self.input_key is not None else x)
-        return as_columns(_pick(returned, self.output_key), len(images))
+            return self.module({self.input_key: x} if self.input_key is not None else x)
+
+    def read(self, returned: Any, pictures: int) -> Tensor:
+        """The ``(N, columns)`` values in what the module returned. Raises :class:`ModelError` where it holds none."""
+        picked = _pick(returned, self.output_key, pictures)
+        try:
+            return as_columns(picked, pictures)
+        except ModelError as error:
+            raise ModelError(error.what, offered_scores(returned, pictures) or error.mend) from None
 
     def placed(self, module: nn.Module) -> Network:
         """The same with ``module`` brought to this one's device and memory format."""
@@ -68,16 +83,43 @@ class Network:
             yield
 
 
-def _pick(returned: Any, key: str | int | None) -> Tensor:
+def _pick(returned: Any, key: str | int | None, pictures: int) -> Tensor:
     """The tensor of class scores in what a model returned."""
     if key is not None and not isinstance(returned, Tensor):
         try:
             returned = returned[key]
         except (KeyError, IndexError, TypeError):
-            raise ModelError(f"the model returns nothing under output_key = {key!r}", _offered(returned)) from None
+            mend = offered_scores(returned, pictures) or _offered(returned)
+            raise ModelError(f"the model returns nothing under output_key = {key!r}", mend) from None
     if not isinstance(returned, Tensor):
-        raise ModelError(f"the model returns a {type(returned).__name__}, not a tensor", _offered(returned))
+        mend = offered_scores(returned, pictures) or _offered(returned)
+        raise ModelError(f"the model returns a {type(returned).__name__}, not a tensor", mend)
     return returned
+
+
+def offered_scores(returned: Any, pictures: int) -> str:
+    """Which parts of what a model returned hold class scores, as words that say how to name one; empty where none."""
+    parts = scores_within(returned, pictures)
+    if not parts:
+        return ""
+    named = (f"output_key = {key!r} (scores of {n} column{'s' * (n > 1)})" for key, n in parts.items())
+    return f"add {' or '.join(named)} to the card"
+
+
+def scores_within(returned: Any, pictures: int) -> dict[str | int, int]:
+    """The parts of what a model returned that could be class scores, and how many columns they have."""
+    return {
+        key: tensor.reshape(pictures, -1).shape[1]
+        for key, tensor in _parts(returned)
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.ndim and len(tensor) == pictures
+        if 0 < tensor[0].numel() <= MOST_SCORES and all(d == 1 for d in tensor.shape[2:])
+    }
+
+
+def _parts(returned: Any) -> list[tuple[str | int, Any]]:
+    if isinstance(returned, Mapping):
+        return list(returned.items())
+    return list(enumerate(returned)) if isinstance(returned, tuple | list) else []
 
 
 def _offered(returned: Any) -> str:
@@ -88,19 +130,30 @@ def _offered(returned: Any) -> str:
     return "give a model that returns class scores, or a dict or tuple that holds them"
 
 
+class Readings(Protocol):
+    """Other readings of the card that a detector was opened with."""
+
+    def variants(self, detector: TorchDetector) -> tuple[CardVariant, ...]: ...
+
+    def read(self, detector: TorchDetector, variant: CardVariant) -> TorchDetector:
+        """``detector`` under another reading. Raises :class:`ModelError` where its network does not take it so."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TorchDetector:
     """A PyTorch detector; see :class:`xaibench.api.DifferentiableDetector`.
 
-    ``grids`` are the grids of the network's channels-first activations, for placing tokens on the picture. ``copy``
-    makes an independent module with the same weights.
+    ``places`` says where its layers lie on the picture, ``ending`` where logits lie in a model that returns
+    probabilities (None: nowhere in sight). ``copy`` makes an independent module with the same weights.
     """
 
     facts: Facts
     network: Network
     outputs: Outputs
-    grids: tuple[tuple[int, int], ...] = ()
+    places: Places | None = None
+    ending: TorchEnding | None = None
     copy: Callable[[nn.Module], nn.Module]
+    readings: Readings | None = None
     _made: dict[str, TorchDetector] = field(default_factory=dict, init=False, repr=False, compare=False)
     _runs: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -127,12 +180,13 @@ class TorchDetector:
             reason = self.facts.limits.get("activations", "no layer lies on the picture")
             raise ModelError(f"{self.facts.name}: inner layers cannot be seen: {reason}", "set target_layer to one")
         run = self._run_of(name)
-        with caught(self.network.module, name, self._on_channels(edit), run) as found:
+        places = self._places()
+        with caught(self.network.module, name, self._on_channels(name, edit), run) as found:
             logits = self.differentiable_logits(images.to(self.device))
         if len(found) <= run:
             raise ModelError(f"layer '{name}' takes no part in a forward pass", "set target_layer to another")
         activation = found[run]
-        grid = grid_of(activation.shape, len(images), self.facts.input_size, self.grids)
+        grid = places(name, activation.shape, len(images))
         if grid is None:
             raise ModelError(
                 f"layer '{name}' gives shape {tuple(activation.shape)}, which does not lie on the picture",
@@ -140,20 +194,26 @@ class TorchDetector:
             )
         return Features(activation=activation, logits=logits, to_grid=grid)
 
+    def _places(self) -> Places:
+        return self.places or Places(self.facts.input_size)
+
     def _run_of(self, layer: str) -> int:
         if layer not in self._runs:
             pictures = check_pictures(self.network.source, self.device)
-            self._runs[layer] = run_of(self.network.module, self.differentiable_logits, pictures, layer)
+            forward = self.differentiable_logits
+            self._runs[layer] = run_of(self.network.module, forward, pictures, layer, self._places())
         return self._runs[layer]
 
-    def _on_channels(self, edit: Callable[[Tensor, int], Tensor] | None) -> Callable[[Tensor], Tensor] | None:
+    def _on_channels(
+        self, layer: str, edit: Callable[[Tensor, int], Tensor] | None
+    ) -> Callable[[Tensor], Tensor] | None:
         """``edit`` with the axis of the channels filled in."""
         if edit is None:
             return None
+        places = self._places()
 
         def edited(activation: Tensor) -> Tensor:
-            size = self.facts.input_size
-            grid = grid_of(activation.shape, len(activation), size, self.grids)
+            grid = places(layer, activation.shape, len(activation))
             return edit(activation, 1 if grid is None or grid.layout == "NCHW" else activation.ndim - 1)
 
         return edited
@@ -180,17 +240,51 @@ class TorchDetector:
 
     def differentiable_logits(self, images: Tensor) -> Tensor:
         """``(N, C)`` logits of one batch of the size that the model accepts."""
+        if self.ending is not None:
+            return self.outputs.logits(self.ending.logits(self.network, images))
         values = self.network(images)
         return self.outputs.logits(values) if self.outputs.activation == "logit" else self.outputs.log_odds(values)
 
     def full_precision(self) -> TorchDetector:
-        """The same detector without autocast; itself where it computes in float32 already."""
-        if self.network.precision == "fp32":
+        """The same detector in float32, without autocast; itself where it computes in float32 already, or where its
+        program is written for half precision alone."""
+        half = self.network.source.preprocessing.number in HALF_NUMBERS
+        if self.network.precision == "fp32" and not half:
             return self
         if "fp32" not in self._made:
-            facts = replace(self.facts, quantum=self.network.source.quantum())
-            self._made["fp32"] = replace(self, facts=facts, network=replace(self.network, precision="fp32"))
+            network = replace(self.network, precision="fp32")
+            network = (self._widened(network) or network) if half else network
+            if network == self.network:
+                return self
+            precision = self.facts.precision if network.source.preprocessing.number in HALF_NUMBERS else "fp32"
+            facts = replace(self.facts, quantum=network.source.quantum(), precision=precision)
+            self._made["fp32"] = replace(self, facts=facts, network=network)
         return self._made["fp32"]
+
+    def _widened(self, network: Network) -> Network | None:
+        """``network`` with a float32 copy of its module; None where the module does not run so."""
+        preprocessing = replace(network.source.preprocessing, number="float32")
+        wide = replace(network, source=replace(network.source, preprocessing=preprocessing))
+        try:
+            wide = wide.placed(frozen(self.copy(network.module).float()))
+            with torch.no_grad():
+                wide(check_pictures(wide.source, self.device))
+        except Exception:  # an exported program casts to its own number type on the way
+            return None
+        return wide
+
+    def variants(self) -> tuple[CardVariant, ...]:
+        """Other plausible readings of its card, the likeliest first."""
+        return self.readings.variants(self) if self.readings is not None else ()
+
+    def read_as(self, variant: CardVariant) -> TorchDetector:
+        """The same module under another reading of its card; it gives probabilities and scores alone.
+
+        Raises :class:`ModelError` where the module does not take it so.
+        """
+        if self.readings is None:
+            raise ModelError(f"{self.facts.name} has no card that could be read otherwise", "open it from a file")
+        return self.readings.read(self, variant)
 
     def _without_gradient(self, images: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:
         if not len(images):

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.jit._recursive import wrap_cpp_module
 
 from xaibench.api import ModelError
@@ -118,7 +118,6 @@ def _torchscript(path: Path) -> Loaded:
 
 def _exported(path: Path) -> Loaded:
     program = _load_program(path)
-    _refuse_training_mode(path, program)
     shape = _input_shape(path, program)
 
     def again(module: nn.Module) -> nn.Module:
@@ -186,14 +185,6 @@ def _load_program(path: Path) -> torch.export.ExportedProgram:
                 f"{path}: torch {torch.__version__} cannot load it: {_first_line(error)}",
                 "export it again with this torch",
             ) from None
-
-
-def _refuse_training_mode(path: Path, program: torch.export.ExportedProgram) -> None:
-    flags = {"aten.batch_norm.default": 5, "aten.dropout.default": 2}
-    for node in program.graph.nodes:
-        index = flags.get(str(node.target))
-        if index is not None and len(node.args) > index and node.args[index] is True:
-            raise ModelError(f"{path}: was exported in training mode", "call model.eval() and export it again")
 
 
 def _input_shape(path: Path, program: torch.export.ExportedProgram) -> list[int | None]:
@@ -298,9 +289,27 @@ def state_digest(module: nn.Module, what: str = "") -> str:
     """Sha256 over ``what`` and every parameter and buffer: name, type, shape, bytes."""
     digest = hashlib.sha256(what.encode())
     for name, value in sorted(module.state_dict().items()):
-        digest.update(f"|{name} {value.dtype} {tuple(value.shape)}|".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        for tensor, kind in _plain_tensors(value):
+            digest.update(f"|{name} {kind}{tensor.dtype} {tuple(tensor.shape)}|".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _plain_tensors(value: Any) -> Iterator[tuple[Tensor, str]]:
+    """The tensors of a value of a state, with words for what they are besides: quantised layers pack theirs."""
+    if isinstance(value, tuple | list):
+        for part in value:
+            yield from _plain_tensors(part)
+    elif not isinstance(value, Tensor):
+        yield torch.empty(0), f"{value} "
+    elif not value.is_quantized:
+        yield value, ""
+    elif value.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        yield value.int_repr(), f"{value.q_scale()!r} {value.q_zero_point()} "
+    else:
+        yield value.int_repr(), f"axis {value.q_per_channel_axis()} "
+        yield value.q_per_channel_scales(), "scales "
+        yield value.q_per_channel_zero_points(), "zero points "
 
 
 def _file_digest(path: Path) -> str:

@@ -2,53 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from xaibench.api import Facts, ModelError, Parameters, Runtime
-from xaibench_models.card import CardKeys, given, read_toml, validate
+from xaibench.api import CardVariant, Facts, ModelError, Parameters, Runtime
+from xaibench_models.batches import in_batches
+from xaibench_models.card import given, read_toml, validate
+from xaibench_models.card_file import refuse_overridden, write_card
+from xaibench_models.card_variants import Freedom, card_variants, without_gradients
+from xaibench_models.grids import Places
 from xaibench_models.interface import (
     DEFAULT_THRESHOLD,
     FileInput,
     Notes,
+    OutputEvidence,
     check_pictures,
     digest_of,
+    hard_pictures,
     provenance,
     settle_input,
     settle_outputs,
+    with_number,
 )
-from xaibench_models.layers import choose, grid_of, known_grids, named_layer, run_of, watch, with_parameters
+from xaibench_models.layer_choice import choose, places_of, run_of
+from xaibench_models.layers import named_layer, watch, with_parameters
+from xaibench_models.outputs import may_be_probabilities
+from xaibench_models.preprocess import Number
 from xaibench_models.runs import attention_limit
-from xaibench_models.torch_detector import ROUNDED_DIGITS, Network, TorchDetector
+from xaibench_models.torch_card import OWN_WEIGHTS, TorchKeys
+from xaibench_models.torch_detector import ROUNDED_DIGITS, Network, TorchDetector, offered_scores, scores_within
+from xaibench_models.torch_ending import torch_ending
+from xaibench_models.torch_evidence import Dependence, Suspect, ValueKind
 from xaibench_models.torch_loading import Loaded, load_factory, load_file
+
+_REMOTE_PICTURES = 4
 
 
 class _TorchSource(Parameters):
     path: str = Field("", description="a .pt2 or TorchScript file, or a .toml with any of these keys")
-
-
-class TorchKeys(CardKeys):
-    """The keys of a ``.toml`` that describes a PyTorch model: the card's, and how to build and call it."""
-
-    factory: str | None = Field(None, description="'package.module:callable' that returns the model")
-    kwargs: dict[str, Any] | None = Field(None, description="arguments of the factory")
-    pythonpath: tuple[str, ...] | None = Field(
-        None, description="folders to import the factory from, relative to the .toml"
-    )
-    weights: str | None = Field(
-        None, description="safetensors file or checkpoint of tensors for the factory's model, relative to the .toml"
-    )
-    input_key: str | None = Field(None, description="give the model a dict with the pictures under this key")
-    output_key: str | int | None = Field(None, description="take the scores from the dict or tuple that it returns")
-    fake_index: int | None = Field(
-        None, ge=0, le=1, description="which of two outputs means fake (in place of classes; of one output, see high)"
-    )
-    target_layer: str | None = Field(None, description="layer for activation maps (default: chosen and said aloud)")
 
 
 class TorchParameters(TorchKeys, _TorchSource):
@@ -83,6 +80,21 @@ class TorchModel:
         except ModelError as error:
             what = error.what if where in error.what else f"{where}: {error.what}"
             raise ModelError(what, error.mend) from error.__cause__
+
+    def write_card(self, member: str, keys: Mapping[str, Any]) -> str:
+        """Change these keys in the ``.toml`` that describes the model, or in the one beside its file.
+
+        Raises :class:`ModelError` where the new card is wrong, cannot be written, or a parameter wins over it.
+        """
+        if not self.parameters.path:
+            raise ModelError("torch: no file is named, so there is no card", "write a .toml with factory and weights")
+        card = Path(self.parameters.path).with_suffix(".toml")
+        refuse_overridden(keys, given(self.parameters), str(card))
+
+        def check(values: dict[str, Any]) -> None:
+            validate({k: v for k, v in values.items() if k != "path"}, TorchKeys, str(card))
+
+        return write_card(card, keys, check)
 
 
 def _keys(parameters: TorchParameters) -> tuple[TorchKeys, Path | None]:
@@ -120,8 +132,20 @@ def _load(keys: TorchKeys, file: Path | None, folder: Path) -> Loaded:
         assert file is not None  # _keys refuses what names neither
         return load_file(file)
     pythonpath = [(folder / p).resolve() for p in keys.pythonpath or ()]
-    weights = folder / keys.weights if keys.weights else None
-    return load_factory(keys.factory, keys.kwargs or {}, pythonpath, weights)
+    weights = None if keys.weights in (None, OWN_WEIGHTS) else folder / keys.weights
+    loaded = load_factory(keys.factory, keys.kwargs or {}, pythonpath, weights)
+    if keys.weights is None:
+        raise _no_weights(keys.factory, loaded.module)
+    return loaded
+
+
+def _no_weights(factory: str, module: nn.Module) -> ModelError:
+    mend = f'add weights = "FILE.safetensors", or weights = "{OWN_WEIGHTS}" where the factory loads them itself'
+    if own := _other_numbers(module):
+        mend += f"; it computes in {', '.join(own)}, and .float() makes it float32"
+    return ModelError(
+        f"the factory '{factory}' stands without weights, so the network would be as before training", mend
+    )
 
 
 # ---- building ---------------------------------------------------------------------------------------------------
@@ -139,19 +163,44 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
     if keys.factory is not None:
         notes.add(f"Python code is run: the card's factory '{keys.factory}', with all that importing it does")
     source = settle_input(keys, FileInput(size=loaded.size, batch=loaded.batch), notes)
-    device = _device(runtime.device)
     network = Network(
         module=loaded.module,
         source=source,
-        device=device,
+        device=_device(runtime.device),
         precision=runtime.precision,
         input_key=keys.input_key,
         output_key=keys.output_key,
     )
-    pictures = check_pictures(source, device)
-    network = in_memory(network, pictures)
-    values = _try(network, pictures)
-    outputs = settle_outputs(_with_fake_index(keys, values.shape[1]), values, None, notes)
+    started = _started(network)
+    plain = _settled(loaded, keys, started, name, file, notes)
+    plain = replace(plain, readings=_Readings(loaded, keys, name, file))
+    return with_capabilities(plain, keys.target_layer, loaded.hooks, started.pictures, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a pass told: what could make outputs hang on chance or company, and what its values are."""
+
+    suspects: Mapping[Suspect, str]
+    kind: ValueKind
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A network that runs, with its ``values`` of the check pictures, and what that pass told of it."""
+
+    network: Network
+    pictures: Tensor
+    values: Tensor
+    seen: _Seen
+
+
+def _settled(loaded: Loaded, keys: TorchKeys, started: _Started, name: str, file: str, notes: Notes) -> TorchDetector:
+    """A detector whose outputs are understood; what it is able to do is not yet known."""
+    network, source, values = started.network, started.network.source, started.values
+    keys = _with_fake_index(keys, values.shape[1])
+    outputs = settle_outputs(keys, values, None, notes, _evidence(started, keys))
+    ending = torch_ending(network, started.pictures) if outputs.activation != "logit" else None
     threshold = notes.default("threshold", keys.threshold, DEFAULT_THRESHOLD, f"{DEFAULT_THRESHOLD}")
     call = {"input_key": keys.input_key, "output_key": keys.output_key}
     facts = Facts(
@@ -164,14 +213,85 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
         threshold=threshold,
         resize=source.resize,
         scale=source.scale,
-        quantum=source.quantum(ROUNDED_DIGITS.get(runtime.precision)),
-        logit_source="logits" if outputs.activation == "logit" else "log-odds",
+        quantum=source.quantum(ROUNDED_DIGITS.get(network.precision)),
+        precision=_precision(network),
+        logit_source="logits" if outputs.activation == "logit" or ending else "log-odds",
+        stochastic=bool(keys.stochastic),
+        remote=bool(keys.remote),
+        suspects=started.seen.suspects,
         details=provenance(keys, file=Path(file).name, format=f"PyTorch, {loaded.form}", factory=keys.factory),
     )
-    if outputs.activation != "logit":
+    if ending is not None:
+        notes.add(f"logits: those that go into the model's last {ending.kind}, whose probabilities it returns")
+    elif outputs.activation != "logit":
         notes.add("logits: clipped log-odds of the probabilities that the model returns")
-    plain = TorchDetector(facts=facts, network=network, outputs=outputs, copy=loaded.copy)
-    return with_capabilities(plain, keys.target_layer, loaded.hooks, pictures, notes)
+    return TorchDetector(facts=facts, network=network, outputs=outputs, copy=loaded.copy, ending=ending)
+
+
+def _precision(network: Network) -> Literal["fp32", "fp16", "bf16"]:
+    """The number type that it computes in: that of the weights where they are in half precision."""
+    halves: Mapping[torch.dtype, Literal["fp16", "bf16"]] = {torch.float16: "fp16", torch.bfloat16: "bf16"}
+    own = next((halves[p.dtype] for p in network.module.parameters() if p.dtype in halves), None)
+    return own or cast('Literal["fp32", "fp16", "bf16"]', network.precision)
+
+
+def _evidence(started: _Started, keys: TorchKeys) -> OutputEvidence:
+    network, pictures = started.network, started.pictures
+
+    def harder() -> Tensor:
+        few = _REMOTE_PICTURES if keys.remote else None
+        with torch.no_grad():
+            return in_batches(hard_pictures(network.source, network.device, few), network.source.batch, network)
+
+    def elsewhere() -> str:
+        with torch.no_grad():
+            return offered_scores(network.returned(pictures), len(pictures))
+
+    def leaves() -> Literal["sigmoid", "softmax", "linear"] | None:
+        ending = torch_ending(network, pictures)
+        return ending.kind if ending else "linear" if started.seen.kind == "linear" else None
+
+    return OutputEvidence(leaves=leaves, harder=harder, elsewhere=elsewhere)
+
+
+@dataclass(frozen=True, slots=True)
+class _Readings:
+    """Other readings of the card of a loaded model; see :class:`xaibench_models.torch_detector.Readings`."""
+
+    loaded: Loaded
+    keys: TorchKeys
+    name: str
+    file: str
+
+    def variants(self, detector: TorchDetector) -> tuple[CardVariant, ...]:
+        network, pictures = detector.network, check_pictures(detector.network.source, detector.device)
+        with torch.no_grad():
+            returned = network.returned(pictures)
+            values = network.read(returned, len(pictures))
+        freedom = Freedom(
+            layout=True,
+            size=self.loaded.size is None,
+            outputs=tuple(
+                {"output_key": key}
+                for key, columns in scores_within(returned, len(pictures)).items()
+                if key != network.output_key and columns == detector.outputs.columns
+            ),
+            activation=may_be_probabilities(values),
+        )
+        return card_variants(self.keys, network.source, detector.outputs, freedom)
+
+    def read(self, detector: TorchDetector, variant: CardVariant) -> TorchDetector:
+        keys = validate({**given(self.keys), **variant.keys}, TorchKeys, self.name)
+        file = FileInput(size=self.loaded.size, batch=self.loaded.batch)
+        source = settle_input(keys, file, Notes())
+        source = with_number(source, detector.network.source.preprocessing.number)
+        last = detector.network.channels_last and source.preprocessing.layout == "NCHW"
+        network = replace(detector.network, source=source, output_key=keys.output_key, channels_last=last)
+        pictures = check_pictures(source, detector.device)
+        values, seen = _try(network, pictures)
+        started = _Started(network, pictures, values, seen)
+        found = _settled(self.loaded, keys, started, self.name, self.file, Notes())
+        return replace(found, facts=without_gradients(found.facts))
 
 
 def _device(name: str) -> torch.device:
@@ -203,10 +323,47 @@ def in_memory(network: Network, pictures: Tensor) -> Network:
     return last
 
 
-def _try(network: Network, pictures: Tensor) -> Tensor:
+def _started(network: Network) -> _Started:
+    """``network`` in the number type that it takes, tried on the check pictures.
+
+    Pictures are float32. A module with weights of another type that refuses these is fed its own type.
+    """
+    pictures = check_pictures(network.source, network.device)
+    own = _other_numbers(network.module)
+    first: ModelError | None = None
+    for number in ("float32", *own):
+        fed = in_memory(replace(network, source=with_number(network.source, cast("Number", number))), pictures)
+        try:
+            values, seen = _try(fed, pictures)
+        except ModelError as error:
+            first = first or error
+            continue
+        if seen.kind == "step":
+            with torch.no_grad():
+                mend = offered_scores(fed.returned(pictures), len(pictures))
+            raise ModelError(
+                "the output holds classes or verdicts, as of an argmax or a comparison, and no scores",
+                mend or "give a model that returns logits or probabilities",
+            )
+        return _Started(fed, pictures, values, seen)
+    assert first is not None
+    if own and first.__cause__ is not None:  # the module's own code failed
+        mend = f"its weights are {', '.join(own)}, and pictures float32: return it in float32, by .float()"
+        raise ModelError(first.what, mend) from first.__cause__
+    raise first
+
+
+def _other_numbers(module: nn.Module) -> tuple[str, ...]:
+    """Number types of a module's weights besides float32."""
+    floats = dict.fromkeys(p.dtype for p in module.parameters() if p.is_floating_point())
+    return tuple(str(number).removeprefix("torch.") for number in floats if number != torch.float32)
+
+
+def _try(network: Network, pictures: Tensor) -> tuple[Tensor, _Seen]:
+    dependence = Dependence(network.module, len(pictures))
     try:
-        with torch.no_grad():
-            return network(pictures)
+        with torch.no_grad(), dependence.watching():
+            values = network(pictures)
     except ModelError:
         raise
     except Exception as error:  # the model is the user's code
@@ -215,6 +372,7 @@ def _try(network: Network, pictures: Tensor) -> Tensor:
             f"it fails on a batch of {len(pictures)} pictures: {type(error).__name__}: {first[:300]}",
             "check size, layout, input_key and batch",
         ) from error
+    return values, _Seen(dependence.suspects, dependence.kinds.get(values, "other"))
 
 
 def _with_fake_index(keys: TorchKeys, columns: int) -> TorchKeys:
@@ -245,10 +403,10 @@ def _in_its_place(keys: TorchKeys, columns: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """What is known of inner layers: the target, grids of the others, or why there is none."""
+    """What is known of inner layers: the target, where the others lie, or why there is none."""
 
     name: str | None
-    grids: tuple[tuple[int, int], ...] = ()
+    places: Places | None = None
     limit: str = ""
 
 
@@ -291,7 +449,7 @@ def with_capabilities(
         layers=with_parameters(plain.network.module),
         notes=tuple(notes.lines),
     )
-    return replace(plain, facts=facts, grids=layer.grids)
+    return replace(plain, facts=facts, places=layer.places)
 
 
 def _no_gradient(detector: TorchDetector, pictures: Tensor) -> str | None:
@@ -321,19 +479,21 @@ def _layer(
         if chosen.layer is not None:
             how = f"{chosen.grid}; chosen automatically; set target_layer=NAME"
             notes.add(f"target layer: {chosen.layer} ({how})")
-        return _Layer(chosen.layer, chosen.known, chosen.limit)
+            for line in chosen.notes:
+                notes.add(line)
+        return _Layer(chosen.layer, chosen.places, chosen.limit)
     return _named(wanted, detector, pictures)
 
 
 def _named(wanted: str, detector: TorchDetector, pictures: Tensor) -> _Layer:
     module, forward = detector.network.module, detector.differentiable_logits
     seen = watch(module, forward, pictures)
-    grids = known_grids(seen, len(pictures))
-    shapes = [s.shape for s in seen if s.layer == wanted]
-    shape = shapes[run_of(module, forward, pictures, wanted)] if shapes else None
-    if shape is not None and grid_of(shape, len(pictures), detector.facts.input_size, grids) is None:
+    places = places_of(seen, len(pictures), detector.facts.input_size)
+    shapes = {s.run: s.shape for s in seen if s.layer == wanted}
+    shape = shapes.get(run_of(module, forward, pictures, wanted, places)) if shapes else None
+    if shape is not None and places(wanted, shape, len(pictures)) is None:
         raise ModelError(
             f"target layer '{wanted}' gives shape {shape}, which does not lie on the picture",
             "set target_layer to a layer of feature maps or picture tokens",
         )
-    return _Layer(wanted, grids)
+    return _Layer(wanted, places)

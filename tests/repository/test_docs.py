@@ -145,7 +145,7 @@ def test_commands_and_flags_that_are_shown_exist(page):
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_toml_that_is_shown_is_known(page):
     from xaibench_models.card import OnnxKeys
-    from xaibench_models.torch_model import TorchKeys
+    from xaibench_models.torch_card import TorchKeys
 
     known = set(OnnxKeys.model_fields) | set(TorchKeys.model_fields) | set(Settings.model_fields) | {"project"}
     for block in blocks(page.read_text(encoding="utf-8"), "toml"):

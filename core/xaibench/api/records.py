@@ -91,12 +91,14 @@ class ModelRecord(ComponentRecord):
     opens with this component, through its parameter ``path``. ``wraps`` names a function
     ``(thing, name, card, version) -> Model``, ``"package.module:function"``. It makes a source of detectors from a live
     ``torch.nn.Module``, or from a callable that maps pictures ``(N, 3, H, W)`` to values ``(N, K)``; ``card`` holds the
-    keys of a model card.
+    keys of a model card. ``card`` names the class of these keys, ``"package.module:Class"``, a kind of
+    :class:`xaibench.api.Parameters`; ``xaibench info card`` lists them.
     """
 
     gives: frozenset[str] = frozenset()
     suffixes: tuple[str, ...] = ()
     wraps: str = ""
+    card: str = ""
     kind: ClassVar[Kind] = "model"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,6 +29,9 @@ from xaibench.api import (
 )
 from xaibench.discovery.registry import PluginFailure, Registered, Registry, load_registry
 
+_CARD = "card"
+_PARAMETER_COLUMNS = ("name", "type", "default", "description")
+_TOLD_DEFAULT = re.compile(r"\(default:? ([^()]*(?:\[[^]]*\])?[^()]*)\)$")
 _EXTRAS = ("needs", "gives", "suffixes", "markers", "signed", "class_specific", "control", "model_independent",
            "stochastic", "family", "scope", "better")  # fmt: skip
 
@@ -160,7 +164,7 @@ def _notes(c: Registered) -> str:
 
 
 def show_component(
-    name: Annotated[str, typer.Argument(help="Component, NAME or DISTRIBUTION/NAME.")],
+    name: Annotated[str, typer.Argument(help="Component, NAME or DISTRIBUTION/NAME; card: the keys of a model card.")],
     plugin: PluginFiles = None,
     json: JsonFlag = False,
 ) -> None:
@@ -172,6 +176,9 @@ def show_component(
             found.append(registry.find(kind, name))
         except UnknownComponent:
             continue
+    if not found and name == _CARD:
+        _show_card(registry, json)
+        return
     if not found:
         registry.find(_nearest_kind(registry, name), name)
     rows = [_as_json(c) | {"parameters": _parameters(c), "scores": _scores(c)} for c in found]
@@ -194,6 +201,37 @@ def _parameters(c: Registered) -> list[dict[str, Any]]:
             row |= {"variable": variable, "description": f"{row['description']} (from {variable})".strip()}
         elif row["name"] in ready:
             row["default"] = ready[row["name"]]
+    return rows
+
+
+def _show_card(registry: Registry, json: bool) -> None:
+    """Every key of a model card, and the models that read it."""
+    rows: list[dict[str, Any]] = []
+    for component in registry.of_kind("model"):
+        for row in _card_keys(component):
+            same = next((r for r in rows if {**r, "models": None} == {**row, "models": None}), None)
+            if same is None:
+                rows.append(row | {"models": [component.record.name]})
+            else:
+                same["models"].append(component.record.name)
+    if json:
+        print_json({"schema": "xaibench.info/1", "card": rows})
+        return
+    text = "A TOML file beside the model, with any of these keys. A key that is left out has the default."
+    make_console().print(text, markup=False, highlight=False)
+    _print_table("card", [r | {"models": ", ".join(r["models"])} for r in rows], (*_PARAMETER_COLUMNS, "models"))
+
+
+def _card_keys(component: Registered) -> list[dict[str, Any]]:
+    """The keys of a model's card. Where the default depends on the file, the description tells it."""
+    from xaibench.api import describe_parameters
+
+    target = getattr(component.record, "card", "")
+    rows = describe_parameters(component.load(target)) if target else []
+    for row in rows:
+        told = _TOLD_DEFAULT.search(row["description"])
+        if row["default"] is None and told is not None:
+            row |= {"default": told[1], "description": row["description"][: told.start()].rstrip()}
     return rows
 
 
@@ -223,7 +261,6 @@ def _print_one(component: Registered, row: dict[str, Any]) -> None:
     import inspect
 
     from rich.markup import escape
-    from rich.table import Table
 
     console = make_console()
     console.print(f"[bold]{row['kind']} {row['name']}[/bold]  {escape(row['origin'])} {escape(row['version'])}")
@@ -234,14 +271,21 @@ def _print_one(component: Registered, row: dict[str, Any]) -> None:
             value = ", ".join(row[key]) if isinstance(row[key], list) else row[key]
             console.print(f"[bold]{key}[/bold]: {escape(str(value))}", highlight=False)
     for title, entries, columns in (
-        ("parameters", row["parameters"], ("name", "type", "default", "description")),
+        ("parameters", row["parameters"], _PARAMETER_COLUMNS),
         ("scores", row["scores"], ("name", "better", "low", "high", "version", "description")),
     ):
         if entries:
-            table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-            for column in columns:
-                table.add_column(column, overflow="fold")
-            for entry in entries:
-                table.add_row(*(escape(str(entry[c])) for c in columns))
-            console.print(table)
+            _print_table(title, entries, columns)
     console.print()
+
+
+def _print_table(title: str, entries: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for entry in entries:
+        table.add_row(*("" if entry[c] is None else escape(str(entry[c])) for c in columns))
+    make_console().print(table)

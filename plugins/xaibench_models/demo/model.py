@@ -76,8 +76,9 @@ def _shipped(name: str) -> Iterator[Path]:
 def _open_torch(member: str, runtime: Runtime) -> Detector:
     from xaibench_models.card import validate
     from xaibench_models.demo.network import CLASSES, INPUT_SIZE
+    from xaibench_models.torch_card import TorchKeys
     from xaibench_models.torch_loading import load_factory
-    from xaibench_models.torch_model import TorchKeys, build
+    from xaibench_models.torch_model import build
 
     own = {"classes": CLASSES, "size": INPUT_SIZE, "target_layer": "features"}
     keys = validate({**_CARD, **own}, TorchKeys, member)

@@ -27,6 +27,10 @@ _STILL_RUN = frozenset({"GroupNormalization"})
 """Operators with a deprecated definition that is in force all the same: opsets 18 to 20 scale by group."""
 
 
+_OF_ONNX_RUNTIME = frozenset({"LayerNormalization", "SimplifiedLayerNormalization"})
+"""Operators that ONNX Runtime's optimiser writes without a domain into graphs of any opset."""
+
+
 def claimed_definition(name: str, opset: int) -> str | None:
     """Why the definition of ``name`` at ``opset`` is outside the claims, or None.
 
@@ -34,6 +38,8 @@ def claimed_definition(name: str, opset: int) -> str | None:
     opset where they are defined as in the newest claimed one.
     """
     version = definition(name, opset)
+    if version is None and name in _OF_ONNX_RUNTIME:
+        return None
     replaced = version is not None and onnx.defs.get_schema(name, opset, "").deprecated
     if version is None or (replaced and name not in _STILL_RUN):
         return f"the operator does not exist in opset {opset}"

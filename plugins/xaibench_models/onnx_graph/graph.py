@@ -75,6 +75,10 @@ class GraphModule(nn.Module):
         names = {inner: name for name, inner in self._aliases.items()}
         return {names.get(inner, inner): child for inner, child in self._giver.items()}
 
+    def inner_name(self, tensor: str) -> str:
+        """What the nodes call a tensor of ``layers``."""
+        return self._aliases.get(tensor, tensor)
+
     def forward(
         self, feed: Mapping[str, Tensor] | Tensor, outputs: Sequence[str] | None = None
     ) -> Tensor | tuple[Tensor, ...]:

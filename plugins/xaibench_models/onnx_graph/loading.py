@@ -14,14 +14,16 @@ from xaibench_models.onnx_graph.claims import claimed_definition, definition
 from xaibench_models.onnx_graph.graph import GraphModule, Step
 from xaibench_models.onnx_graph.node import Node
 from xaibench_models.onnx_graph.operators import OPERATORS
-from xaibench_models.onnx_graph.problems import Problem, UnsupportedGraph
-from xaibench_models.onnx_graph.registration import MICROSOFT, Operator
+from xaibench_models.onnx_graph.problems import LAYOUT_REASON, Problem, UnsupportedGraph
+from xaibench_models.onnx_graph.registration import MICROSOFT, OLDEST, Operator
 from xaibench_models.onnx_graph.types import TORCH, to_torch, type_name
 
 _SMALL = 1024  # bytes of a weight up to which type inference may look at it
 _FLOATING = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
 _INDICES = frozenset({"int32", "int64", "bool"})
+_QUANTISED_REASON = "quantised operator: it has no gradient"
 _QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
+_LAYOUT_DOMAINS = ("com.microsoft.nchwc", "com.ms.internal.nhwc")
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
 
 
@@ -39,7 +41,7 @@ def load_graph(model: onnx.ModelProto, folder: Path, *, double: bool = False) ->
     return module.requires_grad_(False).eval()
 
 
-def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
+def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with its weights replaced by declarations (so that it has no size limit) and its functions inlined."""
     light = onnx.ModelProto()
     light.ir_version = model.ir_version
@@ -119,7 +121,7 @@ class _Loader:
     def _skeleton(self) -> onnx.GraphProto:
         if self.model.graph.sparse_initializer:
             self.problems.append(Problem("Initializer", self.model.graph.name, "sparse weights"))
-        light = _skeleton(self.model)
+        light = skeleton(self.model)
         # functions may import domains that the model does not
         self.opsets = {opset.domain or "ai.onnx": opset.version for opset in light.opset_import} | self.opsets
         try:
@@ -158,7 +160,8 @@ class _Loader:
 
     def _refuse(self, proto: onnx.NodeProto, reason: str) -> None:
         label = proto.name or next(filter(None, proto.output), "")
-        self.problems.append(Problem(_key(proto), label, reason))
+        old = proto.domain in ("", "ai.onnx") and self.opsets.get("ai.onnx", 0) < OLDEST
+        self.problems.append(Problem(_key(proto), label, reason, by_opset=old))
 
     def _claimed(self, proto: onnx.NodeProto) -> tuple[Operator | None, str | None]:
         """The operator, or why there is none."""
@@ -275,12 +278,21 @@ def _key(proto: onnx.NodeProto) -> str:
     return proto.op_type if proto.domain in ("", "ai.onnx") else f"{proto.domain}::{proto.op_type}"
 
 
+def _why_foreign(proto: onnx.NodeProto) -> str:
+    if proto.domain in _LAYOUT_DOMAINS or (proto.domain == MICROSOFT and proto.op_type.startswith("Nhwc")):
+        return LAYOUT_REASON
+    if proto.domain != MICROSOFT:
+        return f"unknown domain '{proto.domain}'"
+    quantised = proto.op_type.startswith(("QLinear", "QAttention", "QGemm")) or proto.op_type in _QUANTISED
+    return _QUANTISED_REASON if quantised else "the executor lacks this operator"
+
+
 def _why_unknown(proto: onnx.NodeProto) -> str:
     """Why an operator that the executor lacks is refused."""
-    if proto.domain not in ("", "ai.onnx", MICROSOFT):
-        return f"unknown domain '{proto.domain}'"
-    if proto.op_type in _QUANTISED or proto.op_type.startswith(("QLinear", "QAttention", "QGemm")):
-        return "quantised operator: it has no gradient"
+    if proto.domain not in ("", "ai.onnx"):
+        return _why_foreign(proto)
+    if proto.op_type in _QUANTISED or proto.op_type.startswith("QLinear"):
+        return _QUANTISED_REASON
     if proto.op_type in _RANDOM:
         return "random operator"
     if proto.op_type in ("Loop", "Scan"):

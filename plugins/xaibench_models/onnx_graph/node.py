@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 import torch
@@ -12,6 +12,11 @@ from torch import Tensor, nn
 from xaibench_models.onnx_graph.registration import Operator
 from xaibench_models.onnx_graph.types import TORCH, to_torch
 
+_CHANNELS_FIRST = frozenset(
+    {"Conv", "FusedConv", "ConvTranspose", "BatchNormalization", "InstanceNormalization", "GroupNormalization"}
+    | {"MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"}
+)
+_OVER_ONE_AXIS = frozenset({"LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"})
 _DYNAMIC, _MISSING = "dynamic", "missing"  # sources of an argument; anything else is the name of a constant
 
 
@@ -94,6 +99,15 @@ class Node(nn.Module):
         for i, v in data if away is not None else ():
             values[i] = v.to(away)
         return values
+
+    @property
+    def channels(self) -> Literal["first", "last"] | None:
+        """The axis of four over which the node computes as over channels; None where it says nothing of it."""
+        kind = self.operator.rpartition("::")[2]
+        if kind in _CHANNELS_FIRST or self.integers("perm") == [0, 3, 1, 2]:
+            return "first"
+        last = self.projects or (kind in _OVER_ONE_AXIS and self.integer("axis", -1) in (-1, 3))
+        return "last" if last or self.integers("perm") == [0, 2, 3, 1] else None
 
     # attributes -----------------------------------------------------------------------------------------------
 

@@ -6,14 +6,20 @@ from dataclasses import dataclass
 
 from xaibench.api import ModelError
 
+LAYOUT_REASON = "an operator of ONNX Runtime's layout optimisation"
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One node that is outside the claims: its operator, its name (or its first output) and the reason."""
+    """One node that is outside the claims: its operator, its name (or its first output) and the reason.
+
+    ``by_opset``: another opset might define it as claimed.
+    """
 
     operator: str
     node: str
     reason: str
+    by_opset: bool = False
 
     def __str__(self) -> str:
         return f"{self.operator} '{self.node}': {self.reason}"
@@ -30,6 +36,16 @@ class UnsupportedGraph(ModelError):
             "export the float model for inference, without the named operators, or use black-box explainers",
         )
         self.problems = problems
+
+    @property
+    def by_opset(self) -> bool:
+        """Whether any node is refused for the version of its definition."""
+        return any(problem.by_opset for problem in self.problems)
+
+    @property
+    def by_layout(self) -> tuple[Problem, ...]:
+        """The nodes that a layout optimisation of ONNX Runtime wrote."""
+        return tuple(problem for problem in self.problems if problem.reason == LAYOUT_REASON)
 
     def __reduce__(self) -> tuple[type[UnsupportedGraph], tuple[tuple[Problem, ...]]]:  # type: ignore[override]
         return type(self), (self.problems,)

@@ -93,6 +93,6 @@ def versions() -> dict[str, tuple[int, ...]]:
 
 
 def _since(name: str) -> tuple[int, int]:
-    if "::" in name:  # contributed operators have one version and no opset
+    if name not in versions():  # contributed operators have one version and no opset
         return 1, 1
     return max(OLDEST, min(versions().get(name, (NEWEST,)))), min(NEWEST, onnx.defs.onnx_opset_version())

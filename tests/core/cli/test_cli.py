@@ -308,6 +308,24 @@ def test_list_with_a_model_says_what_can_be_used(cli):
     assert "black box" in rows["xaibench/gradcam"]["usable"]
 
 
+def test_info_card_lists_every_key_with_its_models(cli):
+    from xaibench_models.card import OnnxKeys
+    from xaibench_models.torch_card import TorchKeys
+
+    code, out, _ = cli("info", "card", "--json")
+    assert code == 0
+    rows = json.loads(out)["card"]
+    keys = {m: {r["name"] for r in rows if m in r["models"]} for m in ("onnx", "torch")}
+    assert keys == {"onnx": set(OnnxKeys.model_fields), "torch": set(TorchKeys.model_fields)}
+    shared = {r["name"]: r for r in rows if r["models"] == ["onnx", "torch"]}
+    assert shared["range"]["default"] == "[0, 1]"
+    assert (shared["stochastic"]["type"], shared["stochastic"]["default"]) == ("bool", "false")
+    assert all(r["description"] for r in rows)
+    code, out, _ = cli("info", "card")
+    assert code == 0
+    assert "output_key" in out
+
+
 def test_info_prints_parameters_with_types_and_defaults(cli):
     code, out, _ = cli("info", "rise", "--json")
     (row,) = json.loads(out)["components"]

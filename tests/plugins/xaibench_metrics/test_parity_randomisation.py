@@ -42,7 +42,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, classes: Sequence[str] = ("real", "f
     module.build = network  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     card = {
-        "factory": f"{module.__name__}:build", "kwargs": {"outputs": len(classes)}, "size": SIZE,
+        "factory": f"{module.__name__}:build", "weights": "factory", "kwargs": {"outputs": len(classes)}, "size": SIZE,
         "classes": list(classes), "real": "real", "activation": "logit",
     }  # fmt: skip
     model = TorchModel(build_parameters(TorchParameters, card, "torch"))

@@ -597,7 +597,7 @@ def test_torch_detectors_say_the_same_and_compute_in_float32_when_asked(monkeypa
     module = types.ModuleType("xaibench_test_gradients")
     module.build = lambda: built("resnet")  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    values = {"factory": "xaibench_test_gradients:build", "size": 64, "std": 0.5, "mean": 0.5}
+    values = {"factory": "xaibench_test_gradients:build", "size": 64, "std": 0.5, "mean": 0.5, "weights": "factory"}
     model = TorchModel(build_parameters(TorchParameters, values, "torch"))
     exact, half = (model.open("", Runtime(precision=p)) for p in ("fp32", "bf16"))
     images = noise(2, 64, 64)
@@ -606,7 +606,7 @@ def test_torch_detectors_say_the_same_and_compute_in_float32_when_asked(monkeypa
     assert exact.full_precision() is exact
     assert not torch.equal(half.scores(images), exact.scores(images))
     assert torch.equal(half.full_precision().scores(images), exact.scores(images))
-    assert half.full_precision().facts == replace(half.facts, quantum=0.0)
+    assert half.full_precision().facts == replace(half.facts, quantum=0.0, precision="fp32")
 
 
 # ---- explainers -------------------------------------------------------------------------------------------------

@@ -234,6 +234,13 @@ FUSED: dict[str, tuple[str, dict[str, Any], list[Any], int]] = {
     "matmul": ("FusedMatMul", {"alpha": 0.3, "transA": 1}, [X, floats(6, 3)], 1),
     "matmul-right": ("FusedMatMul", {"alpha": 2.0, "transB": 1}, [X, floats(3, 5)], 1),
     "skip-layer-norm": ("SkipLayerNormalization", {"epsilon": 1e-3}, [floats(2, 3, 4), floats(2, 3, 4), floats(4), floats(4), floats(4)], 4),
+    "skip-rms-norm": ("SkipSimplifiedLayerNormalization", {"epsilon": 1e-3}, [floats(2, 3, 4), floats(2, 3, 4), floats(4)], 4),
+    "gemm-relu": ("FusedGemm", {"activation": "Relu", "transB": 1, "alpha": 0.5}, [floats(3, 4), floats(2, 4), floats(2)], 1),
+    "gemm-leaky": ("FusedGemm", {"activation": "LeakyRelu", "activation_alpha": 0.3}, [floats(3, 4), floats(4, 2)], 1),
+    "attention": ("Attention", {"num_heads": 2}, [floats(2, 5, 4), floats(4, 12), floats(12)], 1),
+    "attention-causal": ("Attention", {"num_heads": 2, "unidirectional": 1, "scale": 0.3}, [floats(2, 5, 4), floats(4, 12), floats(12)], 1),
+    "attention-sizes": ("Attention", {"num_heads": 2, "qkv_hidden_sizes": [4, 4, 6]}, [floats(2, 5, 3), floats(3, 14), floats(14)], 1),
+    "heads": ("MultiHeadAttention", {"num_heads": 2}, [floats(2, 5, 4), floats(2, 3, 4), floats(2, 3, 6), floats(14)], 1),
 }  # fmt: skip
 
 
@@ -245,6 +252,16 @@ def test_fused_operators_equal_onnx_runtime(name: str) -> None:
     node = helper.make_node(kind, list(feed | weights), results, domain=MICROSOFT, **attributes)
     model = model_of([node], feed, [name for name in results if name], weights)
     for ours, theirs in zip(run_ours(model, feed), run_ort(model, feed), strict=True):
+        assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("operator", ["LayerNormalization", "SimplifiedLayerNormalization"])
+def test_norms_that_onnx_runtime_writes_into_older_opsets(operator: str) -> None:
+    """Its optimiser writes both without a domain, whatever the opset of the graph."""
+    x, weights = floats(2, 3, 4), {"scale": floats(4)}
+    node = helper.make_node(operator, ["x", "scale"], ["y"], axis=-1, epsilon=1e-3)
+    model = model_of([node], {"x": x}, weights=weights, opset=13)
+    for ours, theirs in zip(run_ours(model, {"x": x}), run_ort(model, {"x": x}), strict=True):
         assert_same(ours, theirs)
 
 
@@ -692,7 +709,9 @@ REFUSED: dict[str, tuple[onnx.NodeProto, dict[str, Any], int, str]] = {
     "batch-norm-old": (helper.make_node("BatchNormalization", ["x", "a", "a", "a", "a"], ["y", "m", "v"], "bn"), {"a": floats(4)}, 11, "training mode"),
     "dropout": (helper.make_node("Dropout", ["x", "r", "t"], ["y"], "drop"), {"r": scalar(0.5), "t": np.array(True)}, 13, "training mode"),
     "domain": (helper.make_node("Fancy", ["x"], ["y"], "fancy", domain="vendor"), {}, 17, "unknown domain 'vendor'"),
-    "fused": (helper.make_node("Attention", ["x", "a"], ["y"], "att", domain=MICROSOFT), {"a": floats(4)}, 17, "lacks this operator"),
+    "fused": (helper.make_node("GatedAdd", ["x", "a"], ["y"], "gate", domain=MICROSOFT), {"a": floats(4)}, 17, "lacks this operator"),
+    "layout": (helper.make_node("Conv", ["x", "a"], ["y"], "conv", domain="com.microsoft.nchwc"), {"a": floats(4)}, 17, "layout optimisation"),
+    "attention-mask": (helper.make_node("Attention", ["x", "a", "", "m"], ["y"], "att", domain=MICROSOFT, num_heads=1), {"a": floats(4), "m": whole(2)}, 17, "a mask by lengths"),
     "mask": (helper.make_node("Dropout", ["x"], ["y", "m"], "drop"), {}, 11, "the mask before opset 12"),
     "too-new": (helper.make_node("Det", ["x"], ["y"], "det"), {}, 10, "does not exist in opset 10"),
     "old": (helper.make_node("Clip", ["x"], ["y"], "clip", min=0.0), {}, 6, "outside the claimed opsets 11 to"),

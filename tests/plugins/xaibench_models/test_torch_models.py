@@ -16,10 +16,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from xaibench.api import Batch, ModelError, Runtime, build_parameters, describe_parameters
+from xaibench_models.grids import Grid, Places, grid_of
 from xaibench_models.interface import provenance
-from xaibench_models.layers import Grid, candidates, caught, choose, grid_of, watch
+from xaibench_models.layer_choice import candidates, choose
+from xaibench_models.layers import caught, watch
+from xaibench_models.torch_card import TorchKeys
 from xaibench_models.torch_detector import TorchDetector
-from xaibench_models.torch_model import TorchKeys, TorchModel, TorchParameters
+from xaibench_models.torch_model import TorchModel, TorchParameters
 
 CPU = Runtime()
 SIZE = 32
@@ -240,7 +243,9 @@ def opened(path: str | Path = "", runtime: Runtime = CPU, **values: Any) -> Torc
 
 
 def eager(factory: str, kind: str, *, card: dict[str, Any] | None = None, **kwargs: Any) -> TorchDetector:
-    return opened(factory=factory, kwargs={"kind": kind, **kwargs}, size=SIZE, **(card or {}))
+    return opened(
+        factory=factory, kwargs={"kind": kind, **kwargs}, size=SIZE, **({"weights": "factory"} | (card or {}))
+    )
 
 
 def exported(path: Path, network: nn.Module, fixed: bool = False) -> Path:
@@ -349,7 +354,7 @@ def test_two_repositories_with_modules_of_one_name(tmp_path: Path) -> None:
             "from torch import nn\ndef build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 2))\n"
         )
         (tmp_path / f"{name}.toml").write_text(
-            f'factory = "their_model_b:build"\npythonpath = ["{name}"]\nsize = {SIZE}\n'
+            f'factory = "their_model_b:build"\npythonpath = ["{name}"]\nsize = {SIZE}\nweights = "factory"\n'
         )
     opened(tmp_path / "one.toml")
     with pytest.raises(ModelError, match="'their_model_b' from another folder is loaded already"):
@@ -380,7 +385,7 @@ def test_dict_in_dict_out(factory: str) -> None:
     probability = eager(factory, "Dict", card=card)
     torch.testing.assert_close(probability.probabilities(PICTURES), logits.softmax(1))
     torch.testing.assert_close(probability.scores(PICTURES).softmax(1), logits.softmax(1), rtol=1e-4, atol=1e-6)
-    assert probability.facts.logit_source == "log-odds"
+    assert probability.facts.logit_source == "logits"  # those of the softmax, not clipped log-odds
     assert probability.facts.digest != detector.facts.digest
 
 
@@ -414,8 +419,12 @@ def test_the_guides_cards_for_deepfakebench_open_and_agree(factory: str) -> None
 
 def test_wrong_keys_name_what_the_model_returns(factory: str) -> None:
     for card, match, mend in (
-        ({"input_key": "image"}, "returns a dict", "'cls', 'prob'"),
-        ({"input_key": "image", "output_key": "logit"}, "nothing under output_key = 'logit'", "'cls', 'prob'"),
+        ({"input_key": "image"}, "returns a dict", "output_key = 'cls' (scores of 2 columns) or"),
+        (
+            {"input_key": "image", "output_key": "logit"},
+            "nothing under output_key = 'logit'",
+            "output_key = 'cls' (scores of 2 columns) or",
+        ),
         ({"input_key": "picture", "output_key": "cls"}, "fails on a batch of 3 pictures: KeyError", "input_key"),
         ({"output_key": "cls"}, "fails on a batch", "input_key"),
     ):
@@ -551,21 +560,21 @@ def test_factories_that_fail(tmp_path: Path, factory: str) -> None:
         ("builtins:dict", "returned dict, not a torch module"),
     ):
         with pytest.raises(ModelError, match=match):
-            opened(factory=name, size=SIZE)
+            opened(factory=name, size=SIZE, weights="factory")
     with pytest.raises(ModelError, match="failed: TypeError"):
         eager(factory, "Conv", sides=3)
     with pytest.raises(ModelError, match="how large its input is"):
-        opened(factory=factory, kwargs={"kind": "Conv"})
+        opened(factory=factory, kwargs={"kind": "Conv"}, weights="factory")
     (tmp_path / "m.toml").write_text("factroy = 'a:b'\n")
     with pytest.raises(ModelError, match="unknown card key 'factroy'") as error:
         opened(tmp_path / "m.toml")
     assert "did you mean 'factory'?" in error.value.mend
 
 
-def test_a_file_exported_in_training_mode_is_refused(tmp_path: Path) -> None:
+def test_a_file_exported_in_training_mode_names_what_draws(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 2)).train()
-    with pytest.raises(ModelError, match="in training mode"):
-        opened(exported(tmp_path / "m.pt2", network))
+    suspects = opened(exported(tmp_path / "m.pt2", network)).facts.suspects
+    assert suspects == {"chance": "layer '0' draws at random (bernoulli_), as dropout in training mode does"}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
@@ -587,8 +596,12 @@ def test_one_output_is_split_in_two(tmp_path: Path) -> None:
     picture = torch.full((1, 3, SIZE, SIZE), 0.5)
     means = lambda kind: Means(kind).eval()  # noqa: E731
     logit = exported(tmp_path / "one.pt2", means("one"))
-    torch.testing.assert_close(opened(logit, high="fake").scores(picture), torch.tensor([[-0.25, 0.25]]))
-    torch.testing.assert_close(opened(logit, high="real").scores(picture), torch.tensor([[0.25, -0.25]]))
+    torch.testing.assert_close(
+        opened(logit, high="fake", activation="logit").scores(picture), torch.tensor([[-0.25, 0.25]])
+    )
+    torch.testing.assert_close(
+        opened(logit, high="real", activation="logit").scores(picture), torch.tensor([[0.25, -0.25]])
+    )
     with pytest.raises(ModelError, match="one output, and high may mean"):
         opened(logit)
     probability = opened(exported(tmp_path / "prob.pt2", means("prob")), high="fake", activation="probability")
@@ -628,7 +641,9 @@ def test_channels_last_where_the_model_takes_it(factory: str) -> None:
 
 def test_results_are_ordinary_float32_tensors(factory: str) -> None:
     for precision in ("fp32", "bf16"):
-        detector = opened(factory=factory, kwargs={"kind": "Conv"}, size=SIZE, runtime=Runtime(precision=precision))
+        detector = opened(
+            factory=factory, kwargs={"kind": "Conv"}, size=SIZE, weights="factory", runtime=Runtime(precision=precision)
+        )
         for result in (detector.probabilities(PICTURES), detector.scores(PICTURES)):
             assert result.dtype == torch.float32
             assert not result.is_inference()
@@ -794,12 +809,12 @@ def test_tokens_go_to_their_cells() -> None:
 
 def test_attention_weights_are_no_candidates() -> None:
     network = seeded("ViT")
-    names = [*candidates(watch(network, network, PICTURES), 4, (SIZE, SIZE))]
+    names = [*candidates(watch(network, network, PICTURES), 4, Places((SIZE, SIZE)))]
     assert "blocks.1.attn.drop" not in names
     assert {"patch", "blocks.0", "blocks.1.norm1", "norm"} <= set(names)
     chosen = choose(network, network, PICTURES, (SIZE, SIZE))
     assert (chosen.layer, chosen.grid) == ("blocks.1.norm1", Grid("NLC", 4, 4, 1))
-    assert (4, 4) in chosen.known
+    assert (4, 4) in chosen.places.known
 
 
 # ---- layers that run several times ------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from random import Random
 from fuzzing.base import TOY, Base, Command, check, cut, eval_model, flipped
 
 _CARD = ("layout", "size", "range", "mean", "std", "colour", "resize", "activation", "classes", "real", "high",
-         "threshold", "batch", "licence", "training_data", "input", "output", "target_layer", "nonsense")  # fmt: skip
-_FACTORY = (*_CARD[:15], "factory", "kwargs", "weights", "pythonpath", "target_layer", "batch_norm", "family")
+         "threshold", "batch", "stochastic", "remote", "licence", "training_data", "input", "output", "target_layer", "nonsense")  # fmt: skip
+_FACTORY = (*_CARD[:17], "factory", "kwargs", "weights", "pythonpath", "target_layer", "batch_norm", "family")
 _RUN = ("model", "dataset", "explainer", "metric", "preset", "target", "out", "seed", "repeats", "limit", "split",
         "method", "batch-size", "part", "task-samples", "executor", "jobs", "threads", "device", "precision", "maps",
         "members", "controls", "plugin", "no-plugin", "requires", "parameter", "nonsense", "record")  # fmt: skip
@@ -61,7 +61,7 @@ def _factory_card(rng: Random, here: Path, base: Base) -> Sequence[Command]:
         "import torch\n\n\ndef make(**kwargs):\n"
         "    return torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())\n"
     )
-    sound = 'factory = "maker:make"\npythonpath = ["."]\nsize = 32\nclasses = ["real", "fake"]\nreal = "real"\n'
+    sound = 'factory = "maker:make"\npythonpath = ["."]\nweights = "factory"\nsize = 32\nclasses = ["real", "fake"]\nreal = "real"\n'
     odd = _toml(rng, _FACTORY)
     kept = [line for line in sound.splitlines() if line.split()[0] not in {o.split()[0] for o in odd.splitlines()}]
     (here / "m.toml").write_text("\n".join([*kept, odd]))

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from xaibench_models.onnx_graph.node import Node
 from xaibench_models.onnx_graph.operators.convolution import conv
+from xaibench_models.onnx_graph.operators.matrix import gemm
 from xaibench_models.onnx_graph.registration import operator
 
 _ACTIVATIONS: dict[str, Callable[[Tensor, list[float]], Tensor]] = {
@@ -39,6 +40,20 @@ def fused_conv(
     y = conv(node, x, weight, bias)
     y = y if added is None else y + added
     return _ACTIVATIONS[node.text("activation")](y, list(node.attributes.get("activation_params", ())))
+
+
+@operator(
+    "com.microsoft::FusedGemm",
+    check=_known_activation,
+    projects=1,
+    limits="activations " + ", ".join(sorted(_ACTIVATIONS)),
+)
+def fused_gemm(node: Node, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
+    """``activation(alpha A' B' + beta C)``."""
+    parameters = [
+        node.real(f"activation_{name}") for name in ("alpha", "beta") if f"activation_{name}" in node.attributes
+    ]
+    return _ACTIVATIONS[node.text("activation")](gemm(node, a, b, c), parameters)
 
 
 @operator("com.microsoft::Gelu")
@@ -86,3 +101,22 @@ def skip_layer_norm(
     total = x + skip if bias is None else x + skip + bias
     y = F.layer_norm(total, x.shape[-1:], scale, shift, node.real("epsilon", 1e-12))
     return y if len(node.results) == 1 else (y, None, None, total)
+
+
+@operator("com.microsoft::SkipSimplifiedLayerNormalization", check=_only_first, limits="outputs 0 and 3")
+def skip_rms_norm(
+    node: Node, x: Tensor, skip: Tensor, scale: Tensor, bias: Tensor | None = None
+) -> Tensor | tuple[Tensor | None, ...]:
+    """``rms_norm(x + skip + bias)``; the fourth output is the sum."""
+    total = x + skip if bias is None else x + skip + bias
+    y = F.rms_norm(total, x.shape[-1:], scale, node.real("epsilon", 1e-12))
+    return y if len(node.results) == 1 else (y, None, None, total)
+
+
+@operator(
+    "SimplifiedLayerNormalization", limits="output 0", check=lambda n: "its second output" if n.wants(1) else None
+)
+def simplified_layer_norm(node: Node, x: Tensor, scale: Tensor) -> Tensor:
+    """ONNX Runtime's name, in ONNX's own domain, for a normalisation by the root mean square."""
+    axis = node.integer("axis", -1) % x.ndim
+    return F.rms_norm(x, x.shape[axis:], None, node.real("epsilon", 1e-5)) * scale
