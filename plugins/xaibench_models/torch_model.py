@@ -36,7 +36,14 @@ from xaibench_models.outputs import may_be_probabilities
 from xaibench_models.preprocess import Number
 from xaibench_models.runs import attention_limit
 from xaibench_models.torch_card import OWN_WEIGHTS, TorchKeys
-from xaibench_models.torch_detector import ROUNDED_DIGITS, Network, TorchDetector, offered_scores, scores_within
+from xaibench_models.torch_detector import (
+    HALF_NUMBERS,
+    ROUNDED_DIGITS,
+    Network,
+    TorchDetector,
+    offered_scores,
+    scores_within,
+)
 from xaibench_models.torch_ending import torch_ending
 from xaibench_models.torch_evidence import Dependence, Suspect, ValueKind
 from xaibench_models.torch_loading import Loaded, load_factory, load_file
@@ -133,19 +140,17 @@ def _load(keys: TorchKeys, file: Path | None, folder: Path) -> Loaded:
         return load_file(file)
     pythonpath = [(folder / p).resolve() for p in keys.pythonpath or ()]
     weights = None if keys.weights in (None, OWN_WEIGHTS) else folder / keys.weights
-    loaded = load_factory(keys.factory, keys.kwargs or {}, pythonpath, weights)
-    if keys.weights is None:
-        raise _no_weights(keys.factory, loaded.module)
-    return loaded
+    return load_factory(keys.factory, keys.kwargs or {}, pythonpath, weights)
 
 
-def _no_weights(factory: str, module: nn.Module) -> ModelError:
-    mend = f'add weights = "FILE.safetensors", or weights = "{OWN_WEIGHTS}" where the factory loads them itself'
-    if own := _other_numbers(module):
-        mend += f"; it computes in {', '.join(own)}, and .float() makes it float32"
-    return ModelError(
-        f"the factory '{factory}' stands without weights, so the network would be as before training", mend
-    )
+def _untrained(keys: TorchKeys) -> str:
+    """What to say of a factory whose card names no weights; empty where they are named, or where there is no factory.
+
+    Its network may be as before training, or its code may have loaded weights: nobody can tell by looking at it.
+    """
+    if keys.factory is None or keys.weights is not None:
+        return ""
+    return f"its card names no weights: the network is as its factory '{keys.factory}' made it, perhaps untrained"
 
 
 # ---- building ---------------------------------------------------------------------------------------------------
@@ -162,6 +167,11 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
     notes = Notes()
     if keys.factory is not None:
         notes.add(f"Python code is run: the card's factory '{keys.factory}', with all that importing it does")
+    if untrained := _untrained(keys):
+        notes.add(
+            f'{untrained}; add weights = "FILE.safetensors", or weights = "{OWN_WEIGHTS}" where the '
+            "factory loads them itself"
+        )
     source = settle_input(keys, FileInput(size=loaded.size, batch=loaded.batch), notes)
     network = Network(
         module=loaded.module,
@@ -219,8 +229,16 @@ def _settled(loaded: Loaded, keys: TorchKeys, started: _Started, name: str, file
         stochastic=bool(keys.stochastic),
         remote=bool(keys.remote),
         suspects=started.seen.suspects,
-        details=provenance(keys, file=Path(file).name, format=f"PyTorch, {loaded.form}", factory=keys.factory),
+        details=provenance(
+            keys,
+            file=Path(file).name,
+            format=f"PyTorch, {loaded.form}",
+            factory=keys.factory,
+            untrained=_untrained(keys),
+        ),
     )
+    if own := _own_half(network):
+        notes.add(f"its weights are {own}, and it computes in that; the network would be float32 after .float()")
     if ending is not None:
         notes.add(f"logits: those that go into the model's last {ending.kind}, whose probabilities it returns")
     elif outputs.activation != "logit":
@@ -230,9 +248,13 @@ def _settled(loaded: Loaded, keys: TorchKeys, started: _Started, name: str, file
 
 def _precision(network: Network) -> Literal["fp32", "fp16", "bf16"]:
     """The number type that it computes in: that of the weights where they are in half precision."""
-    halves: Mapping[torch.dtype, Literal["fp16", "bf16"]] = {torch.float16: "fp16", torch.bfloat16: "bf16"}
-    own = next((halves[p.dtype] for p in network.module.parameters() if p.dtype in halves), None)
-    return own or cast('Literal["fp32", "fp16", "bf16"]', network.precision)
+    halves: Mapping[str, Literal["fp16", "bf16"]] = {"float16": "fp16", "bfloat16": "bf16"}
+    return halves.get(_own_half(network)) or cast('Literal["fp32", "fp16", "bf16"]', network.precision)
+
+
+def _own_half(network: Network) -> str:
+    """The number type of a module's weights where they are in half precision; empty where none is."""
+    return next((n for n in _other_numbers(network.module) if n in HALF_NUMBERS), "")
 
 
 def _evidence(started: _Started, keys: TorchKeys) -> OutputEvidence:

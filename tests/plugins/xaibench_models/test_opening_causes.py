@@ -125,12 +125,17 @@ def refusal(call: Callable[[], object]) -> str:
 # ---- weights ----------------------------------------------------------------------------------------------------
 
 
-def test_a_factory_without_weights(card: Callable[..., TorchDetector]) -> None:
-    said = refusal(lambda: card(Net(), weights=None))
-    assert "without weights" in said
-    assert 'weights = "factory"' in said
-    assert card(Net()).facts.digest
-    assert "float()" in refusal(lambda: card(Net().half(), weights=None))
+def test_a_factory_without_weights_says_so(card: Callable[..., TorchDetector]) -> None:
+    """Whoever opens it decides what to do with it: a picture is explained, a run is refused."""
+    facts = card(Net(), weights=None).facts
+    assert "names no weights" in facts.details["untrained"]
+    assert any('weights = "factory"' in note for note in facts.notes)
+    loaded = card(Net()).facts
+    assert "untrained" not in loaded.details
+    assert not any("names no weights" in note for note in loaded.notes)
+    assert loaded.digest == facts.digest
+    live = LiveModel(Net(), "live", {"size": SIZE}, "").open("live", Runtime())
+    assert "untrained" not in live.facts.details
 
 
 # ---- probabilities taken for logits -----------------------------------------------------------------------------
@@ -263,6 +268,7 @@ def test_weights_of_other_types(tmp_path: Path, card: Callable[..., TorchDetecto
         assert seen.dtype == torch.float32
         torch.testing.assert_close(seen, exact, atol=1e-2 if half else 1e-6, rtol=0)
         assert detector.facts.precision == name
+        assert any(".float()" in note for note in detector.facts.notes) == half
         assert (detector.facts.quantum > 0) == half
         assert (detector.full_precision() is detector) != half  # type: ignore[attr-defined]
     wide = detectors[0].full_precision()  # type: ignore[attr-defined]
