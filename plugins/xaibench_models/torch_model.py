@@ -267,7 +267,7 @@ def _evidence(started: _Started, keys: TorchKeys) -> OutputEvidence:
 
     def elsewhere() -> str:
         with torch.no_grad():
-            return offered_scores(network.returned(pictures), len(pictures))
+            return offered_scores(network.returned(pictures), len(pictures), besides=network.output_key)
 
     def leaves() -> Literal["sigmoid", "softmax", "linear"] | None:
         ending = torch_ending(network, pictures)
@@ -362,7 +362,7 @@ def _started(network: Network) -> _Started:
             continue
         if seen.kind == "step":
             with torch.no_grad():
-                mend = offered_scores(fed.returned(pictures), len(pictures))
+                mend = offered_scores(fed.returned(pictures), len(pictures), besides=fed.output_key)
             raise ModelError(
                 "the output holds classes or verdicts, as of an argmax or a comparison, and no scores",
                 mend or "give a model that returns logits or probabilities",
@@ -384,7 +384,7 @@ def _other_numbers(module: nn.Module) -> tuple[str, ...]:
 def _try(network: Network, pictures: Tensor) -> tuple[Tensor, _Seen]:
     dependence = Dependence(network.module, len(pictures))
     try:
-        with torch.no_grad(), dependence.watching():
+        with torch.no_grad(), dependence.watching(pictures):
             values = network(pictures)
     except ModelError:
         raise

@@ -433,7 +433,7 @@ def test_wrong_keys_name_what_the_model_returns(factory: str) -> None:
         assert mend in error.value.mend
     with pytest.raises(ModelError, match="returns a tuple") as error:
         eager(factory, "Pair")
-    assert "0 to 1" in error.value.mend
+    assert "output_key = 1 (scores of 2 columns)" in error.value.mend
     assert eager(factory, "Pair", card={"output_key": 1}).scores(PICTURES).shape == (4, 2)
 
 
