@@ -247,7 +247,6 @@ def on_arrays(**arguments):
         (lambda: xaibench.evaluate("demo", arrays(2), card=CARD), UsageError, "card describes a model in memory"),
         (lambda: xaibench.evaluate(PairNet, arrays(2), card=CARD), UsageError, "give an object: PairNet(...)"),
         (lambda: xaibench.evaluate([], arrays(2)), UsageError, "model is empty"),
-        (lambda: xaibench.evaluate(PairNet().double(), arrays(2), card=CARD), ModelError, "hand over a float() copy"),
         (lambda: xaibench.evaluate(PairNet().to("meta"), arrays(2), card=CARD), ModelError, "weights cannot be read"),
         (lambda: xaibench.evaluate(lambda x: None, arrays(2), card=CARD), ModelError, "the model returns a NoneType"),
         (lambda: xaibench.evaluate(PairNet(), {"image": 1}, card=CARD), UsageError, "have no 'image'"),
