@@ -22,6 +22,7 @@ from xaibench_models.live_model import LiveModel
 from xaibench_models.onnx_model import OnnxDetector, OnnxModel, OnnxParameters
 from xaibench_models.torch_detector import TorchDetector
 from xaibench_models.torch_model import TorchModel, TorchParameters
+from xaibench_testing.checks.models import check_gradients
 
 SIZE = 16
 PICTURES = torch.rand((4, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(3))
@@ -535,6 +536,8 @@ def test_honest_models_open(card: Callable[..., TorchDetector], kind: str) -> No
     detector = card(build(), **keys)
     probabilities = detector.probabilities(PICTURES)
     torch.testing.assert_close(probabilities.sum(1), torch.ones(4))
+    if detector.facts.gives >= {"gradients"} and kind != "stochastic":
+        check_gradients(detector)
     assert detector.facts.precision == ("bf16" if "bfloat16" in kind else "fp16" if "float16" in kind else "fp32")
     assert detector.facts.suspects.keys() == ({"chance"} if kind == "stochastic" else set())
 
@@ -578,6 +581,8 @@ def test_honest_graphs_of_few_bits_open(tmp_path: Path, kind: str) -> None:
     detector = opened(path, **keys)
     assert detector.facts.suspects == {}
     assert detector.facts.precision == ("fp16" if kind == "float16" else "fp32")
+    if kind == "float16":
+        check_gradients(detector)
     torch.testing.assert_close(detector.probabilities(PICTURES), exact, atol=0.1, rtol=0)
 
 
