@@ -24,14 +24,20 @@ class Called(nn.Module):
 
 
 def _as_tensors(values: Any) -> Any:
-    """Arrays and lists of numbers as tensors, also those in a dict or tuple; anything else as it is."""
+    """Arrays and lists of numbers as tensors, also those in a dict or tuple; anything else as it is.
+
+    Integers stay integers: they are classes.
+    """
     if isinstance(values, Mapping):
         return {key: _as_tensors(value) for key, value in values.items()}
     if isinstance(values, tuple):
         return tuple(_as_tensors(value) for value in values)
     if isinstance(values, list) and values and all(isinstance(v, Tensor) for v in values):
         return torch.stack(values)
-    try:
-        return values if isinstance(values, Tensor) else torch.as_tensor(values, dtype=torch.float32)
-    except (TypeError, ValueError):
+    if isinstance(values, Tensor):
         return values
+    try:
+        tensor = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        return values
+    return tensor.float() if tensor.is_floating_point() else tensor

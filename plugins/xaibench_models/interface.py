@@ -203,7 +203,7 @@ def settle_outputs(
             "take 'high' off and name the classes: classes = [...], real = ...",
         )
     _refuse_embedding(keys, columns, evidence)
-    classes, real = _classes(keys, columns, notes)
+    classes, real = _classes(keys, columns, notes, evidence)
     outputs = Outputs(
         classes=classes,
         real=real,
@@ -217,7 +217,7 @@ def settle_outputs(
 
 
 def _refuse_embedding(keys: CardKeys, columns: int, evidence: OutputEvidence) -> None:
-    if keys.classes is None and columns > MOST_SCORES:
+    if columns > MOST_SCORES and len(keys.classes or ()) != columns:
         raise ModelError(
             f"the output holds {columns} values a picture, as an embedding or a layer of features does, and no class "
             "scores",
@@ -225,18 +225,18 @@ def _refuse_embedding(keys: CardKeys, columns: int, evidence: OutputEvidence) ->
         )
 
 
-def _classes(keys: CardKeys, columns: int, notes: Notes) -> tuple[tuple[str, ...], int]:
+def _classes(keys: CardKeys, columns: int, notes: Notes, evidence: OutputEvidence) -> tuple[tuple[str, ...], int]:
     wanted = max(columns, 2)
     if keys.classes is None and wanted > 2:
         raise ModelError(
             f"the model has {columns} outputs, and the card does not name them",
-            f'add classes = [{wanted} names] and real = "NAME" to the card',
+            _or_elsewhere(f'add classes = [{wanted} names] and real = "NAME" to the card', evidence),
         )
     if keys.classes is not None and len(keys.classes) != wanted:
         raise ModelError(
             f"the card names {len(keys.classes)} classes, but the model has "
             f"{columns} output{'s' if columns > 1 else ', which means two classes'}",
-            f"name {wanted} classes, or another output",
+            _or_elsewhere(f"name {wanted} classes", evidence),
         )
     if keys.classes is None and keys.real not in (None, "real"):
         raise ModelError(
@@ -248,6 +248,11 @@ def _classes(keys: CardKeys, columns: int, notes: Notes) -> tuple[tuple[str, ...
         what = f"real = '{keys.real}' is none of them" if keys.real else "the card does not say which means real"
         raise ModelError(f"classes are {', '.join(classes)}; {what}", 'add real = "NAME" with one of them')
     return classes, real
+
+
+def _or_elsewhere(mend: str, evidence: OutputEvidence) -> str:
+    other = evidence.elsewhere()
+    return f"{mend}, or, where these are features and no scores, {other}" if other else mend
 
 
 def _activation(

@@ -18,10 +18,21 @@ _ONNX = ("", "ai.onnx")
 _SAME_VALUES = frozenset({"Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast"})
 _LABELS = frozenset(
     {"ArgMax", "ArgMin", "Hardmax", "OneHot", "Round", "Sign", "Floor", "Ceil", "Not", "And", "Or", "Xor"}
-    | {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"}
+    | {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "LabelEncoder"}
 )
-_LINEAR = frozenset({"Gemm", "MatMul", "Conv"})
-_CARRY = _SAME_VALUES | {"Add", "Sub", "Neg", "Concat", "Slice", "Gather", "Split", "ReduceMean", "GlobalAveragePool"}
+_CLASSIFIERS = frozenset({"LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier"})  # their first result: labels
+_CUT = frozenset({"Slice", "Gather", "Split"})
+_SHIFT = frozenset({"Add", "Sub", "Mul", "Div"})
+_LINEAR = frozenset({"Gemm", "MatMul", "Conv", "FusedMatMul", "QGemm", "QLinearMatMul", "QLinearConv"})
+_QUANTISE = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_CARRY = (
+    _SAME_VALUES
+    | _CUT
+    | _SHIFT
+    | _QUANTISE
+    | {"Neg", "Concat", "ReduceMean", "GlobalAveragePool", "BatchNormalization"}
+)
+_DOMAINS = (*_ONNX, "com.microsoft")
 _RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
@@ -36,29 +47,33 @@ class Wiring:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.giver = {o: node for node in model.graph.node for o in node.output if o}
         self.constants = {t.name for t in model.graph.initializer}
-        self.constants |= {o for node in model.graph.node if node.op_type == "Constant" for o in node.output}
+        for node in model.graph.node:  # in the order of computing
+            if self.constants.issuperset(filter(None, node.input)) and node.op_type not in _RANDOM:
+                self.constants |= set(node.output)
 
     def label(self, tensor: str) -> str:
         """The node that makes classes or verdicts of scores and whose values ``tensor`` holds; empty where none."""
-        node = self.giver.get(tensor)
         for _ in range(_MOST_NODES):
+            node = self.giver.get(tensor)
             if node is None:
                 return ""
-            if node.op_type in _LABELS or self._picks_places(node, tensor):
+            first = node.output[0] == tensor
+            picked = node.op_type == "TopK" and not first
+            if node.op_type in _LABELS or picked or (node.op_type in _CLASSIFIERS and first):
                 return str(node.op_type)
             if node.op_type == "Where" and self.constants >= set(node.input[1:]):
                 return "Where"
-            if node.op_type not in _SAME_VALUES:
+            inputs = [i for i in node.input if i and i not in self.constants]
+            if node.op_type in _SAME_VALUES | _CUT | _SHIFT and len(inputs) == 1:
+                (tensor,) = inputs  # of a class that is looked up in a table, too
+            elif node.op_type in _SAME_VALUES and inputs:
+                tensor = inputs[0]
+            else:
                 return ""
-            tensor = node.input[0]
-            node = self.giver.get(tensor)
         return ""
 
-    def _picks_places(self, node: onnx.NodeProto, tensor: str) -> bool:
-        return node.op_type == "TopK" and len(node.output) > 1 and bool(node.output[1] == tensor)
-
     def linear(self, tensor: str) -> bool:
-        """Whether all values of ``tensor`` are those of linear layers, at most added, cut or joined: no bounds."""
+        """Whether all values of ``tensor`` have no bounds: those of linear layers, scaled, added, cut or joined."""
         queue, seen = [tensor], set[str]()
         while queue:
             name = queue.pop()
@@ -66,13 +81,16 @@ class Wiring:
                 continue
             seen.add(name)
             node = self.giver.get(name)
-            if node is None or node.domain not in _ONNX or len(seen) > _MOST_NODES:
+            if node is None or node.domain not in _DOMAINS or len(seen) > _MOST_NODES:
                 return False
-            if node.op_type in _CARRY:
-                inputs = [i for i in node.input if i and i not in self.constants]
+            inputs = [i for i in node.input if i and i not in self.constants]
+            if node.op_type in _LINEAR:
+                if len(inputs) != 1:  # the product of two activations may be a weighted mean of probabilities
+                    return False
+            elif node.op_type not in _CARRY or (node.op_type in ("Mul", "Div") and len(inputs) != 1):
+                return False
+            else:
                 queue += inputs if node.op_type in ("Add", "Sub", "Concat") else inputs[:1]
-            elif node.op_type not in _LINEAR or all(i in self.constants for i in node.input):
-                return False
         return True
 
     def inner_scores(self, tensor: str) -> str:

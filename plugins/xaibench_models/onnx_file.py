@@ -113,7 +113,10 @@ def choose_input(file: OnnxFile, name: str | None) -> TensorFacts:
     found = file.inputs[0]
     if found.number not in _NUMBERS:
         kind = TensorProto.DataType.Name(found.number)
-        raise ModelError(f"input '{found.name}' takes {kind}", f"accepted: {', '.join(_NUMBERS.values())}")
+        raise ModelError(
+            f"input '{found.name}' takes {kind}",
+            f"accepted: {', '.join(_NUMBERS.values())}; export it in float32 (model.float())",
+        )
     if len(found.shape) != 4:
         raise ModelError(f"input '{found.name}' has {len(found.shape)} axes, not 4", "give a model of single pictures")
     return found
@@ -186,6 +189,9 @@ def _no_score(file: OnnxFile, name: str) -> str:
         return f"holds {_KINDS.get(kind, kind)} and no tensor of scores"
     if number and number not in FLOATS:
         return f"holds {TensorProto.DataType.Name(number).lower()} values: classes or labels, and no scores"
+    shape = next(o.shape for o in file.outputs if o.name == name)
+    if len(shape) > 2 and any(d not in (None, 1) for d in shape[2:]):
+        return f"has shape {_show(shape)}, as a map of features or tokens has, and no row of scores a picture"
     label = Wiring(file.model).label(name)
     return f"leaves the node {label}: it holds classes or verdicts, and no scores" if label else ""
 

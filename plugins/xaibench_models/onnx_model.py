@@ -169,14 +169,14 @@ def _settled(file: OnnxFile, keys: OnnxKeys, running: _Running, notes: Notes) ->
     """A detector whose outputs are understood; its gradients are not yet looked for."""
     tensor, runner, output, followed = running.tensor, running.runner, running.output, running.followed
     source = settle_input(keys, input_facts(tensor, keys.layout), notes)
-    values = _try(runner, source, output)
+    evidence = _evidence(file, keys, running, source)
+    values = _try(runner, source, output, evidence.elsewhere)
     end = followed.settled(values, lambda inner: _try(runner, source, inner)) if followed else None
-    if end and (end.activation, end.kind) == ("softmax", "sigmoid") and keys.activation is None:
+    if end and (end.activation, end.kind) == ("softmax", "sigmoid") and keys.activation in (None, "logit"):
         raise ModelError(
             f"output '{output}' is one column of a softmax (through {', '.join(end.behind)}), and no logit",
             'add activation = "probability" to the card',
         )
-    evidence = _evidence(file, keys, running, source)
     outputs = settle_outputs(keys, values, end.kind if end else None, notes, evidence)
     logits = _logit_tensor(outputs, output, end, notes)
     threshold = notes.default("threshold", keys.threshold, DEFAULT_THRESHOLD, f"{DEFAULT_THRESHOLD}")
@@ -276,13 +276,16 @@ def _in_float32(file: OnnxFile, keys: OnnxKeys, runtime: Runtime, provider: Prov
     return replace(found, facts=replace(found.facts, digest=digest))
 
 
-def _try(runner: OrtRunner, source: ModelInput, output: str) -> Tensor:
-    """The ``(N, columns)`` output values of the check pictures."""
+def _try(runner: OrtRunner, source: ModelInput, output: str, elsewhere: Callable[[], str] = str) -> Tensor:
+    """The ``(N, columns)`` output values of the check pictures.
+
+    ``elsewhere`` names another output, where this one holds no scores; empty where there is none.
+    """
     pictures = check_pictures(source, runner.device)
     try:
         return _run(runner, source, output, pictures)
-    except ModelError:
-        raise
+    except ModelError as error:
+        raise ModelError(error.what, elsewhere() or error.mend) from None
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise ModelError(
             f"it fails on a batch of {len(pictures)} pictures: {one_line(error)}",

@@ -105,12 +105,18 @@ def start(file: OnnxFile, model: onnx.ModelProto, input_name: str, runtime: Runt
         session = ort.InferenceSession(source, options, providers=wanted)
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise ModelError(
-            f"{file.path}: ONNX Runtime {ort.__version__} cannot load it: {one_line(error)}",
-            "export it again, with an opset that this ONNX Runtime knows",
+            f"{file.path}: ONNX Runtime {ort.__version__} cannot load it: {one_line(error)}", _mend_load(error)
         ) from None
     _check_used(session, wanted)
     on_gpu = runtime.device != "cpu" and torch.cuda.is_available()
     return OrtRunner(session, input_name, torch.device(runtime.device if on_gpu else "cpu"))
+
+
+def _mend_load(error: BaseException) -> str:
+    half = next((name for name in ("bfloat16", "float16") if f"tensor({name})" in str(error)), "")
+    if half:
+        return f"this device has no {half} form of that operator: export the network in float32 (model.float())"
+    return "export it again, with an opset that this ONNX Runtime knows"
 
 
 def _options(file: OnnxFile, threads: int) -> ort.SessionOptions:

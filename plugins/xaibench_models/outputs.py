@@ -69,8 +69,9 @@ def as_columns(raw: Tensor, pictures: int) -> Tensor:
     if raw.ndim <= 1 and pictures == 1:
         return raw.reshape(1, -1)
     if raw.ndim == 0 or raw.shape[0] != pictures or any(d != 1 for d in raw.shape[2:]) or not raw.numel():
+        features = ", as a map of features or tokens has" if raw.ndim > 2 and raw.shape[0] == pictures else ""
         raise ModelError(
-            f"the output has shape {tuple(raw.shape)} for {pictures} pictures, not (pictures, classes)",
+            f"the output has shape {tuple(raw.shape)} for {pictures} pictures{features}, not (pictures, classes)",
             f"{_NAME_SCORES} (card keys output, output_key, batch)",
         )
     return raw.reshape(pictures, -1)

@@ -86,21 +86,36 @@ class Network:
 
 def _pick(returned: Any, key: str | int | None, pictures: int) -> Tensor:
     """The tensor of class scores in what a model returned."""
+    picked = returned
     if key is not None and not isinstance(returned, Tensor):
         try:
-            returned = returned[key]
+            picked = returned[key]
         except (KeyError, IndexError, TypeError):
-            mend = offered_scores(returned, pictures) or _offered(returned)
+            mend = offered_scores(returned, pictures) or _offered(returned, pictures)
             raise ModelError(f"the model returns nothing under output_key = {key!r}", mend) from None
-    if not isinstance(returned, Tensor):
-        mend = offered_scores(returned, pictures) or _offered(returned)
-        raise ModelError(f"the model returns a {type(returned).__name__}, not a tensor", mend)
-    return returned
+    if not isinstance(picked, Tensor):
+        under = "" if picked is returned else f" under output_key = {key!r}"
+        mend = offered_scores(returned, pictures) or _offered(returned, pictures)
+        raise ModelError(f"the model returns {_described(picked)}{under}, not a tensor", mend)
+    return picked
 
 
-def offered_scores(returned: Any, pictures: int) -> str:
-    """Which parts of what a model returned hold class scores, as words that say how to name one; empty where none."""
-    parts = scores_within(returned, pictures)
+def _described(returned: Any) -> str:
+    """A value that is no tensor, in words that tell labels from a container of tensors."""
+    if isinstance(returned, str):
+        return "text"
+    parts = [part for _, part in _parts(returned)]
+    kinds = {str: "texts", dict: "dicts", bool: "verdicts", int: "whole numbers"}
+    inner = next((name for kind, name in kinds.items() if parts and all(type(p) is kind for p in parts)), "")
+    return f"a {type(returned).__name__}{f' of {inner}' if inner else ''}"
+
+
+def offered_scores(returned: Any, pictures: int, besides: str | int | None = None) -> str:
+    """Which parts of what a model returned hold class scores, as words that say how to name one; empty where none.
+
+    ``besides`` is the key of a part that holds none though it looks so.
+    """
+    parts = {key: n for key, n in scores_within(returned, pictures).items() if key != besides}
     if not parts:
         return ""
     named = (f"output_key = {key!r} (scores of {n} column{'s' * (n > 1)})" for key, n in parts.items())
@@ -123,12 +138,16 @@ def _parts(returned: Any) -> list[tuple[str | int, Any]]:
     return list(enumerate(returned)) if isinstance(returned, tuple | list) else []
 
 
-def _offered(returned: Any) -> str:
-    if isinstance(returned, Mapping):
-        return f"set output_key to one of {', '.join(map(repr, returned))}"
-    if isinstance(returned, (tuple, list)):
-        return f"set output_key to a number from 0 to {len(returned) - 1}"
-    return "give a model that returns class scores, or a dict or tuple that holds them"
+def _offered(returned: Any, pictures: int) -> str:
+    """What to do with a return value none of whose parts is known to hold scores."""
+    tensors = [key for key, part in _parts(returned) if isinstance(part, Tensor)]
+    nested = {key: inner for key, part in _parts(returned) if (inner := scores_within(part, pictures))}
+    if nested:
+        where = " or ".join(f"[{key!r}][{inner!r}]" for key, parts in nested.items() for inner in parts)
+        return f"its scores lie deeper, in {where}: give a model that returns these, or has them at the top"
+    if tensors:
+        return f"set output_key to one of {', '.join(map(repr, tensors))}"
+    return "give a model that returns a tensor with one row of class scores a picture, or a dict or tuple that holds it"
 
 
 class Readings(Protocol):

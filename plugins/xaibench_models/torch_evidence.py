@@ -37,8 +37,7 @@ _OF_WHOLE_BATCH = frozenset(["choose_qparams", "choose_qparams_symmetric", "_cho
 # Values of a linear layer have no bounds; a step gives few values, as a verdict or the number of a class has.
 _LINEAR = _words(
     """
-    addmm mm linear convolution _convolution mkldnn_convolution conv2d addmv mv linear_dynamic linear_relu_dynamic
-    mkldnn_linear baddbmm
+    addmm mm bmm linear convolution _convolution mkldnn_convolution conv2d addmv mv linear_dynamic mkldnn_linear baddbmm
     """
 )
 _STEPS = _words(
@@ -47,15 +46,17 @@ _STEPS = _words(
     signbit round floor ceil trunc heaviside one_hot bitwise_not bitwise_and bitwise_or
     """
 )
-# What keeps the kind of its inputs; further inputs are constants.
+# What keeps the kind of its inputs, in place or not; inputs that do not come from the pictures are constants.
 _CARRY = _words(
     """
     view _unsafe_view reshape _reshape_alias squeeze unsqueeze select slice clone _to_copy to t transpose permute alias
     detach index gather index_select cat stack add sub rsub neg mul div mean sum as_strided split split_with_sizes
-    unbind chunk expand dequantize contiguous scatter where flatten unflatten max min topk sort
-    copy_ add_ mul_ div_ sub_
+    unbind chunk expand dequantize contiguous scatter where flatten unflatten max min topk sort flip roll repeat
+    index_put masked_fill copy
     """
 )
+_PRODUCTS = _words("mul div")
+_SHAPE_ALONE = _words("zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty")
 _PLACES = frozenset(["max", "min", "topk", "sort"])  # operators whose second result are places
 
 
@@ -63,8 +64,9 @@ _PLACES = frozenset(["max", "min", "topk", "sort"])  # operators whose second re
 class Dependence(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Watches which operators of a pass draw at random, and which mix the pictures of its batch.
 
-    ``chance`` and ``company`` hold one text for each layer that does; ``kinds`` what tensors hold: values of linear
-    layers, or steps. The operators are seen below autograd and inside TorchScript; layers have names where hooks fire.
+    ``chance`` and ``company`` hold one text for each layer that does; ``kinds`` what the tensors hold that come from
+    the pictures: values of linear layers, steps, or others. The operators are seen below autograd and inside
+    TorchScript; layers have names where hooks fire.
     """
 
     module: nn.Module
@@ -89,28 +91,19 @@ class Dependence(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif self.pictures > 1 and (_is_dynamic(namespace, name) or name in _OF_WHOLE_BATCH):
             self._add(self.company, "is quantised dynamically, with one scale for all pictures of a batch")
         result = func(*args, **(kwargs or {}))
-        self._follow(name.rstrip("_") if name.rstrip("_") in _STEPS | _LINEAR else name, args, result)
+        self._follow(name.rstrip("_"), args, result)
         return result
 
     def _follow(self, name: str, args: Sequence[Any], result: Any) -> None:
-        """Note the kind of what an operator gives."""
+        """Note the kind of what an operator gives, if it comes from the pictures."""
         inputs = [t for a in args for t in (a if isinstance(a, list | tuple) else [a]) if isinstance(t, Tensor)]
-        known = {self.kinds[t] for t in inputs if t in self.kinds}
+        known = [self.kinds[t] for t in inputs if t in self.kinds]
+        if not known or name in _SHAPE_ALONE:
+            return
         outputs = result if isinstance(result, tuple | list) else [result]
         for place, output in enumerate(outputs):
-            kind: ValueKind = "other"
-            if name in _STEPS or (name in _PLACES and place == 1):
-                kind = "step"
-            elif name in _LINEAR:
-                kind = "linear"
-            elif name in _CARRY and len(known) == 1:
-                (kind,) = known
-            if kind == "step" and name in ("mean", "sum"):  # the share of patches that voted fake is a score
-                kind = "other"
-            if name in ("mul", "div", "mul_", "div_") and sum(t in self.kinds for t in inputs) > 1:
-                kind = "other"
-            if isinstance(output, Tensor) and (known or kind != "other" or name not in _CARRY):
-                self.kinds[output] = kind
+            if isinstance(output, Tensor):
+                self.kinds[output] = _kind_of(name, place, known)
 
     def _mixes(self, args: Sequence[Any]) -> bool:
         """Whether a normalisation trains on rows of several pictures. An InstanceNorm folds them into the channels."""
@@ -122,8 +115,9 @@ class Dependence(TorchDispatchMode):  # type: ignore[no-untyped-call]
         found.setdefault(f"{layer} {what}", f"layer '{layer}' {what}" if layer else f"the network {what}")
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Watch while this lasts."""
+    def watching(self, images: Tensor) -> Iterator[None]:
+        """Watch while this lasts, and follow what becomes of ``images``."""
+        self.kinds[images] = "other"
         with ExitStack() as stack:
             if not isinstance(self.module, torch.jit.ScriptModule):
                 for name, inner in self.module.named_modules():
@@ -144,6 +138,19 @@ class Dependence(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """What could make outputs hang on chance or on company, the first layer named and the others counted."""
         kinds: tuple[tuple[Suspect, dict[str, str]], ...] = (("chance", self.chance), ("company", self.company))
         return {kind: _first_of(list(found.values())) for kind, found in kinds if found}
+
+
+def _kind_of(name: str, place: int, known: Sequence[ValueKind]) -> ValueKind:
+    """The kind of one result of an operator, ``known`` being those of its inputs that come from the pictures."""
+    if name in _STEPS or (name in _PLACES and place == 1):
+        return "step"
+    if name in _LINEAR:  # the product of two activations may be a weighted mean of probabilities
+        return "linear" if len(known) == 1 else "other"
+    if name not in _CARRY or len(set(known)) != 1 or (name in _PRODUCTS and len(known) > 1):
+        return "other"
+    if known[0] == "step" and name in ("mean", "sum"):  # the share of patches that voted fake is a score
+        return "other"
+    return known[0]
 
 
 def _trains(args: Sequence[Any]) -> bool:

@@ -37,7 +37,14 @@ from xaibench_models.outputs import may_be_probabilities
 from xaibench_models.preprocess import Number
 from xaibench_models.runs import attention_limit
 from xaibench_models.torch_card import OWN_WEIGHTS, TorchKeys
-from xaibench_models.torch_detector import ROUNDED_DIGITS, Network, TorchDetector, offered_scores, scores_within
+from xaibench_models.torch_detector import (
+    HALF_NUMBERS,
+    ROUNDED_DIGITS,
+    Network,
+    TorchDetector,
+    offered_scores,
+    scores_within,
+)
 from xaibench_models.torch_ending import torch_ending
 from xaibench_models.torch_evidence import Dependence, Suspect, ValueKind
 from xaibench_models.torch_loading import Loaded, load_factory, load_file
@@ -138,10 +145,13 @@ def _load(keys: TorchKeys, file: Path | None, folder: Path) -> Loaded:
 
 
 def _untrained(keys: TorchKeys, module: nn.Module) -> str:
-    """What is said of a factory without weights, which a run refuses; empty where the card names them."""
+    """What to say of a factory whose card names no weights; empty where they are named, or where there is no factory.
+
+    Its network may be as before training, or its code may have loaded weights: nobody can tell by looking at it.
+    """
     if keys.factory is None or keys.weights is not None:
         return ""
-    said = f"the factory '{keys.factory}' stands without weights, so the network may be as before training"
+    said = f"its card names no weights: the network is as its factory '{keys.factory}' made it, perhaps untrained"
     if own := _other_numbers(module):
         said += f" (it computes in {', '.join(own)}, and .float() makes it float32)"
     return said
@@ -161,6 +171,11 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
     notes = Notes()
     if keys.factory is not None:
         notes.add(f"Python code is run: the card's factory '{keys.factory}', with all that importing it does")
+    if untrained := _untrained(keys, loaded.module):
+        notes.add(
+            f'{untrained}; add weights = "FILE.safetensors", or weights = "{OWN_WEIGHTS}" where the '
+            "factory loads them itself"
+        )
     source = settle_input(keys, FileInput(size=loaded.size, batch=loaded.batch), notes)
     network = Network(
         module=loaded.module,
@@ -172,9 +187,6 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
     )
     started = _started(network)
     plain = _settled(loaded, keys, started, name, file, notes)
-    if untrained := _untrained(keys, loaded.module):
-        notes.add(untrained)
-        plain = replace(plain, facts=replace(plain.facts, details={**plain.facts.details, "untrained": untrained}))
     plain = replace(plain, readings=_Readings(loaded, keys, name, file))
     return with_capabilities(plain, keys.target_layer, loaded.hooks, started.pictures, notes)
 
@@ -221,8 +233,16 @@ def _settled(loaded: Loaded, keys: TorchKeys, started: _Started, name: str, file
         stochastic=bool(keys.stochastic),
         remote=bool(keys.remote),
         suspects=started.seen.suspects,
-        details=provenance(keys, file=Path(file).name, format=f"PyTorch, {loaded.form}", factory=keys.factory),
+        details=provenance(
+            keys,
+            file=Path(file).name,
+            format=f"PyTorch, {loaded.form}",
+            factory=keys.factory,
+            untrained=_untrained(keys, loaded.module),
+        ),
     )
+    if own := _own_half(network):
+        notes.add(f"its weights are {own}, and it computes in that; the network would be float32 after .float()")
     if ending is not None:
         notes.add(f"logits: those that go into the model's last {ending.kind}, whose probabilities it returns")
     elif outputs.activation != "logit":
@@ -232,9 +252,13 @@ def _settled(loaded: Loaded, keys: TorchKeys, started: _Started, name: str, file
 
 def _precision(network: Network) -> Literal["fp32", "fp16", "bf16"]:
     """The number type that it computes in: that of the weights where they are in half precision."""
-    halves: Mapping[torch.dtype, Literal["fp16", "bf16"]] = {torch.float16: "fp16", torch.bfloat16: "bf16"}
-    own = next((halves[p.dtype] for p in network.module.parameters() if p.dtype in halves), None)
-    return own or cast('Literal["fp32", "fp16", "bf16"]', network.precision)
+    halves: Mapping[str, Literal["fp16", "bf16"]] = {"float16": "fp16", "bfloat16": "bf16"}
+    return halves.get(_own_half(network)) or cast('Literal["fp32", "fp16", "bf16"]', network.precision)
+
+
+def _own_half(network: Network) -> str:
+    """The number type of a module's weights where they are in half precision; empty where none is."""
+    return next((n for n in _other_numbers(network.module) if n in HALF_NUMBERS), "")
 
 
 def _evidence(started: _Started, keys: TorchKeys) -> OutputEvidence:
@@ -247,7 +271,7 @@ def _evidence(started: _Started, keys: TorchKeys) -> OutputEvidence:
 
     def elsewhere() -> str:
         with torch.no_grad():
-            return offered_scores(network.returned(pictures), len(pictures))
+            return offered_scores(network.returned(pictures), len(pictures), besides=network.output_key)
 
     def leaves() -> Literal["sigmoid", "softmax", "linear"] | None:
         ending = torch_ending(network, pictures)
@@ -342,7 +366,7 @@ def _started(network: Network) -> _Started:
             continue
         if seen.kind == "step":
             with torch.no_grad():
-                mend = offered_scores(fed.returned(pictures), len(pictures))
+                mend = offered_scores(fed.returned(pictures), len(pictures), besides=fed.output_key)
             raise ModelError(
                 "the output holds classes or verdicts, as of an argmax or a comparison, and no scores",
                 mend or "give a model that returns logits or probabilities",
@@ -364,7 +388,7 @@ def _other_numbers(module: nn.Module) -> tuple[str, ...]:
 def _try(network: Network, pictures: Tensor) -> tuple[Tensor, _Seen]:
     dependence = Dependence(network.module, len(pictures))
     try:
-        with torch.no_grad(), dependence.watching():
+        with torch.no_grad(), dependence.watching(pictures):
             values = network(pictures)
     except ModelError:
         raise

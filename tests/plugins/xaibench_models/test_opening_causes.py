@@ -14,14 +14,15 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime import quantization
 from torch import Tensor, nn
 
-from xaibench import examine
 from xaibench.api import ModelError, Runtime, build_parameters
 from xaibench_models.live_model import LiveModel
 from xaibench_models.onnx_model import OnnxDetector, OnnxModel, OnnxParameters
 from xaibench_models.torch_detector import TorchDetector
 from xaibench_models.torch_model import TorchModel, TorchParameters
+from xaibench_testing.checks.models import check_gradients
 
 SIZE = 16
 PICTURES = torch.rand((4, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(3))
@@ -126,14 +127,17 @@ def refusal(call: Callable[[], object]) -> str:
 # ---- weights ----------------------------------------------------------------------------------------------------
 
 
-def test_a_factory_without_weights(card: Callable[..., TorchDetector]) -> None:
-    """It opens, and says so to whoever looks at its structure."""
-    for net, words in ((Net(), "without weights"), (Net().half(), ".float() makes it float32")):
-        found = examine(card(net, weights=None)).structure.fault
-        assert found is not None and found.name == "weights"
-        assert words in found.fault and 'weights = "factory"' in found.mend
-    assert "untrained" not in card(Net()).facts.details
-    assert examine(card(Net())).structure.fault is None
+def test_a_factory_without_weights_says_so(card: Callable[..., TorchDetector]) -> None:
+    """Whoever opens it decides what to do with it: a picture is explained, a run is refused."""
+    facts = card(Net(), weights=None).facts
+    assert "names no weights" in facts.details["untrained"]
+    assert any('weights = "factory"' in note for note in facts.notes)
+    loaded = card(Net()).facts
+    assert "untrained" not in loaded.details
+    assert not any("names no weights" in note for note in loaded.notes)
+    assert loaded.digest == facts.digest
+    live = LiveModel(Net(), "live", {"size": SIZE}, "").open("live", Runtime())
+    assert "untrained" not in live.facts.details
 
 
 # ---- probabilities taken for logits -----------------------------------------------------------------------------
@@ -184,6 +188,42 @@ def test_small_logits_of_a_linear_layer_are_believed(
     assert opened(path).facts.logit_source == "logits"
 
 
+def test_scaled_shifted_and_averaged_logits_are_believed(tmp_path: Path, card: Callable[..., TorchDetector]) -> None:
+    for last in (
+        lambda z: z / torch.tensor(50.0) + torch.ones_like(z) / 2,
+        lambda z: (z + z.flip(1)) * 5e-3 + 0.5,
+        lambda z: torch.stack([z, z[:, [1, 0]]]).mean(0).mul_(1e-3).add_(0.4),
+    ):
+        assert card(Net(last)).facts.logit_source == "logits"
+    tail: list[Node] = [("Div", ["z", "many"], ["d"], {}), ("BatchNormalization", ["d", *"smv", "v"], ["y"], {})]
+    arrays = {"many": np.float32(50), "s": np.full(2, 1e-3, "f"), "m": np.full(2, 0.4, "f"), "v": np.ones(2, "f")}
+    path = graph(tmp_path / "m.onnx", *tail, outputs=[("y", 1, ("n", 2))], constants=arrays)
+    assert opened(path).facts.logit_source == "logits"
+
+
+def test_a_weighted_mean_of_probabilities_is_no_logit(tmp_path: Path, card: Callable[..., TorchDetector]) -> None:
+    """A product gives it, as of a linear layer, but both its factors come from the picture."""
+    mean = Net(lambda z: (z.softmax(1).unsqueeze(1) @ (9 * z).sigmoid().unsqueeze(2))[:, 0])
+    assert 'activation = "probability"' in refusal(lambda: card(mean, high="fake"))
+    tail: list[Node] = [
+        ("Softmax", ["z"], ["p"], {"axis": 1}), ("Unsqueeze", ["p", "one"], ["a"], {}),
+        ("Unsqueeze", ["p", "two"], ["d"], {}), ("MatMul", ["a", "d"], ["e"], {}), ("Flatten", ["e"], ["y"], {}),
+    ]  # fmt: skip
+    arrays = {"one": np.array([1]), "two": np.array([2])}
+    path = graph(tmp_path / "m.onnx", *tail, outputs=[("y", 1, ("n", 1))], constants=arrays)
+    assert 'activation = "probability"' in refusal(lambda: opened(path, high="fake"))
+
+
+def test_a_column_of_a_softmax_is_no_logit_whatever_the_card_says(tmp_path: Path) -> None:
+    tail: list[Node] = [("Softmax", ["z"], ["p"], {"axis": 1}), ("Gather", ["p", "one"], ["y"], {"axis": 1})]
+    path = graph(tmp_path / "m.onnx", *tail, outputs=[("y", 1, ("n",))], constants={"one": np.array(1)})
+    for keys in ({}, {"activation": "logit"}):
+        said = refusal(lambda keys=keys: opened(path, high="fake", **keys))  # type: ignore[misc]
+        assert "one column of a softmax" in said
+        assert 'activation = "probability"' in said
+    assert opened(path, high="fake", activation="probability").facts.logit_source == "logits"
+
+
 # ---- outputs that are no scores ---------------------------------------------------------------------------------
 
 LABELS: dict[str, list[Node]] = {
@@ -192,7 +232,10 @@ LABELS: dict[str, list[Node]] = {
     "bool": [("Greater", ["z", "b"], ["label"], {})],
     "verdict": [("Greater", ["z", "b"], ["a"], {}), ("Cast", ["a"], ["label"], {"to": TensorProto.FLOAT})],
     "round": [("Sigmoid", ["z"], ["a"], {}), ("Round", ["a"], ["label"], {})],
-}
+    "table": [
+        ("ArgMax", ["z"], ["a"], {"axis": 1}), ("Gather", ["b", "a"], ["d"], {}), ("Sub", ["d", "b"], ["label"], {}),
+    ],
+}  # fmt: skip
 NUMBERS = {"int64": TensorProto.INT64, "bool": TensorProto.BOOL}
 
 
@@ -226,17 +269,39 @@ def test_labels_and_features_of_a_module_are_no_scores(card: Callable[..., Torch
         "label": lambda z: z.argmax(1),
         "verdict": lambda z: (z[:, 1] > 0).float(),
         "rounded": lambda z: z.sigmoid().round(),
+        "chosen": lambda z: torch.where(z[:, 1] > 0, torch.tensor(1.0), torch.tensor(-1.0)),
+        "one hot": lambda z: nn.functional.one_hot(z.argmax(1), 2).float(),
         "maps": lambda z: z[:, :, None, None].expand(-1, -1, 4, 4),
         "features": lambda z: z.repeat(1, 256),
     }
     net = Net(lambda z: {**{k: part(z) for k, part in parts.items()}, "cls": z})
     for key in (*parts, "nothing", None):
-        high = {"high": "fake"} if key in ("label", "verdict") else {}
+        high = {"high": "fake"} if key in ("label", "verdict", "chosen") else {}
         said = refusal(lambda key=key, high=high: card(net, output_key=key, **high))  # type: ignore[misc]
         assert "output_key = 'cls' (scores of 2 columns)" in said
-    assert "512 values" in refusal(lambda: card(net, output_key="features"))
+        assert f"{key!r} (scores" not in said
+    for classes in ({}, {"classes": ["real", "fake"]}):
+        assert "512 values" in refusal(lambda c=classes: card(net, output_key="features", **c))  # type: ignore[misc]
+    assert "map of features" in refusal(lambda: card(net, output_key="maps"))
     assert card(net, output_key="cls").facts.classes == ("real", "fake")
     assert "512 values" in refusal(lambda: card(Net(lambda z: z.repeat(1, 256))))
+
+
+def test_scores_that_lie_deeper_are_named(card: Callable[..., TorchDetector]) -> None:
+    net = Net(lambda z: {"out": {"logits": z, "map": z[..., None].repeat(1, 1, 4)}, "loss": z.sum()})
+    for key in (None, "out"):
+        said = refusal(lambda key=key: card(net, output_key=key))  # type: ignore[misc]
+        assert "['out']['logits']" in said
+        assert "'map'" not in said
+
+
+@pytest.mark.parametrize(
+    ("returned", "what"),
+    [(np.ones, "int64 values"), (lambda n, _: [1] * n, "int64 values"), (lambda n, _: ["fake"] * n, "a list of texts")],
+)
+def test_labels_of_a_callable_are_no_scores(returned: Callable[..., Any], what: str) -> None:
+    model = LiveModel(lambda x: returned(len(x), int), "api", {"size": SIZE, "high": "fake"}, "")
+    assert what in refusal(lambda: model.open("api", Runtime()))
 
 
 def test_an_embedding_of_a_graph_is_no_score(tmp_path: Path) -> None:
@@ -246,6 +311,12 @@ def test_an_embedding_of_a_graph_is_no_score(tmp_path: Path) -> None:
     said = refusal(lambda: opened(path, output="e"))
     assert "512 values" in said
     assert 'output = "z"' in said
+    outputs = [("r", TensorProto.FLOAT, ("n", 8, SIZE, SIZE)), ("z", TensorProto.FLOAT, ("n", 2))]
+    for shape in (outputs[0][2], None):
+        outputs[0] = ("r", TensorProto.FLOAT, shape)
+        said = refusal(lambda: opened(graph(tmp_path / "m.onnx", outputs=outputs), output="r"))
+        assert "map of features" in said
+        assert 'output = "z"' in said
 
 
 # ---- half precision ---------------------------------------------------------------------------------------------
@@ -266,6 +337,7 @@ def test_weights_of_other_types(tmp_path: Path, card: Callable[..., TorchDetecto
         assert seen.dtype == torch.float32
         torch.testing.assert_close(seen, exact, atol=1e-2 if half else 1e-6, rtol=0)
         assert detector.facts.precision == name
+        assert any(".float()" in note for note in detector.facts.notes) == half
         assert (detector.facts.quantum > 0) == half
         assert (detector.full_precision() is detector) != half  # type: ignore[attr-defined]
     wide = detectors[0].full_precision()  # type: ignore[attr-defined]
@@ -283,6 +355,26 @@ def test_a_type_that_does_not_run_names_the_mend(card: Callable[..., TorchDetect
     said = refusal(lambda: card(net))
     assert "float16" in said
     assert ".float()" in said
+
+
+def test_a_graph_in_bfloat16_that_does_not_run_names_float32(tmp_path: Path) -> None:
+    """ONNX Runtime has no convolution in bfloat16 for a CPU."""
+    path = graph(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        tensor.CopyFrom(helper.make_tensor(tensor.name, TensorProto.BFLOAT16, values.shape, values.ravel()))
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.BFLOAT16
+    onnx.save(model, path)
+    assert "float32" in refusal(lambda: opened(path))
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
+    model.graph.node[0].input[0] = "x16"
+    model.graph.node.insert(0, helper.make_node("Cast", ["x"], ["x16"], to=TensorProto.BFLOAT16))
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.BFLOAT16
+    onnx.save(model, path)
+    said = refusal(lambda: opened(path))
+    assert "no bfloat16 form" in said
+    assert "float32" in said
 
 
 # ---- chance and company -----------------------------------------------------------------------------------------
@@ -390,7 +482,28 @@ class Tokens(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.patch(x).flatten(2).transpose(1, 2)
-        return self.head(self.block(torch.cat([self.token.expand(len(x), -1, -1), x], 1))[:, 0])
+        return self.head(self.block(torch.cat([self.token.expand(x.shape[0], -1, -1), x], 1))[:, 0])
+
+
+class Windows(nn.Module):
+    """Attention within shifted windows of 2x2 tokens that lie channels last, as in a Swin transformer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patch = nn.Conv2d(3, 8, 4, 4)
+        self.norm = nn.LayerNorm(8)
+        self.qkv = nn.Linear(8, 24)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patch(x).permute(0, 2, 3, 1)
+        n, height, width, c = tokens.shape
+        cut = torch.roll(self.norm(tokens), (-1, -1), (1, 2)).view(n, height // 2, 2, width // 2, 2, c)
+        q, k, v = self.qkv(cut.permute(0, 1, 3, 2, 4, 5).reshape(-1, 4, c)).view(-1, 4, 3, c).unbind(2)
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v)
+        joined = mixed.view(n, height // 2, width // 2, 2, 2, c).permute(0, 1, 3, 2, 4, 5).reshape(n, height, width, c)
+        return self.head((tokens + torch.roll(joined, (1, 1), (1, 2))).mean((1, 2)))
 
 
 HONEST: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
@@ -409,6 +522,9 @@ HONEST: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
     "fixed batch": (Net, {"batch": {"fixed": 1}}),
     "static int8": (static_int8, {}),
     "transformer": (Tokens, {}),
+    "transformer in bfloat16": (lambda: Tokens().bfloat16(), {}),
+    "windows": (Windows, {}),
+    "windows in float16": (lambda: Windows().half(), {}),
     "stochastic": (lambda: Net(lambda z: z + torch.randn_like(z)), {"stochastic": True}),
     "remote": (Net, {"remote": True}),
 }
@@ -420,7 +536,54 @@ def test_honest_models_open(card: Callable[..., TorchDetector], kind: str) -> No
     detector = card(build(), **keys)
     probabilities = detector.probabilities(PICTURES)
     torch.testing.assert_close(probabilities.sum(1), torch.ones(4))
+    if detector.facts.gives >= {"gradients"} and kind != "stochastic":
+        check_gradients(detector)
+    assert detector.facts.precision == ("bf16" if "bfloat16" in kind else "fp16" if "float16" in kind else "fp32")
     assert detector.facts.suspects.keys() == ({"chance"} if kind == "stochastic" else set())
+
+
+@pytest.mark.parametrize("form", ["pt", "pt2"])
+@pytest.mark.parametrize("network", [Net, Tokens, Windows])
+def test_honest_files_open(tmp_path: Path, form: str, network: Callable[[], nn.Module]) -> None:
+    detector = from_file(saved(tmp_path / f"m.{form}", network().eval()), **({"size": SIZE} if form == "pt" else {}))
+    assert torch.isfinite(detector.scores(PICTURES)).all()
+    assert detector.facts.suspects == {}
+
+
+class Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]
+    """The pictures, once."""
+
+    def __init__(self) -> None:
+        self.left = [{"x": PICTURES.numpy()}]
+
+    def get_next(self) -> dict[str, Any] | None:
+        return self.left.pop() if self.left else None
+
+
+@pytest.mark.parametrize("kind", ["dynamic int8", "static int8", "static int8 operators", "float16"])
+def test_honest_graphs_of_few_bits_open(tmp_path: Path, kind: str) -> None:
+    source, path = graph(tmp_path / "source.onnx"), tmp_path / "m.onnx"
+    exact, keys = opened(source).probabilities(PICTURES), dict[str, Any]()
+    if kind == "dynamic int8":
+        quantization.quantize_dynamic(source, path, weight_type=quantization.QuantType.QUInt8)
+        assert "quantises dynamically" in opened(path).facts.suspects["company"]
+        keys = {"batch": {"fixed": 1}}
+    elif kind == "float16":
+        model = onnx.load(source)
+        for tensor in model.graph.initializer:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.elem_type = TensorProto.FLOAT16
+        onnx.save(model, path)
+    else:
+        form = quantization.QuantFormat.QOperator if "operators" in kind else quantization.QuantFormat.QDQ
+        quantization.quantize_static(source, path, Calibration(), quant_format=form)
+    detector = opened(path, **keys)
+    assert detector.facts.suspects == {}
+    assert detector.facts.precision == ("fp16" if kind == "float16" else "fp32")
+    if kind == "float16":
+        check_gradients(detector)
+    torch.testing.assert_close(detector.probabilities(PICTURES), exact, atol=0.1, rtol=0)
 
 
 def test_a_callable_that_saturates_opens() -> None:
