@@ -489,9 +489,8 @@ class _Driver:
         self.result.passes += cell.passes
         self.result.failed += cell.failed
         if cell.failed:
-            address = cell.address
-            made = address.artefact if address.kind == "artefact" else address.kind
-            name = " / ".join(filter(None, (address.explainer, address.metric))) or made
+            names = (cell.address.explainer, cell.address.metric)
+            name = " / ".join(filter(None, names)) or cell.address.artefact or cell.address.kind
             self.result.failures.append(f"{name}: {cell.error or cell.reason}")
 
 

@@ -178,7 +178,7 @@ def _join_run_files(plans: Sequence[RunPlan]) -> dict[str, Any]:
 def _join_cells(plans: Sequence[RunPlan]) -> tuple[RelationCell, ...]:
     """Every cell once: one that can run before one that cannot, the larger of two sets.
 
-    A card is tried on one choice of pictures: that of the largest run in which it is tried at all.
+    Every run chooses the pictures on which a card is tried: those of the largest run count.
     """
     joined: dict[Address, tuple[RelationCell, RunPlan]] = {}
     for plan in plans:
@@ -186,17 +186,16 @@ def _join_cells(plans: Sequence[RunPlan]) -> tuple[RelationCell, ...]:
             known, earlier = joined.get(cell.address, (None, plan))
             if known is None or (known.reason and not cell.reason) or len(known.inputs) < len(cell.inputs):
                 joined[cell.address] = (cell, plan)
+            elif cell.address.kind == "card":
+                if bool(known.reason) is bool(cell.reason) and earlier.size < plan.size:
+                    joined[cell.address] = (cell, plan)
             elif not cell.reason and cell.inputs == known.inputs and cell.key != known.key:
                 raise _contradiction(plan, earlier, f"{_words(cell.address)} is not the same as it was")
-    cards: dict[tuple[str, str], RelationCell] = {}
-    for cell, _ in sorted(joined.values(), key=lambda item: (bool(item[0].reason), -item[1].size)):
-        if cell.address.kind == "card":
-            cards.setdefault((cell.address.model, cell.address.dataset), cell)
-    return tuple(cell for cell, _ in joined.values() if cell.address.kind != "card" or cell in cards.values())
+    return tuple(cell for cell, _ in joined.values())
 
 
 def _words(a: Address) -> str:
-    names = " / ".join(filter(None, (a.explainer, a.metric))) or (a.artefact if a.kind == "artefact" else "")
+    names = " / ".join(filter(None, (a.explainer, a.metric))) or a.artefact
     return names or f"the detector {a.model} {a.member}".strip()
 
 

@@ -19,7 +19,7 @@ class Address(NamedTuple):
     """Where a row belongs, together with its sample.
 
     ``member`` is empty for a family, ``explainer`` for predictions, artefacts and measures of a detector itself,
-    ``metric`` for whatever is no score. ``artefact`` of a card is the digest of the pictures that it is tried on.
+    ``metric`` for whatever is no score, ``dataset`` for the structure of a detector.
     """
 
     kind: Kind
