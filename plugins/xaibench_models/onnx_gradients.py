@@ -38,9 +38,10 @@ from xaibench_models.onnx_half import widened
 from xaibench_models.onnx_session import OrtRunner, one_line
 from xaibench_models.onnx_topology import hidden_tensors
 from xaibench_models.outputs import Outputs, as_columns
+from xaibench_models.torch_capabilities import with_capabilities
 from xaibench_models.torch_detector import Network, TorchDetector
 from xaibench_models.torch_loading import frozen
-from xaibench_models.torch_model import in_memory, with_capabilities
+from xaibench_models.torch_model import in_memory
 
 if TYPE_CHECKING:
     from xaibench_models.onnx_graph import GraphModule, Node, UnsupportedGraph
