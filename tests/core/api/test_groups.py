@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
 import random
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shared_faces import FACES
 
 from xaibench.api import connected_components, statistical_groups
-
-FACES = Path(os.environ.get("XAIBENCH_FACES", Path(__file__).parents[3] / ".." / "shared" / "data" / "faces"))
 
 
 def test_components_are_named_by_their_smallest_member() -> None:

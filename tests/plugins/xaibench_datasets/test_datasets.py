@@ -20,6 +20,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 from pyarrow import parquet
+from shared_faces import FACES
 
 from xaibench.api import (
     Dataset,
@@ -38,8 +39,6 @@ from xaibench_datasets.demo_faces import METHODS, render_fake, render_real
 from xaibench_datasets.faceforensics import FaceForensicsDataset, spread
 from xaibench_datasets.folder import FolderDataset
 from xaibench_datasets.manifest import ManifestDataset
-
-FACES = Path(os.environ.get("XAIBENCH_FACES", Path(__file__).parents[3] / ".." / "shared" / "data" / "faces"))
 
 
 def opened(target: type, **values: object) -> Dataset:
