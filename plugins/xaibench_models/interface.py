@@ -389,4 +389,4 @@ def _label_key(keys: CardKeys) -> str:
         return "high"
     if getattr(keys, "fake_index", None) is not None:
         return "fake_index"
-    return "classes" if keys.classes and (keys.real or "real") == "real" else "real"
+    return "real" if (keys.real or "real").lower() != "real" else "classes"

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, zip_longest
 
-from xaibench.api import CardVariant, Detector, Passes, Sample, as_exception, describe_error
+from xaibench.api import Detector, Passes, Sample
 from xaibench.detector.structure import PICTURES, passes_of
 from xaibench.plan.parts import DetectorCell, PlannedDataset, PlannedMember
 from xaibench.plan.tasks import DetectorRef
 
 CARD_PICTURES = 64
 MOST_VARIANTS = 24
-FEWEST_GROUPS = 10
 
 
 def lay_out_detectors(
@@ -38,30 +37,23 @@ def _card(member: PlannedMember, datasets: Sequence[PlannedDataset], detector: D
     """Other readings of a card, on the first dataset with enough people."""
     chosen = [(d, of_both_labels(d.survey.samples, CARD_PICTURES)) for d in datasets]
     dataset, samples = next(((d, s) for d, s in chosen if not too_few_groups(s)), chosen[0])
-    variants, reason = variants_of(detector)
-    reason = reason or too_few_groups(samples)
-    tried = sum(not v.swaps for v in variants)
+    reason = why_not_otherwise(detector, samples)
     return DetectorCell(
         model=member.ref.model, member=member.ref.member, dataset=dataset.name, check="card",
-        samples=tuple(s.id for s in samples), variants=variants, reason=reason,
-        passes=Passes() if reason else Passes(tried * len(samples), exact=False),
+        samples=tuple(s.id for s in samples), reason=reason,
+        passes=Passes() if reason else Passes(MOST_VARIANTS * len(samples), exact=False),
     )  # fmt: skip
 
 
-def variants_of(detector: Detector) -> tuple[tuple[CardVariant, ...], str]:
-    """Other readings of a detector's card, at most :data:`MOST_VARIANTS`, or the reason why none is tried."""
+def why_not_otherwise(detector: Detector, samples: Sequence[Sample]) -> str:
+    """Why no other reading of a detector's card is tried on these samples; empty where some are."""
     if detector.facts.remote:
-        return (), "its card says that it is remote"
+        return "its card says that it is remote"
     if detector.facts.stochastic:
-        return (), "its card says that its outputs may differ from call to call"
-    offer = getattr(detector, "variants", None)
-    if offer is None:
-        return (), "nothing is known of other readings of its card"
-    try:
-        variants = tuple(offer())[:MOST_VARIANTS]
-    except BaseException as raised:
-        return (), f"variants() raised {describe_error(as_exception(raised))}"
-    return variants, "" if variants else "nothing on its card could be read otherwise"
+        return "its card says that its outputs may differ from call to call"
+    if getattr(detector, "variants", None) is None:
+        return "nothing is known of other readings of its card"
+    return too_few_groups(samples)
 
 
 def of_both_labels(samples: Sequence[Sample], most: int) -> list[Sample]:
@@ -84,7 +76,9 @@ def _spread(samples: Sequence[Sample]) -> list[Sample]:
 
 def too_few_groups(samples: Sequence[Sample]) -> str:
     """Why nothing can be told of accuracy from samples of so few people; empty where it can."""
+    from xaibench_statistics import MINIMUM_GROUPS
+
     groups = {label: len({s.group for s in samples if s.label == label}) for label in ("real", "fake")}
-    if min(groups.values()) >= FEWEST_GROUPS:
+    if min(groups.values()) >= MINIMUM_GROUPS:
         return ""
-    return f"real pictures of {groups['real']} groups and fakes of {groups['fake']}, and {FEWEST_GROUPS} are needed"
+    return f"real pictures of {groups['real']} groups and fakes of {groups['fake']}, and {MINIMUM_GROUPS} are needed"

@@ -99,7 +99,7 @@ class Due(Difference):
     ) -> CardTask:
         return CardTask(
             setup=self._setup(member), detector=member.ref, part=_part(cell, (WHOLE,)),
-            chunk=self.plan.dataset(look.dataset).chunk(look.samples), clean=clean, variants=look.variants,
+            chunk=self.plan.dataset(look.dataset).chunk(look.samples), clean=clean,
         )  # fmt: skip
 
     def _looks(self, check: str) -> Iterator[tuple[DetectorCell, RelationCell, PlannedMember]]:

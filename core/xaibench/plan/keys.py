@@ -166,7 +166,6 @@ class _Keys:
         }
         if cell.check == "card":
             key["pictures"] = [dataset.survey.digests[i] for i in sorted(cell.samples)]
-            key["variants"] = [[v.name, dict(v.keys), v.swaps] for v in cell.variants]
         return cell_key(key)
 
     def artefact(self, member: PlannedMember, artefact: PlannedArtefact) -> str:

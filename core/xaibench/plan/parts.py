@@ -10,7 +10,6 @@ from typing import Any, Literal
 from xaibench.api import (
     PROJECT,
     Artefact,
-    CardVariant,
     Detector,
     ExplainerRecord,
     Facts,
@@ -209,7 +208,7 @@ class DetectorCell:
     """One look at a detector before or beside the explanations.
 
     ``check`` is its structure, its accuracy on a dataset, or whether another reading of its card does better there.
-    ``samples`` are the pictures that it is shown, of the accuracy all. ``variants`` are the readings that are tried.
+    ``samples`` are the pictures that it is shown, of the accuracy all.
     ``reason`` says why it is not done; it is empty where it is.
     """
 
@@ -218,7 +217,6 @@ class DetectorCell:
     dataset: str
     check: Literal["structure", "accuracy", "card"]
     samples: tuple[str, ...] = ()
-    variants: tuple[CardVariant, ...] = ()
     passes: Passes = Passes()
     reason: str = ""
 

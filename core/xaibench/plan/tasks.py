@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from xaibench.api import CardVariant, Runtime, Sample
+from xaibench.api import Runtime, Sample
 from xaibench.discovery.components import Ref
 from xaibench.store.commits import CellRows
 from xaibench.store.relation import Address
@@ -137,17 +137,13 @@ class AccuracyTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardTask:
-    """Other readings of a detector's card, on some labelled samples. ``variants`` are those that the plan counted.
-
-    ``clean`` None: the samples are predicted in the task.
-    """
+    """Other readings of a detector's card, on some labelled samples. ``clean`` None: the task predicts them itself."""
 
     setup: Setup
     detector: DetectorRef
     chunk: Chunk
     clean: Clean | None
     part: CellPart
-    variants: tuple[CardVariant, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

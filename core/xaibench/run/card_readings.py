@@ -9,7 +9,7 @@ with the least, the one that changes fewest keys is the best.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
@@ -34,6 +34,7 @@ from xaibench.api import (
 from xaibench.data.pictures import show_picture
 from xaibench.detector.batch_size import compute_batch
 from xaibench.detector.engine import run_programmes
+from xaibench.plan.detector_cells import MOST_VARIANTS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -142,7 +143,6 @@ def toml_value(value: Any) -> str:
 
 def try_readings(
     detector: Detector,
-    variants: Sequence[CardVariant],
     dataset: Dataset,
     samples: Sequence[Sample],
     own: Mapping[str, Probabilities] | None = None,
@@ -153,23 +153,53 @@ def try_readings(
 
     Parameters
     ----------
-    variants: the other readings.
+    detector: offers the other readings (``variants``), of which the first 24 are tried.
     dataset, samples: the pictures, real and fake; samples without a prediction are left out.
     own: class probabilities of the card's own reading by sample id; None: they are computed.
     batch_size: the compute batch.
 
-    Where the card's own reading ranks and judges every picture rightly, nothing can be told better or is tried.
+    Where the card's own reading ranks and judges every picture rightly, nothing can be told better or is tried. Raises
+    what the detector raises on its own card.
     """
     ordered = sorted((s for s in samples if own is None or s.id in own), key=lambda s: s.id)
     trial = _Trial(detector, dataset, ordered, batch_size)
     own = trial.predict(detector) if own is None else own
     mine = trial.measured(Reading(keys={}), own, detector.facts)
-    tries = 2 * len(variants) + 1
     if mine.auc and mine.auc.value == 1 and mine.balanced_accuracy and mine.balanced_accuracy.value == 1:
         note = "the card's own reading is right on every picture"
         return CardReadings(own=mine, others=(), passes=trial.passes, fake=trial.fake, note=note)
+    variants = tuple(detector.variants())[:MOST_VARIANTS]  # type: ignore[attr-defined]
+    tries = 2 * len(variants) + 1
     others = [trial.compared(r, mine, tries) for r in trial.readings(variants, mine, own)]
     return CardReadings(own=mine, others=tuple(others), passes=trial.passes, fake=trial.fake)
+
+
+def predicted(
+    detector: Detector, samples: Sequence[Sample], image: Callable[[Sample], Tensor], batch_size: int | None = None
+) -> dict[str, Probabilities]:
+    """Class probabilities by sample id. Raises what a picture or the detector raised, and ``ValueError`` for values
+    that are not finite."""
+
+    def programme(sample: Sample) -> Programme[list[float]]:
+        reply = yield Forward(image(sample)[None])
+        return [float(p) for p in reply[0].cpu()]
+
+    batch, found = compute_batch(detector, batch_size), dict[str, Probabilities]()
+    for name, done in run_programmes(detector, ((s.id, partial(programme, s)) for s in samples), batch_size=batch):
+        if done.error is not None:
+            raise done.error
+        if done.value is None or not np.isfinite(done.value).all():
+            raise ValueError("its outputs are not finite")
+        found[name] = done.value
+    return found
+
+
+def values_of(samples: Sequence[Sample], odds: Sequence[float] | NDArray[np.float64]) -> Values:
+    """Log-odds of samples with their groups, as statistics take them."""
+    from xaibench_statistics import Values
+
+    groups, crossed = [s.group for s in samples], [s.cross_group or "" for s in samples]
+    return Values.of([s.id for s in samples], odds, groups, crossed)
 
 
 @dataclass
@@ -221,23 +251,9 @@ class _Trial:
             yield threshold
 
     def predict(self, detector: Detector) -> dict[str, Probabilities]:
-        """Class probabilities of every picture under another reading. Raises what the detector raised."""
-
-        def programme(sample: Sample) -> Programme[list[float]]:
-            reply = yield Forward(self._image(sample, detector.facts)[None])
-            return [float(p) for p in reply[0].cpu()]
-
-        batch = compute_batch(detector, self.batch_size)
-        done = dict(run_programmes(detector, ((s.id, partial(programme, s)) for s in self.samples), batch_size=batch))
-        self.passes += len(done)
-        found = {}
-        for name, outcome in done.items():
-            if outcome.error is not None:
-                raise outcome.error
-            if outcome.value is None or not np.isfinite(outcome.value).all():
-                raise ValueError("its outputs are not finite")
-            found[name] = outcome.value
-        return found
+        """Class probabilities of every picture under a reading. Raises what the detector raised."""
+        self.passes += len(self.samples)
+        return predicted(detector, self.samples, lambda s: self._image(s, detector.facts), self.batch_size)
 
     def measured(self, reading: Reading, seen: Mapping[str, Probabilities], facts: Facts) -> Reading:
         """A reading with its accuracy."""
@@ -248,12 +264,9 @@ class _Trial:
     def _measured(
         self, reading: Reading, fakes: NDArray[np.float64], odds: NDArray[np.float64], called: NDArray[np.bool_]
     ) -> Reading:
-        from xaibench_statistics import Values, auc_interval, balanced_accuracy
+        from xaibench_statistics import auc_interval, balanced_accuracy
 
-        samples = self.samples
-        values = Values.of(
-            [s.id for s in samples], odds, [s.group for s in samples], [s.cross_group or "" for s in samples]
-        )
+        values = values_of(self.samples, odds)
         both = bool(self.fake.any()) and not self.fake.all()
         return replace(
             reading, p_fake=fakes, log_odds=values, called_fake=called,
@@ -294,8 +307,7 @@ class _Trial:
                 return None
             called[half == side] = p[half == side] >= others
         reading = Reading(name="threshold", keys={"threshold": best})
-        found = self._measured(reading, p, mine.log_odds.values, called)
-        return found
+        return self._measured(reading, p, mine.log_odds.values, called)
 
 
 def _best_threshold(p: NDArray[np.float64], fake: NDArray[np.bool_]) -> float | None:

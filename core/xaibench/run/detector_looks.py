@@ -15,7 +15,7 @@ import pyarrow as pa
 from xaibench.api import Facts, Passes, Sample, Status, log_odds, p_fake, verdict
 from xaibench.detector.structure import Finding, look_at_structure
 from xaibench.plan.tasks import AccuracyTask, CardTask, CellPart, CellResult, Chunk, StructureTask
-from xaibench.run.card_readings import CardReadings, Reading, try_readings
+from xaibench.run.card_readings import CardReadings, Reading, try_readings, values_of
 from xaibench.run.cell_results import columns_of, result_of
 from xaibench.run.workbench import VerifiedDataset, Workbench
 from xaibench.store.relation import WHOLE
@@ -71,15 +71,11 @@ def accuracy_of(facts: Facts, samples: Sequence[Sample], seen: Mapping[str, Sequ
     """The accuracy of a detector on the samples that have class probabilities."""
     import numpy as np
 
-    from xaibench_statistics import Values, detector_accuracy
+    from xaibench_statistics import detector_accuracy
 
     known = sorted((s for s in samples if s.id in seen), key=lambda s: s.id)
-    values = Values.of(
-        [s.id for s in known], [log_odds(seen[s.id], facts) for s in known], [s.group for s in known],
-        [s.cross_group or "" for s in known],
-    )  # fmt: skip
     return detector_accuracy(
-        values,
+        values_of(known, [log_odds(seen[s.id], facts) for s in known]),
         np.array([p_fake(seen[s.id], facts) for s in known], dtype=np.float64),
         np.array([s.label == "fake" for s in known], dtype=bool),
         np.array([verdict(seen[s.id], facts) == "fake" for s in known], dtype=bool),
@@ -121,7 +117,7 @@ def read_card_otherwise(workbench: Workbench, task: CardTask) -> Iterator[CellRe
     seen = None
     if task.clean is not None:
         seen = {s.id: p for s, p in zip(task.chunk.samples, task.clean, strict=True) if p is not None}
-    found = try_readings(detector, task.variants, dataset, task.chunk.samples, seen, batch_size=task.setup.batch_size)
+    found = try_readings(detector, dataset, task.chunk.samples, seen, batch_size=task.setup.batch_size)
     _tell_passes(workbench, found.passes)
     rows = card_rows(found)
     yield _result(task.setup.run, task.part, rows, start, Passes(found.passes), detector)

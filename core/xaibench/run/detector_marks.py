@@ -19,10 +19,10 @@ def first_fault(rows: Iterable[Row]) -> Row | None:
 
 
 def refusal(fault: Row, rows: Iterable[Row]) -> ModelError:
-    """Why a run stops. Where another reading of the card does better, the card is the cause and comes first."""
+    """Why a run stops. Where all outputs are one and another reading of the card does better, the card is the cause."""
     what, mend = fault["mark"] or f"could not be looked at: {fault['reason']}", ""
     card = next((r for r in rows if (r["check"], r["model"]) == ("card", fault["model"]) and r["mark"]), None)
-    if card is not None:
+    if card is not None and fault["name"] == "distinct":
         what = f"{card['mark']}; with its card it {what}"
         mend = "mend the card (xaibench check MODEL --dataset DATA --write-card does); "
     name = fault["model"] if fault["member"] in ("", fault["model"]) else f"{fault['model']} {fault['member']}"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from xaibench.api import Dataset, Detector, Forward, ModelError, Programme, Sample
+from xaibench.api import Dataset, Detector, ModelError, Sample
 from xaibench.data.pictures import show_picture
 from xaibench.detector.batch_size import compute_batch
-from xaibench.detector.engine import run_programmes
 from xaibench.detector.structure import PICTURES, Structure, look_at_structure
-from xaibench.plan.detector_cells import CARD_PICTURES, of_both_labels, too_few_groups, variants_of
-from xaibench.run.card_readings import CardReadings, try_readings
+from xaibench.plan.detector_cells import CARD_PICTURES, of_both_labels, why_not_otherwise
+from xaibench.run.card_readings import CardReadings, predicted, try_readings
 from xaibench.run.detector_looks import accuracy_of
 
 if TYPE_CHECKING:
@@ -40,15 +38,13 @@ class Examination:
     card_note: str = ""
 
 
-def examine(
-    detector: Detector, dataset: Dataset | None = None, samples: Sequence[Sample] = (), *, read_card: bool = True
-) -> Examination:
+def examine(detector: Detector, dataset: Dataset | None = None, samples: Sequence[Sample] = ()) -> Examination:
     """Look at a detector as a run does: its structure and, on labelled samples, its accuracy and its card.
 
     Parameters
     ----------
     dataset, samples: labelled pictures; without any, generated pictures are shown and the structure alone is looked at.
-    read_card: whether other readings of its card are tried, on up to 64 of the samples.
+        Other readings of the card are tried on up to 64 of them.
 
     Raises what reading a picture raises, and what the detector raises after its structure was found sound.
     """
@@ -60,33 +56,14 @@ def examine(
     broken = any(f.fault for f in structure.findings if f.name in ("call", "finite"))
     if dataset is None or not samples or broken:
         return Examination(structure=structure)
-    seen = _predict(detector, dataset, samples, batch)
+    seen = predicted(detector, samples, lambda s: show_picture(dataset, s, detector.facts).image)
     accuracy = accuracy_of(detector.facts, samples, seen)
     chosen = of_both_labels(samples, CARD_PICTURES)
-    variants, note = variants_of(detector) if read_card else ((), "it was not asked for")
-    note = note or too_few_groups(chosen)
+    note = why_not_otherwise(detector, chosen)
     if note:
         return Examination(structure=structure, accuracy=accuracy, card_note=note)
-    card = try_readings(detector, variants, dataset, chosen, seen, batch_size=batch)
+    card = try_readings(detector, dataset, chosen, seen)
     return Examination(structure=structure, accuracy=accuracy, card=card, card_note=card.note)
-
-
-def _predict(
-    detector: Detector, dataset: Dataset, samples: Sequence[Sample], batch: int
-) -> Mapping[str, Sequence[float]]:
-    """Class probabilities by sample id. Raises what a picture or the detector raises."""
-
-    def programme(sample: Sample) -> Programme[list[float]]:
-        reply = yield Forward(show_picture(dataset, sample, detector.facts).image[None])
-        return [float(p) for p in reply[0].cpu()]
-
-    found = {}
-    for name, done in run_programmes(detector, ((s.id, partial(programme, s)) for s in samples), batch_size=batch):
-        if done.error is not None:
-            raise done.error
-        assert done.value is not None
-        found[name] = done.value
-    return found
 
 
 def refuse_faulty(detector: Detector, pictures: Sequence[Tensor]) -> None:

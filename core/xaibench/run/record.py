@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow as pa
 from xaibench.api import canonical_json
 from xaibench.discovery.code_identity import use_identity
 from xaibench.discovery.components import Use
-from xaibench.plan.parts import Cell, DetectorCell, Plan, PlannedMember
+from xaibench.plan.parts import Cell, Plan, PlannedMember
 from xaibench.store.planning import changes_of
 from xaibench.store.relation import Relation
 from xaibench.store.schema import COMPONENTS
@@ -76,7 +76,7 @@ def plan_text(plan: Plan, relation: Relation) -> str:
             "identity": dict(plan.identity),
             "relation": [cell.to_json() for cell in relation.cells],
             "cells": [_cell_json(c) for c in plan.cells],
-            "detectors": [_look_json(c) for c in plan.detector_cells],
+            "detectors": [asdict(c) for c in plan.detector_cells],
             "artefacts": [asdict(c) for c in plan.artefact_cells],
             "problems": shorten_values(
                 {d.name: [[p.file, p.reason] for p in d.survey.problems] for d in plan.datasets}
@@ -92,12 +92,6 @@ def _cell_json(cell: Cell) -> dict[str, Any]:
     columns = asdict(cell)
     passes = columns.pop("passes")
     return {**columns, **passes}
-
-
-def _look_json(cell: DetectorCell) -> dict[str, Any]:
-    """A look at a detector; the samples of an accuracy are those of its dataset."""
-    variants = [dict(v.keys) for v in cell.variants]
-    return {**asdict(replace(cell, variants=())), "variants": variants}
 
 
 def component_rows(plan: Plan, run: str) -> pa.Table:
