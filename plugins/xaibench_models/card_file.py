@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xaibench.api import ModelError, StoreError, commit_file, parse_toml, stage_text
+from xaibench.api import ModelError, StoreError, commit_file, parse_toml, stage_text, toml_value
 from xaibench_models.card import read_toml
 
 
@@ -44,17 +44,8 @@ def refuse_overridden(keys: Mapping[str, Any], parameters: Mapping[str, Any], wh
         are = "is set by a parameter" if len(both) == 1 else "are set by parameters"
         raise ModelError(
             f"{', '.join(both)} {are}, which win{'s' * (len(both) == 1)} over the card {where}",
-            "take it off the command line (--model, --param or the run file), and try again",
+            "take it off the command line (-m NAME:KEY=..., -p) or the run file, and try again",
         )
-
-
-def toml_value(value: Any) -> str:
-    """A value as TOML on one line."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{k} = {toml_value(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(toml_value, value)) + "]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 # ---- text -------------------------------------------------------------------------------------------------------

@@ -262,9 +262,13 @@ def _activation(
     notes: Notes,
     evidence: OutputEvidence,
 ) -> Activation:
-    if said is not None and ends_in is not None and said not in (ends_in, "probability"):
+    left = ends_in
+    if said == "logit" and ends_in is None and lie_between_0_and_1(values):
+        seen = evidence.leaves()
+        left = None if seen == "linear" else seen
+    if said is not None and left is not None and said not in (left, "probability"):
         raise ModelError(
-            f"the card says activation = '{said}', but the output leaves a {ends_in}", "mend or take off 'activation'"
+            f"the card says activation = '{said}', but the output leaves a {left}", "mend or take off 'activation'"
         )
     if said is not None or ends_in is not None:
         return ends_in or said or "logit"

@@ -125,7 +125,7 @@ from xaibench.api.targets import (
     resolve_target,
     verdict,
 )
-from xaibench.api.toml_text import parse_toml
+from xaibench.api.toml_text import parse_toml, toml_value
 from xaibench.api.versions import API_VERSION, accepts_api
 from xaibench.api.vocabulary import STATUSES, Better, Label, Output, Status
 
@@ -394,6 +394,7 @@ __all__ = [
     "stage_text",
     "statistical_groups",
     "sync_folder",
+    "toml_value",
     "trace_of",
     "verdict",
     "with_flags",

@@ -1,8 +1,10 @@
-"""Reading of TOML that anybody may have written."""
+"""Reading of TOML that anybody may have written, and single values of it."""
 
 from __future__ import annotations
 
+import json
 import tomllib
+from collections.abc import Mapping
 from typing import Any
 
 DEEPEST = 40
@@ -28,6 +30,19 @@ def parse_toml(text: str) -> dict[str, Any]:
     if any(_inner(value) for value in layer):
         raise ValueError(_TOO_DEEP)
     return values
+
+
+def toml_value(value: Any) -> str:
+    """A value as TOML on one line, where it is made of texts, numbers, booleans, lists and mappings.
+
+    >>> toml_value({"mode": "crop", "size": (96, 160)})
+    '{mode = "crop", size = [96, 160]}'
+    """
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k} = {toml_value(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml_value, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 _TOO_DEEP = f"its tables or arrays are nested more than {DEEPEST} deep"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 
 from xaibench.api import (
@@ -262,16 +263,8 @@ def survey(
         _refuse_empty(name, samples, candidates, [*dataset.problems(), *reader.problems.values()])
         reader.end_comparing()
         samples, auxiliary = _withdrawn(samples, auxiliary, reader)
-        stranger_ids = {}
-        if strangers:
-            in_question = {s.id for s in samples if s.doubt}
-
-            def can_be_stranger(sample: Sample) -> bool:
-                if sample.doubt or sample.id in in_question or not reader.is_readable(sample):
-                    return False
-                return sample.id not in reader.mask_findings
-
-            stranger_ids = choose_strangers(samples, candidates, seed, can_be_stranger)
+        undoubted = partial(_undoubted, reader=reader, doubted=frozenset(s.id for s in samples if s.doubt))
+        stranger_ids = choose_strangers(samples, candidates, seed, undoubted) if strangers else {}
         auxiliary |= {stranger: by_id[stranger] for stranger in stranger_ids.values()}
     ids = {s.id for s in samples}
     return Survey(
@@ -288,6 +281,12 @@ def survey(
         pairs=reader.pairs,
         pair_findings=reader.pair_findings,
     )
+
+
+def _undoubted(sample: Sample, reader: _Reader, doubted: Collection[str]) -> bool:
+    """Whether a sample can be read and nothing is found against it, so that it can stand in for a stranger."""
+    doubt = sample.doubt or sample.id in doubted
+    return not doubt and reader.is_readable(sample) and sample.id not in reader.mask_findings
 
 
 def _withdrawn(

@@ -8,7 +8,6 @@ with the least, the one that changes fewest keys is the best.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,6 +29,7 @@ from xaibench.api import (
     describe_error,
     log_odds,
     p_fake,
+    toml_value,
 )
 from xaibench.data.pictures import show_picture
 from xaibench.detector.batch_size import compute_batch
@@ -130,15 +130,6 @@ class CardReadings:
             before, after = own.balanced_accuracy.value, best.balanced_accuracy.value
             measured += f", balanced accuracy {before:.3f} -> {after:.3f}"
         return f"{best.text} does better than its card: {measured} on {len(self.fake)} pictures"
-
-
-def toml_value(value: Any) -> str:
-    """A value of a card as TOML on one line."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{k} = {toml_value(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(toml_value, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
 
 
 def try_readings(

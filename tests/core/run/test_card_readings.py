@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from xaibench.api import CardVariant, Facts, ModelError
+from xaibench.api import CardVariant, Facts, ModelError, toml_value
 from xaibench.data.arrays import PictureArrays
 from xaibench.plan.detector_cells import of_both_labels, too_few_groups, why_not_otherwise
-from xaibench.run.card_readings import toml_value, try_readings
+from xaibench.run.card_readings import try_readings
 
 SIZE = (8, 8)
 FACTS = Facts(name="planted", classes=("real", "fake"), real_class=0, input_size=SIZE, digest="d")

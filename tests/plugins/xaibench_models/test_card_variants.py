@@ -122,7 +122,10 @@ def test_a_reading_shares_the_network_and_has_facts_of_its_own():
 
 def test_probabilities_may_be_meant_where_values_look_like_them():
     squashed = LiveModel(
-        lambda x: x.mean((1, 2, 3)).sigmoid()[:, None], "s", {"size": 32, "high": "fake", "activation": "logit"}, "1"
+        lambda x: (x.mean((1, 2, 3)).tanh()[:, None] + 1) / 2,
+        "s",
+        {"size": 32, "high": "fake", "activation": "logit"},
+        "1",
     ).open("s", CPU)
     offered = [dict(v.keys) for v in squashed.variants()]
     assert {"activation": "probability"} in offered and {"high": "real"} in offered
