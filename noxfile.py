@@ -42,7 +42,8 @@ def slow(session: nox.Session) -> None:
     Every explainer finds the planted evidence at every place, on all pictures. A run is the same to the byte after
     hundreds of random histories, with workers, and killed twenty times. Three hundred hostile files and flags end in
     documented ways. Components that meddle, hang, crash and exit cost nobody else a number. MesoNet-4, Xception and
-    CLIP in their published sizes have the layer of their module in every exported and optimised form.
+    CLIP in their published sizes have the layer of their module in every exported and optimised form. The key that is
+    wrong on a card is named. Intervals of accuracy hold what they say.
     """
     install(session, "-e", ".", groups=("test",))
     places = "tests/plugins/xaibench_explainers/test_place.py"
@@ -55,6 +56,9 @@ def slow(session: nox.Session) -> None:
         "tests/core/cli/test_fuzzed_inputs.py",
         "tests/core/cli/test_progress.py",
         "tests/plugins/xaibench_models/test_exported_layers.py",
+        "tests/plugins/xaibench_models/test_wrong_cards.py",
+        "tests/core/run/test_detector_looks.py",
+        "tests/plugins/xaibench_statistics/test_accuracy.py",
     ]
     session.run("python", "-m", "pytest", places, *runs, *session.posargs, env={"XAIBENCH_TEST_EVERYWHERE": "1"})
 
