@@ -16,6 +16,7 @@ from xaibench_metrics.faithfulness.curves import (
     still_called,
     with_clean,
 )
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.removal_curves import (
     Removal,
     deletion,
@@ -100,6 +101,10 @@ class AccuracyUnderRemoval:
 
     def _verdicts(self, case: MapCase, probabilities: Tensor) -> Tensor:
         return still_called(probabilities, case.target, case.detector.facts)
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        p = self.parameters
+        return (*fill_response(p.removed, p.sigma), *fill_response(p.hidden, p.sigma))
 
     def passes(self, query: PassQuery) -> Passes:
         """Exact for every map that orders pixels; a constant one costs nothing."""

@@ -28,6 +28,7 @@ from xaibench_metrics.faithfulness.changes import (
     subset_size,
     sums_over,
 )
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_perturbation import PictureFill, cell_labels, is_constant, random_members
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -176,6 +177,9 @@ class SensitivityN:
         generator = case.streams.torch(f"subsets {item_of(share)}")
         return random_subsets(self.parameters.subsets, pixels, subset_size(share, pixels), generator)
 
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
+
     def passes(self, query: PassQuery) -> Passes:
         p = self.parameters
         return Passes(forward=len(p.shares) * p.subsets + clean_passes(p.output))
@@ -219,6 +223,9 @@ class FaithfulnessCorrelation:
         found = yield from correlate(case, removed, p)
         return Scores((score_of(FAITHFULNESS_CORRELATION, found),))
 
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
+
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=self.parameters.subsets + clean_passes(self.parameters.output))
 
@@ -249,6 +256,9 @@ class FaithfulnessEstimate:
             return Scores.undefined(self.scores, CONSTANT)
         found = yield from correlate(case, blocks_of(saliency, self.parameters.blocks), self.parameters)
         return Scores((score_of(FAITHFULNESS_ESTIMATE, found),))
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         height, width = query.facts.input_size
@@ -289,6 +299,9 @@ class MuFidelity:
         removed = off[:, cell_labels(p.cells, (height, width)).flatten()]
         found = yield from correlate(case, removed, p, p.correlation)
         return Scores((score_of(MUFIDELITY, found),))
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=self.parameters.subsets + clean_passes(self.parameters.output))

@@ -20,6 +20,7 @@ from xaibench_metrics.faithfulness.curves import (
     saliency_of,
     trapezoid,
 )
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.removal_curves import Removal, pixels_of, target_curve
 from xaibench_perturbation import is_constant
 
@@ -95,6 +96,9 @@ class PixelFlipping:
     def _removal(self, pixels: int) -> Removal:
         p = self.parameters
         return Removal("most", p.fill, p.sigma, flip_counts(pixels, p.pixels))
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         """Exact for every map that orders pixels; a constant one costs nothing."""

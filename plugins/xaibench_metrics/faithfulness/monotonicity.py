@@ -22,6 +22,7 @@ from xaibench_metrics.faithfulness.changes import (
 )
 from xaibench_metrics.faithfulness.correlation import map_of, score_of
 from xaibench_metrics.faithfulness.curves import removal_background
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_perturbation import is_constant, pixel_ranks, step_counts
 
 _EITHER_END = "pixels that do not matter change nothing whether they come first or last: an inverted map does as well"
@@ -110,6 +111,9 @@ class Monotonicity:
 
         outputs = yield from outputs_of(case, len(shown), make, p.output)
         return _monotone(torch.cat([outputs.changed, torch.tensor([outputs.clean], dtype=torch.float64)]))
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         height, width = query.facts.input_size

@@ -16,6 +16,7 @@ from xaibench_metrics.faithfulness.curves import (
     shown_image,
     with_clean,
 )
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_perturbation import is_constant, pixel_ranks
 
 AOPC = ScoreSpec(
@@ -103,6 +104,9 @@ class RegionPerturbation:
             Score(name=SELECTIVITY.name, value=float(curve.mean())),
         )
         return Scores(values, (Curve(name=AOPC.name, x=list(range(len(curve))), y=curve.tolist()),))
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         """Exact for every map that orders patches; others cost nothing."""

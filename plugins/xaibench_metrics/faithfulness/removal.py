@@ -9,6 +9,7 @@ from torch import Tensor
 
 from xaibench.api import Curve, MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.faithfulness.curves import CONSTANT, area, saliency_of
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.removal_curves import Removal, deletion, insertion, pixels_of, target_curve
 from xaibench_perturbation import SIGMA, PictureFill, is_constant, step_counts
 
@@ -80,6 +81,9 @@ class Deletion:
         p = self.parameters
         return deletion(pixels, p.steps, p.fill, p.sigma)
 
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
+
     def passes(self, query: PassQuery) -> Passes:
         """Exact for every map that orders pixels; a constant one costs nothing."""
         return Passes(forward=self.parameters.steps)
@@ -112,6 +116,9 @@ class Insertion:
     def _removal(self, pixels: int) -> Removal:
         p = self.parameters
         return insertion(pixels, p.steps, p.fill, p.sigma)
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         """Exact for every map that orders pixels; a constant one costs nothing."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from xaibench.api import Curve, Forward, MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.faithfulness.curves import CONSTANT, saliency_of, shown_image, still_called
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_perturbation import CHUNK, inpaint_each, is_constant, pixel_ranks
 
 _P = "of the target's probability over the shares removed"
@@ -145,6 +146,10 @@ class Road:
         kept = still_called(probabilities, case.target, case.detector.facts)
         for percent, value in zip(self.parameters.percentages, kept.tolist(), strict=True):
             yield Score(name=spec.name, item=f"{percent:.12g}", value=value)
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        """Of the imputation, without its noise."""
+        return fill_response("inpaint")
 
     def passes(self, query: PassQuery) -> Passes:
         """Exact for every map that orders pixels; a constant one costs nothing."""
