@@ -14,9 +14,9 @@ from xaibench.discovery.paths import open_dataset
 from xaibench.discovery.process_state import undone
 from xaibench.discovery.registry import Registry
 from xaibench.discovery.secrets import collected_literals, take_parameters
+from xaibench.plan.accompanying import Overrides
 from xaibench.plan.cells import lay_out, lay_out_artefacts
 from xaibench.plan.choice import (
-    Overrides,
     choose_executor,
     choose_explainers,
     choose_metrics,

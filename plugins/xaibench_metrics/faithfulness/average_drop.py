@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from xaibench.api import Forward, MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_perturbation import SIGMA, Background, PictureFill, blend, is_constant
 
 GUARD = 1e-8
@@ -95,6 +96,9 @@ class AverageDrop:
         clean, masked = float(case.clean[case.target]), float(reply[0, case.target])
         values = (average_drop(clean, masked), float(masked > clean), average_gain(clean, masked))
         return Scores(tuple(Score(name=s.name, value=v) for s, v in zip(self.scores, values, strict=True)))
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=1)

@@ -30,8 +30,13 @@ from xaibench_metrics.faithfulness.changes import (
     subset_size,
     sums_over,
 )
+<<<<<<< HEAD
 from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
 from xaibench_perturbation import PictureFill, cell_labels, is_constant, random_members, tied_share
+=======
+from xaibench_metrics.faithfulness.fill_response import fill_response
+from xaibench_perturbation import PictureFill, cell_labels, is_constant, random_members
+>>>>>>> e89a84611c3c01e06c2ff792911f36a94054a5e3
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -179,6 +184,9 @@ class SensitivityN:
         generator = case.streams.torch(f"subsets {item_of(share)}")
         return random_subsets(self.parameters.subsets, pixels, subset_size(share, pixels), generator)
 
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
+
     def passes(self, query: PassQuery) -> Passes:
         p = self.parameters
         return Passes(forward=len(p.shares) * p.subsets + clean_passes(p.output))
@@ -221,6 +229,9 @@ class FaithfulnessCorrelation:
         removed = random_subsets(p.subsets, pixels, subset_size(p.share, pixels), case.streams.torch("subsets"))
         found = yield from correlate(case, removed, p)
         return Scores((score_of(FAITHFULNESS_CORRELATION, found),))
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=self.parameters.subsets + clean_passes(self.parameters.output))
@@ -265,6 +276,9 @@ class FaithfulnessEstimate:
         found = yield from correlate(case, blocks_of(saliency, p.blocks, order), p)
         return Scores((score_of(FAITHFULNESS_ESTIMATE, found),))
 
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
+
     def passes(self, query: PassQuery) -> Passes:
         """A bound: a map with many ties is cut in three orders of them, and a constant one not at all."""
         (height, width), p = query.facts.input_size, self.parameters
@@ -306,6 +320,9 @@ class MuFidelity:
         removed = off[:, cell_labels(p.cells, (height, width)).flatten()]
         found = yield from correlate(case, removed, p, p.correlation)
         return Scores((score_of(MUFIDELITY, found),))
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=self.parameters.subsets + clean_passes(self.parameters.output))

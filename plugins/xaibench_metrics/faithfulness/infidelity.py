@@ -18,6 +18,7 @@ from xaibench_metrics.faithfulness.changes import (
 )
 from xaibench_metrics.faithfulness.correlation import map_of, score_of
 from xaibench_metrics.faithfulness.curves import removal_background
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_perturbation import CHUNK
 
 NORMALISED = ScoreSpec(
@@ -136,6 +137,11 @@ class Infidelity:
             return torch.where(masks.to(image.device), background, image)
 
         return squares
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        """None under ``perturbation=noise``, which fills nothing."""
+        p = self.parameters
+        return fill_response(p.fill, p.sigma) if p.perturbation == "square" else ()
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=self.parameters.samples + clean_passes(self.parameters.output))

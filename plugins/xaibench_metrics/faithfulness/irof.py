@@ -19,7 +19,11 @@ from xaibench_metrics.faithfulness.curves import (
     trapezoid,
     with_clean,
 )
+<<<<<<< HEAD
 from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
+=======
+from xaibench_metrics.faithfulness.fill_response import fill_response
+>>>>>>> e89a84611c3c01e06c2ff792911f36a94054a5e3
 from xaibench_perturbation import (
     SIGMA,
     SegmentParameters,
@@ -150,6 +154,11 @@ class Irof:
             return current_means(shown_image(case), labels, ranks)
         background = yield from removal_background(case, fill, self.parameters.sigma)
         return background
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        """``current-mean`` starts as the mean: the first segments take the colour of the untouched picture."""
+        p = self.parameters
+        return fill_response("mean" if p.fill == "current-mean" else p.fill, p.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         """A bound: one for each segment, and how many there are shows when the picture is cut; three times as many

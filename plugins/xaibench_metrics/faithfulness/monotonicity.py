@@ -24,8 +24,13 @@ from xaibench_metrics.faithfulness.changes import (
 )
 from xaibench_metrics.faithfulness.correlation import map_of, score_of
 from xaibench_metrics.faithfulness.curves import removal_background
+<<<<<<< HEAD
 from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
 from xaibench_perturbation import is_constant, pixel_ranks, tied_share
+=======
+from xaibench_metrics.faithfulness.fill_response import fill_response
+from xaibench_perturbation import is_constant, pixel_ranks, step_counts
+>>>>>>> e89a84611c3c01e06c2ff792911f36a94054a5e3
 
 _EITHER_END = "pixels that do not matter change nothing whether they come first or last: an inverted map does as well"
 
@@ -124,6 +129,9 @@ class Monotonicity:
 
         outputs = yield from outputs_of(case, len(shown), make, p.output)
         return _monotone(torch.cat([outputs.changed, torch.tensor([outputs.clean], dtype=torch.float64)]))
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         """A bound: a map with many ties is shown in three orders of them, and a constant one not at all."""

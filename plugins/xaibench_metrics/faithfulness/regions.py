@@ -18,8 +18,13 @@ from xaibench_metrics.faithfulness.curves import (
     shown_image,
     with_clean,
 )
+<<<<<<< HEAD
 from xaibench_metrics.faithfulness.ties import in_tie_orders, tie_order, tie_passes, with_ties
 from xaibench_perturbation import is_constant, pixel_ranks, tied_share
+=======
+from xaibench_metrics.faithfulness.fill_response import fill_response
+from xaibench_perturbation import is_constant, pixel_ranks
+>>>>>>> e89a84611c3c01e06c2ff792911f36a94054a5e3
 
 AOPC = ScoreSpec(
     name="region-perturbation",
@@ -118,6 +123,9 @@ class RegionPerturbation:
             Score(name=SELECTIVITY.name, value=float(curve.mean())),
         )
         return Scores(values, (Curve(name=AOPC.name, x=list(range(len(curve))), y=curve.tolist()),))
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         """A bound: three orders where the map leaves that of many patches open; one that orders none costs nothing."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.faithfulness.curves import CONSTANT, area, saliency_of
+<<<<<<< HEAD
 from xaibench_metrics.faithfulness.removal_curves import (
     Removal,
     deletion,
@@ -20,6 +21,11 @@ from xaibench_metrics.faithfulness.removal_curves import (
 )
 from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_passes, with_ties
 from xaibench_perturbation import SIGMA, PictureFill, is_constant, step_counts, tied_share
+=======
+from xaibench_metrics.faithfulness.fill_response import fill_response
+from xaibench_metrics.faithfulness.removal_curves import Removal, deletion, insertion, pixels_of, target_curve
+from xaibench_perturbation import SIGMA, PictureFill, is_constant, step_counts
+>>>>>>> e89a84611c3c01e06c2ff792911f36a94054a5e3
 
 DELETION = ScoreSpec(
     name="deletion",
@@ -99,6 +105,9 @@ class Deletion:
         p = self.parameters
         return deletion(pixels, p.steps, p.fill, p.sigma)
 
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
+
     def passes(self, query: PassQuery) -> Passes:
         """A bound: a map with many ties is removed in three orders of them, and a constant one not at all."""
         p = self.parameters
@@ -142,6 +151,9 @@ class Insertion:
     def _removal(self, pixels: int) -> Removal:
         p = self.parameters
         return insertion(pixels, p.steps, p.fill, p.sigma)
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         """A bound: a map with many ties is removed in three orders of them, and a constant one not at all."""
