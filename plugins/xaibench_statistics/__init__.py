@@ -2,8 +2,9 @@
 
 Samples that share source material are no independent evidence, so every interval resamples *groups* of
 samples (:mod:`~xaibench_statistics.bootstrap`). Explainers are compared and ranked on the samples that all of
-them have (:mod:`~xaibench_statistics.paired`, :mod:`~xaibench_statistics.ranking`). Nothing here depends on
-the order of rows.
+them have (:mod:`~xaibench_statistics.paired`, :mod:`~xaibench_statistics.ranking`), and held against controls
+(:mod:`~xaibench_statistics.control_tests`), with correction for how much is tested
+(:mod:`~xaibench_statistics.step_down`). Nothing here depends on the order of rows.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from xaibench_statistics.bootstrap import (
     percentile_bounds,
 )
 from xaibench_statistics.censored import CensoredMedian, censored_median
+from xaibench_statistics.control_tests import ControlJudgement, judge_against_controls
 from xaibench_statistics.gain import AccuracyGain, Gain, accuracy_gain
 from xaibench_statistics.interpretability_balance import AxisFigures, Balance, balance, interpretability, kept_accuracy
 from xaibench_statistics.intervals import macro_interval, mean_interval, proportion_interval
@@ -73,6 +75,7 @@ __all__ = [
     "AxisFigures",
     "Balance",
     "CensoredMedian",
+    "ControlJudgement",
     "Design",
     "Difference",
     "Estimate",
@@ -99,6 +102,7 @@ __all__ = [
     "holm",
     "interpretability",
     "jackknife_variance",
+    "judge_against_controls",
     "kept_accuracy",
     "least_p",
     "macro_interval",

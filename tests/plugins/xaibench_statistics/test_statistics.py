@@ -237,10 +237,10 @@ def test_ranks_use_common_samples_and_leave_thin_explainers_out():
     assert found.ranks["most"].rank == 1  # by its mean over all its samples, full would win: 9.5 against 8
 
 
-def test_few_groups_give_ranks_without_intervals():
-    found = rank_explainers({"a": clustered([1.0, 2.0]), "b": clustered([0.0, 0.0])}, "higher")
-    assert (found.ranks["a"].rank, found.ranks["a"].low) == (1, None)
-    assert "fewer than 10" in found.note
+def test_few_groups_give_no_ranks_but_an_order():
+    found = rank_explainers({"a": clustered([0.0, 0.0]), "b": clustered([1.0, 2.0])}, "higher")
+    assert (found.ranks, found.order) == ({}, ("b", "a"))
+    assert found.note == "2 groups, fewer than 10: no ranks"
 
 
 # ---- invariants -------------------------------------------------------------------------------------------------
