@@ -32,18 +32,19 @@ PERCENTILE = ScoreSpec(
     headroom=HEADROOM,
     description="share of random regions of the same area whose margin falls less; ties count half",
 )
-SMALLEST_BOUND = ScoreSpec(
-    name="smallest-bound",
+DISTORTION = ScoreSpec(
+    name="distortion-upper-bound",
     better="lower",
     low=0,
     high=1,
-    version=2,
+    version=3,
     ranks_evidence=True,
     per_item=True,
     headroom=HEADROOM,
     event="flip",
-    description="smallest L-infinity change in the region that turns the verdict; the largest tried where none does, "
-    "so that its mean is the restricted mean; not of mode=t24-code, which bounds no change",
+    description="L-infinity change at which this attack turned the verdict: an upper bound on the smallest one that "
+    "would (the minimum adversarial distortion of the region), as a stronger attack may need less; the largest tried "
+    "where it never turned, so that its mean is the restricted mean; not of mode=t24-code, which bounds no change",
 )
 FLIP = ScoreSpec(
     name="flip",
@@ -170,7 +171,7 @@ STABILITY = ScoreSpec(
     "most .1",
 )
 
-RANKED = (MARGIN_DROP, PERCENTILE, SMALLEST_BOUND)
+RANKED = (MARGIN_DROP, PERCENTILE, DISTORTION)
 PUBLISHED = (ACCURACY, SUFFICIENCY, CLASS_ACCURACY, DROP_OVER_AREA)
 BESIDE = (FLIP, QUERIES, AREA, RANDOM_DROP, RANDOM_FLIP, CEILING_DROP, CEILING_FLIP)
 SCORES: tuple[ScoreSpec, ...] = (*RANKED, *PUBLISHED, *BESIDE)
@@ -180,9 +181,9 @@ def ranked_values(item: str, own: Outcome, random: Sequence[Outcome], draws: int
     """Values of the ranked scores and of the random control; ``draws`` random regions were asked for."""
     yield Score(name="margin-drop", item=item, value=own.drop)
     if own.bound is None:
-        yield Score(name="smallest-bound", item=item, status="undefined", reason=UNBOUNDED)
+        yield Score(name="distortion-upper-bound", item=item, status="undefined", reason=UNBOUNDED)
     else:
-        yield Score(name="smallest-bound", item=item, value=own.bound)
+        yield Score(name="distortion-upper-bound", item=item, value=own.bound)
     yield Score(name="flip", item=item, value=float(own.flipped))
     yield Score(name="queries", item=item, value=own.queries)
     if not random:

@@ -84,10 +84,12 @@ class AverageDrop:
     ``max(p' - p, 0) / (1 - p)``, of one picture; their means over pictures are the published numbers, here as shares.
 
     Formulas and ``1e-8`` as in xplique, which stretches ``|a|``; for maps without negative values ``values`` makes
-    no difference. The gain is computed in float64 from ``1 - p`` as the other classes' probability, which keeps its
-    digits where the detector gives two classes or logits; one output that is a probability has only those of float32
-    (at p = .9999 to .06 %, at .999999 to 6 %). xplique adds ``1e-8`` to the range of the map, too, so that tiny maps score otherwise there; here a
+    no difference. xplique adds ``1e-8`` to the range of the map, too, so that tiny maps score otherwise there; here a
     map's scale changes nothing. Soft masks make pictures that no detector has seen: read it beside ``deletion``.
+
+    The gain takes ``1 - p`` as the probability of the other classes, which keeps its digits where the detector gives
+    logits or two classes. One output that is a probability has only those of float32: at p = .9999 ``1 - p`` is right
+    to .06 %, at .999999 to 6 %.
     """
 
     Parameters = AverageDropParameters
