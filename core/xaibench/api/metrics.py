@@ -13,7 +13,7 @@ from xaibench.api.explainers import Explanation
 from xaibench.api.passes import Passes, PassQuery
 from xaibench.api.probes import Programme
 from xaibench.api.safe_text import one_line
-from xaibench.api.vocabulary import Better, Status
+from xaibench.api.vocabulary import Better, Output, Status
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +54,8 @@ class ScoreSpec:
     headroom: the scores that show whether the measure can tell maps apart.
     event: for right-censored values, the score of the same metric and item that is 1 where the event occurred and 0
         where the value is the largest one tried. The leaderboard then shows median and restricted mean.
+    output: the output of the detector that the value is computed from, None where it is from none or from the verdict
+        alone. A leaderboard whose scores differ in it says which are which.
     description: what the value is, in one line, with its unit.
     """
 
@@ -69,6 +71,7 @@ class ScoreSpec:
     per_item: bool = False
     headroom: Headroom | None = None
     event: str = ""
+    output: Output | None = None
     description: str = ""
 
 

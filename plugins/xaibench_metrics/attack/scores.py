@@ -16,6 +16,7 @@ HEADROOM = Headroom(
 )
 MARGIN_DROP = ScoreSpec(
     name="margin-drop",
+    output="logit",
     better="higher",
     ranks_evidence=True,
     per_item=True,
@@ -78,6 +79,7 @@ CLASS_ACCURACY = ScoreSpec(
 )
 SUFFICIENCY = ScoreSpec(
     name="sufficiency",
+    output="probability",
     better="higher",
     low=-1,
     high=1,
@@ -88,6 +90,7 @@ SUFFICIENCY = ScoreSpec(
 )
 DROP_OVER_AREA = ScoreSpec(
     name="drop-over-area",
+    output="probability",
     better="higher",
     primary=False,
     per_item=True,
@@ -115,6 +118,7 @@ AREA = ScoreSpec(
 )
 RANDOM_DROP = ScoreSpec(
     name="random-drop",
+    output="logit",
     better="none",
     per_item=True,
     why_not="the control: not of this map",
@@ -133,6 +137,7 @@ RANDOM_FLIP = ScoreSpec(
 )
 CEILING_DROP = ScoreSpec(
     name="ceiling-drop",
+    output="logit",
     better="none",
     per_item=True,
     why_not="the measure's own ceiling: not of this map",

@@ -20,6 +20,7 @@ from xaibench_perturbation import is_constant
 
 ABPC = ScoreSpec(
     name="abpc",
+    output="probability",
     better="higher",
     low=-1,
     high=1,

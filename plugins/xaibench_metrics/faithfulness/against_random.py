@@ -31,6 +31,7 @@ from xaibench_perturbation import Background, is_constant, pixel_ranks
 
 TOP_MINUS_RANDOM = ScoreSpec(
     name="top-minus-random",
+    output="probability",
     better="lower",
     low=-1,
     high=1,

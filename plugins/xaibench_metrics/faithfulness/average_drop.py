@@ -17,6 +17,7 @@ _SATURATED = "where the evidence's map leaves the verdict as it was, it gains no
 
 DROP = ScoreSpec(
     name="average-drop",
+    output="probability",
     better="lower",
     low=0,
     high=1,
@@ -25,6 +26,7 @@ DROP = ScoreSpec(
 )
 INCREASE = ScoreSpec(
     name="increase",
+    output="probability",
     better="higher",
     low=0,
     high=1,
@@ -34,6 +36,7 @@ INCREASE = ScoreSpec(
 )
 GAIN = ScoreSpec(
     name="average-gain",
+    output="probability",
     better="higher",
     low=0,
     high=1,

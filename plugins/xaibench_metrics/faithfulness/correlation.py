@@ -27,6 +27,7 @@ from xaibench_metrics.faithfulness.changes import (
     shared_clean,
     subset_size,
     sums_over,
+    watching,
 )
 from xaibench_perturbation import PictureFill, cell_labels, is_constant, random_members
 
@@ -153,10 +154,10 @@ class SensitivityN:
     """
 
     Parameters = SensitivityNParameters
-    scores = (SENSITIVITY_N, SENSITIVITY_AT)
 
     def __init__(self, parameters: SensitivityNParameters) -> None:
         self.parameters = parameters
+        self.scores = watching(parameters.output, SENSITIVITY_N, SENSITIVITY_AT)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, saliency = self.parameters, map_of(case)
@@ -205,10 +206,10 @@ class FaithfulnessCorrelation:
     """
 
     Parameters = FaithfulnessCorrelationParameters
-    scores = (FAITHFULNESS_CORRELATION,)
 
     def __init__(self, parameters: FaithfulnessCorrelationParameters) -> None:
         self.parameters = parameters
+        self.scores = watching(parameters.output, FAITHFULNESS_CORRELATION)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, saliency = self.parameters, map_of(case)
@@ -238,10 +239,10 @@ class FaithfulnessEstimate:
     """
 
     Parameters = FaithfulnessEstimateParameters
-    scores = (FAITHFULNESS_ESTIMATE,)
 
     def __init__(self, parameters: FaithfulnessEstimateParameters) -> None:
         self.parameters = parameters
+        self.scores = watching(parameters.output, FAITHFULNESS_ESTIMATE)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         saliency = map_of(case)
@@ -275,10 +276,10 @@ class MuFidelity:
     """
 
     Parameters = MuFidelityParameters
-    scores = (MUFIDELITY,)
 
     def __init__(self, parameters: MuFidelityParameters) -> None:
         self.parameters = parameters
+        self.scores = watching(parameters.output, MUFIDELITY)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, saliency = self.parameters, map_of(case)

@@ -25,6 +25,7 @@ from xaibench_perturbation import is_constant
 
 FLIPPING = ScoreSpec(
     name="pixel-flipping",
+    output="probability",
     better="lower",
     low=0,
     ranks_evidence=True,

@@ -30,6 +30,7 @@ from xaibench_perturbation import (
 
 IROF = ScoreSpec(
     name="irof",
+    output="probability",
     better="higher",
     high=1,
     ranks_evidence=True,

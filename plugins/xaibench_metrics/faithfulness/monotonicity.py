@@ -19,6 +19,7 @@ from xaibench_metrics.faithfulness.changes import (
     outputs_of,
     shared_clean,
     sums_over,
+    watching,
 )
 from xaibench_metrics.faithfulness.correlation import map_of, score_of
 from xaibench_metrics.faithfulness.curves import removal_background
@@ -92,10 +93,10 @@ class Monotonicity:
     """
 
     Parameters = MonotonicityParameters
-    scores = (MONOTONICITY, NEVER_FALLS)
 
     def __init__(self, parameters: MonotonicityParameters) -> None:
         self.parameters = parameters
+        self.scores = watching(parameters.output, MONOTONICITY, NEVER_FALLS)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, saliency = self.parameters, map_of(case)
@@ -121,7 +122,7 @@ class Monotonicity:
 
 def _monotone(along: Tensor) -> Scores:
     if Outputs(float(along[-1]), along).never_change():
-        return Scores.undefined(Monotonicity.scores, "the output is the same whatever is shown")
+        return Scores.undefined((MONOTONICITY, NEVER_FALLS), "the output is the same whatever is shown")
     share = share_not_falling(along)
     curve = Curve(name="monotonicity", x=[t / (len(along) - 1) for t in range(len(along))], y=along.tolist())
     values = (Score(name=MONOTONICITY.name, value=share), Score(name=NEVER_FALLS.name, value=float(share == 1)))
@@ -140,10 +141,10 @@ class MonotonicityCorrelation:
     """
 
     Parameters = MonotonicityCorrelationParameters
-    scores = (MONOTONICITY_CORRELATION,)
 
     def __init__(self, parameters: MonotonicityCorrelationParameters) -> None:
         self.parameters = parameters
+        self.scores = watching(parameters.output, MONOTONICITY_CORRELATION)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, size = self.parameters, map_of(case).abs()

@@ -20,6 +20,7 @@ from xaibench_perturbation import is_constant, pixel_ranks
 
 AOPC = ScoreSpec(
     name="region-perturbation",
+    output="probability",
     better="higher",
     low=-1,
     high=1,
@@ -28,6 +29,7 @@ AOPC = ScoreSpec(
 )
 SELECTIVITY = ScoreSpec(
     name="selectivity",
+    output="probability",
     better="lower",
     low=0,
     high=1,

@@ -14,6 +14,7 @@ from xaibench_perturbation import SIGMA, PictureFill, is_constant, step_counts
 
 DELETION = ScoreSpec(
     name="deletion",
+    output="probability",
     better="lower",
     low=0,
     high=1,
@@ -22,6 +23,7 @@ DELETION = ScoreSpec(
 )
 INSERTION = ScoreSpec(
     name="insertion",
+    output="probability",
     better="higher",
     low=0,
     high=1,

@@ -31,6 +31,7 @@ from xaibench_perturbation import is_constant, jpeg, pixel_ranks, step_counts
 
 REPAIR_AUC = ScoreSpec(
     name="repair-auc",
+    output="probability",
     better="lower",
     low=0,
     high=1,
@@ -47,6 +48,7 @@ REPAIR_HALF = ScoreSpec(
 )
 SEAM = ScoreSpec(
     name="seam",
+    output="probability",
     better="none",
     low=-1,
     high=1,

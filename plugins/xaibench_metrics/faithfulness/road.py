@@ -18,6 +18,7 @@ _P = "of the target's probability over the shares removed"
 
 COMBINED = ScoreSpec(
     name="combined",
+    output="probability",
     better="higher",
     low=-0.5,
     high=0.5,
@@ -26,6 +27,7 @@ COMBINED = ScoreSpec(
 )
 MORF = ScoreSpec(
     name="morf",
+    output="probability",
     better="lower",
     low=0,
     high=1,
@@ -35,6 +37,7 @@ MORF = ScoreSpec(
 )
 LERF = ScoreSpec(
     name="lerf",
+    output="probability",
     better="higher",
     low=0,
     high=1,
