@@ -47,6 +47,7 @@ from xaibench_report.run_values import (
     short,
 )
 from xaibench_report.score_items import require_headroom, split_items, without_item
+from xaibench_report.score_outputs import output_notes
 from xaibench_report.verdicts import ScoreVerdict, score_verdict
 from xaibench_statistics import RESAMPLES, SEED, Difference, Ranking, holm, paired_difference, rank_explainers
 
@@ -202,6 +203,7 @@ def _board(
             *absent_notes(absent, info),
             *independent_notes(names - absent.keys(), info),
             *gate_notes(found, methods),
+            *output_notes(columns, info),
             *(
                 n
                 for key, cells in columns.items()

@@ -13,7 +13,7 @@ from xaibench.api.explainers import Explanation
 from xaibench.api.passes import Passes, PassQuery
 from xaibench.api.probes import Programme
 from xaibench.api.safe_text import one_line
-from xaibench.api.vocabulary import Better, Status
+from xaibench.api.vocabulary import Better, Output, Status
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +58,8 @@ class ScoreSpec:
         where the value is the largest one tried. The leaderboard then shows median and restricted mean.
     tie_spread: the score of the same metric that holds how far the order of equal values in the map alone moves this
         one; no verdict rests on a smaller difference. A value that is not ok counts as 0.
+    output: the output of the detector that the value is computed from, None where it is from none or from the verdict
+        alone. A leaderboard whose scores differ in it says which are which.
     description: what the value is, in one line, with its unit.
     """
 
@@ -75,6 +77,7 @@ class ScoreSpec:
     headroom: Headroom | None = None
     event: str = ""
     tie_spread: str = ""
+    output: Output | None = None
     description: str = ""
 
 

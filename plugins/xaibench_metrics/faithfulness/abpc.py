@@ -23,6 +23,7 @@ from xaibench_perturbation import is_constant, tied_share
 
 ABPC = ScoreSpec(
     name="abpc",
+    output="probability",
     better="higher",
     low=-1,
     high=1,

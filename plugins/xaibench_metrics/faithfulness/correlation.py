@@ -29,14 +29,11 @@ from xaibench_metrics.faithfulness.changes import (
     shared_clean,
     subset_size,
     sums_over,
+    watching,
 )
-<<<<<<< HEAD
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
 from xaibench_perturbation import PictureFill, cell_labels, is_constant, random_members, tied_share
-=======
-from xaibench_metrics.faithfulness.fill_response import fill_response
-from xaibench_perturbation import PictureFill, cell_labels, is_constant, random_members
->>>>>>> e89a84611c3c01e06c2ff792911f36a94054a5e3
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -161,10 +158,10 @@ class SensitivityN:
     """
 
     Parameters = SensitivityNParameters
-    scores = (SENSITIVITY_N, SENSITIVITY_AT)
 
     def __init__(self, parameters: SensitivityNParameters) -> None:
         self.parameters = parameters
+        self.scores = watching(parameters.output, SENSITIVITY_N, SENSITIVITY_AT)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, saliency = self.parameters, map_of(case)
@@ -216,10 +213,10 @@ class FaithfulnessCorrelation:
     """
 
     Parameters = FaithfulnessCorrelationParameters
-    scores = (FAITHFULNESS_CORRELATION,)
 
     def __init__(self, parameters: FaithfulnessCorrelationParameters) -> None:
         self.parameters = parameters
+        self.scores = watching(parameters.output, FAITHFULNESS_CORRELATION)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, saliency = self.parameters, map_of(case)
@@ -256,6 +253,7 @@ class FaithfulnessEstimate:
 
     def __init__(self, parameters: FaithfulnessEstimateParameters) -> None:
         self.parameters = parameters
+        self.scores = watching(parameters.output, FAITHFULNESS_ESTIMATE)
 
     @property
     def scores(self) -> tuple[ScoreSpec, ...]:
@@ -306,10 +304,10 @@ class MuFidelity:
     """
 
     Parameters = MuFidelityParameters
-    scores = (MUFIDELITY,)
 
     def __init__(self, parameters: MuFidelityParameters) -> None:
         self.parameters = parameters
+        self.scores = watching(parameters.output, MUFIDELITY)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, saliency = self.parameters, map_of(case)

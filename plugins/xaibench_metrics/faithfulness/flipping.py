@@ -20,18 +20,14 @@ from xaibench_metrics.faithfulness.curves import (
     saliency_of,
     trapezoid,
 )
-<<<<<<< HEAD
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.removal_curves import Removal, pixels_of, shared_passes, target_curve
 from xaibench_metrics.faithfulness.ties import in_tie_orders, tie_passes, with_ties
 from xaibench_perturbation import is_constant, tied_share
-=======
-from xaibench_metrics.faithfulness.fill_response import fill_response
-from xaibench_metrics.faithfulness.removal_curves import Removal, pixels_of, target_curve
-from xaibench_perturbation import is_constant
->>>>>>> e89a84611c3c01e06c2ff792911f36a94054a5e3
 
 FLIPPING = ScoreSpec(
     name="pixel-flipping",
+    output="probability",
     better="lower",
     low=0,
     ranks_evidence=True,

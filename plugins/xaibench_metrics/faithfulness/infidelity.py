@@ -15,6 +15,7 @@ from xaibench_metrics.faithfulness.changes import (
     clean_output,
     clean_passes,
     shared_clean,
+    watching,
 )
 from xaibench_metrics.faithfulness.correlation import map_of, score_of
 from xaibench_metrics.faithfulness.curves import removal_background
@@ -105,10 +106,10 @@ class Infidelity:
     """
 
     Parameters = InfidelityParameters
-    scores = (NORMALISED, INFIDELITY)
 
     def __init__(self, parameters: InfidelityParameters) -> None:
         self.parameters = parameters
+        self.scores = watching(parameters.output, NORMALISED, INFIDELITY)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, saliency = self.parameters, map_of(case)

@@ -19,11 +19,8 @@ from xaibench_metrics.faithfulness.curves import (
     trapezoid,
     with_clean,
 )
-<<<<<<< HEAD
-from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
-=======
 from xaibench_metrics.faithfulness.fill_response import fill_response
->>>>>>> e89a84611c3c01e06c2ff792911f36a94054a5e3
+from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
 from xaibench_perturbation import (
     SIGMA,
     SegmentParameters,
@@ -37,6 +34,7 @@ from xaibench_perturbation import (
 
 IROF = ScoreSpec(
     name="irof",
+    output="probability",
     better="higher",
     high=1,
     ranks_evidence=True,

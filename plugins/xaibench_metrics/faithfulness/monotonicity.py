@@ -21,16 +21,13 @@ from xaibench_metrics.faithfulness.changes import (
     outputs_of,
     shared_clean,
     sums_over,
+    watching,
 )
 from xaibench_metrics.faithfulness.correlation import map_of, score_of
 from xaibench_metrics.faithfulness.curves import removal_background
-<<<<<<< HEAD
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
 from xaibench_perturbation import is_constant, pixel_ranks, tied_share
-=======
-from xaibench_metrics.faithfulness.fill_response import fill_response
-from xaibench_perturbation import is_constant, pixel_ranks, step_counts
->>>>>>> e89a84611c3c01e06c2ff792911f36a94054a5e3
 
 _EITHER_END = "pixels that do not matter change nothing whether they come first or last: an inverted map does as well"
 
@@ -104,6 +101,7 @@ class Monotonicity:
 
     def __init__(self, parameters: MonotonicityParameters) -> None:
         self.parameters = parameters
+        self.scores = watching(parameters.output, MONOTONICITY, NEVER_FALLS)
 
     @property
     def scores(self) -> tuple[ScoreSpec, ...]:
@@ -168,6 +166,7 @@ class MonotonicityCorrelation:
 
     def __init__(self, parameters: MonotonicityCorrelationParameters) -> None:
         self.parameters = parameters
+        self.scores = watching(parameters.output, MONOTONICITY_CORRELATION)
 
     @property
     def scores(self) -> tuple[ScoreSpec, ...]:

@@ -18,16 +18,13 @@ from xaibench_metrics.faithfulness.curves import (
     shown_image,
     with_clean,
 )
-<<<<<<< HEAD
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.ties import in_tie_orders, tie_order, tie_passes, with_ties
 from xaibench_perturbation import is_constant, pixel_ranks, tied_share
-=======
-from xaibench_metrics.faithfulness.fill_response import fill_response
-from xaibench_perturbation import is_constant, pixel_ranks
->>>>>>> e89a84611c3c01e06c2ff792911f36a94054a5e3
 
 AOPC = ScoreSpec(
     name="region-perturbation",
+    output="probability",
     better="higher",
     low=-1,
     high=1,
@@ -36,6 +33,7 @@ AOPC = ScoreSpec(
 )
 SELECTIVITY = ScoreSpec(
     name="selectivity",
+    output="probability",
     better="lower",
     low=0,
     high=1,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.faithfulness.curves import CONSTANT, area, saliency_of
-<<<<<<< HEAD
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.removal_curves import (
     Removal,
     deletion,
@@ -21,14 +21,10 @@ from xaibench_metrics.faithfulness.removal_curves import (
 )
 from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_passes, with_ties
 from xaibench_perturbation import SIGMA, PictureFill, is_constant, step_counts, tied_share
-=======
-from xaibench_metrics.faithfulness.fill_response import fill_response
-from xaibench_metrics.faithfulness.removal_curves import Removal, deletion, insertion, pixels_of, target_curve
-from xaibench_perturbation import SIGMA, PictureFill, is_constant, step_counts
->>>>>>> e89a84611c3c01e06c2ff792911f36a94054a5e3
 
 DELETION = ScoreSpec(
     name="deletion",
+    output="probability",
     better="lower",
     low=0,
     high=1,
@@ -37,6 +33,7 @@ DELETION = ScoreSpec(
 )
 INSERTION = ScoreSpec(
     name="insertion",
+    output="probability",
     better="higher",
     low=0,
     high=1,

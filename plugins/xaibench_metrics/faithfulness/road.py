@@ -21,6 +21,7 @@ _P = "of the target's probability over the shares removed"
 
 COMBINED = ScoreSpec(
     name="combined",
+    output="probability",
     better="higher",
     low=-0.5,
     high=0.5,
@@ -29,6 +30,7 @@ COMBINED = ScoreSpec(
 )
 MORF = ScoreSpec(
     name="morf",
+    output="probability",
     better="lower",
     low=0,
     high=1,
@@ -38,6 +40,7 @@ MORF = ScoreSpec(
 )
 LERF = ScoreSpec(
     name="lerf",
+    output="probability",
     better="higher",
     low=0,
     high=1,
