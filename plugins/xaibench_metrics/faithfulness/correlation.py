@@ -253,11 +253,10 @@ class FaithfulnessEstimate:
 
     def __init__(self, parameters: FaithfulnessEstimateParameters) -> None:
         self.parameters = parameters
-        self.scores = watching(parameters.output, FAITHFULNESS_ESTIMATE)
 
     @property
     def scores(self) -> tuple[ScoreSpec, ...]:
-        return with_ties((FAITHFULNESS_ESTIMATE,), self.parameters.ties)
+        return with_ties(watching(self.parameters.output, FAITHFULNESS_ESTIMATE), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         saliency = map_of(case)

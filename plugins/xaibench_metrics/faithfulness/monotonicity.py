@@ -101,11 +101,10 @@ class Monotonicity:
 
     def __init__(self, parameters: MonotonicityParameters) -> None:
         self.parameters = parameters
-        self.scores = watching(parameters.output, MONOTONICITY, NEVER_FALLS)
 
     @property
     def scores(self) -> tuple[ScoreSpec, ...]:
-        return with_ties((MONOTONICITY, NEVER_FALLS), self.parameters.ties)
+        return with_ties(watching(self.parameters.output, MONOTONICITY, NEVER_FALLS), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, saliency = self.parameters, map_of(case)
@@ -166,11 +165,10 @@ class MonotonicityCorrelation:
 
     def __init__(self, parameters: MonotonicityCorrelationParameters) -> None:
         self.parameters = parameters
-        self.scores = watching(parameters.output, MONOTONICITY_CORRELATION)
 
     @property
     def scores(self) -> tuple[ScoreSpec, ...]:
-        return with_ties((MONOTONICITY_CORRELATION,), self.parameters.ties)
+        return with_ties(watching(self.parameters.output, MONOTONICITY_CORRELATION), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, size = self.parameters, map_of(case).abs()
