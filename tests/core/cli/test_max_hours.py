@@ -50,7 +50,7 @@ def test_yes_and_a_larger_limit_go_on(cli, more):
 
 @pytest.mark.usefixtures("slow")
 def test_the_variable_is_the_flag(cli, monkeypatch):
-    monkeypatch.setenv("XAIBENCH_EVAL_MAX_HOURS", "3.5")
+    monkeypatch.setenv("XAIBENCH_EVAL_MAX_HOURS", "4.5")
     code, _, err = cli(*ARGUMENTS)
     assert code == 0, err
     monkeypatch.setenv("XAIBENCH_EVAL_MAX_HOURS", "0.5")
