@@ -74,6 +74,11 @@ class RandomMap:
     def __init__(self, parameters: RandomParameters) -> None:
         self.parameters = parameters
 
+    @property
+    def few_ties(self) -> bool:
+        """Each corner of an interpolated grid is flat over half a cell: a hundredth of the picture with 5 cells."""
+        return self.parameters.cells == 0 or self.parameters.cells > 5
+
     def explain(self, request: ExplainRequest) -> Explanation:
         height, width = request.picture.image.shape[1:]
         saliency, grid = random_map((height, width), self.parameters.cells, request.streams.torch("map"))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         sliding_windows,
         window_count,
     )
-    from xaibench_perturbation.ordering import ascending, is_constant, mean_ranks, pixel_ranks, step_counts
+    from xaibench_perturbation.ordering import ascending, is_constant, mean_ranks, pixel_ranks, step_counts, tied_share
     from xaibench_perturbation.regions import RegionAttack, region_digest
     from xaibench_perturbation.scoring import ScoreKind, target_scores
     from xaibench_perturbation.segments import (
@@ -115,6 +115,7 @@ _MODULE_OF = {
     "stored_artefacts": "switching",
     "switch_off": "switching",
     "target_scores": "scoring",
+    "tied_share": "ordering",
     "twin_of": "switching",
     "window_count": "masks",
 }
@@ -187,6 +188,7 @@ __all__ = [
     "stored_artefacts",
     "switch_off",
     "target_scores",
+    "tied_share",
     "twin_of",
     "window_count",
 ]

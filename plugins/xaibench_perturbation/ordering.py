@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,26 +14,54 @@ _SORTED_BY_DIGITS = (torch.float32, torch.float64)
 """Types that :func:`ascending` sorts in less time than torch: the map of a picture in a third to a fifth of it."""
 
 
-def pixel_ranks(saliency: Tensor) -> Tensor:
-    """``(H, W)`` int64: 0 for the most salient pixel, ``H*W - 1`` for the least; equal values rank by position.
+def pixel_ranks(saliency: Tensor, tie_order: Tensor | None = None) -> Tensor:
+    """``(H, W)`` int64: 0 for the most salient pixel, ``H*W - 1`` for the least; of values of any shape.
 
-    Position counts along rows from the upper left corner. Values that are no numbers come first.
+    ``tie_order``: ``(H*W,)`` integers, a permutation of the pixels: of equal values, the pixel that it names first
+    ranks first. None: the order of reading, along rows from the upper left corner. Values that are no numbers come
+    first.
     """
     values = saliency.detach().flatten()
+    if tie_order is None:
+        return _ranks(_descending(values)).view(saliency.shape)
+    tie_order = tie_order.to(values.device, torch.int64)
+    # A stable sort of the values in the order of ties leaves equal ones in that order.
+    return _ranks(tie_order[_descending(values[tie_order])]).view(saliency.shape)
+
+
+def _descending(values: Tensor) -> Tensor:
+    """Indices ``(n,)`` int64 from the greatest to the least, equal ones by position."""
     if values.device.type == "cpu" and values.dtype in _SORTED_BY_DIGITS and bool(values.isfinite().all()):
-        ranks = torch.from_numpy(_positions(ascending(-values.numpy())))
-    else:
-        order = torch.argsort(values, descending=True, stable=True)
-        ranks = torch.empty_like(order)
-        ranks[order] = torch.arange(len(order), device=order.device)
-    return ranks.view(saliency.shape)
+        return torch.from_numpy(ascending(-values.numpy()))
+    return torch.argsort(values, descending=True, stable=True)
 
 
-def _positions(order: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The inverse of a permutation."""
-    positions = np.empty_like(order)
-    positions[order] = np.arange(len(order))
-    return positions
+def _ranks(order: Tensor) -> Tensor:
+    """The inverse of a permutation: the place of each index."""
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(order), device=order.device)
+    return ranks
+
+
+def tied_share(values: Tensor, cuts: Iterable[int], sizes: Tensor | None = None) -> float:
+    """Share in [0, 1] of what is ordered that lies in a group of equal values which a cut parts.
+
+    ``values`` are ordered from the greatest to the least, and a cut ``c`` parts the first ``c`` of them from the rest.
+    Where the ``c``-th value equals the next, the order of equal values decides which of their group come first; where
+    it does not, no order of equal values changes what comes first. Cuts before the first value and after the last part
+    nothing.
+
+    ``sizes``: what each value counts, such as the pixels of a segment; None: 1.
+    """
+    flat = values.detach().cpu().flatten().numpy()
+    ordered = np.sort(flat)
+    places = len(flat) - np.asarray(sorted({c for c in cuts if 0 < c < len(flat)}), dtype=np.intp)
+    tied = np.unique(ordered[places][ordered[places - 1] == ordered[places]])
+    if sizes is None:
+        members = np.searchsorted(ordered, tied, "right") - np.searchsorted(ordered, tied, "left")
+        return float(members.sum() / len(flat))
+    counts = sizes.detach().cpu().flatten().numpy()
+    return float(counts[np.isin(flat, tied)].sum() / counts.sum())
 
 
 def ascending(values: NDArray[np.floating[Any]]) -> NDArray[np.intp]:

@@ -95,6 +95,8 @@ class Explainer(Protocol):
     ``stochastic: bool``, ``signed: bool``: in place of the record's, where they follow from the parameters.
     ``always_explains: bool``: every sample that it does not refuse gets a map that is not constant, so that the pass
     counts of metrics on its maps are exact.
+    ``few_ties: bool``: hardly a map of it has a value that more than a hundredth of the pixels hold, so that a plan
+    does not count what metrics compute again where ties may decide a score.
     ``artefacts: tuple[Artefact, ...]``: the stored artefacts that it uses, whose cost is not part of ``passes``. A
     component of any kind may have it.
 

@@ -54,6 +54,8 @@ class ScoreSpec:
     headroom: the scores that show whether the measure can tell maps apart.
     event: for right-censored values, the score of the same metric and item that is 1 where the event occurred and 0
         where the value is the largest one tried. The leaderboard then shows median and restricted mean.
+    tie_spread: the score of the same metric that holds how far the order of equal values in the map alone moves this
+        one; no verdict rests on a smaller difference. A value that is not ok counts as 0.
     description: what the value is, in one line, with its unit.
     """
 
@@ -69,6 +71,7 @@ class ScoreSpec:
     per_item: bool = False
     headroom: Headroom | None = None
     event: str = ""
+    tie_spread: str = ""
     description: str = ""
 
 

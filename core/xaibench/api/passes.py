@@ -36,9 +36,10 @@ class PassQuery:
     """What a component knows when it states its passes for one sample.
 
     ``map`` is set for metrics: the cost of one further map of the explainer whose maps are scored (of a view, of
-    another draw, of another detector).
+    another draw, of another detector). ``few_ties`` is set for metrics where the explainer declares it.
     """
 
     sample: Sample
     facts: Facts
     map: Passes = Passes()
+    few_ties: bool = False

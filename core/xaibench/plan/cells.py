@@ -321,7 +321,10 @@ def _cost(use: Use, samples: Iterable[Sample], facts: Facts, scored: PlannedExpl
 
 def _queries(samples: Iterable[Sample], facts: Facts, scored: PlannedExplainer | None) -> Iterable[PassQuery]:
     queries = (PassQuery(sample=s, facts=facts) for s in samples)
-    return queries if scored is None else (replace(q, map=_one_map(scored, q)) for q in queries)
+    if scored is None:
+        return queries
+    few_ties = bool(getattr(scored.use.instance, "few_ties", False))
+    return (replace(q, map=_one_map(scored, q), few_ties=few_ties) for q in queries)
 
 
 def _one_map(explainer: PlannedExplainer, query: PassQuery) -> Passes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from pydantic import Field
 
@@ -16,7 +17,8 @@ from xaibench_metrics.faithfulness.removal_curves import (
     shared_passes,
     target_curve,
 )
-from xaibench_perturbation import is_constant
+from xaibench_metrics.faithfulness.ties import in_tie_orders, tie_passes, with_ties
+from xaibench_perturbation import is_constant, tied_share
 
 ABPC = ScoreSpec(
     name="abpc",
@@ -40,24 +42,36 @@ class Abpc:
     ``sum_t (x_{t+1} - x_t)(d_t + d_{t+1}) / 2`` with x the share of pixels removed and ``d = LeRF - MoRF``, the
     target's probability with the least salient pixels removed first minus that with the most salient; in [-1, 1], and
     0 for the mean of an order and its reverse. What the fill does to every picture alike cancels. Pixels of equal value
-    go in the order of reading, the other way round for LeRF. A constant map is ``undefined``.
+    go in a random order, the same for all maps of a picture, and the other way round for LeRF. A constant map is
+    ``undefined``.
 
     Departures: pnpxai takes the mean over 10 points, both ends, where d is 0, included, and clips d at -1, which
     changes nothing for probabilities but does for the logits it may be given; no clipping here.
     """
 
     Parameters = AbpcParameters
-    scores = (ABPC,)
 
     def __init__(self, parameters: AbpcParameters) -> None:
         self.parameters = parameters
+
+    @property
+    def scores(self) -> tuple[ScoreSpec, ...]:
+        return with_ties((ABPC,), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         saliency = saliency_of(case)
         if is_constant(saliency):
             return Scores.undefined(self.scores, CONSTANT)
-        x, morf = yield from target_curve(case, self._removal("most", saliency.numel()))
-        _, lerf = yield from target_curve(case, self._removal("least", saliency.numel()))
+        pixels = saliency.numel()
+        removals = (self._removal("most", pixels), self._removal("least", pixels))
+        share = tied_share(saliency, (cut for removal in removals for cut in removal.cuts(pixels)))
+        in_order = partial(self._in_order, case, *removals)
+        scores = yield from in_tie_orders(self.scores, self.parameters.ties, share, in_order)
+        return scores
+
+    def _in_order(self, case: MapCase, most: Removal, least: Removal, ties: int) -> Programme[Scores]:
+        x, morf = yield from target_curve(case, most, ties)
+        _, lerf = yield from target_curve(case, least, ties)
         value = Score(name=ABPC.name, value=trapezoid(x, lerf - morf))
         curves = (Curve(name=n, x=x.tolist(), y=y.tolist()) for n, y in (("morf", morf), ("lerf", lerf)))
         return Scores((value,), tuple(curves))
@@ -67,9 +81,11 @@ class Abpc:
         return deletion(pixels, p.steps, p.fill, p.sigma, order)
 
     def passes(self, query: PassQuery) -> Passes:
-        """Exact for every map that orders pixels; a constant one costs nothing."""
-        return Passes(forward=2 * self.parameters.steps)
+        """A bound: a map with many ties is removed in three orders of them, and a constant one not at all."""
+        p = self.parameters
+        return tie_passes(Passes(forward=2 * p.steps), p.ties, p.steps, query)
 
     def shared(self, query: PassQuery) -> Mapping[str, Passes]:
         pixels = pixels_of(query)
-        return shared_passes([self._removal("most", pixels), self._removal("least", pixels)])
+        removals = [self._removal("most", pixels), self._removal("least", pixels)]
+        return shared_passes(removals, self.parameters.ties, query)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Curve, MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
+from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.faithfulness.curves import (
     CONSTANT,
     RemovalFill,
@@ -24,7 +25,8 @@ from xaibench_metrics.faithfulness.removal_curves import (
     removal_probabilities,
     shared_passes,
 )
-from xaibench_perturbation import SIGMA, is_constant, step_counts
+from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_passes, with_ties
+from xaibench_perturbation import SIGMA, is_constant, step_counts, tied_share
 
 DELETION_ACCURACY = ScoreSpec(
     name="deletion-accuracy",
@@ -44,7 +46,7 @@ INSERTION_ACCURACY = ScoreSpec(
 )
 
 
-class AccuracyParameters(Parameters):
+class AccuracyParameters(TieParameters):
     """Parameters of ``accuracy-under-removal``."""
 
     steps: int = Field(20, ge=1, description="equal steps from the picture to the fill, and from the fill to it")
@@ -61,25 +63,37 @@ class AccuracyUnderRemoval:
     class that was explained, else 0, at the shares of ``deletion`` and ``insertion``; their mean over pictures is the
     accuracy at each share (of the class explained: explain the true one, ``target=label``, to have accuracy). The
     scores are the areas under them by trapezoids, in [0, 1]. For several fake classes the verdict's class counts: the
-    likeliest fake one. A constant map is ``undefined``.
+    likeliest fake one. Pixels of equal value go in a random order, the same for all maps of a picture. A constant map
+    is ``undefined``.
 
     Unlike deletion and insertion, it sees no change of the probability that leaves the verdict, and nothing where a
     verdict turns at the first fill whatever is filled: read it beside the random control.
     """
 
     Parameters = AccuracyParameters
-    scores = (DELETION_ACCURACY, INSERTION_ACCURACY)
 
     def __init__(self, parameters: AccuracyParameters) -> None:
         self.parameters = parameters
+
+    @property
+    def scores(self) -> tuple[ScoreSpec, ...]:
+        return with_ties((DELETION_ACCURACY, INSERTION_ACCURACY), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         saliency = saliency_of(case)
         if is_constant(saliency):
             return Scores.undefined(self.scores, CONSTANT)
         pixels = saliency.numel()
-        deleted = yield from removal_probabilities(case, self._deletion(pixels))
-        hidden = yield from removal_probabilities(case, self._insertion(pixels))
+        removals = (self._deletion(pixels), self._insertion(pixels))
+        share = tied_share(saliency, (cut for removal in removals for cut in removal.cuts(pixels)))
+        in_order = partial(self._in_order, case, *removals)
+        scores = yield from in_tie_orders(self.scores, self.parameters.ties, share, in_order)
+        return scores
+
+    def _in_order(self, case: MapCase, deletion: Removal, insertion: Removal, ties: int) -> Programme[Scores]:
+        deleted = yield from removal_probabilities(case, deletion, ties)
+        hidden = yield from removal_probabilities(case, insertion, ties)
+        pixels = saliency_of(case).numel()
         x = step_counts(pixels, self.parameters.steps).double() / pixels
         curves = (
             (DELETION_ACCURACY, self._verdicts(case, with_clean(case, deleted))),
@@ -102,9 +116,10 @@ class AccuracyUnderRemoval:
         return still_called(probabilities, case.target, case.detector.facts)
 
     def passes(self, query: PassQuery) -> Passes:
-        """Exact for every map that orders pixels; a constant one costs nothing."""
-        return Passes(forward=2 * self.parameters.steps)
+        """A bound: a map with many ties is removed in three orders of them, and a constant one not at all."""
+        p = self.parameters
+        return tie_passes(Passes(forward=2 * p.steps), p.ties, p.steps, query)
 
     def shared(self, query: PassQuery) -> Mapping[str, Passes]:
         pixels = pixels_of(query)
-        return shared_passes([self._deletion(pixels), self._insertion(pixels)])
+        return shared_passes([self._deletion(pixels), self._insertion(pixels)], self.parameters.ties, query)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from pydantic import Field
@@ -26,8 +26,9 @@ from xaibench.api import (
 )
 from xaibench_metrics.faithfulness.curves import CONSTANT, area, replaced_probabilities, saliency_of
 from xaibench_metrics.faithfulness.removal import DeletionParameters
-from xaibench_metrics.faithfulness.removal_curves import Removal, deletion, pixels_of, target_curve
-from xaibench_perturbation import Background, is_constant, pixel_ranks
+from xaibench_metrics.faithfulness.removal_curves import Removal, deletion, pixels_of, shared_passes, target_curve
+from xaibench_metrics.faithfulness.ties import first_order, in_tie_orders, tie_order, tie_passes, with_ties
+from xaibench_perturbation import Background, is_constant, pixel_ranks, tied_share
 
 TOP_MINUS_RANDOM = ScoreSpec(
     name="top-minus-random",
@@ -62,13 +63,13 @@ def smooth_map(cells: int, size: tuple[int, int], generator: torch.Generator) ->
     return functional.interpolate(grid, size=size, mode="bilinear", align_corners=False)[0, 0]
 
 
-def roughness(saliency: Tensor) -> float:
+def roughness(saliency: Tensor, tie_order: Tensor | None = None) -> float:
     """``6 mean (r_i - r_j)^2`` over neighbours i, j beside and below each other, r the pixels' ranks in [0, 1].
 
     1 on average where every pixel is drawn by itself, near 0 for a smooth map. Of ranks, since deletion sees nothing
-    else. The sides must not both be 1.
+    else; equal values go in ``tie_order`` (:func:`xaibench_perturbation.pixel_ranks`). The sides must not both be 1.
     """
-    ranks = pixel_ranks(saliency).double() / saliency.numel()
+    ranks = pixel_ranks(saliency, tie_order).double() / saliency.numel()
     steps = torch.cat([ranks.diff(dim=0).flatten(), ranks.diff(dim=1).flatten()])
     return 6 * float((steps * steps).mean())
 
@@ -80,10 +81,10 @@ def level_roughness(cells: int, size: tuple[int, int]) -> float:
     return sum(roughness(smooth_map(cells, size, generator)) for _ in range(_REFERENCES)) / _REFERENCES
 
 
-def smoothness_level(saliency: Tensor) -> int:
+def smoothness_level(saliency: Tensor, tie_order: Tensor | None = None) -> int:
     """Cells a side of the random maps that are about as smooth as ``(H, W)``; 0: every pixel by itself."""
     size = (saliency.shape[0], saliency.shape[1])
-    rough = math.log(roughness(saliency))
+    rough = math.log(roughness(saliency, tie_order))
     levels = (*(cells for cells in LEVELS if cells < min(size)), 0)
     return min(levels, key=lambda cells: abs(math.log(level_roughness(cells, size)) - rough))
 
@@ -139,23 +140,37 @@ class TopMinusRandom:
     uniform values on a grid, interpolated, of the level of :data:`LEVELS` whose rank maps are as rough as this map's
     (:func:`roughness`): deletion favours smooth maps, and this takes that out. They depend on seed, picture, detector,
     target and level, never on the explainer, so that maps of one level are compared with the same draws, which are
-    removed once a picture. The curve ``random`` is their mean. A constant map is ``undefined``.
+    removed once a picture. The curve ``random`` is their mean. Pixels of equal value go in a random order, the same for
+    all maps of a picture; so they do where the roughness is measured, and a map of one spot on zeros is as rough as its
+    removal is. A constant map is ``undefined``.
 
     Departures: the paper's own number of draws, smoothness and fill are not known to us; these are parameters here.
     """
 
     Parameters = AgainstRandomParameters
-    scores = (TOP_MINUS_RANDOM,)
 
     def __init__(self, parameters: AgainstRandomParameters) -> None:
         self.parameters = parameters
+
+    @property
+    def scores(self) -> tuple[ScoreSpec, ...]:
+        return with_ties((TOP_MINUS_RANDOM,), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         saliency, p = saliency_of(case), self.parameters
         if is_constant(saliency):
             return Scores.undefined(self.scores, CONSTANT)
-        x, y = yield from target_curve(case, self._removal(saliency.numel()))
-        cells = smoothness_level(saliency)
+        removal = self._removal(saliency.numel())
+        order = yield from tie_order(case, saliency.numel(), first_order(p.ties))
+        cells = smoothness_level(saliency, order)
+        share = tied_share(saliency, removal.counts)
+        in_order = partial(self._in_order, case, removal, cells)
+        scores = yield from in_tie_orders(self.scores, p.ties, share, in_order)
+        return scores
+
+    def _in_order(self, case: MapCase, removal: Removal, cells: int, ties: int) -> Programme[Scores]:
+        p = self.parameters
+        x, y = yield from target_curve(case, removal, ties)
         of_random_maps = RandomDeletion(case.target, cells, p.draws, p.steps, p.fill, p.sigma)
         drawn = (yield from case.artefacts.get(of_random_maps, case.picture)).tensors["probabilities"]
         chance = torch.cat([y[:1].expand(p.draws, 1), drawn], dim=1)
@@ -173,7 +188,8 @@ class TopMinusRandom:
     def passes(self, query: PassQuery) -> Passes:
         """A bound: maps of one picture, target and smoothness share the random ones' passes."""
         p = self.parameters
-        return Passes(forward=p.steps + p.draws * p.steps, exact=False)
+        of_map = tie_passes(Passes(forward=p.steps), p.ties, p.steps, query)
+        return of_map + Passes(forward=p.draws * p.steps, exact=False)
 
     def shared(self, query: PassQuery) -> Mapping[str, Passes]:
-        return self._removal(pixels_of(query)).shared()
+        return shared_passes([self._removal(pixels_of(query))], self.parameters.ties, query)

@@ -73,13 +73,18 @@ def random_subsets(count: int, pixels: int, size: int, generator: torch.Generato
     return members
 
 
-def blocks_of(saliency: Tensor, count: int) -> Tensor:
-    """``(count, H * W)`` bool: the pixels in descending order, cut into ``count`` blocks as equal as they can be.
+def block_ends(pixels: int, count: int) -> Tensor:
+    """``(count + 1,)`` int64: where ``count`` blocks, as equal as they can be, begin and end; no more than pixels."""
+    return step_counts(pixels, min(count, pixels))
 
-    Equal values go in the order of reading; there are never more blocks than pixels.
+
+def blocks_of(saliency: Tensor, count: int, tie_order: Tensor | None = None) -> Tensor:
+    """``(count, H * W)`` bool: the pixels in descending order, cut at :func:`block_ends`.
+
+    Equal values go in ``tie_order`` (:func:`xaibench_perturbation.pixel_ranks`).
     """
-    ranks = pixel_ranks(saliency).flatten()
-    ends = step_counts(len(ranks), min(count, len(ranks)))
+    ranks = pixel_ranks(saliency, tie_order).flatten()
+    ends = block_ends(len(ranks), count)
     return (ranks >= ends[:-1, None]) & (ranks < ends[1:, None])
 
 

@@ -8,6 +8,7 @@ size (``faithfulness-correlation``), blocks in the order of the map (``faithfuln
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -20,6 +21,7 @@ from xaibench_metrics.faithfulness.changes import (
     ChangeParameters,
     Correlation,
     agreement,
+    block_ends,
     blocks_of,
     clean_passes,
     outputs_without,
@@ -28,7 +30,8 @@ from xaibench_metrics.faithfulness.changes import (
     subset_size,
     sums_over,
 )
-from xaibench_perturbation import PictureFill, cell_labels, is_constant, random_members
+from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
+from xaibench_perturbation import PictureFill, cell_labels, is_constant, random_members, tied_share
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -96,7 +99,7 @@ class FaithfulnessCorrelationParameters(ChangeParameters):
     subsets: int = Field(100, ge=3, description="random sets")
 
 
-class FaithfulnessEstimateParameters(ChangeParameters):
+class FaithfulnessEstimateParameters(ChangeParameters, TieParameters):
     """Parameters of ``faithfulness-estimate``."""
 
     blocks: int = Field(64, ge=3, description="blocks that the ordered pixels are cut into")
@@ -230,7 +233,8 @@ class FaithfulnessEstimate:
     """Faithfulness estimate (Alvarez-Melis, Jaakkola 2018): blocks of the ordered map, each removed alone.
 
     ``Pearson_b(sum_{i in b} a_i, f(x) - f(x without b))`` over the blocks b of the pixels in descending order, f the
-    target's logit. Blocks are never removed together.
+    target's logit. Blocks are never removed together. Pixels of equal value go in a random order, the same for all maps
+    of a picture.
 
     Departures: the paper removes one feature at a time and watches the probability; one pixel of a picture changes
     nothing. Blocks differ by at most one pixel; equal to Quantus for one channel where ``blocks`` times its
@@ -238,21 +242,34 @@ class FaithfulnessEstimate:
     """
 
     Parameters = FaithfulnessEstimateParameters
-    scores = (FAITHFULNESS_ESTIMATE,)
 
     def __init__(self, parameters: FaithfulnessEstimateParameters) -> None:
         self.parameters = parameters
+
+    @property
+    def scores(self) -> tuple[ScoreSpec, ...]:
+        return with_ties((FAITHFULNESS_ESTIMATE,), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         saliency = map_of(case)
         if is_constant(saliency):
             return Scores.undefined(self.scores, CONSTANT)
-        found = yield from correlate(case, blocks_of(saliency, self.parameters.blocks), self.parameters)
+        p = self.parameters
+        share = tied_share(saliency, block_ends(saliency.numel(), p.blocks).tolist())
+        scores = yield from in_tie_orders(self.scores, p.ties, share, partial(self._in_order, case))
+        return scores
+
+    def _in_order(self, case: MapCase, ties: int) -> Programme[Scores]:
+        saliency, p = map_of(case), self.parameters
+        order = yield from tie_order(case, saliency.numel(), ties)
+        found = yield from correlate(case, blocks_of(saliency, p.blocks, order), p)
         return Scores((score_of(FAITHFULNESS_ESTIMATE, found),))
 
     def passes(self, query: PassQuery) -> Passes:
-        height, width = query.facts.input_size
-        return Passes(forward=min(self.parameters.blocks, height * width) + clean_passes(self.parameters.output))
+        """A bound: a map with many ties is cut in three orders of them, and a constant one not at all."""
+        (height, width), p = query.facts.input_size, self.parameters
+        blocks = min(p.blocks, height * width)
+        return tie_passes(Passes(forward=blocks), p.ties, blocks, query) + Passes(forward=clean_passes(p.output))
 
     def shared(self, query: PassQuery) -> Mapping[str, Passes]:
         return shared_clean(self.parameters.output)

@@ -8,7 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Facts, Forward, MapCase, Parameters, Programme, predicted_class
+from xaibench.api import Facts, Forward, MapCase, Programme, predicted_class
+from xaibench_metrics.faithfulness.ties import TieParameters
 from xaibench_perturbation import CHUNK, SIGMA, Background, as_fill, background_of, blend, fill_parameter
 
 RemovalFill = Annotated[str, fill_parameter({"random"})]
@@ -17,7 +18,7 @@ RemovalFill = Annotated[str, fill_parameter({"random"})]
 CONSTANT = "the map is constant: it orders no pixels"
 
 
-class RemovalParameters(Parameters):
+class RemovalParameters(TieParameters):
     """What replaces pixels that are removed; to be inherited."""
 
     fill: RemovalFill = Field("black", description="what replaces removed pixels")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 import torch
@@ -20,8 +20,9 @@ from xaibench_metrics.faithfulness.curves import (
     saliency_of,
     trapezoid,
 )
-from xaibench_metrics.faithfulness.removal_curves import Removal, pixels_of, target_curve
-from xaibench_perturbation import is_constant
+from xaibench_metrics.faithfulness.removal_curves import Removal, pixels_of, shared_passes, target_curve
+from xaibench_metrics.faithfulness.ties import in_tie_orders, tie_passes, with_ties
+from xaibench_perturbation import is_constant, tied_share
 
 FLIPPING = ScoreSpec(
     name="pixel-flipping",
@@ -65,8 +66,8 @@ class PixelFlipping:
 
     Pixels change to ``fill`` in descending order of the map, ``pixels`` at a time, all channels together and never
     back; the curve holds P(target) at each share of pixels, 0 and 1 included, and the score is the area under it, in
-    [0, 1]. It is deletion with steps of a fixed size. Equal values go in the order of reading; a constant map is
-    ``undefined``.
+    [0, 1]. It is deletion with steps of a fixed size. Equal values go in a random order, the same for all maps of a
+    picture; a constant map is ``undefined``.
 
     Departures: the paper flips one pixel at a time on two-valued pictures; a picture of 224 pixels a side would take
     50176 passes, so 256 go at once. Quantus's curve leaves the untouched picture out and its area has steps of width 1,
@@ -81,15 +82,23 @@ class PixelFlipping:
 
     @property
     def scores(self) -> tuple[ScoreSpec, ...]:
-        return (replace(FLIPPING, high=1.0) if self.parameters.area == "normalised" else FLIPPING,)
+        spec = replace(FLIPPING, high=1.0) if self.parameters.area == "normalised" else FLIPPING
+        return with_ties((spec,), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
-        saliency, p = saliency_of(case), self.parameters
+        saliency = saliency_of(case)
         if is_constant(saliency):
             return Scores.undefined(self.scores, CONSTANT)
         removal = self._removal(saliency.numel())
-        x, curve = yield from target_curve(case, removal)
-        value = Score(name=FLIPPING.name, value=flipping_area(curve, torch.tensor(removal.counts), p.area))
+        share = tied_share(saliency, removal.counts)
+        in_order = partial(self._in_order, case, removal)
+        scores = yield from in_tie_orders(self.scores, self.parameters.ties, share, in_order)
+        return scores
+
+    def _in_order(self, case: MapCase, removal: Removal, ties: int) -> Programme[Scores]:
+        x, curve = yield from target_curve(case, removal, ties)
+        area_under = flipping_area(curve, torch.tensor(removal.counts), self.parameters.area)
+        value = Score(name=FLIPPING.name, value=area_under)
         return Scores((value,), (Curve(name=FLIPPING.name, x=x.tolist(), y=curve.tolist()),))
 
     def _removal(self, pixels: int) -> Removal:
@@ -97,9 +106,9 @@ class PixelFlipping:
         return Removal("most", p.fill, p.sigma, flip_counts(pixels, p.pixels))
 
     def passes(self, query: PassQuery) -> Passes:
-        """Exact for every map that orders pixels; a constant one costs nothing."""
-        height, width = query.facts.input_size
-        return Passes(forward=-(-height * width // self.parameters.pixels))
+        """A bound: a map with many ties is removed in three orders of them, and a constant one not at all."""
+        steps = -(-pixels_of(query) // self.parameters.pixels)
+        return tie_passes(Passes(forward=steps), self.parameters.ties, steps, query)
 
     def shared(self, query: PassQuery) -> Mapping[str, Passes]:
-        return self._removal(pixels_of(query)).shared()
+        return shared_passes([self._removal(pixels_of(query))], self.parameters.ties, query)

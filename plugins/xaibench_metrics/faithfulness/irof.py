@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -18,6 +19,7 @@ from xaibench_metrics.faithfulness.curves import (
     trapezoid,
     with_clean,
 )
+from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
 from xaibench_perturbation import (
     SIGMA,
     SegmentParameters,
@@ -26,6 +28,7 @@ from xaibench_perturbation import (
     per_segment_mean,
     pixel_ranks,
     segments_of,
+    tied_share,
 )
 
 IROF = ScoreSpec(
@@ -41,7 +44,7 @@ ALIKE = "the map gives every segment the same: it orders none"
 NOTHING = "the detector gives the target no probability: none can be lost"
 
 
-class IrofParameters(SegmentParameters):
+class IrofParameters(SegmentParameters, TieParameters):
     """Parameters of ``irof``."""
 
     count: int = Field(100, ge=2, description="segments wanted; where there are more than twice as many, the last go")
@@ -96,9 +99,9 @@ class Irof:
 
     Segments (SLIC, about 100), ordered by the mean of the map in them, take the picture's mean colour one after
     another: ``IROF = area between 1 and p_k / p_0`` over the share k / L of segments from 0 to 1, by trapezoids, of the
-    target's probability; 1 at most, 0 for a score that stays, negative for one that rises. Segments of equal mean go by
-    number. ``undefined``: a map that gives every segment the same, a picture in one segment, and p_0 = 0. The curve is
-    p_k / p_0.
+    target's probability; 1 at most, 0 for a score that stays, negative for one that rises. Segments of equal mean go in
+    a random order, the same for all maps of a picture. ``undefined``: a map that gives every segment the same, a
+    picture in one segment, and p_0 = 0. The curve is p_k / p_0.
 
     Departures: Quantus leaves k = 0 out, does not divide by L, fills with the mean of the picture as changed so far
     (``fill=current-mean,area=quantus`` gives its number for one channel and the same segments), refuses more than one
@@ -113,7 +116,8 @@ class Irof:
 
     @property
     def scores(self) -> tuple[ScoreSpec, ...]:
-        return (IROF if self.parameters.area == "normalised" else replace(IROF, high=float("inf")),)
+        spec = IROF if self.parameters.area == "normalised" else replace(IROF, high=float("inf"))
+        return with_ties((spec,), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         saliency, p = saliency_of(case), self.parameters
@@ -123,14 +127,21 @@ class Irof:
             return Scores.undefined(self.scores, ONE_PIECE if len(means) == 1 else ALIKE)
         if float(case.clean[case.target]) == 0:
             return Scores.undefined(self.scores, NOTHING)
-        ranks = pixel_ranks(means)
-        background = yield from self._background(case, labels, ranks)
         counts = segment_counts(len(means), 2 * p.count)
+        share = tied_share(means, counts.tolist(), labels.flatten().bincount())
+        in_order = partial(self._in_order, case, labels, means, counts)
+        scores = yield from in_tie_orders(self.scores, p.ties, share, in_order)
+        return scores
+
+    def _in_order(self, case: MapCase, labels: Tensor, means: Tensor, counts: Tensor, ties: int) -> Programme[Scores]:
+        order = yield from tie_order(case, len(means), ties)
+        ranks = pixel_ranks(means, order)
+        background = yield from self._background(case, labels, ranks)
         changed = yield from replaced_probabilities(shown_image(case), background, ranks[labels], counts)
         curve = with_clean(case, changed)[:, case.target]
         curve = curve / curve[0]
         x = [0.0, *(counts.double() / len(means)).tolist()]
-        value = Score(name=IROF.name, value=area_over(curve, counts, p.area))
+        value = Score(name=IROF.name, value=area_over(curve, counts, self.parameters.area))
         return Scores((value,), (Curve(name=IROF.name, x=x, y=curve.tolist()),))
 
     def _background(self, case: MapCase, labels: Tensor, ranks: Tensor) -> Programme[Tensor]:
@@ -141,5 +152,7 @@ class Irof:
         return background
 
     def passes(self, query: PassQuery) -> Passes:
-        """A bound: one for each segment, and how many there are shows when the picture is cut."""
-        return Passes(forward=2 * self.parameters.count, exact=False)
+        """A bound: one for each segment, and how many there are shows when the picture is cut; three times as many
+        where the map leaves the order of many open."""
+        p = self.parameters
+        return tie_passes(Passes(forward=2 * p.count, exact=False), p.ties, 2 * p.count, query)

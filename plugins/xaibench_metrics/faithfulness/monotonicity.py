@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Curve, MapCase, Output, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
+from xaibench.api import Curve, MapCase, Output, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.faithfulness.changes import (
     CONSTANT,
     ChangeParameters,
     Outputs,
     agreement,
+    block_ends,
     blocks_of,
     clean_passes,
     outputs_of,
@@ -22,7 +24,8 @@ from xaibench_metrics.faithfulness.changes import (
 )
 from xaibench_metrics.faithfulness.correlation import map_of, score_of
 from xaibench_metrics.faithfulness.curves import removal_background
-from xaibench_perturbation import is_constant, pixel_ranks, step_counts
+from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
+from xaibench_perturbation import is_constant, pixel_ranks, tied_share
 
 _EITHER_END = "pixels that do not matter change nothing whether they come first or last: an inverted map does as well"
 
@@ -53,14 +56,14 @@ MONOTONICITY_CORRELATION = ScoreSpec(
 )
 
 
-class MonotonicityParameters(ChangeParameters):
+class MonotonicityParameters(ChangeParameters, TieParameters):
     """Parameters of ``monotonicity``."""
 
     steps: int = Field(32, ge=2, description="equal steps from the fill to the picture")
     output: Output = Field("probability", description="output of the target class that is watched")
 
 
-class MonotonicityCorrelationParameters(Parameters):
+class MonotonicityCorrelationParameters(TieParameters):
     """Parameters of ``monotonicity-correlation``."""
 
     blocks: int = Field(32, ge=3, description="blocks that the ordered pixels are cut into")
@@ -68,10 +71,11 @@ class MonotonicityCorrelationParameters(Parameters):
     output: Output = Field("probability", description="output of the target class that is watched")
 
 
-def shown_first(saliency: Tensor, steps: int) -> Tensor:
-    """``(steps, H, W)`` bool: what is shown at each step before the last, pixels of the least ``|a|`` first."""
-    ranks = pixel_ranks(-saliency.abs())
-    counts = step_counts(ranks.numel(), min(steps, ranks.numel()))
+def shown_first(saliency: Tensor, steps: int, tie_order: Tensor | None = None) -> Tensor:
+    """``(steps, H, W)`` bool: what is shown at each step before the last, pixels of the least ``|a|`` first; equal
+    values in ``tie_order`` (:func:`xaibench_perturbation.pixel_ranks`)."""
+    ranks = pixel_ranks(-saliency.abs(), tie_order)
+    counts = block_ends(ranks.numel(), steps)
     return ranks < counts[:-1, None, None]
 
 
@@ -84,26 +88,36 @@ class Monotonicity:
     """Monotonicity (Arya et al. 2019) as it is meant: from the fill, add pixels of ascending ``|a|``.
 
     ``f_t`` is the target's probability with the ``floor(t H W / steps)`` pixels of least ``|a|`` on the fill.
-    ``monotonicity = |{t: f_{t+1} >= f_t}| / steps``; ``never-falls`` is whether that is 1. Undefined where the output
-    never changes.
+    ``monotonicity = |{t: f_{t+1} >= f_t}| / steps``; ``never-falls`` is whether that is 1. Pixels of equal ``|a|`` go
+    in a random order, the same for all maps of a picture. Undefined where the output never changes.
 
     Departures: the paper knows ``never-falls`` alone, which is 0 for nearly every map of a network. Quantus's measure
     of this name writes the fill over the fill, so that its answer is True for every map.
     """
 
     Parameters = MonotonicityParameters
-    scores = (MONOTONICITY, NEVER_FALLS)
 
     def __init__(self, parameters: MonotonicityParameters) -> None:
         self.parameters = parameters
+
+    @property
+    def scores(self) -> tuple[ScoreSpec, ...]:
+        return with_ties((MONOTONICITY, NEVER_FALLS), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, saliency = self.parameters, map_of(case)
         if is_constant(saliency.abs()):
             return Scores.undefined(self.scores, CONSTANT)
+        share = tied_share(-saliency.abs(), block_ends(saliency.numel(), p.steps).tolist())
+        scores = yield from in_tie_orders(self.scores, p.ties, share, partial(self._in_order, case))
+        return scores
+
+    def _in_order(self, case: MapCase, ties: int) -> Programme[Scores]:
+        p, saliency = self.parameters, map_of(case)
         image = case.picture.image.to(case.detector.device)
         background = yield from removal_background(case, p.fill, p.sigma)
-        shown = shown_first(saliency, p.steps)[:, None]
+        order = yield from tie_order(case, saliency.numel(), ties)
+        shown = shown_first(saliency, p.steps, order)[:, None]
 
         def make(start: int, stop: int) -> Tensor:
             return torch.where(shown[start:stop].to(image.device), image, background)
@@ -112,8 +126,10 @@ class Monotonicity:
         return _monotone(torch.cat([outputs.changed, torch.tensor([outputs.clean], dtype=torch.float64)]))
 
     def passes(self, query: PassQuery) -> Passes:
-        height, width = query.facts.input_size
-        return Passes(forward=min(self.parameters.steps, height * width) + clean_passes(self.parameters.output))
+        """A bound: a map with many ties is shown in three orders of them, and a constant one not at all."""
+        (height, width), p = query.facts.input_size, self.parameters
+        steps = min(p.steps, height * width)
+        return tie_passes(Passes(forward=steps), p.ties, steps, query) + Passes(forward=clean_passes(p.output))
 
     def shared(self, query: PassQuery) -> Mapping[str, Passes]:
         return shared_clean(self.parameters.output)
@@ -121,7 +137,7 @@ class Monotonicity:
 
 def _monotone(along: Tensor) -> Scores:
     if Outputs(float(along[-1]), along).never_change():
-        return Scores.undefined(Monotonicity.scores, "the output is the same whatever is shown")
+        return Scores.undefined((MONOTONICITY, NEVER_FALLS), "the output is the same whatever is shown")
     share = share_not_falling(along)
     curve = Curve(name="monotonicity", x=[t / (len(along) - 1) for t in range(len(along))], y=along.tolist())
     values = (Score(name=MONOTONICITY.name, value=share), Score(name=NEVER_FALLS.name, value=float(share == 1)))
@@ -133,24 +149,35 @@ class MonotonicityCorrelation:
 
     Pixels ordered by ``|a|`` are cut into blocks; each is replaced alone by uniform noise, ``draws`` times.
     ``Spearman_b(sum_{i in b} |a_i|, mean_draws (f(x') - f(x))^2 / f(x)^2)``, f the target's probability. The divisor is
-    the same for all blocks, so ranks do without it.
+    the same for all blocks, so ranks do without it. Pixels of equal ``|a|`` go in a random order, the same for all maps
+    of a picture.
 
     Departures: every pixel and channel is drawn by itself and all blocks share the draws; Quantus fills a block with
     one random number. The paper replaces one feature at a time.
     """
 
     Parameters = MonotonicityCorrelationParameters
-    scores = (MONOTONICITY_CORRELATION,)
 
     def __init__(self, parameters: MonotonicityCorrelationParameters) -> None:
         self.parameters = parameters
+
+    @property
+    def scores(self) -> tuple[ScoreSpec, ...]:
+        return with_ties((MONOTONICITY_CORRELATION,), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, size = self.parameters, map_of(case).abs()
         if is_constant(size):
             return Scores.undefined(self.scores, CONSTANT)
+        share = tied_share(size, block_ends(size.numel(), p.blocks).tolist())
+        scores = yield from in_tie_orders(self.scores, p.ties, share, partial(self._in_order, case))
+        return scores
+
+    def _in_order(self, case: MapCase, ties: int) -> Programme[Scores]:
+        p, size = self.parameters, map_of(case).abs()
         image = case.picture.image.to(case.detector.device)
-        blocks = blocks_of(size, p.blocks)
+        order = yield from tie_order(case, size.numel(), ties)
+        blocks = blocks_of(size, p.blocks, order)
         masks = blocks.view(-1, 1, *size.shape)
         noise = torch.rand((p.draws, *image.shape), generator=case.streams.torch("noise"))
 
@@ -165,8 +192,11 @@ class MonotonicityCorrelation:
         return Scores((score_of(MONOTONICITY_CORRELATION, found),))
 
     def passes(self, query: PassQuery) -> Passes:
+        """A bound: a map with many ties is cut in three orders of them, and a constant one not at all."""
         p, (height, width) = self.parameters, query.facts.input_size
-        return Passes(forward=min(p.blocks, height * width) * p.draws + clean_passes(p.output))
+        blocks = min(p.blocks, height * width)
+        of_blocks = tie_passes(Passes(forward=blocks * p.draws), p.ties, blocks, query)
+        return of_blocks + Passes(forward=clean_passes(p.output))
 
     def shared(self, query: PassQuery) -> Mapping[str, Passes]:
         return shared_clean(self.parameters.output)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -16,7 +18,8 @@ from xaibench_metrics.faithfulness.curves import (
     shown_image,
     with_clean,
 )
-from xaibench_perturbation import is_constant, pixel_ranks
+from xaibench_metrics.faithfulness.ties import in_tie_orders, tie_order, tie_passes, with_ties
+from xaibench_perturbation import is_constant, pixel_ranks, tied_share
 
 AOPC = ScoreSpec(
     name="region-perturbation",
@@ -70,9 +73,10 @@ class RegionPerturbation:
 
     Patches of ``patch x patch`` pixels, ordered by the map summed over them, are replaced one after another and never
     put back: ``AOPC = 1 / (L + 1) sum_{k=0}^{L} (p_0 - p_k)`` of the target's probability, k = 0 included, L the
-    smaller of ``regions`` and the number of patches; in [-1, 1]. Patches of equal sums go in the order of reading; a
-    map that gives every patch the same is ``undefined``. ``selectivity`` (Montavon et al. 2018) is the mean of p_k, the
-    same curve without its start subtracted: between pictures it differs, the order of maps of one picture is the same.
+    smaller of ``regions`` and the number of patches; in [-1, 1]. Patches of equal sums go in a random order, the
+    same for all maps of a picture; a map that gives every patch the same is ``undefined``. ``selectivity`` (Montavon et
+    al. 2018) is the mean of p_k, the same curve without its start subtracted: between pictures it differs, the order of
+    maps of one picture is the same.
 
     The noise of ``fill=noise`` is drawn once a picture, so that all maps of it meet the same. The curve's x is the
     number of patches replaced.
@@ -83,10 +87,13 @@ class RegionPerturbation:
     """
 
     Parameters = RegionParameters
-    scores = (AOPC, SELECTIVITY)
 
     def __init__(self, parameters: RegionParameters) -> None:
         self.parameters = parameters
+
+    @property
+    def scores(self) -> tuple[ScoreSpec, ...]:
+        return with_ties((AOPC, SELECTIVITY), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         saliency, p = saliency_of(case), self.parameters
@@ -94,9 +101,17 @@ class RegionPerturbation:
         sums = patch_sums(saliency, labels)
         if is_constant(sums):
             return Scores.undefined(self.scores, ALIKE)
-        background = yield from removal_background(case, p.fill, p.sigma)
         counts = torch.arange(1, min(p.regions, len(sums)) + 1)
-        changed = yield from replaced_probabilities(shown_image(case), background, pixel_ranks(sums)[labels], counts)
+        share = tied_share(sums, counts.tolist(), labels.flatten().bincount())
+        in_order = partial(self._in_order, case, labels, sums, counts)
+        scores = yield from in_tie_orders(self.scores, p.ties, share, in_order)
+        return scores
+
+    def _in_order(self, case: MapCase, labels: Tensor, sums: Tensor, counts: Tensor, ties: int) -> Programme[Scores]:
+        background = yield from removal_background(case, self.parameters.fill, self.parameters.sigma)
+        order = yield from tie_order(case, len(sums), ties)
+        ranks = pixel_ranks(sums, order)[labels]
+        changed = yield from replaced_probabilities(shown_image(case), background, ranks, counts)
         curve = with_clean(case, changed)[:, case.target]
         values = (
             Score(name=AOPC.name, value=aopc(curve)),
@@ -105,7 +120,7 @@ class RegionPerturbation:
         return Scores(values, (Curve(name=AOPC.name, x=list(range(len(curve))), y=curve.tolist()),))
 
     def passes(self, query: PassQuery) -> Passes:
-        """Exact for every map that orders patches; others cost nothing."""
-        height, width = query.facts.input_size
-        patches = -(-height // self.parameters.patch) * -(-width // self.parameters.patch)
-        return Passes(forward=min(self.parameters.regions, patches))
+        """A bound: three orders where the map leaves that of many patches open; one that orders none costs nothing."""
+        (height, width), p = query.facts.input_size, self.parameters
+        steps = min(p.regions, -(-height // p.patch) * -(-width // p.patch))
+        return tie_passes(Passes(forward=steps), p.ties, steps, query)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Curve, MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
+from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.faithfulness.curves import CONSTANT, area, saliency_of
-from xaibench_metrics.faithfulness.removal_curves import Removal, deletion, insertion, pixels_of, target_curve
-from xaibench_perturbation import SIGMA, PictureFill, is_constant, step_counts
+from xaibench_metrics.faithfulness.removal_curves import (
+    Removal,
+    deletion,
+    insertion,
+    pixels_of,
+    shared_passes,
+    target_curve,
+)
+from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_passes, with_ties
+from xaibench_perturbation import SIGMA, PictureFill, is_constant, step_counts, tied_share
 
 DELETION = ScoreSpec(
     name="deletion",
@@ -30,7 +39,7 @@ INSERTION = ScoreSpec(
 )
 
 
-class DeletionParameters(Parameters):
+class DeletionParameters(TieParameters):
     """Parameters of ``deletion``."""
 
     steps: int = Field(20, ge=1, description="equal steps from the picture to the fill")
@@ -38,7 +47,7 @@ class DeletionParameters(Parameters):
     sigma: float = Field(SIGMA, gt=0, le=1, description="blur of fill=blur, as a share of the shorter side")
 
 
-class InsertionParameters(Parameters):
+class InsertionParameters(TieParameters):
     """Parameters of ``insertion``."""
 
     steps: int = Field(20, ge=1, description="equal steps from the fill to the picture")
@@ -54,8 +63,8 @@ class Deletion:
     """Deletion (Petsiuk et al. 2018, section 4.2): lower = the map finds what the score hangs on.
 
     ``AUC = sum_t (x_{t+1} - x_t)(p_t + p_{t+1}) / 2`` with x the true share of pixels removed and p the probability of
-    the target, both ends included; in [0, 1]. Pixels of equal saliency go in the order of reading. A constant map is
-    ``undefined``.
+    the target, both ends included; in [0, 1]. Pixels of equal saliency go in a random order, the same for all maps of a
+    picture (:mod:`xaibench_metrics.faithfulness.ties`). A constant map is ``undefined``.
 
     Departures: xplique truncates to ``max_percentage``, takes 10 steps, averages the curves of a data set before
     integrating, and takes all steps for equal where they do not divide the pixels; torchcam removes ``ceil(P / steps)``
@@ -64,16 +73,26 @@ class Deletion:
     """
 
     Parameters = DeletionParameters
-    scores = (DELETION,)
 
     def __init__(self, parameters: DeletionParameters) -> None:
         self.parameters = parameters
+
+    @property
+    def scores(self) -> tuple[ScoreSpec, ...]:
+        return with_ties((DELETION,), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         saliency = saliency_of(case)
         if is_constant(saliency):
             return Scores.undefined(self.scores, CONSTANT)
-        x, y = yield from target_curve(case, self._removal(saliency.numel()))
+        removal = self._removal(saliency.numel())
+        share = tied_share(saliency, removal.cuts(saliency.numel()))
+        in_order = partial(self._in_order, case, removal)
+        scores = yield from in_tie_orders(self.scores, self.parameters.ties, share, in_order)
+        return scores
+
+    def _in_order(self, case: MapCase, removal: Removal, ties: int) -> Programme[Scores]:
+        x, y = yield from target_curve(case, removal, ties)
         return _scores(DELETION, x, y)
 
     def _removal(self, pixels: int) -> Removal:
@@ -81,11 +100,12 @@ class Deletion:
         return deletion(pixels, p.steps, p.fill, p.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
-        """Exact for every map that orders pixels; a constant one costs nothing."""
-        return Passes(forward=self.parameters.steps)
+        """A bound: a map with many ties is removed in three orders of them, and a constant one not at all."""
+        p = self.parameters
+        return tie_passes(Passes(forward=p.steps), p.ties, p.steps, query)
 
     def shared(self, query: PassQuery) -> Mapping[str, Passes]:
-        return self._removal(pixels_of(query)).shared()
+        return shared_passes([self._removal(pixels_of(query))], self.parameters.ties, query)
 
 
 class Insertion:
@@ -96,17 +116,27 @@ class Insertion:
     """
 
     Parameters = InsertionParameters
-    scores = (INSERTION,)
 
     def __init__(self, parameters: InsertionParameters) -> None:
         self.parameters = parameters
+
+    @property
+    def scores(self) -> tuple[ScoreSpec, ...]:
+        return with_ties((INSERTION,), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         saliency = saliency_of(case)
         if is_constant(saliency):
             return Scores.undefined(self.scores, CONSTANT)
-        pixels = saliency.numel()
-        _, y = yield from target_curve(case, self._removal(pixels))
+        removal = self._removal(saliency.numel())
+        share = tied_share(saliency, removal.cuts(saliency.numel()))
+        in_order = partial(self._in_order, case, removal)
+        scores = yield from in_tie_orders(self.scores, self.parameters.ties, share, in_order)
+        return scores
+
+    def _in_order(self, case: MapCase, removal: Removal, ties: int) -> Programme[Scores]:
+        _, y = yield from target_curve(case, removal, ties)
+        pixels = saliency_of(case).numel()
         return _scores(INSERTION, step_counts(pixels, self.parameters.steps).double() / pixels, y.flip(0))
 
     def _removal(self, pixels: int) -> Removal:
@@ -114,8 +144,9 @@ class Insertion:
         return insertion(pixels, p.steps, p.fill, p.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
-        """Exact for every map that orders pixels; a constant one costs nothing."""
-        return Passes(forward=self.parameters.steps)
+        """A bound: a map with many ties is removed in three orders of them, and a constant one not at all."""
+        p = self.parameters
+        return tie_passes(Passes(forward=p.steps), p.ties, p.steps, query)
 
     def shared(self, query: PassQuery) -> Mapping[str, Passes]:
-        return self._removal(pixels_of(query)).shared()
+        return shared_passes([self._removal(pixels_of(query))], self.parameters.ties, query)

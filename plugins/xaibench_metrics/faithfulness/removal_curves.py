@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -18,10 +18,11 @@ from xaibench_metrics.faithfulness.curves import (
     shown_image,
     with_clean,
 )
+from xaibench_metrics.faithfulness.ties import READING, SEEDED, Ties, planned_orders, tie_order
 from xaibench_perturbation import Background, as_fill, pixel_ranks, step_counts
 
 Order = Literal["most", "least"]
-"""The most or the least salient pixels first; pixels of equal value in the order of reading, or the other way round."""
+"""The most or the least salient pixels first; pixels of equal value in the order of ties, or the other way round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,19 @@ class Removal:
     """What two metrics must have in common to share a curve, besides the map: order, fill and numbers of pixels.
 
     ``counts`` are the numbers of pixels that are replaced, ascending, one picture each. ``sigma`` matters for a fill
-    that blurs alone. The same pictures are *insertion* in the opposite order, from the fill to the picture.
+    that blurs alone. The same pictures are *insertion* in the opposite order, from the fill to the picture. ``ties`` is
+    the number of the order in which pixels of equal value go (:func:`xaibench_metrics.faithfulness.ties.tie_order`).
     """
 
     order: Order
     fill: str
     sigma: float
     counts: tuple[int, ...]
+    ties: int = READING
+
+    def cuts(self, pixels: int) -> tuple[int, ...]:
+        """How many of the most salient pixels each picture parts from the others."""
+        return self.counts if self.order == "most" else tuple(pixels - count for count in self.counts)
 
     @property
     def is_shared(self) -> bool:
@@ -44,14 +51,15 @@ class Removal:
 
     def parameters(self) -> Mapping[str, object]:
         """All that is in common, as JSON values."""
-        return {"order": self.order, **Background(self.fill, self.sigma).parameters(), "counts": _digest(self.counts)}
+        background = Background(self.fill, self.sigma).parameters()
+        return {"order": self.order, **background, "counts": _digest(self.counts), "ties": self.ties}
 
     def shared(self) -> Mapping[str, Passes]:
         """The curve as the part of a metric's passes that others may share (:class:`xaibench.api.Metric`)."""
         if not self.is_shared:
             return {}
         name = " ".join(f"{key}={value}" for key, value in self.parameters().items())
-        return {f"removal-curve {name}": Passes(forward=len(self.counts))}
+        return {f"removal-curve {name}": Passes(forward=len(self.counts), exact=self.ties <= SEEDED[0])}
 
 
 def deletion(pixels: int, steps: int, fill: str, sigma: float, order: Order = "most") -> Removal:
@@ -73,29 +81,35 @@ def pixels_of(query: PassQuery) -> int:
     return height * width
 
 
-def shared_passes(removals: Iterable[Removal]) -> Mapping[str, Passes]:
-    """What a metric with these curves declares as ``shared``."""
-    return {name: passes for removal in removals for name, passes in removal.shared().items()}
+def shared_passes(removals: Iterable[Removal], ties: Ties, query: PassQuery) -> Mapping[str, Passes]:
+    """What a metric with these curves declares as ``shared``: each in every order of ties that may be computed."""
+    shared: dict[str, Passes] = {}
+    for removal in removals:
+        for number in planned_orders(ties, len(removal.counts), query):
+            shared |= replace(removal, ties=number).shared()
+    return shared
 
 
-def removal_probabilities(case: MapCase, removal: Removal) -> Programme[Tensor]:
-    """Probabilities ``(n, C)``, float64 on the CPU, at each of the removal's ``n`` counts.
+def removal_probabilities(case: MapCase, removal: Removal, ties: int) -> Programme[Tensor]:
+    """Probabilities ``(n, C)``, float64 on the CPU, at each of the removal's ``n`` counts, in the order ``ties`` of
+    equal values.
 
     They are computed once for all metrics of the case's map.
     """
-    saliency = saliency_of(case)
+    saliency, removal = saliency_of(case), replace(removal, ties=ties)
     if removal.is_shared:
         product = yield from case.artefacts.get(RemovalCurve(removal, case.explainer, saliency), case.picture)
         return product.tensors["probabilities"]
     background = yield from removal_background(case, removal.fill, removal.sigma)
-    probabilities = yield from _removed(shown_image(case), background, saliency, removal)
+    order = yield from tie_order(case, saliency.numel(), ties)
+    probabilities = yield from _removed(shown_image(case), background, pixel_ranks(saliency, order), removal)
     return probabilities
 
 
-def target_curve(case: MapCase, removal: Removal) -> Programme[tuple[Tensor, Tensor]]:
+def target_curve(case: MapCase, removal: Removal, ties: int) -> Programme[tuple[Tensor, Tensor]]:
     """Shares of pixels removed and the target's probability there, ``(n + 1,)`` float64 each, from the untouched
     picture on."""
-    changed = yield from removal_probabilities(case, removal)
+    changed = yield from removal_probabilities(case, removal, ties)
     x = torch.tensor((0, *removal.counts)).double() / saliency_of(case).numel()
     return x, with_clean(case, changed)[:, case.target]
 
@@ -124,15 +138,16 @@ class RemovalCurve:
     def make(self, query: ArtefactQuery) -> Programme[Product]:
         image = query.picture.image.to(query.detector.device)
         made = yield from query.artefacts.get(Background(self.removal.fill, self.removal.sigma), query.picture)
-        probabilities = yield from _removed(image, made.tensors["background"], self.saliency, self.removal)
+        order = yield from tie_order(query, self.saliency.numel(), self.removal.ties)
+        ranks = pixel_ranks(self.saliency, order)
+        probabilities = yield from _removed(image, made.tensors["background"], ranks, self.removal)
         return Product(tensors={"probabilities": probabilities})
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=len(self.removal.counts))
 
 
-def _removed(image: Tensor, background: Tensor, saliency: Tensor, removal: Removal) -> Programme[Tensor]:
-    ranks = pixel_ranks(saliency)
+def _removed(image: Tensor, background: Tensor, ranks: Tensor, removal: Removal) -> Programme[Tensor]:
     if removal.order == "least":
         ranks = ranks.numel() - 1 - ranks
     return replaced_probabilities(image, background, ranks, torch.tensor(removal.counts))

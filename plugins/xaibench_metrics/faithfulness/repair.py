@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -11,7 +13,6 @@ from xaibench.api import (
     Facts,
     Forward,
     MapCase,
-    Parameters,
     Passes,
     PassQuery,
     Programme,
@@ -27,7 +28,8 @@ from xaibench_metrics.faithfulness.curves import (
     shown_image,
     with_clean,
 )
-from xaibench_perturbation import is_constant, jpeg, pixel_ranks, step_counts
+from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
+from xaibench_perturbation import is_constant, jpeg, pixel_ranks, step_counts, tied_share
 
 REPAIR_AUC = ScoreSpec(
     name="repair-auc",
@@ -56,7 +58,7 @@ SEAM = ScoreSpec(
 )
 
 
-class RepairParameters(Parameters):
+class RepairParameters(TieParameters):
     """Parameters of ``repair``."""
 
     steps: int = Field(20, ge=1, description="equal steps from the fake to its real counterpart")
@@ -105,14 +107,17 @@ class Repair:
     picture turned the verdict) from its own JPEG copy, minus P(fake) of the real picture. Neither holds anything fake.
 
     ``undefined``: real pictures, the class *real* explained, no counterpart, one equal to the picture, a constant map.
-    Pixels of equal value go in the order of reading. Our own measure; no library has it.
+    Pixels of equal value go in a random order, the same for all maps of a picture. Our own measure; no library has it.
     """
 
     Parameters = RepairParameters
-    scores = (REPAIR_AUC, REPAIR_HALF, SEAM)
 
     def __init__(self, parameters: RepairParameters) -> None:
         self.parameters = parameters
+
+    @property
+    def scores(self) -> tuple[ScoreSpec, ...]:
+        return with_ties((REPAIR_AUC, REPAIR_HALF, SEAM), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         found = case.picture.counterpart()
@@ -120,8 +125,16 @@ class Repair:
         reason = why_no_repair(case, real)
         if reason or real is None:
             return Scores.undefined(self.scores, reason)
-        image, facts = shown_image(case), case.detector.facts
-        real, ranks = real.to(image), pixel_ranks(saliency_of(case))
+        saliency, p = saliency_of(case), self.parameters
+        share = tied_share(saliency, step_counts(saliency.numel(), p.steps).tolist())
+        in_order = partial(self._in_order, case, real.to(shown_image(case)))
+        scores = yield from in_tie_orders(self.scores, p.ties, share, in_order)
+        return scores
+
+    def _in_order(self, case: MapCase, real: Tensor, ties: int) -> Programme[Scores]:
+        image, facts, saliency = shown_image(case), case.detector.facts, saliency_of(case)
+        order = yield from tie_order(case, saliency.numel(), ties)
+        ranks = pixel_ranks(saliency, order)
         counts = step_counts(ranks.numel(), self.parameters.steps)
         repaired = yield from replaced_probabilities(image, real, ranks, counts[1:])
         fake, x = p_fake(with_clean(case, repaired), facts), counts.double() / ranks.numel()
@@ -148,8 +161,9 @@ class Repair:
         return reply.cpu()
 
     def passes(self, query: PassQuery) -> Passes:
-        """Exact for fakes with a counterpart; ``undefined`` costs nothing."""
-        return Passes(forward=self.parameters.steps + 1) if query.sample.pair else Passes()
+        """A bound for fakes with a counterpart: three orders of many ties; ``undefined`` costs nothing."""
+        p = self.parameters
+        return tie_passes(Passes(forward=p.steps + 1), p.ties, p.steps, query) if query.sample.pair else Passes()
 
 
 def _half(x: Tensor, turned: int | None) -> Score:

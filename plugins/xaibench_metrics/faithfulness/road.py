@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Annotated
 
 import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from xaibench.api import Curve, Forward, MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
+from xaibench.api import Curve, Forward, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.faithfulness.curves import CONSTANT, saliency_of, shown_image, still_called
-from xaibench_perturbation import CHUNK, inpaint_each, is_constant, pixel_ranks
+from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
+from xaibench_perturbation import CHUNK, inpaint_each, is_constant, pixel_ranks, tied_share
 
 _P = "of the target's probability over the shares removed"
 
@@ -68,7 +70,7 @@ def _ascending(percentages: tuple[float, ...]) -> tuple[float, ...]:
     return percentages
 
 
-class RoadParameters(Parameters):
+class RoadParameters(TieParameters):
     """Parameters of ``road``."""
 
     percentages: Annotated[tuple[Annotated[float, Field(gt=0, lt=100)], ...], AfterValidator(_ascending)] = Field(
@@ -96,8 +98,8 @@ class Road:
     the percentages, ``combined = (lerf - morf) / 2`` (higher = the map separates what matters from what does not).
     ``morf-kept`` and ``lerf-kept`` say for each percentage (the item) whether the picture is still called the target;
     their mean over pictures is the detector's accuracy against the share removed, ROAD's own curve. Pixels of equal
-    value go in the order of reading, the other way round for ``lerf``. A constant map is ``undefined``. The noise is
-    drawn once a picture, so that all maps of it meet the same.
+    value go in a random order, the same for all maps of a picture, and the other way round for ``lerf``. A constant map
+    is ``undefined``. The noise is drawn once a picture, so that all maps of it meet the same.
 
     Departures: the paper's noise is in the units of a normalised input, here in those of the picture, clipped to
     [0, 1]. Quantus removes 1, 3, .. 99 % and averages the verdicts of the first batch alone, and cannot take a map of
@@ -107,16 +109,28 @@ class Road:
     """
 
     Parameters = RoadParameters
-    scores = (COMBINED, MORF, LERF, MORF_KEPT, LERF_KEPT)
 
     def __init__(self, parameters: RoadParameters) -> None:
         self.parameters = parameters
+
+    @property
+    def scores(self) -> tuple[ScoreSpec, ...]:
+        return with_ties((COMBINED, MORF, LERF, MORF_KEPT, LERF_KEPT), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         saliency = saliency_of(case)
         if is_constant(saliency):
             return Scores.undefined(self.scores, CONSTANT)
-        ranks = pixel_ranks(saliency)
+        pixels, p = saliency.numel(), self.parameters
+        counts = removed_counts(pixels, p.percentages)
+        share = tied_share(saliency, (*counts, *(pixels - count for count in counts)))
+        scores = yield from in_tie_orders(self.scores, p.ties, share, partial(self._in_order, case))
+        return scores
+
+    def _in_order(self, case: MapCase, ties: int) -> Programme[Scores]:
+        saliency = saliency_of(case)
+        order = yield from tie_order(case, saliency.numel(), ties)
+        ranks = pixel_ranks(saliency, order)
         most = yield from self._probabilities(case, ranks)
         least = yield from self._probabilities(case, ranks.numel() - 1 - ranks)
         morf, lerf = most[:, case.target], least[:, case.target]
@@ -147,5 +161,7 @@ class Road:
             yield Score(name=spec.name, item=f"{percent:.12g}", value=value)
 
     def passes(self, query: PassQuery) -> Passes:
-        """Exact for every map that orders pixels; a constant one costs nothing."""
-        return Passes(forward=2 * len(self.parameters.percentages))
+        """A bound: a map with many ties is removed in three orders of them, and a constant one not at all."""
+        p = self.parameters
+        steps = 2 * len(p.percentages)
+        return tie_passes(Passes(forward=steps), p.ties, steps, query)

@@ -126,6 +126,8 @@ def check_declarations(subject: Subject) -> None:
     require(len(set(names)) == len(names), f"declares a score twice: {', '.join(names)}")
     for spec in specs:
         _check_spec(spec)
+        for other in filter(None, (spec.event, spec.tie_spread)):
+            require(other in names, f"score '{spec.name}' names '{other}', which is not declared")
     said, first = subject.metric.better, specs[0].better
     require(said == first, f"the record says {said} is better, its first score {first}")
     family = "family" in subject.metric.needs

@@ -179,15 +179,15 @@ def test_a_plan_counts_a_shared_curve_once_and_a_run_takes_what_the_plan_says(
     metrics = five(32 * 32)
     plan = eval_toy(metrics, "--dry-run")
     cells = [cell["forward"] for cell in plan["cells"] if cell["metric"]]
-    assert cells == [10 * n for n in TOGETHER]
-    assert [
-        cell["forward"] for m in metrics for cell in eval_toy([m], "--dry-run")["cells"] if cell["metric"]
-    ] == [10 * n for n in ALONE]  # fmt: skip
+    # each curve in three orders of equal values, and random maps, which have a curve each
+    assert cells == [10 * 3 * 16, 10 * 3 * 16, 0, 0, 10 * 2 * 16]
+    alone = [[cell["forward"] for cell in eval_toy([m], "--dry-run")["cells"] if cell["metric"]] for m in metrics]
+    assert alone == [[10 * 3 * n] for n in ALONE[:-1]] + [[10 * (3 * 16 + 2 * 16)]]
     # Removal by the maps: 6 curves of 16 pictures on 10 maps, of which 2 differ; accuracy's insertion is one of these.
     assert 10 * (sum(ALONE) - 16 - 2 * 16) == 960
-    assert sum(cells) - 10 * 2 * 16 == 320
     # clean predictions, maps of 5 passes, and the metrics; the random maps' bound is reached by one explainer
     assert plan["passes"]["forward"] == MOST + 10 + 10 * 5 + sum(cells)
+    # The toy gives a quarter of the rows one value, and a step is a sixteenth: the steps cut every value's pixels.
     taken = plan["passes"]["forward"] - MOST + STRUCTURE
     assert eval_toy(metrics, "-o", tmp_path / "run")["forward"] == taken
 
@@ -202,9 +202,9 @@ def test_every_explainer_pays_for_its_curves_and_a_metric_that_cannot_run_for_no
     for cell in plan["cells"]:
         if cell["metric"]:
             forward.setdefault(cell["explainer"], []).append(cell["forward"])
-    # random maps are drawn 20 times
+    # random maps are drawn 20 times, and declare that they have few ties
     assert forward == {
-        "local/rows": [0, 200, 200], "xaibench/gradcam": [0, 200, 200], "xaibench/random": [0, 4000, 4000]
+        "local/rows": [0, 600, 600], "xaibench/gradcam": [0, 600, 600], "xaibench/random": [0, 4000, 4000]
     }  # fmt: skip
 
 
