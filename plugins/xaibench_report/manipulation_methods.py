@@ -55,7 +55,7 @@ class BoardMethod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
+class CentreGate:
     """The centre prior's mask AUC by method, or why it is not known."""
 
     central: Mapping[str, float] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Gate:
         return f"the centre prior's mask AUC exceeds {GATE:g} on {_names(sorted(here))}"
 
 
-def gate(where: Where, every: Mapping[CellKey, CellValues]) -> Gate:
+def centre_gate(where: Where, every: Mapping[CellKey, CellValues]) -> CentreGate:
     """The gate of one detector and dataset. Of several centre priors the one that finds most counts."""
     here = [k for k in every if k.where == where]
     ran = {
@@ -87,12 +87,12 @@ def gate(where: Where, every: Mapping[CellKey, CellValues]) -> Gate:
     }
     missing = [name for name, keys in ran.items() if not keys]
     if missing:
-        return Gate(unchecked=f"{' and '.join(missing)} did not run")
+        return CentreGate(unchecked=f"{' and '.join(missing)} did not run")
     both = [k for k in ran[_MEASURE] if k in ran[_PRIOR] and k.score == _MEASURE]
     central: dict[str, float] = {}
     for method, values in (pair for k in both for pair in split(every[k]).items()):
         central[method] = max(exact_mean(values.values), central.get(method, -np.inf))
-    return Gate(central=central, unchecked="" if central else f"{_PRIOR} has no {_MEASURE}")
+    return CentreGate(central=central, unchecked="" if central else f"{_PRIOR} has no {_MEASURE}")
 
 
 def _is(name: str, built_in: str) -> bool:
@@ -150,7 +150,7 @@ def method_cells(cell: CellValues, seed: int) -> tuple[MethodCell, ...]:
 
 
 def board_methods(
-    cells: Iterable[CellValues], found: Gate, detection: Detection | None
+    cells: Iterable[CellValues], found: CentreGate, detection: Detection | None
 ) -> tuple[BoardMethod, ...]:  # fmt: skip
     """The methods that the cells of a board have samples of, by name."""
     seen = {m.method: m for m in detection.methods} if detection else {}
@@ -167,7 +167,7 @@ def board_methods(
     )
 
 
-def gate_notes(found: Gate, methods: tuple[BoardMethod, ...]) -> list[str]:
+def centre_notes(found: CentreGate, methods: tuple[BoardMethod, ...]) -> list[str]:
     """How methods are weighed, which of them have no part in ranks, and where that was not checked."""
     notes = []
     if len(methods) > 1:

@@ -42,7 +42,7 @@ def test_the_report_is_one_file_that_needs_nothing_beside_it(tmp_path):
         "<td>AUC</td><td>1.000</td>",
         "gradcam",
         "faithfulness",
-        "gradcam beats every control (random)",
+        "gradcam is shown better than every control (random)",
         "seed 7",
         "quick",
     ):
