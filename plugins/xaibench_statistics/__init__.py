@@ -34,7 +34,6 @@ from xaibench_statistics.bootstrap import (
     Estimate,
     clustered_variance,
     exact_mean,
-    mean_interval,
     mean_replicates,
     percentile_bounds,
 )
@@ -42,8 +41,8 @@ from xaibench_statistics.censored import CensoredMedian, censored_median
 from xaibench_statistics.control_tests import ControlJudgement, judge_against_controls
 from xaibench_statistics.gain import AccuracyGain, Gain, accuracy_gain
 from xaibench_statistics.interpretability_balance import AxisFigures, Balance, balance, interpretability, kept_accuracy
+from xaibench_statistics.intervals import macro_interval, mean_interval, proportion_interval
 from xaibench_statistics.paired import Difference, holm, paired_difference
-from xaibench_statistics.proportions import proportion_interval
 from xaibench_statistics.ranking import COVERAGE, Rank, Ranking, rank_explainers
 from xaibench_statistics.runs import (
     LEAST_RUNS,
@@ -108,6 +107,7 @@ __all__ = [
     "judge_against_controls",
     "kept_accuracy",
     "least_p",
+    "macro_interval",
     "mean_auc_interval",
     "mean_interval",
     "mean_replicates",

@@ -77,9 +77,14 @@ def test_ten_groups_have_an_interval_and_nine_do_not():
     assert mean_interval(clustered(range(10))).low is not None
 
 
-def test_a_constant_has_an_interval_without_width():
-    found = mean_interval(clustered([0.25] * 12))
-    assert (found.low, found.value, found.high) == (0.25, 0.25, 0.25)
+def test_the_spread_of_equal_values_is_not_known():
+    constant = mean_interval(clustered([0.25] * 12))
+    assert (constant.low, constant.value, constant.high) == (None, 0.25, None)
+    assert constant.note == "all values are equal, nothing is known of their spread: no interval"
+    balanced = mean_interval(Values.of(range(24), [0.1, 0.3] * 12, np.repeat(np.arange(12), 2)))
+    assert (balanced.low, balanced.note) == (
+        None, "all groups have the same mean, nothing is known of their spread: no interval",
+    )  # fmt: skip
 
 
 def test_samples_of_one_group_are_no_independent_evidence():
@@ -147,13 +152,22 @@ def test_few_donors_give_no_interval():
 
 
 def test_paired_difference_uses_common_samples_only():
-    a = Values.of([f"s{i:02d}" for i in range(12)], np.arange(12.0) + 1)
+    a = Values.of([f"s{i:02d}" for i in range(12)], np.arange(12.0) + np.resize([0.5, 1.5], 12))
     b = Values.of([f"s{i:02d}" for i in range(2, 14)], np.arange(2.0, 14.0))
     found = paired_difference(a, b)
-    assert (found.value, found.n, found.dropped, found.low, found.high) == (1.0, 10, 4, 1.0, 1.0)
+    half = 2.262157 * np.sqrt(0.25 / 9)  # t(.975, 9); the differences are five of .5 and five of 1.5: no skewness
+    assert (found.value, found.n, found.dropped) == (1.0, 10, 4)
+    assert (found.low, found.high) == (pytest.approx(1 - half), pytest.approx(1 + half))
     assert found.p == 2 / 2**10  # of all 1,024 sign flips only all plus and all minus reach the sum
     assert found.favours_first("higher") is True
     assert found.favours_first("lower") is False
+
+
+def test_a_constant_difference_has_a_test_and_no_interval():
+    a = clustered(np.arange(12.0))
+    found = paired_difference(a.with_values(a.values + 1), a)
+    assert (found.value, found.low, found.high, found.p) == (1.0, None, None, 2 / 2**12)
+    assert found.note == "all values are equal, nothing is known of their spread: no interval"
 
 
 def test_paired_difference_without_common_samples_or_groups():
