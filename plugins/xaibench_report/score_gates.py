@@ -5,9 +5,9 @@ gate withholds keeps its values; it has neither ranks nor verdicts, and the reas
 
 **Reference told from random.** The reference is an explainer that knows the answer (``mask-oracle``) or a ceiling that
 the measure itself has (``ScoreSpec.headroom``), never a candidate. Where its values are not shown better than those of
-random maps (the 95 % interval of the paired difference lies on the better side of 0), no map can be expected to be, and
-nothing is ranked. Scores that need not rank evidence (``ScoreSpec.ranks_evidence``) are not held to it. Without a
-reference, without random maps and with too few groups the gate is *not measured*, which is said and withholds nothing.
+random maps at 5 %, beyond what ties move, no map can be expected to be, and nothing is ranked. Scores that need not
+rank evidence (``ScoreSpec.ranks_evidence``) are not held to it. Without a reference, without random maps and with too
+few groups the gate is *not measured*, which is said and withholds nothing.
 
 **Floor and ceiling.** A score has no room where at least :data:`MOST_AT_BOUND` of all values, of explainers and
 controls together, and of the random control by itself, lie within :data:`HAIR` of the score's range of one and the same
@@ -25,8 +25,9 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from xaibench_report.manipulation_methods import FAMILY, centre_gate, even_pair
+from xaibench_report.manipulation_methods import FAMILY, centre_gate
 from xaibench_report.number_format import interval, number
+from xaibench_report.oriented_pairs import OrientedPair
 from xaibench_report.run_values import (
     CellKey,
     CellValues,
@@ -38,7 +39,8 @@ from xaibench_report.run_values import (
     short,
 )
 from xaibench_report.score_items import headroom_measured, no_headroom
-from xaibench_statistics import SEED, Floats, exact_mean, paired_difference
+from xaibench_report.tie_spread import tie_spreads
+from xaibench_statistics import SEED, Design, Floats, exact_mean, judge_against_controls
 
 Columns: TypeAlias = Mapping[ScoreKey, Mapping[str, CellValues]]
 Cells: TypeAlias = Mapping[CellKey, CellValues]
@@ -49,6 +51,7 @@ scores that it speaks of, each with one sentence without a full stop."""
 HAIR: Final = 0.01
 MOST_AT_BOUND: Final = 0.9
 _RANDOM: Final = "random"
+_ROUNDING: Final = 1e-9  # .99 lies a hair from 1, whatever floats make of it
 
 
 def withheld_scores(where: Where, columns: Columns, cells: Cells, info: ScoreInfo) -> dict[ScoreKey, str]:
@@ -82,7 +85,7 @@ def _at_bound(key: ScoreKey, column: Mapping[str, CellValues], info: ScoreInfo) 
     spec = info.spec(*key)
     if spec is None or not np.isfinite(spec.high - spec.low):
         return ""
-    hair = HAIR * (spec.high - spec.low)
+    hair = HAIR * (spec.high - spec.low) * (1 + _ROUNDING)
     values = dict(_compared_values(column, info))
     for bound, word in ((spec.high, "saturated"), (spec.low, "floored")):
         near = {e: np.abs(v - bound) <= hair for e, v in values.items()}
@@ -113,40 +116,61 @@ def _is_random(explainer: str, info: ScoreInfo) -> bool:
 
 def reference_gate(where: Where, columns: Columns, cells: Cells, info: ScoreInfo) -> Mapping[ScoreKey, str]:
     """Scores under which no reference is shown better than random maps."""
-    return {key: text for key, (told, text) in _readings(columns, info) if told is False}
+    return {key: text for key, (told, text) in _readings(where, columns, cells, info) if told is False}
 
 
 def reference_unmeasured(where: Where, columns: Columns, cells: Cells, info: ScoreInfo) -> Mapping[ScoreKey, str]:
     """Scores of which it is not known whether a reference is told from random maps."""
     before = "not measured whether a reference is told from random maps"
-    return {key: f"{before}: {text}" for key, (told, text) in _readings(columns, info) if told is None}
+    return {key: f"{before}: {text}" for key, (told, text) in _readings(where, columns, cells, info) if told is None}
 
 
-def _readings(columns: Columns, info: ScoreInfo) -> Iterator[tuple[ScoreKey, tuple[bool | None, str]]]:
+def _readings(
+    where: Where, columns: Columns, cells: Cells, info: ScoreInfo
+) -> Iterator[tuple[ScoreKey, tuple[bool | None, str]]]:
     """Of the scores under which evidence must score better than random maps, and whose measure has no ceiling of its
     own."""
     for key, column in columns.items():
         spec = info.spec(*key)
         if (spec is None or (spec.ranks_evidence and spec.headroom is None)) and len(measured(column).values):
-            yield key, _reading(column, info)
+            yield key, _reading(where, key, column, cells, info)
 
 
-def _reading(column: Mapping[str, CellValues], info: ScoreInfo) -> tuple[bool | None, str]:
+def _reading(
+    where: Where, key: ScoreKey, column: Mapping[str, CellValues], cells: Cells, info: ScoreInfo
+) -> tuple[bool | None, str]:
     """Whether a reference is told from random maps, None where that is not known, and the words for either. One
     reference that is told is enough."""
     names = [e for e in sorted(column) if len(column[e].values)]
     references, random = [e for e in names if e in info.references], [e for e in names if _is_random(e, info)]
     if not references or not random:
         return None, "no random maps have values" if references else "no reference, such as mask-oracle, has values"
-    cells = [(r, paired_difference(*even_pair(column[r], column[random[0]]), test=False)) for r in references]
-    told = {r: d.favours_first(measured(column).better) for r, d in cells}
-    if any(told.values()):
-        return True, ""
-    for reference, d in cells:
-        if told[reference] is False:
-            pair = f"{short(reference)} is not told from {short(random[0])} maps"
-            return False, f"{pair}: difference {number(d.value)} {interval(d)}"
-    return None, cells[0][1].note
+    spreads = tie_spreads(where, key, cells, column, info)
+    texts: dict[bool | None, str] = {}
+    for reference in references:
+        told, text = _against_random(reference, random[0], column, spreads)
+        if told:
+            return True, ""
+        texts.setdefault(told, text)
+    return (False, texts[False]) if False in texts else (None, texts[None])
+
+
+def _against_random(
+    reference: str, random: str, column: Mapping[str, CellValues], spreads: Mapping[str, CellValues]
+) -> tuple[bool | None, str]:
+    """Judged as an explainer is, but alone: a gate is no finding that a whole board has to be corrected for."""
+    better, both = measured(column).better, (spreads.get(reference), spreads.get(random))
+    pair = OrientedPair.of(column[reference], column[random], better, both)
+    if not len(pair.delta):
+        return None, "no common samples"
+    key = (reference, "")
+    judgement = judge_against_controls({key: {random: pair.delta}}, margins={key: {random: pair.margin}})[key]
+    if judgement.word is None:
+        return None, Design.of(pair.delta.groups, pair.delta.cross).too_few().partition(": ")[0]
+    d = pair.difference(SEED)
+    ties = f"; ties move it by {number(pair.margin)}" if pair.margin >= abs(d.value or 0.0) > 0 else ""
+    text = f"{short(reference)} is not told from {short(random)} maps: difference {number(d.value)} {interval(d)}"
+    return judgement.word == "better", f"{text.rstrip()}{ties}"
 
 
 # ---- a ceiling of the measure's own ---------------------------------------------------------------------------------

@@ -18,23 +18,20 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from xaibench_report.board_scores import BoardScore
-from xaibench_report.manipulation_methods import even_pair
 from xaibench_report.number_format import number
+from xaibench_report.oriented_pairs import OrientedPair
 from xaibench_report.run_values import (
     ScoreInfo,
     inverse_of,
     score_name,
     short,
 )
-from xaibench_report.tie_spread import margin
 from xaibench_statistics import (
     ControlJudgement,
     Design,
     Difference,
-    Values,
     common_samples,
     judge_against_controls,
-    paired_difference,
 )
 
 OWN_INVERSE: Final = "own inverse"
@@ -95,16 +92,6 @@ def board_verdicts(scores: Iterable[BoardScore], info: ScoreInfo, seed: int) -> 
     return tuple(_score_verdict(s, pairs, judged, without_ties, info, seed) for s in scores)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pair:
-    """Explainer and control on their common samples, weighed; ``delta`` is positive where the explainer is better."""
-
-    mine: Values
-    theirs: Values
-    delta: Values
-    margin: float
-
-
 def _key(explainer: str, score: BoardScore) -> _Key:
     return explainer, " ".join(score.key)
 
@@ -150,23 +137,19 @@ def _failed(controls: Sequence[str], score: BoardScore) -> str:
     return ", ".join(short(c) for c, x in cells.items() if any(status == "failed" for status, _ in x.left_out))
 
 
-def _pairs(explainer: str, score: BoardScore, info: ScoreInfo) -> dict[str, _Pair]:
+def _pairs(explainer: str, score: BoardScore, info: ScoreInfo) -> dict[str, OrientedPair]:
     controls = [c for c in _controls(explainer, score, info) if _measured_pair(explainer, c, score)]
     return {c: _pair(explainer, c, score) for c in controls}
 
 
-def _pair(explainer: str, control: str, score: BoardScore) -> _Pair:
-    mine, theirs = even_pair(score.cells[explainer], score.cells[control])
-    samples = common_samples([mine, theirs])
-    first = mine.on(samples)
-    sign = 1.0 if score.better == "higher" else -1.0
-    delta = first.with_values(sign * (first.values - theirs.on(samples).values))
-    return _Pair(mine, theirs, delta, max(margin(score.spreads.get(e), samples) for e in (explainer, control)))
+def _pair(explainer: str, control: str, score: BoardScore) -> OrientedPair:
+    mine, theirs = score.cells[explainer], score.cells[control]
+    return OrientedPair.of(mine, theirs, score.better, (score.spreads.get(explainer), score.spreads.get(control)))
 
 
 def _score_verdict(
     score: BoardScore,
-    pairs: Mapping[_Key, Mapping[str, _Pair]],
+    pairs: Mapping[_Key, Mapping[str, OrientedPair]],
     judged: Mapping[_Key, ControlJudgement],
     without_ties: Mapping[_Key, ControlJudgement],
     info: ScoreInfo,
@@ -185,7 +168,7 @@ def _score_verdict(
     )  # fmt: skip
 
 
-def _too_few(pairs: Mapping[str, _Pair]) -> str:
+def _too_few(pairs: Mapping[str, OrientedPair]) -> str:
     """Why differences are not judged: how many groups they rest on, and against which controls where others are."""
     reasons: dict[str, list[str]] = {}
     for control, pair in pairs.items():
@@ -196,17 +179,12 @@ def _too_few(pairs: Mapping[str, _Pair]) -> str:
     )
 
 
-def _against(control: str, pair: _Pair, seed: int) -> AgainstControl:
-    difference = paired_difference(pair.mine, pair.theirs, seed=seed, test=False)
-    return AgainstControl(control=control, difference=difference, margin=pair.margin)
-
-
 def _verdict(
     explainer: str,
     score: BoardScore,
     judgement: ControlJudgement,
     without_ties: ControlJudgement,
-    pairs: Mapping[str, _Pair],
+    pairs: Mapping[str, OrientedPair],
     failed: str,
     seed: int,
 ) -> Verdict:
@@ -217,9 +195,10 @@ def _verdict(
         word, why = None, f"{failed} failed"
     elif word == "not told apart" and without_ties.word != word:
         why = f"ties move {score_name(*score.key)} by {number(max(p.margin for p in pairs.values()))}"
+    against = tuple(AgainstControl(control=c, difference=p.difference(seed), margin=p.margin) for c, p in pairs.items())
     return Verdict(
         explainer=explainer, word=word, control=judgement.least_control, p_better=judgement.p_better,
-        p_worse=judgement.p_worse, against=tuple(_against(c, pair, seed) for c, pair in pairs.items()), why=why,
+        p_worse=judgement.p_worse, against=against, why=why,
     )  # fmt: skip
 
 
