@@ -72,7 +72,7 @@ def judge_against_controls(
     """
     notes = {key: {c: _why_not(v) for c, v in sorted(controls.items())} for key, controls in sorted(deltas.items())}
     comparable = [(key, c) for key, of_key in notes.items() for c, note in of_key.items() if not note]
-    family = _Families(
+    family = Families(
         keys=len({key for key, _ in comparable}),
         comparisons=len(comparable),
         scores=len({score for (_, score), _ in comparable}),
@@ -97,7 +97,7 @@ def _why_not(values: Values) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Families:
+class Families:
     """How much is tested on a board: explainers under scores (``keys``), their comparisons with controls, scores."""
 
     keys: int

@@ -1,12 +1,13 @@
 """Many means tested at once: the studentised clustered bootstrap and the step-down maximum.
 
-**Studentised mean.** Of n rows in k groups with mean m, ``u_g = sum_{i in g} (x_i - m) / n`` is what group g adds to
-the error of the mean. The statistic is ``t = m / s`` with ``s^2 = k/(k-1) sum_g u_g^2`` (that of a ratio estimator:
-groups need not be of one size). A resample draws groups ``w_g`` times; its statistic, centred on what was observed, is
-``t* = sum_g w_g u_g / s*`` with ``s*^2 = k/(k-1) (sum_g w_g u_g^2 - (sum_g w_g u_g)^2 / k)``. Its distribution has the
-skewness of the data, which a t table has not. With two crossed factors both are drawn, and their sums and their
-variances add up (:func:`~xaibench_statistics.bootstrap.clustered_variance`). All means of one call share the draws, so
-that their dependence is kept.
+**Studentised mean.** Of n rows with mean m in k groups, group g has n_g rows and the sum of errors
+``r_g = sum_{i in g} (x_i - m)``. The statistic is ``t = m / s`` with ``s^2 = k/(k-1) sum_g (r_g / n)^2``. A resample
+draws group g ``w_g`` times. Its mean lies ``e = sum_g w_g r_g / n*`` from m, of ``n* = sum_g w_g n_g`` rows, and its
+statistic, centred on what was observed, is ``t* = e / s*`` with
+``s*^2 = k/(k-1) sum_g w_g (r_g - n_g e)^2 / n*^2``. The distribution of t* has the skewness of the data, which a t
+table has not. With two crossed factors each is drawn with the other fixed, and the errors and the variances add up, as
+in :func:`~xaibench_statistics.bootstrap.clustered_variance`; what they vary together is counted twice. All means of one
+call share the draws, so that their dependence is kept.
 
 **Step-down.** Of hypotheses "the mean is at most 0" sorted by t, the adjusted p of the j-th is the share of resamples
 whose largest t* over it and all after it reaches its t, ``(1 + hits) / (1 + resamples)``, never less than that of the
@@ -31,38 +32,53 @@ import numpy as np
 from xaibench_statistics.bootstrap import LEVEL, exact_mean, level_weights
 from xaibench_statistics.values import Floats, Ints, Strings, Values
 
+_BLOCK: Final = 2_000_000  # weights held at once
 _ROUNDING: Final = 1e-12  # relative: below it a sum of floats is 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Factor:
-    """The errors of M means by the levels of one factor.
+    """The errors of M means by the L levels of one factor.
 
-    ``influence``: ``(levels, M)``, columns add up to 0; 0 where a mean has no row of a level. ``levels``: ``(M,)`` how
-    many levels every mean has rows of, 0 where it does not have the factor.
+    ``residual``: ``(L + 1, M)`` sums of ``x - m``; ``size``: ``(L + 1, M)`` numbers of rows, or ``(L + 1, 1)`` where
+    the means share their rows. The last row holds what has no level and is never drawn. ``levels``: ``(M,)`` how many
+    levels every mean has rows of.
     """
 
-    influence: Floats
+    residual: Floats
+    size: Floats
     levels: Ints
-
-    @property
-    def scale(self) -> Floats:
-        """``k / (k - 1)`` for every mean, 0 where it does not have the factor."""
-        return np.where(self.levels > 1, self.levels / np.maximum(1, self.levels - 1), 0.0)
 
     @property
     def variance(self) -> Floats:
         """What the factor adds to the variance of every mean."""
-        total: Floats = self.scale * np.einsum("gm,gm->m", self.influence, self.influence)
+        squares = np.einsum("gm,gm->m", self.residual[:-1], self.residual[:-1])
+        total: Floats = self._scale * squares / self.size.sum(axis=0) ** 2
         return total
 
+    @property
+    def _scale(self) -> Floats:
+        """``k / (k - 1)`` for every mean."""
+        scale: Floats = self.levels / np.maximum(1, self.levels - 1)
+        return scale
+
     def resample(self, weights: Floats) -> tuple[Floats, Floats]:
-        """The error of every mean in every resample, ``(B, M)``, and its variance, from ``(B, levels)`` draws."""
-        # einsum rather than BLAS: the same bits whatever the number of threads
-        error = np.einsum("bg,gm->bm", weights, self.influence)
-        squares = np.einsum("bg,gm->bm", weights, self.influence**2)
-        variance = self.scale * (squares - error**2 / np.maximum(1, self.levels))
-        return error, np.where(variance > _ROUNDING * self.variance, variance, 0.0)
+        """The error of every mean in every resample, ``(B, M)``, and its variance, from ``(B, L + 1)`` draws."""
+        # A mean over other rows may have none in a resample: it then has no error.
+        total = np.maximum(1.0, _weighted(weights, self.size))
+        error = _weighted(weights, self.residual) / total
+        residual, size = self.residual[:-1], self.size[:-1]
+        squares = _weighted(weights[:, :-1], residual**2)
+        least = _ROUNDING * squares
+        squares -= 2 * error * _weighted(weights[:, :-1], residual * size)
+        squares += error**2 * _weighted(weights[:, :-1], size**2)
+        return error, self._scale * np.where(squares > least, squares, 0.0) / total**2
+
+
+def _weighted(weights: Floats, sums: Floats) -> Floats:
+    # einsum rather than BLAS: the same bits whatever the number of threads
+    found: Floats = np.einsum("bg,gm->bm", weights, sums)
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,15 +94,13 @@ class Means:
     def of(cls, many: Sequence[Values]) -> Self:
         """Those of ``many`` sets of differences, each over its own samples, of which it has some."""
         mean = np.asarray([exact_mean(v.values) for v in many])
-        errors = [v.with_values((v.values - m) / len(v)) for v, m in zip(many, mean, strict=True)]
-        factors = [_factor([(v.groups, v.values) for v in errors])]
+        errors = [v.values - m for v, m in zip(many, mean, strict=True)]
+        factors = [_factor([v.groups for v in many], errors)]
         differing = np.asarray([_differing(v.groups, v.values) for v in many], dtype=np.intp)
         if any((v.cross != "").any() for v in many):
-            errors = [v.where(v.cross != "") for v in errors]
-            factors.append(_factor([(v.cross, v.values) for v in errors]))
-            donors = [_differing(v.cross[v.cross != ""], v.values[v.cross != ""]) for v in many]
-            has_donor = factors[1].levels > 0
-            differing = np.where(has_donor, np.minimum(differing, donors), differing)
+            factors.append(_factor([v.cross for v in many], errors))
+            donors = np.asarray([_differing(v.cross, v.values) for v in many], dtype=np.intp)
+            differing = np.where(factors[1].levels > 0, np.minimum(differing, donors), differing)
         return cls(mean, tuple(factors), differing)
 
     @property
@@ -99,30 +113,34 @@ class Means:
         """``t*`` of every mean in every resample, ``(resamples, M)``."""
         error, variance = np.zeros((2, resamples, len(self.mean)))
         for number, factor in enumerate(self.factors):
-            draws = level_weights(len(factor.influence), resamples, seed, number)[:, :-1].astype(np.float64)
-            more_error, more_variance = factor.resample(draws)
-            error += more_error
-            variance += more_variance
+            draws = level_weights(len(factor.size) - 1, resamples, seed, number)  # its last column is all ones
+            rows = max(1, _BLOCK // len(factor.size))
+            for part in (slice(start, start + rows) for start in range(0, resamples, rows)):
+                more_error, more_variance = factor.resample(draws[part].astype(np.float64))
+                error[part] += more_error
+                variance[part] += more_variance
         return _ratio(error, np.sqrt(variance))
 
 
-def _factor(rows: Sequence[tuple[Strings, Floats]]) -> Factor:
-    """One factor from the level and the error of every row of every mean."""
-    names = np.unique(np.concatenate([levels for levels, _ in rows]))
-    influence = np.zeros((len(names), len(rows)))
-    counts = np.zeros(len(rows), dtype=np.intp)
-    for column, (levels, errors) in enumerate(rows):
-        own, level = np.unique(levels, return_inverse=True)
-        counts[column] = len(own)
-        influence[np.searchsorted(names, own), column] = np.bincount(level, weights=errors, minlength=len(own))
-    return Factor(influence, counts)
+def _factor(levels: Sequence[Strings], errors: Sequence[Floats]) -> Factor:
+    """One factor from the level (empty: none) and the error of every row of every mean."""
+    names = np.unique(np.concatenate(levels))
+    names = names[names != ""]
+    residual, size = np.zeros((2, len(names) + 1, len(errors)))
+    for column, (own, error) in enumerate(zip(levels, errors, strict=True)):
+        level = np.where(own == "", len(names), np.searchsorted(names, own))
+        residual[:, column] = np.bincount(level, weights=error, minlength=len(names) + 1)
+        size[:, column] = np.bincount(level, minlength=len(names) + 1)
+    counts = np.count_nonzero(size[:-1], axis=0)
+    shared = bool((size == size[:, :1]).all())
+    return Factor(residual, size[:, :1] if shared else size, counts)
 
 
 def _differing(levels: Strings, values: Floats) -> int:
-    """How many levels have a sum that is not 0."""
+    """How many levels (empty: none) have a sum that is not 0."""
     names, level = np.unique(levels, return_inverse=True)
     sums = np.bincount(level, weights=values, minlength=len(names))
-    return int((np.abs(sums) > _ROUNDING * np.abs(values).max(initial=0.0)).sum())
+    return int(((np.abs(sums) > _ROUNDING * np.abs(values).max(initial=0.0)) & (names != "")).sum())
 
 
 def _ratio(error: Floats, deviation: Floats) -> Floats:
