@@ -114,7 +114,7 @@ class Direct:
 
     def get(self, artefact: Any, picture: Picture) -> Any:
         streams = Streams.of(0, 0, f"{artefact.kind} {artefact.parameters()}", picture.digest)
-        made = artefact.make(ArtefactQuery(detector=self.detector, picture=picture, streams=streams, artefacts=self))  # type: ignore[arg-type]
+        made = artefact.make(ArtefactQuery(detector=self.detector, picture=picture, streams=streams, artefacts=self))
         return (yield from made) if inspect.isgenerator(made) else made
 
 
