@@ -297,3 +297,25 @@ def test_maps_that_no_detector_enters_are_marked_and_not_ranked():
     assert "model-independent, never ranked: acme/edges, random: no detector enters these maps" in board.notes
     (verdict,) = board.verdicts
     assert {a.control for v in verdict.verdicts for a in v.against} == {"xaibench/random"}
+
+
+def test_verdicts_are_corrected_over_explainers_and_scores_of_the_board():
+    rng = np.random.default_rng(0)
+
+    def rows(explainers, scores):
+        return [
+            score(e, 0.9 if e == "xaibench/random" else float(v), i, score=s)
+            for s in scores
+            for e in (*explainers, "xaibench/random")
+            for i, v in enumerate(0.82 + 0.1 * rng.normal(size=12))
+        ]
+
+    def p_better(board):
+        return board.verdicts[0].verdicts[0].p_better
+
+    first = rows(["a"], ["auc"])
+    alone = p_better(only_board(first))
+    scores = p_better(only_board([*first, *rows(["a"], ["b", "c", "d"])]))
+    explainers = p_better(only_board([*first, *[r for r in rows(["b", "c", "d"], ["auc"]) if r["explainer"] in "bcd"]]))
+    assert 2 * alone < scores
+    assert alone < explainers
