@@ -121,6 +121,35 @@ def test_a_reference_that_is_no_better_than_random_maps_withholds_ranks():
     assert worse.startswith("mask-oracle is not told from random maps: difference 0.200 [")
 
 
+def test_one_reference_that_is_told_is_enough_and_the_first_by_name_gives_the_reason():
+    two = replace(BOUNDED, references=frozenset((ORACLE, "acme/truth")))
+    values = {
+        "a": wiggling(0.4),
+        RANDOM: wiggling(0.6, seed=1),
+        ORACLE: wiggling(0.59, seed=2),
+        "acme/truth": wiggling(0.1),
+    }
+    assert withheld(rows(values), two) == ""
+    assert withheld(rows(values)).startswith("mask-oracle is not told")
+    assert withheld(rows({**values, "acme/truth": wiggling(0.61, seed=3)}), two).startswith("acme/truth is not told")
+
+
+def test_random_maps_are_the_control_of_that_name_whatever_its_parameters():
+    drawn, other = "xaibench/random:smooth=3", "xaibench/random-regions"
+    info = replace(BOUNDED, controls=INFO.controls | {drawn, other})
+    values = {"a": wiggling(0.4), ORACLE: wiggling(0.6, seed=2), drawn: wiggling(0.61, seed=1), other: wiggling(0.9)}
+    assert "is not told from random:smooth=3 maps" in withheld(rows(values), info)
+    del values[drawn]
+    assert withheld(rows(values), info) == ""
+    assert any(note.endswith("no random maps have values") for note in board(rows(values), info).notes)
+
+
+def test_a_reference_and_random_maps_of_other_pictures_are_not_compared():
+    scores = [*rows({"a": wiggling(0.4), RANDOM: wiggling(0.6)}), *[score(ORACLE, 0.1, i) for i in range(20, 32)]]
+    assert withheld(scores) == ""
+    assert any(note.endswith("random maps: no common samples") for note in board(scores).notes)
+
+
 def test_a_candidate_is_no_reference():
     values = {"a": wiggling(0.6), RANDOM: wiggling(0.61, seed=1)}
     assert withheld(rows(values)) == ""
