@@ -9,8 +9,8 @@ import numpy as np
 
 from xaibench_report.detection import Readings, readings_of, threshold_of, thresholds
 from xaibench_report.marks import DetectorMark, marks_of
+from xaibench_report.number_format import interval, number, plural
 from xaibench_report.run_values import RunTables, Where, encode, short, texts
-from xaibench_report.wording import interval, number, plural
 from xaibench_statistics import NEEDS_BOTH, Estimate, Strings, Values, common_samples, mean_auc_interval
 
 

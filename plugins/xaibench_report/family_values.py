@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xaibench_report.detector_accuracy import Entrant
-from xaibench_report.manipulation_methods import FAMILY, even, gate
+from xaibench_report.manipulation_methods import FAMILY, centre_gate, even
 from xaibench_report.run_values import CellKey, CellValues, ScoreInfo, Where
 from xaibench_report.wording import plural
 from xaibench_statistics import COVERAGE, Runs, Strings, Values, common_samples, exact_mean
@@ -75,7 +75,7 @@ def _cells_of(
         if cell is None:
             continue
         if info.family(measure.metric) == FAMILY:
-            cell = gate(where, cells).keeps(cell)
+            cell = centre_gate(where, cells).keeps(cell)
         found[member] = cell if kept is None else cell.where(np.isin(cell.values.samples, kept))
     return found
 

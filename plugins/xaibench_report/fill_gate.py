@@ -14,10 +14,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from xaibench.api import parse_spec
-from xaibench_report.run_values import CellKey, CellValues, ScoreInfo, Where, short
+from xaibench_report.run_values import CellKey, CellValues, ScoreInfo, ScoreKey, Where, short
 from xaibench_statistics import Estimate, mean_interval
-
-ScoreKey = tuple[str, str]
 
 MOST_TURNED: Final = 0.1
 METRIC: Final = "xaibench/fill-response"

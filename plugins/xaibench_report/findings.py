@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from xaibench_report.number_format import interval, number, p_value, plural
 from xaibench_report.run_values import score_name, short
 from xaibench_report.standings import Contest, MeasureRanking, Standing
-from xaibench_report.wording import interval, number, p_value, plural
 from xaibench_statistics import LEAST_RUNS, RunsDifference
 
 

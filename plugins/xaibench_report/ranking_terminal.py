@@ -101,7 +101,8 @@ def _table(models: Sequence[str], measures: Sequence[MeasureRanking], console: C
 
 def _cell(measure: MeasureRanking, model: str, console: Console) -> Text:
     from xaibench.api import literal
-    from xaibench_report.wording import DASH, interval, number, plural, rank
+    from xaibench_report.number_format import DASH, interval, number, plural
+    from xaibench_report.wording import rank
 
     standing = next(s for s in measure.standings if s.model == model)
     if standing.estimate is None:
@@ -119,8 +120,8 @@ def print_balances(found: Balances, console: Console) -> None:
     from rich.table import Table
 
     from xaibench.api import literal, say
+    from xaibench_report.number_format import number, plural
     from xaibench_report.run_values import short
-    from xaibench_report.wording import number, plural
 
     say(console, f"\nbalance against {short(found.baseline)}", style="bold")
     table = Table(box=SIMPLE_HEAD, pad_edge=False)

@@ -22,6 +22,7 @@ from xaibench_statistics import Floats, Ints, Strings, Values, exact_mean
 
 Table: TypeAlias = Any  # pyarrow.Table; pyarrow ships no types
 Role = Literal["explainer", "control", "inverse", "reference"]
+ScoreKey: TypeAlias = tuple[str, str]  # metric, score; a score whose items are columns of their own with its item
 
 BUILT_IN = "xaibench/"
 FAMILIES = ("faithfulness", "localisation", "attack", "robustness", "salience", "interpretability")
