@@ -135,7 +135,7 @@ Claims = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
 
 
 def board_claims(means: Means, tested: Families, matter: Claims) -> Claims:
-    """Whether each comparison of one score is claimed better, and worse. Those that do not ``matter`` have no answer."""
+    """Whether each comparison of one score is claimed better, and worse. The others have no answer."""
     draws = tested.resamples(RESAMPLES)
     first = means.replicates(SEED, FIRST)
     bar = (1 + draws) * LEVEL / (2 * tested.scores)

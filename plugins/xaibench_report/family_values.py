@@ -18,8 +18,8 @@ import numpy as np
 
 from xaibench_report.detector_accuracy import Entrant
 from xaibench_report.manipulation_methods import FAMILY, centre_gate, even
+from xaibench_report.number_format import plural
 from xaibench_report.run_values import CellKey, CellValues, ScoreInfo, Where
-from xaibench_report.wording import plural
 from xaibench_statistics import COVERAGE, Runs, Strings, Values, common_samples, exact_mean
 
 Cells = Mapping[CellKey, CellValues]
