@@ -9,8 +9,8 @@ lies in cluster g and ``r_gm`` the sum of residuals there, cluster g contributes
 **Variance.** ``V = sum_g u_g^2`` is the variance CR2 of Bell and McCaffrey (2002, "Bias reduction in standard errors
 for linear regression with multi-stage samples", Survey Methodology 28(2)), unbiased where rows are independent.
 Two crossed factors: ``V_A + V_B - V_AB``, AB being the pairs of levels (Cameron, Gelbach and Miller 2011, "Robust
-inference with multiway clustering", Journal of Business and Economic Statistics 29(2)), and at least ``max(V_A, V_B)``.
-A row without a second factor counts in A alone.
+inference with multiway clustering", Journal of Business and Economic Statistics 29(2)), and at least V_AB: likeness
+within levels only adds to the variance. A row without a second factor counts in A alone.
 
 **Third cumulant.** ``K = sum_g u_g^3``, with the same signs for crossed factors. ``K / V^1.5`` times
 ``k^2 / ((k - 1)(k - 2)) ((k - 1) / k)^1.5`` is the skewness of the estimator; with rows for clusters it is the usual
@@ -34,12 +34,13 @@ from xaibench_statistics.values import Floats, Ints, Strings, Values
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moments:
-    """Of one estimator: its value, variance, skewness and the degrees of freedom of the variance."""
+    """Of one estimator: its value, variance, skewness, the degrees of freedom of the variance and the clusters."""
 
     value: float
     variance: float
     skewness: float
     df: float
+    levels: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,6 +164,7 @@ class ClusteredMean:
             variance=variance,
             skewness=small * third / variance**1.5 if variance > 0 else 0.0,
             df=min(f.degrees(residuals, self) for f in self.factors[:2]),
+            levels=k,
         )
 
     def variance(self, values: Floats) -> float:
@@ -198,4 +200,4 @@ def _signed_sum(parts: list[float]) -> float:
 
 
 def _crossed(parts: list[float]) -> float:
-    return max(_signed_sum(parts), *parts[:2])
+    return parts[0] if len(parts) == 1 else max(_signed_sum(parts), parts[2])

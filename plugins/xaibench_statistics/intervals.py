@@ -11,11 +11,11 @@ The kind is read from the values, never from the interval that comes out:
   Hall's interval, ``mean - sqrt(V) g^-1(+-t)`` with ``g(x) = x + s x^2 / 3 + s^2 x^3 / 27 + s / 6`` (Hall 1992, "On the
   removal of skewness by transformation", Journal of the Royal Statistical Society B 54(1)). The t interval alone falls
   short on the side of a long tail; Hall's alone falls short on the other side where the skewness of few clusters is
-  noise. s is twice the estimate, since few clusters of skewed values understate their skewness (k values have at most
-  ``(k - 2) / sqrt(k - 1)``).
+  noise. s is ``1 + 10 / k`` times the estimate, since few clusters understate the skewness of values with a long tail:
+  that of k values is at most ``(k - 2) / sqrt(k - 1)``.
 
 Numbers that are all equal, or whose clusters all have the same mean, have no interval: nothing is known of their
-spread. Nothing is drawn at random. How often the intervals hold the truth is simulated in ``benchmarks/statistics.py``.
+spread. Nothing is drawn at random. How often the intervals hold the truth is simulated in ``benchmarks/intervals.py``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ METHODS: Final[dict[Kind, str]] = {
     "signed share": "difference of two shares",
     "number": "t and Hall, clustered",
 }
-_SKEWNESS_FACTOR: Final = 2.0
 _NO_SPREAD: Final = 1e-12  # of the largest value: less than this is rounding
 
 
@@ -86,25 +85,29 @@ def interval(values: Values, strata: Strings | None, kind: Kind) -> Estimate:
     )  # fmt: skip
     if estimate.note:
         return estimate
-    if kind == "number":
-        return _of_numbers(estimate, clusters, values.values)
-    low, high = (share_bounds if kind == "share" else signed_share_bounds)(clusters, values.values)
-    return replace(estimate, low=low, high=high, method=METHODS[kind])
+    ends = bounds(clusters, values.values, kind)
+    if ends is None:
+        what = "values are equal" if np.ptp(values.values) == 0.0 else "groups have the same mean"
+        return replace(estimate, note=f"all {what}, nothing is known of their spread: no interval")
+    return replace(estimate, low=ends[0], high=ends[1], method=METHODS[kind])
 
 
-def _of_numbers(estimate: Estimate, clusters: ClusteredMean, values: Floats) -> Estimate:
+def bounds(clusters: ClusteredMean, values: Floats, kind: Kind) -> tuple[float, float] | None:
+    """The interval of the mean of values of this kind; None for numbers without spread."""
+    if kind == "share":
+        return share_bounds(clusters, values)
+    if kind == "signed share":
+        return signed_share_bounds(clusters, values)
     moments = clusters.moments(values)
     if sqrt(moments.variance) <= _NO_SPREAD * float(np.abs(values).max()):
-        what = "values are equal" if np.ptp(values) == 0.0 else "groups have the same mean"
-        return replace(estimate, note=f"all {what}, nothing is known of their spread: no interval")
-    low, high = number_bounds(moments)
-    return replace(estimate, low=low, high=high, method=METHODS["number"])
+        return None
+    return number_bounds(moments)
 
 
 def number_bounds(moments: Moments) -> tuple[float, float]:
     """The outer ends of the t interval and of Hall's."""
     t = float(stdtrit(moments.df, (1 + LEVEL) / 2))
-    skewness, error = _SKEWNESS_FACTOR * moments.skewness, sqrt(moments.variance)
+    skewness, error = (1 + 10 / moments.levels) * moments.skewness, sqrt(moments.variance)
     low = moments.value - error * max(t, _hall(t, skewness))
     high = moments.value - error * min(-t, _hall(-t, skewness))
     return low, high
