@@ -183,7 +183,7 @@ def coverage(cell: Cell, replications: int, seed: int = 0) -> Coverage:
     for i in range(replications):
         if i % SHARED == 0:
             layout = draw_layout(cell, draw)
-        low, high = bounds(layout.clusters, draw_values(cell, layout, draw), kind) or (mean, mean)
+        low, high = bounds(layout.clusters, draw_values(cell, layout, draw), kind, 0.0) or (mean, mean)
         held += low <= mean <= high
         below += high < mean
         above += low > mean

@@ -2,11 +2,12 @@
 
 **Macro mean.** With ``K`` methods, ``n_m`` samples of method m and ``N`` samples in all, sample i weighs
 ``w_i = N / (K n_m)`` and the mean over methods is ``M = sum(w x) / N``. :func:`even` replaces ``x_i`` by
-``M + w_i (x_i - M)``, whose plain mean is M; means, paired differences and ranks then need no statistics of their
-own. In the bootstrap the weights stay fixed, and a replicate is the weighted mean ``sum(g w x) / sum(g w)``, g being
+``M + w_i (x_i - M)``, whose plain mean is M; paired differences and ranks then need no statistics of their own.
+In the bootstrap the weights stay fixed, and a replicate is the weighted mean ``sum(g w x) / sum(g w)``, g being
 how often a group was drawn, to first order around M. (Scaling alone, ``w_i x_i``, has the same mean, but a resample
-with more of a rare method would look larger even where all values are equal.) Where groups hold one method each, the
-interval also counts how many samples of which method are drawn: it is then too wide rather than too narrow.
+with more of a rare method would look larger even where all values are equal.) Where groups hold one method each, a
+rank's interval also counts how many samples of which method are drawn: it is then too wide rather than too narrow.
+The mean itself has the interval of a mean over strata (:func:`xaibench_statistics.macro_interval`).
 
 **Gate.** Where the centre prior's mask AUC exceeds :data:`GATE` on a method, a map that knows nothing of the picture
 finds the mask; such a method has no part in ranks and verdicts. Its means are still shown.
@@ -22,7 +23,7 @@ import numpy as np
 
 from xaibench_report.detection import Detection
 from xaibench_report.run_values import CellKey, CellValues, Where, short
-from xaibench_statistics import Estimate, Floats, Strings, Values, exact_mean, mean_interval
+from xaibench_statistics import Estimate, Floats, Strings, Values, exact_mean, macro_interval, mean_interval
 
 FAMILY: Final = "localisation"
 GATE: Final = 0.95
@@ -136,12 +137,8 @@ def even_pair(a: CellValues, b: CellValues) -> tuple[Values, Values]:
 
 
 def even_mean(cell: CellValues, seed: int) -> Estimate:
-    """The mean over methods with its interval, which no weighted mean can carry beyond the values themselves."""
-    found = mean_interval(even(cell, cell.values.samples), seed=seed)
-    if found.low is None or found.high is None or len(np.unique(cell.methods)) < 2:
-        return found
-    low, high = float(cell.values.values.min()), float(cell.values.values.max())
-    return replace(found, low=max(low, found.low), high=min(high, found.high))
+    """The mean over methods with its interval."""
+    return macro_interval(cell.values, cell.methods, seed=seed)
 
 
 def method_cells(cell: CellValues, seed: int) -> tuple[MethodCell, ...]:

@@ -38,7 +38,7 @@ METHODS: Final[dict[Kind, str]] = {
     "signed share": "difference of two shares",
     "number": "t and Hall, clustered",
 }
-_NO_SPREAD: Final = 1e-12  # of the largest value: less than this is rounding
+_ROUNDING: Final = 1e-12  # of the largest value
 
 
 def mean_interval(values: Values, *, seed: int = SEED, resamples: int = RESAMPLES) -> Estimate:
@@ -71,8 +71,11 @@ def kind_of(values: Floats) -> Kind:
     return "signed share" if np.isin(values, (-1.0, 0.0, 1.0)).all() else "number"
 
 
-def interval(values: Values, strata: Strings | None, kind: Kind) -> Estimate:
-    """The mean over ``strata`` (None: over samples) of values of this kind, with its interval."""
+def interval(values: Values, strata: Strings | None, kind: Kind, scale: float = 0.0) -> Estimate:
+    """The mean over ``strata`` (None: over samples) of values of this kind, with its interval.
+
+    ``scale``: the largest of the numbers that the values are differences of; spread below its rounding is none.
+    """
     if not len(values):
         raise ValueError("no samples")
     if strata is not None and len(strata) != len(values):
@@ -85,21 +88,22 @@ def interval(values: Values, strata: Strings | None, kind: Kind) -> Estimate:
     )  # fmt: skip
     if estimate.note:
         return estimate
-    ends = bounds(clusters, values.values, kind)
+    rounding = _ROUNDING * max(scale, float(np.abs(values.values).max()))
+    ends = bounds(clusters, values.values, kind, rounding)
     if ends is None:
-        what = "values are equal" if np.ptp(values.values) == 0.0 else "groups have the same mean"
+        what = "values are equal" if np.ptp(values.values) <= rounding else "groups have the same mean"
         return replace(estimate, note=f"all {what}, nothing is known of their spread: no interval")
     return replace(estimate, low=ends[0], high=ends[1], method=METHODS[kind])
 
 
-def bounds(clusters: ClusteredMean, values: Floats, kind: Kind) -> tuple[float, float] | None:
-    """The interval of the mean of values of this kind; None for numbers without spread."""
+def bounds(clusters: ClusteredMean, values: Floats, kind: Kind, rounding: float) -> tuple[float, float] | None:
+    """The interval of the mean of values of this kind; None for numbers whose mean has no error beyond ``rounding``."""
     if kind == "share":
         return share_bounds(clusters, values)
     if kind == "signed share":
         return signed_share_bounds(clusters, values)
     moments = clusters.moments(values)
-    if sqrt(moments.variance) <= _NO_SPREAD * float(np.abs(values).max()):
+    if sqrt(moments.variance) <= rounding:
         return None
     return number_bounds(moments)
 

@@ -164,7 +164,7 @@ def test_the_page_shows_marks_first_and_all_figures(tmp_path):
 
 def test_compare_shows_the_marks_of_both_runs_and_calls_nothing_improved():
     good, bad = run(), run(fake=0.9, real=0.8)
-    worse = tables([r | {"value": r["value"] + 0.1} for r in column(MEANS)], good.predictions.to_pylist())
+    worse = tables([r | {"value": 1.5 * r["value"]} for r in column(MEANS)], good.predictions.to_pylist())
     assert {r.improved for r in compare_runs(good, worse, INFO).rows} == {False}
     marked = replace(bad, scores=worse.scores)
     for pair, first, second in (((good, marked), 0, 1), ((marked, good), 1, 0)):
