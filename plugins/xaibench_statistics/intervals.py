@@ -21,7 +21,7 @@ spread. Nothing is drawn at random. How often the intervals hold the truth is si
 from __future__ import annotations
 
 from dataclasses import replace
-from math import cbrt, sqrt
+from math import isnan
 from typing import Final, Literal
 
 import numpy as np
@@ -29,7 +29,7 @@ from scipy.special import stdtrit
 
 from xaibench_statistics.bootstrap import LEVEL, RESAMPLES, SEED, Design, Estimate
 from xaibench_statistics.cluster_moments import ClusteredMean, Moments
-from xaibench_statistics.proportions import share_bounds, signed_share_bounds
+from xaibench_statistics.proportions import Bounds, share_bounds, signed_share_bounds
 from xaibench_statistics.values import Floats, Strings, Values
 
 Kind = Literal["share", "signed share", "number"]
@@ -83,42 +83,48 @@ def interval(values: Values, strata: Strings | None, kind: Kind, scale: float = 
     design = Design.of(values.groups, values.cross)
     clusters = ClusteredMean.of(values, design, strata)
     estimate = Estimate(
-        value=clusters.mean(values.values), n=len(values), groups=design.groups, cross_groups=design.cross_groups,
+        value=float(clusters.mean(values.values)),
+        n=len(values),
+        groups=design.groups,
+        cross_groups=design.cross_groups,
         note=design.too_few() or clusters.unknown_spread(),
-    )  # fmt: skip
+    )
     if estimate.note:
         return estimate
     rounding = _ROUNDING * max(scale, float(np.abs(values.values).max()))
-    ends = bounds(clusters, values.values, kind, rounding)
-    if ends is None:
+    low, high = (float(end) for end in bounds(clusters, values.values, kind, rounding))
+    if isnan(low):
         what = "values are equal" if np.ptp(values.values) <= rounding else "groups have the same mean"
         return replace(estimate, note=f"all {what}, nothing is known of their spread: no interval")
-    return replace(estimate, low=ends[0], high=ends[1], method=METHODS[kind])
+    return replace(estimate, low=low, high=high, method=METHODS[kind])
 
 
-def bounds(clusters: ClusteredMean, values: Floats, kind: Kind, rounding: float) -> tuple[float, float] | None:
-    """The interval of the mean of values of this kind; None for numbers whose mean has no error beyond ``rounding``."""
+def bounds(clusters: ClusteredMean, values: Floats, kind: Kind, rounding: float) -> Bounds:
+    """The intervals of the means of ``values`` ``(..., n)`` of this kind, each end of shape ``(...)``.
+
+    NaN for numbers whose mean has no error beyond ``rounding``.
+    """
     if kind == "share":
         return share_bounds(clusters, values)
     if kind == "signed share":
         return signed_share_bounds(clusters, values)
     moments = clusters.moments(values)
-    if sqrt(moments.variance) <= rounding:
-        return None
-    return number_bounds(moments)
+    low, high = number_bounds(moments)
+    spread = np.sqrt(moments.variance) > rounding
+    return np.where(spread, low, np.nan), np.where(spread, high, np.nan)
 
 
-def number_bounds(moments: Moments) -> tuple[float, float]:
+def number_bounds(moments: Moments) -> Bounds:
     """The outer ends of the t interval and of Hall's."""
-    t = float(stdtrit(moments.df, (1 + LEVEL) / 2))
-    skewness, error = (1 + 10 / moments.levels) * moments.skewness, sqrt(moments.variance)
-    low = moments.value - error * max(t, _hall(t, skewness))
-    high = moments.value - error * min(-t, _hall(-t, skewness))
+    t = stdtrit(moments.df, (1 + LEVEL) / 2)
+    skewness, error = (1 + 10 / moments.levels) * moments.skewness, np.sqrt(moments.variance)
+    low = moments.value - error * np.maximum(t, _hall(t, skewness))
+    high = moments.value - error * np.minimum(-t, _hall(-t, skewness))
     return low, high
 
 
-def _hall(x: float, s: float) -> float:
+def _hall(x: Floats, s: Floats) -> Floats:
     """``g^-1(x) = 3 / s (cbrt(1 + s (x - s / 6)) - 1)``, written so that it does not cancel where s is small."""
     shifted = x - s / 6
-    root = cbrt(1 + s * shifted)
-    return 3 * shifted / (root * root + root + 1)
+    root = np.cbrt(1 + s * shifted)
+    return np.asarray(3 * shifted / (root * root + root + 1))
