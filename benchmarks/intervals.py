@@ -17,7 +17,8 @@ anew and calls the very functions behind ``mean_interval`` and ``macro_interval`
 * Crossed factors have as many donors as targets. The donors of a target are drawn without replacement.
 
 Finished cells are kept in ``--into FILE`` (JSON lines), so that the same command goes on where it stopped. ``--only
-TEXT`` selects the cells whose name holds TEXT (several: all of them).
+PART`` selects cells, as ``--only macro --only "share .9" --only clusters=10``; of several parts a cell has all. The file is
+not named statistics.py, since the scripts of this folder would then import it in place of Python's module.
 
     OMP_NUM_THREADS=1 python benchmarks/intervals.py --into /tmp/coverage.jsonl --jobs 2
 """
@@ -66,9 +67,20 @@ class Cell:
     sizes: str
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """What ``--only`` selects by."""
+        return (
+            self.design,
+            self.distribution,
+            f"clusters={self.clusters}",
+            f"rho={self.rho:g}",
+            f"sizes={self.sizes}",
+        )
+
+    @property
     def name(self) -> str:
-        """The cell in words, without spaces between key and value."""
-        return f"{self.design} {self.distribution} clusters={self.clusters} rho={self.rho:g} sizes={self.sizes}"
+        """The parts in one line."""
+        return " ".join(self.parts)
 
 
 @dataclass(frozen=True)
@@ -187,8 +199,8 @@ def coverage(cell: Cell, replications: int, seed: int = 0) -> Coverage:
         lows.append(np.where(np.isnan(low), mean, low))
         highs.append(np.where(np.isnan(high), mean, high))
     low, high = np.concatenate(lows), np.concatenate(highs)
-    below, above = 100 * float(np.mean(high < mean)), 100 * float(np.mean(low > mean))
-    return Coverage(cell, replications, 100 - below - above, below, above, float(np.mean(high - low)))
+    held, below, above = (100 * float(np.mean(x)) for x in ((low <= mean) & (mean <= high), high < mean, low > mean))
+    return Coverage(cell, replications, held, below, above, float(np.mean(high - low)))
 
 
 def simulate(wanted: Sequence[Cell], replications: int, into: Path | None, jobs: int) -> list[Coverage]:
@@ -248,7 +260,7 @@ def main() -> None:
     parser.add_argument("--into", type=Path)
     parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
-    wanted = [c for c in cells() if all(text in c.name for text in args.only)]
+    wanted = [c for c in cells() if set(args.only) <= set(c.parts)]
     print_tables(simulate(wanted, args.replications, args.into, args.jobs))
 
 
