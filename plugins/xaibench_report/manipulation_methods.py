@@ -173,7 +173,7 @@ def centre_notes(found: CentreGate, methods: tuple[BoardMethod, ...]) -> list[st
     """How methods are weighed, which of them have no part in ranks, and where that was not checked."""
     notes = []
     if len(methods) > 1:
-        notes.append(f"means are over {len(methods)} methods that weigh alike; the bootstrap keeps their weights")
+        notes.append(f"means are over {len(methods)} methods that weigh alike")
     notes += [
         f"{method_name(m.method)}: no part in ranks and verdicts: the centre prior's mask AUC is {m.central:.3f}, "
         f"above {GATE:g}"

@@ -149,8 +149,8 @@ def balanced_accuracy(called: Values, fake: Bools) -> Estimate:
     if hit.low is None or hit.high is None or alarm.low is None or alarm.high is None:
         return replace(found, note=hit.note or alarm.note)
     r = _correlation(called, fake, hit.value, alarm.value)
-    low = margin(hit.value - hit.low, alarm.high - alarm.value, r)
-    high = margin(hit.high - hit.value, alarm.value - alarm.low, r)
+    low = float(margin(hit.value - hit.low, alarm.high - alarm.value, r))
+    high = float(margin(hit.high - hit.value, alarm.value - alarm.low, r))
     return replace(found, low=max(0.0, value - low / 2), high=min(1.0, value + high / 2))
 
 

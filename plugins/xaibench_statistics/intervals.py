@@ -11,17 +11,17 @@ The kind is read from the values, never from the interval that comes out:
   Hall's interval, ``mean - sqrt(V) g^-1(+-t)`` with ``g(x) = x + s x^2 / 3 + s^2 x^3 / 27 + s / 6`` (Hall 1992, "On the
   removal of skewness by transformation", Journal of the Royal Statistical Society B 54(1)). The t interval alone falls
   short on the side of a long tail; Hall's alone falls short on the other side where the skewness of few clusters is
-  noise. s is twice the estimate, since few clusters of skewed values understate their skewness (k values have at most
-  ``(k - 2) / sqrt(k - 1)``).
+  noise. s is ``1 + 10 / k`` times the estimate, since few clusters understate the skewness of values with a long tail:
+  that of k values is at most ``(k - 2) / sqrt(k - 1)``.
 
 Numbers that are all equal, or whose clusters all have the same mean, have no interval: nothing is known of their
-spread. Nothing is drawn at random. How often the intervals hold the truth is simulated in ``benchmarks/statistics.py``.
+spread. Nothing is drawn at random. How often the intervals hold the truth is simulated in ``benchmarks/intervals.py``.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from math import cbrt, sqrt
+from math import isnan
 from typing import Final, Literal
 
 import numpy as np
@@ -29,7 +29,7 @@ from scipy.special import stdtrit
 
 from xaibench_statistics.bootstrap import LEVEL, RESAMPLES, SEED, Design, Estimate
 from xaibench_statistics.cluster_moments import ClusteredMean, Moments
-from xaibench_statistics.proportions import share_bounds, signed_share_bounds
+from xaibench_statistics.proportions import Bounds, share_bounds, signed_share_bounds
 from xaibench_statistics.values import Floats, Strings, Values
 
 Kind = Literal["share", "signed share", "number"]
@@ -38,8 +38,7 @@ METHODS: Final[dict[Kind, str]] = {
     "signed share": "difference of two shares",
     "number": "t and Hall, clustered",
 }
-_SKEWNESS_FACTOR: Final = 2.0
-_NO_SPREAD: Final = 1e-12  # of the largest value: less than this is rounding
+_ROUNDING: Final = 1e-12  # of the largest value
 
 
 def mean_interval(values: Values, *, seed: int = SEED, resamples: int = RESAMPLES) -> Estimate:
@@ -72,8 +71,11 @@ def kind_of(values: Floats) -> Kind:
     return "signed share" if np.isin(values, (-1.0, 0.0, 1.0)).all() else "number"
 
 
-def interval(values: Values, strata: Strings | None, kind: Kind) -> Estimate:
-    """The mean over ``strata`` (None: over samples) of values of this kind, with its interval."""
+def interval(values: Values, strata: Strings | None, kind: Kind, scale: float = 0.0) -> Estimate:
+    """The mean over ``strata`` (None: over samples) of values of this kind, with its interval.
+
+    ``scale``: the largest of the numbers that the values are differences of; spread below its rounding is none.
+    """
     if not len(values):
         raise ValueError("no samples")
     if strata is not None and len(strata) != len(values):
@@ -81,37 +83,48 @@ def interval(values: Values, strata: Strings | None, kind: Kind) -> Estimate:
     design = Design.of(values.groups, values.cross)
     clusters = ClusteredMean.of(values, design, strata)
     estimate = Estimate(
-        value=clusters.mean(values.values), n=len(values), groups=design.groups, cross_groups=design.cross_groups,
+        value=float(clusters.mean(values.values)),
+        n=len(values),
+        groups=design.groups,
+        cross_groups=design.cross_groups,
         note=design.too_few() or clusters.unknown_spread(),
-    )  # fmt: skip
+    )
     if estimate.note:
         return estimate
-    if kind == "number":
-        return _of_numbers(estimate, clusters, values.values)
-    low, high = (share_bounds if kind == "share" else signed_share_bounds)(clusters, values.values)
+    rounding = _ROUNDING * max(scale, float(np.abs(values.values).max()))
+    low, high = (float(end) for end in bounds(clusters, values.values, kind, rounding))
+    if isnan(low):
+        what = "values are equal" if np.ptp(values.values) <= rounding else "groups have the same mean"
+        return replace(estimate, note=f"all {what}, nothing is known of their spread: no interval")
     return replace(estimate, low=low, high=high, method=METHODS[kind])
 
 
-def _of_numbers(estimate: Estimate, clusters: ClusteredMean, values: Floats) -> Estimate:
+def bounds(clusters: ClusteredMean, values: Floats, kind: Kind, rounding: float) -> Bounds:
+    """The intervals of the means of ``values`` ``(..., n)`` of this kind, each end of shape ``(...)``.
+
+    NaN for numbers whose mean has no error beyond ``rounding``.
+    """
+    if kind == "share":
+        return share_bounds(clusters, values)
+    if kind == "signed share":
+        return signed_share_bounds(clusters, values)
     moments = clusters.moments(values)
-    if sqrt(moments.variance) <= _NO_SPREAD * float(np.abs(values).max()):
-        what = "values are equal" if np.ptp(values) == 0.0 else "groups have the same mean"
-        return replace(estimate, note=f"all {what}, nothing is known of their spread: no interval")
     low, high = number_bounds(moments)
-    return replace(estimate, low=low, high=high, method=METHODS["number"])
+    spread = np.sqrt(moments.variance) > rounding
+    return np.where(spread, low, np.nan), np.where(spread, high, np.nan)
 
 
-def number_bounds(moments: Moments) -> tuple[float, float]:
+def number_bounds(moments: Moments) -> Bounds:
     """The outer ends of the t interval and of Hall's."""
-    t = float(stdtrit(moments.df, (1 + LEVEL) / 2))
-    skewness, error = _SKEWNESS_FACTOR * moments.skewness, sqrt(moments.variance)
-    low = moments.value - error * max(t, _hall(t, skewness))
-    high = moments.value - error * min(-t, _hall(-t, skewness))
+    t = stdtrit(moments.df, (1 + LEVEL) / 2)
+    skewness, error = (1 + 10 / moments.levels) * moments.skewness, np.sqrt(moments.variance)
+    low = moments.value - error * np.maximum(t, _hall(t, skewness))
+    high = moments.value - error * np.minimum(-t, _hall(-t, skewness))
     return low, high
 
 
-def _hall(x: float, s: float) -> float:
+def _hall(x: Floats, s: Floats) -> Floats:
     """``g^-1(x) = 3 / s (cbrt(1 + s (x - s / 6)) - 1)``, written so that it does not cancel where s is small."""
     shifted = x - s / 6
-    root = cbrt(1 + s * shifted)
-    return 3 * shifted / (root * root + root + 1)
+    root = np.cbrt(1 + s * shifted)
+    return np.asarray(3 * shifted / (root * root + root + 1))

@@ -74,10 +74,12 @@ def paired_difference(
     if not len(samples):
         return Difference(value=None, n=0, dropped=dropped, note="no common samples")
     first = a.on(samples)
-    delta = first.with_values(first.values - b.on(samples).values)
+    second = b.on(samples)
+    delta = first.with_values(first.values - second.values)
+    scale = float(max(np.abs(first.values).max(), np.abs(second.values).max()))
     kept = None if strata is None else strata[np.isin(a.samples, samples)]
     shares = kind_of(a.values) == kind_of(b.values) == "share"
-    estimate = interval(delta, kept, "signed share" if shares else "number")
+    estimate = interval(delta, kept, "signed share" if shares else "number", scale)
     difference = Difference(
         value=estimate.value,
         n=len(delta),

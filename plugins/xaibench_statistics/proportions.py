@@ -20,11 +20,11 @@ and the smaller k count.
 **Signed shares.** The mean of -1, 0 and 1 is the share of ones less the share of minus ones. Its bounds come from those
 of the two shares and the correlation r of their estimates (the method of variance estimates recovery: Zou and Donner
 2008, Statistics in Medicine 27(10)). Where all values are 0, they are -+ the upper bound of a share of 0.
+
+Values have the shape ``(..., n)``, n rows in one design, and bounds the shape ``(...)``.
 """
 
 from __future__ import annotations
-
-from math import sqrt
 
 import numpy as np
 from scipy.special import stdtrit
@@ -33,22 +33,20 @@ from xaibench_statistics.bootstrap import LEVEL
 from xaibench_statistics.cluster_moments import ClusteredMean
 from xaibench_statistics.values import Floats
 
+Bounds = tuple[Floats, Floats]
 
-def share_bounds(clusters: ClusteredMean, values: Floats) -> tuple[float, float]:
+
+def share_bounds(clusters: ClusteredMean, values: Floats) -> Bounds:
     """Bounds of the mean of 0/1 ``values``."""
     moments = clusters.moments(values)
-    return wilson(moments.value, effective_size(clusters, values, moments.variance), moments.df)
-
-
-def effective_size(clusters: ClusteredMean, values: Floats, variance: float) -> float:
-    """How many independent rows the share of ones is worth; ``variance``: the clustered one."""
-    p, known = clusters.mean(values), clusters.levels_of_rarer(values)
-    estimated = variance / (p * (1 - p)) if known else 0.0
+    p = moments.value
+    known = clusters.levels_of_rarer(values)
+    estimated = moments.variance / np.where(known > 0, p * (1 - p), 1.0)
     inverse = (known * estimated + 1 / clusters.equal_levels) / (known + 1)
-    return min(clusters.most_rows, 1 / inverse)
+    return wilson(p, np.minimum(clusters.most_rows, 1 / inverse), moments.df)
 
 
-def signed_share_bounds(clusters: ClusteredMean, values: Floats) -> tuple[float, float]:
+def signed_share_bounds(clusters: ClusteredMean, values: Floats) -> Bounds:
     """Bounds of the mean of ``values`` that are -1, 0 or 1."""
     ones, minus_ones = (np.asarray(values == sign, dtype=np.float64) for sign in (1, -1))
     up, down = clusters.mean(ones), clusters.mean(minus_ones)
@@ -56,23 +54,24 @@ def signed_share_bounds(clusters: ClusteredMean, values: Floats) -> tuple[float,
     r = correlation(clusters.variance(ones), clusters.variance(minus_ones), clusters.variance(values))
     low = up - down - margin(up - up_low, down_high - down, -r)
     high = up - down + margin(up_high - up, down - down_low, -r)
-    return max(-1.0, low), min(1.0, high)
+    return np.maximum(-1.0, low), np.minimum(1.0, high)
 
 
-def correlation(first: float, second: float, difference: float) -> float:
+def correlation(first: Floats, second: Floats, difference: Floats) -> Floats:
     """Of two estimates with these variances, from the variance of their difference; 0 where one does not vary."""
-    scale = sqrt(first * second)
-    return min(1.0, max(-1.0, (first + second - difference) / (2 * scale))) if scale > 0 else 0.0
+    scale = np.sqrt(first * second)
+    r = (first + second - difference) / np.where(scale > 0, 2 * scale, 1.0)
+    return np.where(scale > 0, np.clip(r, -1.0, 1.0), 0.0)
 
 
-def margin(one: float, other: float, r: float) -> float:
+def margin(one: Floats | float, other: Floats | float, r: Floats | float) -> Floats:
     """The margin of the sum of two estimates with these margins and the correlation r."""
-    return sqrt(max(0.0, one**2 + other**2 + 2 * r * one * other))
+    return np.asarray(np.sqrt(np.maximum(0.0, one**2 + other**2 + 2 * r * one * other)))
 
 
-def wilson(p: float, n: float, df: float) -> tuple[float, float]:
+def wilson(p: Floats, n: Floats, df: Floats) -> Bounds:
     """Wilson's bounds of a share ``p`` of ``n`` pictures, n not necessarily whole."""
-    t = float(stdtrit(df, (1 + LEVEL) / 2))
+    t = stdtrit(df, (1 + LEVEL) / 2)
     centre = (p + t * t / (2 * n)) / (1 + t * t / n)
-    half = t / (1 + t * t / n) * sqrt(p * (1 - p) / n + t * t / (4 * n * n))
-    return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))
+    half = t / (1 + t * t / n) * np.sqrt(p * (1 - p) / n + t * t / (4 * n * n))
+    return np.maximum(0.0, np.minimum(p, centre - half)), np.minimum(1.0, np.maximum(p, centre + half))

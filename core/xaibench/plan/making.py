@@ -177,4 +177,4 @@ def _notes(
             yield f"  ... and {len(survey.problems) - 10} more (in the runs table)"
         yield from doubt_lines(dataset.name, survey.doubts, len(survey.samples))
         if any(s.cross_group for s in survey.samples):
-            yield f"{dataset.name}: people and donors are crossed factors; intervals use the two-way bootstrap"
+            yield f"{dataset.name}: people and donors are crossed factors; intervals take both into account"

@@ -81,7 +81,8 @@ def mean(cell: Cell) -> float:
 
 
 def around(level: float, n: int, spread: float = 0.01) -> list[float]:
-    return (level + np.linspace(-spread, spread, n)).tolist()
+    """Wider around a higher level, so that differences of levels have a spread."""
+    return (level + (1 + level) * np.linspace(-spread, spread, n)).tolist()
 
 
 def judged(board: Board, metric: str = MASS) -> tuple[str, int]:
@@ -135,6 +136,34 @@ def test_with_few_groups_of_a_method_what_varies_between_methods_counts_as_chanc
     weights = np.repeat([9 / (2 * 5), 9 / (2 * 4)], [5, 4])
     expected = 0.4 + weights * (np.concatenate(list(values.values())) - 0.4)
     assert even(cell, cell.values.samples).values == pytest.approx(expected)
+
+
+def test_the_interval_is_that_of_a_mean_over_methods() -> None:
+    rng = np.random.default_rng(0)
+    swap, warp = rng.uniform(0.2, 0.4, 60), rng.uniform(0.5, 0.9, 20)
+    found = cell_of(board_of(rows("a", {"swap": swap.tolist(), "warp": warp.tolist()})), "a").estimate
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    half = 2 * np.sqrt((swap.var(ddof=1) / 60 + warp.var(ddof=1) / 20) / 4)  # the distance of the methods adds nothing
+    middle = (swap.mean() + warp.mean()) / 2
+    assert (found.low, found.high) == pytest.approx((middle - half, middle + half), abs=0.1 * half)
+
+
+def test_the_spread_of_equal_values_is_not_known() -> None:
+    found = cell_of(board_of(rows("a", {"swap": [0.5] * 15, "warp": [0.5] * 3})), "a").estimate
+    assert found is not None
+    assert (found.value, found.low, found.high) == (0.5, None, None)
+    assert found.note.startswith("all values are equal, nothing is known")
+
+
+def test_the_interval_of_shares_stays_within_0_and_1() -> None:
+    by_method = {"swap": [1.0] * 20, "warp": [1.0, 0.0, 1.0]}
+    found = cell_of(board_of(rows("a", by_method)), "a").estimate
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 < found.low < found.value < found.high <= 1
 
 
 def test_one_method_leaves_every_number_as_it_is() -> None:

@@ -186,4 +186,4 @@ def test_comparisons_print_in_eighty_columns_and_as_json():
     assert max(map(len, console.file.getvalue().splitlines())) <= 80
     assert "fewer than" in console.file.getvalue()
     data = json.loads(json.dumps(comparison_to_json(found), allow_nan=False))
-    assert data["rows"][0]["difference"]["value"] == pytest.approx(0.1)
+    assert data["rows"][0]["difference"]["value"] == pytest.approx(0.1 * 8.9 / 9)

@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xaibench_statistics import Values, auc_interval, holm, mean_interval, paired_difference, rank_explainers, roc_auc
+from xaibench_statistics import (
+    Values,
+    auc_interval,
+    holm,
+    macro_interval,
+    mean_interval,
+    paired_difference,
+    rank_explainers,
+    roc_auc,
+)
 from xaibench_statistics.bootstrap import Design, expanded_tail, mean_replicates
 
 
@@ -111,7 +120,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
         effects = rng.normal(size=12)
         values = np.repeat(effects, 3) + rng.normal(scale=0.5, size=36)
         base = clustered(effects, size=3)
-        found = mean_interval(base.with_values(values), resamples=400)
+        found = mean_interval(base.with_values(values))
         hits += found.low <= 0.0 <= found.high
     assert 0.92 <= hits / 300 <= 0.98
 
@@ -265,6 +274,7 @@ def test_the_order_of_rows_changes_nothing(rows, random):
         positive = np.array([fake[s] for s in a.samples])
         auc = auc_interval(a, positive) if 0 < positive.sum() < len(a) else None
         ranks = rank_explainers({"a": a, "b": b}, "higher", resamples=50)
-        return mean_interval(a, resamples=50), paired_difference(a, b, resamples=50), auc, ranks
+        macro = macro_interval(a, positive.astype(np.str_))
+        return mean_interval(a), macro, paired_difference(a, b, resamples=50), auc, ranks
 
     assert everything(numbered) == everything(shuffled)
