@@ -27,7 +27,7 @@ def read_run(run: Run | str | Path) -> tuple[RunTables, ScoreInfo]:
         curves=opened.table("curves"), artefacts=opened.table("artefacts", columns),
         detectors=opened.table("detectors"),
         runs=opened.table("runs"), components=components,
-        samples=opened.table("samples", ["dataset", "sample", "order", "doubt"]),
+        samples=opened.table("samples"),
     )  # fmt: skip
     return tables, score_info(components.to_pylist())
 
