@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from xaibench.api.artefacts import Artefacts
 from xaibench.api.datasets import Picture
@@ -56,6 +56,8 @@ class ScoreSpec:
         where the value is the largest one tried. The leaderboard then shows median and restricted mean.
     output: the output of the detector that the value is computed from, None where it is from none or from the verdict
         alone. A leaderboard whose scores differ in it says which are which.
+    untouched: of measures that remove pixels or bring them back, the end of the metric's curves that is the untouched
+        picture's score. A leaderboard then says how often a curve rises above it.
     description: what the value is, in one line, with its unit.
     """
 
@@ -72,6 +74,7 @@ class ScoreSpec:
     headroom: Headroom | None = None
     event: str = ""
     output: Output | None = None
+    untouched: Literal["start", "end"] | None = None
     description: str = ""
 
 

@@ -21,6 +21,7 @@ from xaibench_perturbation import is_constant
 ABPC = ScoreSpec(
     name="abpc",
     output="probability",
+    untouched="start",
     better="higher",
     low=-1,
     high=1,

@@ -26,6 +26,7 @@ from xaibench_perturbation import is_constant
 FLIPPING = ScoreSpec(
     name="pixel-flipping",
     output="probability",
+    untouched="start",
     better="lower",
     low=0,
     ranks_evidence=True,

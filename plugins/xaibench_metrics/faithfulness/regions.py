@@ -21,6 +21,7 @@ from xaibench_perturbation import is_constant, pixel_ranks
 AOPC = ScoreSpec(
     name="region-perturbation",
     output="probability",
+    untouched="start",
     better="higher",
     low=-1,
     high=1,
