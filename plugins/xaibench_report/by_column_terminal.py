@@ -18,7 +18,7 @@ from xaibench_report.terminal import plain
 from xaibench_report.wording import ARROWS, interval, number, place
 from xaibench_statistics import Estimate, Gap
 
-_NAME_WIDTH: Final = 16
+_NAME_WIDTH: Final = 10
 _CELL_WIDTH: Final = 14
 
 
@@ -42,7 +42,7 @@ def print_by_column(found: ByColumn, console: Console) -> None:
 
 def _print_score(board: ColumnBoard, score: ColumnScore, console: Console) -> None:
     """The gap first; where the values do not fit beside it, they go on in further tables."""
-    fit = max(1, (console.width - _NAME_WIDTH) // (_CELL_WIDTH + 2))
+    fit = max(1, (console.width - _NAME_WIDTH - 2) // (_CELL_WIDTH + 2))
     cuts = [0, *range(fit - 1, len(board.values), fit)] if fit > 1 else range(len(board.values))
     for start, stop in zip(cuts, [*cuts[1:], len(board.values)], strict=True):
         console.print(_table(board, score, range(start, stop), console))
