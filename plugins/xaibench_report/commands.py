@@ -21,11 +21,17 @@ def report(
     run: RunFolder,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML file; default RUN/report.html.")] = None,
     baseline: Baseline = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Print every board by the values of this column of the samples, with the gap; may be repeated."
+        ),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Print a run's leaderboards and write a self-contained HTML report."""
     from xaibench import open_run
-    from xaibench_report import terminal
+    from xaibench_report import by_column_terminal, terminal
     from xaibench_report.report_context import ReportContext
     from xaibench_report.report_page import sections_of, write_report
 
@@ -33,7 +39,7 @@ def report(
     target = out or (opened.path / "report.html" if isinstance(opened.path, Path) else None)
     if target is None:
         raise UsageError(f"{run} is a URL, and the page is written on this machine", "give its file with --out")
-    context = ReportContext.read(opened, baseline)
+    context = ReportContext.read(opened, baseline, by or ())
     boards = context.leaderboards
     _, no_pictures = context.pictures
     if no_pictures:
@@ -43,9 +49,15 @@ def report(
     except OSError as error:
         raise StoreError(f"cannot write {target}: {error.strerror}", "choose another --out") from None
     if json:
-        print_json(terminal.to_json(boards) | {"report": str(target)})
+        split = by_column_terminal.to_json(context.by_columns) if by else {}
+        print_json(terminal.to_json(boards) | split | {"report": str(target)})
         return
-    terminal.print_leaderboards(boards, make_console())
+    if by:
+        terminal.print_marks(boards.marks, make_console())
+    else:
+        terminal.print_leaderboards(boards, make_console())
+    for found in context.by_columns:
+        by_column_terminal.print_by_column(found, make_console())
     print(f"report: {target}")
 
 

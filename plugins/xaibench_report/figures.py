@@ -127,6 +127,9 @@ def _draw_panel(axis: Axes, key: CurveKey, lines: Mapping[str, MeanCurve], info:
             axis.plot(line.x, line.y, label=name, linewidth=1.8)
         else:
             axis.plot(line.x, line.y, label=name, color=next(greys), linestyle=next(styles), linewidth=1.1)
+    untouched = untouched_score(key.metric, lines, info)
+    if untouched is not None:
+        axis.axhline(untouched, color="0.2", linewidth=0.8, linestyle=(0, (1, 3)), label="untouched picture")
     item = f" {key.item}" if key.item else ""
     same = "" if key.curve == short(key.metric) else f" {key.curve}"
     n = next(iter(lines.values())).n
@@ -134,6 +137,16 @@ def _draw_panel(axis: Axes, key: CurveKey, lines: Mapping[str, MeanCurve], info:
     axis.set_title(f"{short(key.metric)}{same}{item}{size}", fontsize=10)
     axis.grid(alpha=0.25)
     axis.legend(fontsize=7, frameon=False)
+
+
+def untouched_score(metric: str, lines: Mapping[str, MeanCurve], info: ScoreInfo) -> float | None:
+    """The untouched pictures' mean score, at the end of the curves that the metric declares; None where it declares
+    none. All lines rest on the same samples."""
+    end = next((s.untouched for (m, _), s in info.specs.items() if m == metric and s.untouched is not None), None)
+    first = next(iter(lines.values()), None)
+    if end is None or first is None:
+        return None
+    return float(first.y[0] if end == "start" else first.y[-1])
 
 
 def pareto_figure(found: Balances) -> bytes | None:

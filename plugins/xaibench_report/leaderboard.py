@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
+from xaibench_report.above_untouched import above_notes, above_untouched
 from xaibench_report.board_cells import Cell, Column, make_cell, make_column
 from xaibench_report.board_notes import absent_notes, independent_notes, interval_notes, not_applicable, score_notes
 from xaibench_report.board_scores import BoardScore, board_scores, gate_notes, versus_best
@@ -126,6 +127,8 @@ def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) 
         )
         for where, family in keys
     ]  # fmt: skip
+    above = above_untouched(tables.curves, info)
+    boards = [replace(b, notes=(*b.notes, *above_notes(b.where, b.family, above, info))) for b in boards]
     return Leaderboards(
         detections=found, boards=tuple(b for b in boards if b.columns), seed=seed,
         detectors=detector_tables(cells, info, seed), marks=marks, doubts=data_doubts(tables.samples),

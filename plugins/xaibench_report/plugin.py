@@ -34,6 +34,11 @@ def xaibench_run_views() -> list[ViewRecord]:
             summary="The leaderboards of a run, as data.",
         ),
         ViewRecord(
+            name="by-column",
+            target="xaibench_report.views:by_column",
+            summary="Every board by the values of one column of the samples, with the gap between them, as data.",
+        ),
+        ViewRecord(
             name="overlay",
             target="xaibench_report.figures:overlay",
             summary="A map laid over its picture, as PNG.",
@@ -51,6 +56,7 @@ def xaibench_report_sections() -> list[SectionRecord]:
         _section("marks", "Marks", 5, "What a reader of any result of a detector must know first."),
         _section("detectors", "Detectors", 10, "What every detector says of the untouched pictures."),
         _section("boards", "Leaderboards", 20, "One leaderboard a metric family, with verdicts and notes."),
+        _section("by-column", "By column", 22, "Every board by the values of the columns that --by names."),
         _section(
             "balance", "Accuracy and interpretability", 25, "Every detector beside the one that --baseline names."
         ),

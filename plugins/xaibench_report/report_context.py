@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from xaibench_report.balance import Balances, balances
+from xaibench_report.by_column import ByColumn, build_by_column
 from xaibench_report.leaderboard import Leaderboards, build_leaderboards
 from xaibench_report.run_tables import pictures, read_run
 from xaibench_report.run_values import RunTables, ScoreInfo, Table
@@ -21,20 +22,23 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, kw_only=True)
 class ReportContext:
-    """One run, its tables and what is computed from them. ``balances``: None where no baseline was named."""
+    """One run, its tables and what is computed from them. ``balances``: None where no baseline was named;
+    ``by_columns``: the boards by each column that was named."""
 
     run: Run
     tables: RunTables
     info: ScoreInfo
     balances: Balances | None = None
+    by_columns: tuple[ByColumn, ...] = ()
 
     @classmethod
-    def read(cls, run: Run, baseline: str | None = None) -> ReportContext:
+    def read(cls, run: Run, baseline: str | None = None, by: Sequence[str] = ()) -> ReportContext:
         """The context of a run. Raises :class:`~xaibench.api.UsageError` where nothing can be balanced against
-        ``baseline``."""
+        ``baseline``, and for a column of ``by`` by which its pictures do not differ."""
         tables, info = read_run(run)
         beside = balances(tables, info, baseline) if baseline is not None else None
-        return cls(run=run, tables=tables, info=info, balances=beside)
+        by_columns = tuple(build_by_column(tables, info, column) for column in dict.fromkeys(by))
+        return cls(run=run, tables=tables, info=info, balances=beside, by_columns=by_columns)
 
     @cached_property
     def leaderboards(self) -> Leaderboards:

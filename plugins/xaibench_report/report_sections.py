@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xaibench_report.board_rows import beside_rows, board_rows, detector_rows, method_rows
+from xaibench_report.by_column import EXPLANATION, cell_name, gap_lines
 from xaibench_report.figures import curve_figure, data_uri, mean_curves, pareto_figure
 from xaibench_report.html_templates import render
 from xaibench_report.map_gallery import galleries
@@ -44,6 +45,14 @@ def boards(run: Run) -> str:
         detector_rows=detector_rows,
         method_rows=method_rows,
     )
+
+
+def by_column(run: Run) -> str | None:
+    """Every board by the values of the columns that ``--by`` names."""
+    columns = context_of(run).by_columns
+    if not columns:
+        return None
+    return render("by_column.html", columns=columns, explanation=EXPLANATION, cell_name=cell_name, gap_lines=gap_lines)
 
 
 def balance(run: Run) -> str | None:

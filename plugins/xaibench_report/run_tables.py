@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from xaibench.api import Headroom, ScoreSpec, XaibenchError
 from xaibench_report.run_values import RunTables, ScoreInfo
-from xaibench_report.sample_items import SAMPLE_COLUMNS, with_samples
+from xaibench_report.sample_items import with_samples
 
 if TYPE_CHECKING:
     from xaibench import Run
@@ -24,7 +24,7 @@ def read_run(run: Run | str | Path) -> tuple[RunTables, ScoreInfo]:
     components = opened.table("components")
     columns = ["dataset", "model", "member", "unit", "kind", "status", "reason"]
     info = score_info(components.to_pylist())
-    samples = opened.table("samples", ["dataset", "sample", "order", "doubt", *SAMPLE_COLUMNS])
+    samples = opened.table("samples")
     tables = RunTables(
         scores=with_samples(opened.table("scores"), samples, info),
         predictions=opened.table("predictions"), commits=opened.table("commits"),

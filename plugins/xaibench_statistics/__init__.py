@@ -40,6 +40,7 @@ from xaibench_statistics.bootstrap import (
 from xaibench_statistics.censored import CensoredMedian, censored_median
 from xaibench_statistics.control_tests import ControlJudgement, judge_against_controls
 from xaibench_statistics.gain import AccuracyGain, Gain, accuracy_gain
+from xaibench_statistics.gap import Gap, gap_between
 from xaibench_statistics.interpretability_balance import AxisFigures, Balance, balance, interpretability, kept_accuracy
 from xaibench_statistics.intervals import macro_interval, mean_interval, proportion_interval
 from xaibench_statistics.paired import Difference, holm, paired_difference
@@ -82,6 +83,7 @@ __all__ = [
     "Estimate",
     "Floats",
     "Gain",
+    "Gap",
     "Ints",
     "LabelReadings",
     "Mark",
@@ -101,6 +103,7 @@ __all__ = [
     "detector_accuracy",
     "exact_mean",
     "expected_calibration_error",
+    "gap_between",
     "holm",
     "interpretability",
     "jackknife_variance",

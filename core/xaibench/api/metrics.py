@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from xaibench.api.artefacts import Artefacts
 from xaibench.api.datasets import Picture, Sample
@@ -60,6 +60,8 @@ class ScoreSpec:
         one; no verdict rests on a smaller difference. A value that is not ok counts as 0.
     output: the output of the detector that the value is computed from, None where it is from none or from the verdict
         alone. A leaderboard whose scores differ in it says which are which.
+    untouched: of measures that remove pixels or bring them back, the end of the metric's curves that is the untouched
+        picture's score. A leaderboard then says how often a curve rises above it.
     description: what the value is, in one line, with its unit.
     """
 
@@ -78,6 +80,7 @@ class ScoreSpec:
     event: str = ""
     tie_spread: str = ""
     output: Output | None = None
+    untouched: Literal["start", "end"] | None = None
     description: str = ""
 
 

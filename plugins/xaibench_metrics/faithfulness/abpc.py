@@ -24,6 +24,7 @@ from xaibench_perturbation import is_constant, tied_share
 ABPC = ScoreSpec(
     name="abpc",
     output="probability",
+    untouched="start",
     better="higher",
     low=-1,
     high=1,

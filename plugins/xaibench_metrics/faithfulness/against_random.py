@@ -34,6 +34,7 @@ from xaibench_perturbation import Background, is_constant, pixel_ranks, tied_sha
 TOP_MINUS_RANDOM = ScoreSpec(
     name="top-minus-random",
     output="probability",
+    untouched="start",
     better="lower",
     low=-1,
     high=1,

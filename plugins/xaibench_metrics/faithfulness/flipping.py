@@ -28,6 +28,7 @@ from xaibench_perturbation import is_constant, tied_share
 FLIPPING = ScoreSpec(
     name="pixel-flipping",
     output="probability",
+    untouched="start",
     better="lower",
     low=0,
     ranks_evidence=True,

@@ -35,6 +35,7 @@ from xaibench_perturbation import (
 IROF = ScoreSpec(
     name="irof",
     output="probability",
+    untouched="start",
     better="higher",
     high=1,
     ranks_evidence=True,

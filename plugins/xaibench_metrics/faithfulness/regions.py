@@ -25,6 +25,7 @@ from xaibench_perturbation import is_constant, pixel_ranks, tied_share
 AOPC = ScoreSpec(
     name="region-perturbation",
     output="probability",
+    untouched="start",
     better="higher",
     low=-1,
     high=1,

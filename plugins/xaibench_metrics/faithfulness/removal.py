@@ -25,6 +25,7 @@ from xaibench_perturbation import SIGMA, PictureFill, is_constant, step_counts, 
 DELETION = ScoreSpec(
     name="deletion",
     output="probability",
+    untouched="start",
     better="lower",
     low=0,
     high=1,
@@ -34,6 +35,7 @@ DELETION = ScoreSpec(
 INSERTION = ScoreSpec(
     name="insertion",
     output="probability",
+    untouched="end",
     better="higher",
     low=0,
     high=1,

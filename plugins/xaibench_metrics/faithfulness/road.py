@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from xaibench.api import Curve, Forward, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
-from xaibench_metrics.faithfulness.curves import CONSTANT, saliency_of, shown_image, still_called
+from xaibench_metrics.faithfulness.curves import CONSTANT, saliency_of, shown_image, still_called, with_clean
 from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
 from xaibench_perturbation import CHUNK, inpaint_each, is_constant, pixel_ranks, tied_share
@@ -22,6 +22,7 @@ _P = "of the target's probability over the shares removed"
 COMBINED = ScoreSpec(
     name="combined",
     output="probability",
+    untouched="start",
     better="higher",
     low=-0.5,
     high=0.5,
@@ -103,7 +104,8 @@ class Road:
     ``morf-kept`` and ``lerf-kept`` say for each percentage (the item) whether the picture is still called the target;
     their mean over pictures is the detector's accuracy against the share removed, ROAD's own curve. Pixels of equal
     value go in a random order, the same for all maps of a picture, and the other way round for ``lerf``. A constant map
-    is ``undefined``. The noise is drawn once a picture, so that all maps of it meet the same.
+    is ``undefined``. The noise is drawn once a picture, so that all maps of it meet the same. The curves begin with the
+    untouched picture, which no mean counts.
 
     Departures: the paper's noise is in the units of a normalised input, here in those of the picture, clipped to
     [0, 1]. Quantus removes 1, 3, .. 99 % and averages the verdicts of the first batch alone, and cannot take a map of
@@ -146,8 +148,10 @@ class Road:
             *self._kept(MORF_KEPT, most, case),
             *self._kept(LERF_KEPT, least, case),
         )
-        x = [percent / 100 for percent in self.parameters.percentages]
-        return Scores(values, tuple(Curve(name=n, x=x, y=y.tolist()) for n, y in (("morf", morf), ("lerf", lerf))))
+        x = [0.0, *(percent / 100 for percent in self.parameters.percentages)]
+        along = (("morf", most), ("lerf", least))
+        curves = (Curve(name=n, x=x, y=with_clean(case, y)[:, case.target].tolist()) for n, y in along)
+        return Scores(values, tuple(curves))
 
     def _probabilities(self, case: MapCase, ranks: Tensor) -> Programme[Tensor]:
         """``(percentages, C)`` float64."""

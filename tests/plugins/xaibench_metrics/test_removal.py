@@ -270,7 +270,7 @@ def test_road_by_hand() -> None:
     }  # fmt: skip
     assert values_of(exact, -saliency, image, detector=detector)["combined"] == -0.5
     x, y = curve_of(scores_of(exact, saliency, image, detector=detector), "lerf")
-    assert (x, y) == ([0.34, 0.67], [1, 1])
+    assert (x, y) == ([0, 0.34, 0.67], [1, 1, 1]), "from the untouched picture on"
 
 
 def test_road_imputes_what_a_flat_picture_has_and_adds_noise() -> None:
