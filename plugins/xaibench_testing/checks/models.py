@@ -1,6 +1,6 @@
 """What every detector must hold to. Checks take an opened detector (``check_members`` a model) and raise
-:class:`ContractViolation`. They call it with noise and flat pictures, a few at a time. Of a detector that says that it is
-stochastic no two passes are compared.
+:class:`ContractViolation`. They call it with noise and flat pictures, a few at a time. No two passes are compared of a
+detector that says that it is stochastic.
 """
 
 from __future__ import annotations
