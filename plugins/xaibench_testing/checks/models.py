@@ -1,5 +1,6 @@
 """What every detector must hold to. Checks take an opened detector (``check_members`` a model) and raise
-:class:`ContractViolation`. They call it with noise and flat pictures, a few at a time.
+:class:`ContractViolation`. They call it with noise and flat pictures, a few at a time. No two passes are compared of a
+detector that says that it is stochastic.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from xaibench_testing.violations import NotApplicable, require
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2}
 """How far two ways of computing one output may differ, by precision."""
 _STEPS = (0.3, 0.1, 0.03, 0.01)
+_CHANCE = "its outputs may differ from call to call, as its card says"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ def check_scores(detector: Detector) -> None:
     images = pictures(detector)
     out = detector.scores(images)
     _check_rows(detector, out, images, "scores")
+    if detector.facts.stochastic:
+        return
     off = largest_difference(out.double().softmax(dim=1), detector.probabilities(images))
     require(off <= TOLERANCES[detector.facts.precision], f"softmax of scores differs from probabilities by {off:.2g}")
 
@@ -109,6 +113,8 @@ def _check_rows(detector: Detector, out: Tensor, images: Tensor, what: str) -> N
 
 def check_determinism(detector: Detector) -> None:
     """The same pictures give the same bytes."""
+    if detector.facts.stochastic:
+        raise NotApplicable(_CHANCE)
     images = pictures(detector)
     one, two = detector.probabilities(images), detector.probabilities(images)
     require(bytes_of(one) == bytes_of(two), f"asked twice, probabilities differ by {largest_difference(one, two):.2g}")
@@ -119,6 +125,8 @@ def check_rows(detector: Detector) -> None:
     images, others = pictures(detector), pictures(detector, seed=1)
     if len(images) < 2:
         raise NotApplicable("takes one picture at a time")
+    if detector.facts.stochastic:
+        raise NotApplicable(_CHANCE)
     base = detector.probabilities(images)
     moved = detector.probabilities(images.roll(1, dims=0)).roll(-1, dims=0)
     off = largest_difference(base, moved)
@@ -169,11 +177,13 @@ def check_gradients(detector: Detector) -> None:
     with torch.enable_grad():
         logits = inner.logits(leaf)
         (gradient,) = torch.autograd.grad(logits[:, -1].sum(), leaf)
+    require(gradient.shape == images.shape, f"the gradient has the shape {tuple(gradient.shape)}")
+    require(bool(gradient.isfinite().all()), "the gradient is not finite")
+    if detector.facts.stochastic:
+        return
     off = largest_difference(logits.detach(), detector.scores(images))
     scale = max(1.0, float(logits.detach().abs().max()))
     require(off <= TOLERANCES[detector.facts.precision] * scale, f"logits differ from scores by {off:.2g}")
-    require(gradient.shape == images.shape, f"the gradient has the shape {tuple(gradient.shape)}")
-    require(bool(gradient.isfinite().all()), "the gradient is not finite")
     exact, allowed = inner, 0.05
     if detector.facts.precision != "fp32":
         exact, allowed = _in_float32(inner), 0.2
@@ -224,7 +234,7 @@ def check_features(detector: Detector) -> None:
     off = largest_difference(found.logits.detach(), detector.scores(images))
     scale = max(1.0, float(found.logits.detach().abs().max()))
     require(
-        off <= TOLERANCES[detector.facts.precision] * scale,
+        detector.facts.stochastic or off <= TOLERANCES[detector.facts.precision] * scale,
         f"the logits that come with features differ from scores by {off:.2g}",
     )
     require(gradient.shape == found.activation.shape, "the gradient has not the shape of the activation")
@@ -245,6 +255,8 @@ def check_randomised(detector: Detector) -> None:
     one, two = (inner.randomised([inner.facts.target_layer], torch.Generator().manual_seed(7)) for _ in range(2))
     require(one.facts.digest != inner.facts.digest, "a randomised copy has the digest of the original")
     require(one.facts.digest == two.facts.digest, "two copies drawn with one seed have different digests")
+    if detector.facts.stochastic:
+        return
     same = bytes_of(one.probabilities(images)) == bytes_of(two.probabilities(images))
     require(same, "two copies drawn with one seed differ: draw from the generator")
     require(bytes_of(detector.probabilities(images)) == bytes_of(before), "randomised() changed the detector itself")

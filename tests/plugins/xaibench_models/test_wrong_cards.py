@@ -67,28 +67,38 @@ def place(tmp_path_factory):
     return tmp_path_factory.mktemp("wrong")
 
 
+NETWORKS = {
+    "blend": (wrong_cards.train_blend, wrong_cards.Blend, (2, 128, 128, 3), {1: "h", 2: "w", 3: "c"}),
+    "noise": (wrong_cards.train_noise, wrong_cards.Noise, (2, 3, 128, 128), {2: "h", 3: "w"}),
+}
+RIGHT_CARDS = {"blend": (wrong_cards.BLEND, "verdict"), "noise": (wrong_cards.NOISE, "score")}
+
+
 def exported(place, name):
     """The two networks as files, with logits and with probabilities, and the pictures to check them on."""
-    source = place / "source"
+    source, faces = place / "source", place / "faces"
     if not (source / f"{name}-p.onnx").exists():
-        make, kind, shape, axes = {
-            "flat": (wrong_cards.trained_flat, wrong_cards.Flat, (2, 128, 128, 3), {1: "h", 2: "w", 3: "c"}),
-            "noise": (wrong_cards.train_noise, wrong_cards.Noise, (2, 3, 128, 128), {2: "h", 3: "w"}),
-        }[name]
-        network, twin = make(source), kind(True).eval()
+        make, kind, shape, axes = NETWORKS[name]
+        network, twin = make(), kind(True).eval()
         twin.load_state_dict(network.state_dict())
         wrong_cards.export(network, source, name, torch.rand(shape), axes)
         wrong_cards.export(twin, source, f"{name}-p", torch.rand(shape), axes)
-    return source, "demo:identities=40" if name == "flat" else wrong_cards.held_out_faces(place / "faces")
+    return source, str(faces) if faces.is_dir() else wrong_cards.held_out_faces(faces)
+
+
+def written(place, name, form, wrong=None):
+    """The path of a model with a card, and its dataset."""
+    if not wrong_cards.FACES.is_dir():
+        pytest.skip("the faces are not on this machine")
+    source, data = exported(place, name)
+    values = wrong_cards.card(*RIGHT_CARDS[name], form, wrong)
+    probability = wrong is not None and wrong.probability
+    return wrong_cards.write_model(place / form / name, source, form, name, values, probability), data
 
 
 def checked(place, name, form, wrong=None, limit=100):
     """The exit code of check and the first thing that it says."""
-    source, data = exported(place, name)
-    base, output = (wrong_cards.FLAT, "verdict") if name == "flat" else (wrong_cards.NOISE, "score")
-    values = wrong_cards.card(base, output, form, wrong)
-    probability = wrong is not None and wrong.probability
-    path = wrong_cards.write_model(place / form / name, source, form, name, values, probability)
+    path, data = written(place, name, form, wrong)
     try:
         rows = check_model(registry(), str(path), data, None, limit, "cpu", {}, False)
     except XaibenchError as error:
@@ -99,7 +109,7 @@ def checked(place, name, form, wrong=None, limit=100):
 
 CASES = [
     pytest.param(name, form, wrong, id=f"{name}-{form}-{wrong.name}")
-    for name, cards in (("flat", wrong_cards.FLAT_WRONG), ("noise", wrong_cards.NOISE_WRONG))
+    for name, cards in (("blend", wrong_cards.BLEND_WRONG), ("noise", wrong_cards.NOISE_WRONG))
     for form in ("onnx", "torch")
     for wrong in cards
 ]
@@ -109,8 +119,6 @@ CASES = [
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("name", "form", "wrong"), CASES)
 def test_fifteen_wrong_cards_of_two_trained_detectors(place, name, form, wrong):
-    if name == "noise" and not wrong_cards.FACES.is_dir():
-        pytest.skip("the faces are not on this machine")
     code, first = checked(place, name, form, wrong)
     assert code in (3, 5)
     said = first.partition(" does better")[0]
@@ -119,9 +127,7 @@ def test_fifteen_wrong_cards_of_two_trained_detectors(place, name, form, wrong):
 
 @LONG
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["flat", "noise"])
+@pytest.mark.parametrize("name", ["blend", "noise"])
 @pytest.mark.parametrize("limit", [20, 40, 100])
 def test_the_right_cards_of_two_trained_detectors(place, name, limit):
-    if name == "noise" and not wrong_cards.FACES.is_dir():
-        pytest.skip("the faces are not on this machine")
     assert checked(place, name, "onnx", limit=limit) == (0, "")

@@ -150,6 +150,32 @@ def test_planted_detectors_are_good_detectors(detector):
     assert [r for r in check_detector(detector) if r.status == "fail"] == []
 
 
+class Chance(DifferentiablePatchDetector):
+    """Draws anew in each call, and says so on request."""
+
+    says_so = False
+
+    def _z(self, images):
+        return super()._z(images) + torch.randn(len(images))
+
+    @property
+    def facts(self):
+        return replace(super().facts, stochastic=self.says_so)
+
+
+def test_no_two_passes_are_compared_of_a_detector_that_says_that_it_is_stochastic():
+    assert failing(check_detector(Chance())) == {
+        "scores", "determinism", "rows", "gradients", "features", "randomised",
+    }  # fmt: skip
+    detector = Chance()
+    detector.says_so = True
+    results = check_detector(detector)
+    assert failing(results) == set()
+    skipped = {r.name for r in results if r.status == "skip" and "as its card says" in r.message}
+    assert skipped == {"determinism", "rows"}
+    assert {r.name for r in results if r.status == "pass"} >= {"scores", "gradients", "features", "randomised"}
+
+
 class Family:
     """A model of two members, one of which cannot be opened."""
 
