@@ -182,7 +182,8 @@ def adjusted_p(
 def widths(replicates: Floats) -> Floats:
     """How much further than an upper quartile of all the 99th percentile of each t* reaches, at least 1."""
     reach = np.quantile(replicates, _REACH, axis=0)
-    return np.maximum(1.0, reach / np.quantile(reach, _QUARTILE))
+    usual = np.quantile(reach, _QUARTILE)
+    return np.maximum(1.0, reach / usual) if usual > 0 else np.ones_like(reach)
 
 
 def step_down(t: Floats, replicates: Floats) -> Floats:
