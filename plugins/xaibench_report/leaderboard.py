@@ -31,6 +31,7 @@ from xaibench_report.manipulation_methods import (
     method_cells,
 )
 from xaibench_report.marks import DetectorMark, withholding
+from xaibench_report.pictures_needed import pictures_note
 from xaibench_report.run_values import (
     CellKey,
     CellValues,
@@ -196,6 +197,7 @@ def _board(
         verdicts=board_verdicts(scores, info, seed),
         left_out=_left_out(where, family, every, info),
         notes=(
+            *pictures_note(scores),
             *absent_notes(absent, info),
             *independent_notes(names - absent.keys(), info),
             *output_notes(columns, info),

@@ -6,7 +6,7 @@ distribution with ``(1 - 1/e) n - 1`` degrees of freedom at ``level / (2 tests C
 of the groups, and this follows the bar of :func:`~xaibench_statistics.control_tests.judge_against_controls` for normal
 differences, which lies above a t table's where groups are few. All :data:`CONTROLS` comparisons of an explainer have to
 reach it; they share the explainer's map, and are taken to correlate by 1/2. Skewed and heavy-tailed differences need
-more.
+more. With one comparison (``controls=1``) and the pairs of explainers as ``tests`` it is the bar of ranks.
 """
 
 from __future__ import annotations
@@ -27,27 +27,33 @@ _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(41)
 
 
 def groups_needed(
-    difference: float, deviation: float, *, tests: int, power: float = POWER, level: float = 1 - LEVEL
+    difference: float,
+    deviation: float,
+    *,
+    tests: int,
+    controls: int = CONTROLS,
+    power: float = POWER,
+    level: float = 1 - LEVEL,
 ) -> int:
     """How many groups tell ``difference`` with probability ``power`` on a board of ``tests`` explainers times scores.
 
-    ``deviation`` is the standard deviation of the paired difference between groups, in the unit of ``difference``.
-    Raises ValueError where one of the two, ``tests``, ``power`` or ``level`` is out of range, and for a difference so
-    small that ten million groups do not tell it.
+    ``controls``: the comparisons that every one of them has to pass. ``deviation`` is the standard deviation of the
+    paired difference between groups, in the unit of ``difference``. Raises ValueError where one of the two, ``tests``,
+    ``power`` or ``level`` is out of range, and for a difference so small that ten million groups do not tell it.
     """
     _check(tests, power, level, difference=difference, deviation=deviation)
     low = _fewest(tests, level)
     effect = difference / deviation
-    if power_of(low, effect, tests=tests, level=level) >= power:
+    if power_of(low, effect, tests=tests, controls=controls, level=level) >= power:
         return low
     high = 2 * low
-    while power_of(high, effect, tests=tests, level=level) < power:
+    while power_of(high, effect, tests=tests, controls=controls, level=level) < power:
         low, high = high, 2 * high
         if high > _MOST:
             raise ValueError(f"a difference of {effect:g} standard deviations needs more than {_MOST:,} groups")
     while high - low > 1:
         middle = (low + high) // 2
-        enough = power_of(middle, effect, tests=tests, level=level) >= power
+        enough = power_of(middle, effect, tests=tests, controls=controls, level=level) >= power
         low, high = (low, middle) if enough else (middle, high)
     return high
 
@@ -67,13 +73,13 @@ def detectable_difference(
     return float(found) * deviation
 
 
-def power_of(groups: int, effect: float, *, tests: int, level: float = 1 - LEVEL) -> float:
+def power_of(groups: int, effect: float, *, tests: int, controls: int = CONTROLS, level: float = 1 - LEVEL) -> float:
     """The probability that an explainer better than each control by ``effect`` standard deviations is shown better."""
-    bar = stdtrit((1 - 1 / e) * groups - 1, 1 - level / (2 * tests * CONTROLS))
+    bar = stdtrit((1 - 1 / e) * groups - 1, 1 - level / (2 * tests * controls))
     one = ndtri(1 - nctdtr(groups - 1, sqrt(groups) * effect, bar))
     if not np.isfinite(one):
         return float(one > 0)
-    every = ndtr((one + sqrt(0.5) * _NODES) / sqrt(0.5)) ** CONTROLS
+    every = ndtr((one + sqrt(0.5) * _NODES) / sqrt(0.5)) ** controls
     return float(np.sum(_WEIGHTS * every) / np.sum(_WEIGHTS))
 
 

@@ -171,7 +171,8 @@ def adjusted_p(
     replicates. ``families`` are tested together (Bonferroni between them); ``tests`` counts the hypotheses of all of
     them, for the least p. ``balance``: only for a family whose t* have one kind of tail."""
     least = least_p(differing, tests)
-    able = np.isfinite(t) & (least <= level)
+    # A t* that is infinite in a hundredth of the resamples tells nothing, and would keep all others from being told.
+    able = np.isfinite(t) & (least <= level) & np.isfinite(_reach(replicates))
     p = np.where(t == np.inf, 0.0, 1.0)
     if able.any():
         scale = widths(replicates[:, able]) if balance else 1.0
@@ -181,9 +182,14 @@ def adjusted_p(
 
 def widths(replicates: Floats) -> Floats:
     """How much further than an upper quartile of all the 99th percentile of each t* reaches, at least 1."""
-    reach = np.quantile(replicates, _REACH, axis=0)
+    reach = _reach(replicates)
     usual = np.quantile(reach, _QUARTILE)
     return np.maximum(1.0, reach / usual) if usual > 0 else np.ones_like(reach)
+
+
+def _reach(replicates: Floats) -> Floats:
+    """The 99th percentile of each t*, one of its values: between an infinite and a finite one there is none."""
+    return np.asarray(np.quantile(replicates, _REACH, axis=0, method="inverted_cdf"), dtype=np.float64)
 
 
 def step_down(t: Floats, replicates: Floats) -> Floats:

@@ -36,6 +36,13 @@ def test_many_groups_follow_the_normal_formula():
     assert bar + 0.842 < 0.02 * n**0.5 < bar + 1.702
 
 
+def test_one_comparison_follows_the_formula_of_a_single_test():
+    # (z_{1 - .05 / 2} + z_.8)^2 / d^2 = 7.849 / .0004 = 19,622 by the normal formula
+    assert groups_needed(0.02, 1.0, tests=1, controls=1) == pytest.approx(19_622, rel=1e-3)
+    bar = norm.isf(0.05 / (2 * 10))
+    assert groups_needed(0.02, 1.0, tests=10, controls=1) == pytest.approx((bar + 0.8416) ** 2 / 0.0004, rel=1e-3)
+
+
 def test_more_tests_and_more_power_need_more_groups():
     plain = groups_needed(0.5, 1.0, tests=20)
     assert plain < groups_needed(0.5, 1.0, tests=200)

@@ -95,3 +95,18 @@ def test_the_influence_of_a_level_that_is_not_there_is_none():
     error, variance = factor.resample(np.array([[3.0, 0.0, 0.0, 1.0]]))
     assert error.tolist() == [[1.0, 0.0]]  # the second mean has no row in this resample
     assert variance.tolist() == [[0.0, 0.0]]
+
+
+def test_a_mean_whose_resamples_have_no_spread_tells_nothing_and_disturbs_nobody():
+    # of 12 differences 9 are equal: 3 % of the resamples hold only those, and their t* is infinite
+    names = [f"g{i}" for i in range(12)]
+    coarse = Values.of(names, [0.1, 0.1, 0.1, *[0.5] * 9])
+    clear = Values.of(names, (0.5 + np.linspace(-0.1, 0.1, 12)).tolist())
+    means = Means.of([coarse, clear])
+    replicates = means.replicates(0, 2000)
+    assert not np.isfinite(replicates[:, 0]).all()
+    for balance in (True, False):
+        p = adjusted_p(means.t, replicates, means.differing, tests=2, balance=balance, level=0.05)
+        alone = adjusted_p(means.t[1:], replicates[:, 1:], means.differing[1:], tests=2, balance=balance, level=0.05)
+        assert p.tolist() == [1.0, alone[0]]
+        assert alone[0] < 0.05
