@@ -17,8 +17,8 @@ anew and calls the very functions behind ``mean_interval`` and ``macro_interval`
 * Crossed factors have as many donors as targets. The donors of a target are drawn without replacement.
 
 Finished cells are kept in ``--into FILE`` (JSON lines), so that the same command goes on where it stopped. ``--only
-PART`` selects cells, as ``--only macro --only "share .9" --only clusters=10``; of several parts a cell has all. The file is
-not named statistics.py, since the scripts of this folder would then import it in place of Python's module.
+PART`` selects cells, as ``--only macro --only "share .9" --only clusters=10``; of several parts a cell has all. The
+file is not named statistics.py, since the scripts of this folder would then import it in place of Python's module.
 
     OMP_NUM_THREADS=1 python benchmarks/intervals.py --into /tmp/coverage.jsonl --jobs 2
 """
