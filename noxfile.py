@@ -60,7 +60,15 @@ def slow(session: nox.Session) -> None:
         "tests/core/run/test_detector_looks.py",
         "tests/plugins/xaibench_statistics/test_accuracy.py",
     ]
-    session.run("python", "-m", "pytest", places, *runs, *session.posargs, env={"XAIBENCH_TEST_EVERYWHERE": "1"})
+    chosen = ("--timeout", "3600", places, *runs)
+    session.run("python", "-m", "pytest", *chosen, *session.posargs, env={"XAIBENCH_TEST_EVERYWHERE": "1"})
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Faults drawn at random and put into statistics, metrics and gates: which of them no test notices."""
+    install(session, "-e", ".", "cosmic-ray>=8.4", groups=("test",))
+    session.run("python", "tools/mutants.py", *session.posargs)
 
 
 @nox.session

@@ -133,7 +133,8 @@ def _mean_over_runs(entrant: Entrant, cells: Mapping[CellKey, CellValues], score
     if set(values) != set(entrant.runs):
         reasons = [reason for c in here.values() for _, reason in c.left_out if reason]
         why = f": {reasons[0]}" if reasons else ""
-        return f"'{score}' is there for {len(values)} of {len(entrant.runs)} runs{why}"
+        missing = ", ".join(r for r in entrant.runs if r not in values)
+        return f"'{score}' is there for {len(values)} of {len(entrant.runs)} runs (not {missing}){why}"
     return fmean(values.values())
 
 

@@ -14,7 +14,7 @@ from xaibench_statistics import CensoredMedian, Difference, Estimate, Rank
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """One score of one metric. ``common``: samples that the ranks rest on; ``censored``: whether its means are
-    restricted to the largest value tried."""
+    restricted to the largest value tried; ``withheld``: why a gate lets the score rank nothing."""
 
     metric: str
     score: str
@@ -25,6 +25,7 @@ class Column:
     common: int
     censored: bool = False
     description: str = ""
+    withheld: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class Cell:
 
     ``estimate`` is None where nothing was defined, and ``why`` says so. ``span`` is the range over items of a
     score of a whole detector or family, which has no samples and so no interval. ``incomplete`` counts
-    samples left out. ``versus_best``: paired difference to the explainer of rank 1 on the samples of the
+    samples left out. ``versus_best``: paired difference to the explainer of the best mean on the samples of the
     ranks; ``p_holm`` is adjusted over the column. ``methods``, on boards of localisation: the mean of every
     manipulation method, over which ``estimate`` is the mean. ``median``: of right-censored scores, whose
     ``estimate`` is the restricted mean.
@@ -65,7 +66,9 @@ def make_cell(cell: CellValues, seed: int) -> Cell:
     return Cell(estimate=None, labels={}, incomplete=cell.incomplete, why=_why(cell))
 
 
-def make_column(key: tuple[str, str], cells: Mapping[str, CellValues], common: int, info: ScoreInfo) -> Column:
+def make_column(
+    key: tuple[str, str], cells: Mapping[str, CellValues], common: int, info: ScoreInfo, withheld: str = ""
+) -> Column:
     """What all cells of one score have in common."""
     spec = info.spec(*key)
     return Column(
@@ -78,6 +81,7 @@ def make_column(key: tuple[str, str], cells: Mapping[str, CellValues], common: i
         common=common,
         censored=any(c.censored is not None for c in cells.values()),
         description=spec.description if spec else "",
+        withheld=withheld,
     )
 
 

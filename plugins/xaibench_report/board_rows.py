@@ -8,6 +8,7 @@ from xaibench_report import wording
 from xaibench_report.board_cells import Cell
 from xaibench_report.detector_tables import DetectorTable
 from xaibench_report.leaderboard import Board
+from xaibench_report.number_format import DASH, interval, number, p_value
 from xaibench_report.run_values import score_name
 
 
@@ -46,9 +47,9 @@ def _cell_text(cell: Cell | None, *, with_size: bool) -> dict[str, str]:
         return dict.fromkeys(("value", "rank", "interval", "median", "size", "why", "versus"), "")
     e = cell.estimate
     return {
-        "value": wording.number(e.value) if e else wording.DASH,
+        "value": number(e.value) if e else DASH,
         "rank": wording.rank(cell.rank),
-        "interval": wording.interval(e) or wording.span(cell.span),
+        "interval": interval(e) or wording.span(cell.span),
         "median": wording.median(cell.median),
         "size": f"n={e.n}" if e and with_size else "",
         "why": cell.why,
@@ -64,8 +65,8 @@ def method_rows(board: Board) -> list[dict[str, Any]]:
             by_method = [wording.method_cell(row.cells[i], m) for m in board.methods]
             cells = [
                 {
-                    "value": wording.number(m.estimate.value if m else None),
-                    "size": f"{wording.interval(m.estimate)} n={m.n}".strip() if m else "",
+                    "value": number(m.estimate.value if m else None),
+                    "size": f"{interval(m.estimate)} n={m.n}".strip() if m else "",
                 }
                 for m in by_method
             ]
@@ -75,5 +76,5 @@ def method_rows(board: Board) -> list[dict[str, Any]]:
 
 
 def _versus(difference: Any) -> str:
-    p = wording.p_value(difference.p_holm)
-    return f"to the best: {wording.number(difference.value)} {wording.interval(difference)}, p (Holm) {p}"
+    p = p_value(difference.p_holm)
+    return f"to the best: {number(difference.value)} {interval(difference)}, p (Holm) {p}"

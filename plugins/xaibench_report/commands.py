@@ -70,8 +70,10 @@ def rank_detectors(
         str | None, SHARED_FLAGS["explainer"].option("only this explainer; default: all that are no controls")
     ] = None,
     measure: Annotated[
-        list[str] | None, typer.Option(help="Only this metric, or 'METRIC SCORE'; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Test this metric, or 'METRIC SCORE', chosen beforehand, and no other; may be repeated."),
     ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Test every measure, adjusted for their number.")] = False,
     baseline: Baseline = None,
     correct: Annotated[
         bool, typer.Option("--correct", help="Compare all, on pictures that every run calls by their label.")
@@ -84,7 +86,9 @@ def rank_detectors(
     from xaibench_report.run_tables import read_run
 
     tables, info = read_run(run)
-    found = ranking.rank_detectors(tables, info, explainer=explainer, measures=measure or [], correct=correct)
+    found = ranking.rank_detectors(
+        tables, info, explainer=explainer, measures=measure or [], test_all=every, correct=correct
+    )
     balanced = balances(tables, info, baseline) if baseline is not None else None
     if json:
         print_json(ranking_terminal.to_json(found, balanced))

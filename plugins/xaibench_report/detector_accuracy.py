@@ -9,8 +9,8 @@ import numpy as np
 
 from xaibench_report.detection import Readings, readings_of, threshold_of, thresholds
 from xaibench_report.marks import DetectorMark, marks_of
+from xaibench_report.number_format import interval, number, plural
 from xaibench_report.run_values import RunTables, Where, encode, short, texts
-from xaibench_report.wording import interval, number, plural
 from xaibench_statistics import NEEDS_BOTH, Estimate, Strings, Values, common_samples, mean_auc_interval
 
 
@@ -20,7 +20,8 @@ class Entrant:
 
     ``auc``: the mean over its runs with an interval over runs and people; None where a label is missing, and ``why``
     says so, as it does where there is no interval. ``correct``: the samples that all of its runs call by their label.
-    ``marks``: those of all its runs.
+    ``marks``: those of all its runs. ``lacking``: which run has fewest predictions where some run lacks any, as the AUC
+    is over the pictures that all runs have.
     """
 
     dataset: str
@@ -30,6 +31,7 @@ class Entrant:
     why: str
     correct: tuple[str, ...]
     marks: tuple[DetectorMark, ...] = ()
+    lacking: str = ""
 
     @property
     def withheld(self) -> DetectorMark | None:
@@ -81,8 +83,16 @@ def _entrant(dataset: str, model: str, runs: Mapping[str, Readings], marks: tupl
     return Entrant(
         dataset=dataset, model=model, runs=tuple(runs), auc=auc,
         why=auc.note if auc else _no_auc(values, samples),
-        correct=tuple(sorted(set.intersection(*right))), marks=marks,
+        correct=tuple(sorted(set.intersection(*right))), marks=marks, lacking=_lacking(values, samples),
     )  # fmt: skip
+
+
+def _lacking(runs: Mapping[str, Values], common: Strings) -> str:
+    every = len({s for v in runs.values() for s in v.samples.tolist()})
+    if len(common) == every:
+        return ""
+    fewest = min(sorted(runs), key=lambda r: len(runs[r]))
+    return f"over {len(common)} of {plural(every, 'picture')}: {fewest} has predictions of {len(runs[fewest])}"
 
 
 def _no_auc(runs: Mapping[str, Values], samples: Strings) -> str:
@@ -125,4 +135,5 @@ def accuracy_lines(found: Sequence[Entrant], classes: Sequence[Sequence[Entrant]
 def entrant_line(entrant: Entrant) -> str:
     """``plain: AUC 0.970 [0.950, 0.990], 5 runs``."""
     auc = f"AUC {number(entrant.auc.value)} {interval(entrant.auc)}".strip() if entrant.auc else "no AUC"
-    return f"{short(entrant.model)}: {auc}, {plural(len(entrant.runs), 'run')}"
+    lacking = f", {entrant.lacking}" if entrant.lacking else ""
+    return f"{short(entrant.model)}: {auc}, {plural(len(entrant.runs), 'run')}{lacking}"

@@ -1,4 +1,10 @@
-"""What each family came to under one measure: one value a training run, on samples that all compared runs have."""
+"""What each family came to under one measure: one value a training run, on samples that all compared runs have.
+
+Nothing is averaged over what happened to have a value. A family with a run that was measured and has no value, or whose
+runs share fewer than half of the samples that any compared run has, gets no value at all, and the reason names the run
+and counts. Where runs lack fewer samples than that, those are left out for every family, and that is said in the same
+way.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from xaibench_report.detector_accuracy import Entrant
-from xaibench_report.manipulation_methods import FAMILY, even, gate
+from xaibench_report.manipulation_methods import FAMILY, centre_gate, even
+from xaibench_report.number_format import plural
 from xaibench_report.run_values import CellKey, CellValues, ScoreInfo, Where
 from xaibench_statistics import COVERAGE, Runs, Strings, Values, common_samples, exact_mean
 
@@ -68,7 +75,7 @@ def _cells_of(
         if cell is None:
             continue
         if info.family(measure.metric) == FAMILY:
-            cell = gate(where, cells).keeps(cell)
+            cell = centre_gate(where, cells).keeps(cell)
         found[member] = cell if kept is None else cell.where(np.isin(cell.values.samples, kept))
     return found
 
@@ -79,40 +86,77 @@ def _cells_of(
 def _of_samples(
     found: Mapping[str, Mapping[str, CellValues]], compared: Sequence[Entrant]
 ) -> tuple[dict[str, FamilyValues], int]:
-    measured = {m: {r: c for r, c in runs.items() if len(c.values)} for m, runs in found.items()}
-    own = {m: common_samples(c.values for c in runs.values()) for m, runs in measured.items() if runs}
-    most = max(map(len, own.values()))
-    enough = {m: samples for m, samples in own.items() if len(samples) and len(samples) >= COVERAGE * most}
-    samples = common_samples(c.values for m in enough for c in measured[m].values())
+    every = {s for runs in found.values() for c in runs.values() for s in c.values.samples.tolist()}
+    refused = {m: _too_few(runs, len(every)) for m, runs in found.items()}
+    kept = {m: runs for m, runs in found.items() if not refused[m]}
+    samples = common_samples(c.values for runs in kept.values() for c in runs.values())
+    if len(samples) < COVERAGE * len(every):
+        shared = f"the families share {len(samples)} of {plural(len(every), 'picture')}: too few to compare them on"
+        refused |= dict.fromkeys(kept, shared)
     values = {}
     for entrant in compared:
-        m = entrant.model
-        if m not in enough or not len(samples):
-            values[m] = FamilyValues(runs=None, why=_nothing(found[m].values(), bool(measured[m])))
+        runs = found[entrant.model]
+        if refused[entrant.model]:
+            values[entrant.model] = FamilyValues(runs=None, why=refused[entrant.model])
             continue
-        rows = [even(c, samples).on(samples) for _, c in sorted(measured[m].items())]
-        values[m] = FamilyValues(runs=Runs.of_samples(rows), why=_fewer(len(rows), len(entrant.runs)))
-    return values, len(samples)
+        rows = [even(c, samples).on(samples) for _, c in sorted(runs.items())]
+        why = (_unscored(len(rows), len(entrant.runs)), _lacking(runs, len(every)))
+        values[entrant.model] = FamilyValues(runs=Runs.of_samples(rows), why="; ".join(w for w in why if w))
+    return values, len(samples) if any(v.runs for v in values.values()) else 0
 
 
-def _nothing(cells: Iterable[CellValues], some: bool) -> str:
-    if some:
-        return "its runs share too few samples with the others"
-    reasons = [reason or status for c in cells for status, reason in c.left_out]
-    return reasons[0] if reasons else "not measured"
+def _too_few(runs: Mapping[str, CellValues], every: int) -> str:
+    """Why a family is not compared, of ``every`` samples that any run has; empty where it is."""
+    if not runs:
+        return "not measured"
+    if len(common_samples(c.values for c in runs.values())) >= COVERAGE * every:
+        return ""
+    fewest = min(sorted(runs), key=lambda r: len(runs[r].values))
+    if len(runs[fewest].values) >= COVERAGE * every:
+        return f"its runs share fewer than half of {plural(every, 'picture')}, though each has more"
+    return f"{_run(fewest)} has {len(runs[fewest].values)} of {plural(every, 'picture')}{_reason(runs[fewest])}"
 
 
-def _fewer(measured: int, runs: int) -> str:
-    return f"{measured} of {runs} runs have values (eval --members all scores every run)" if measured < runs else ""
+def _lacking(runs: Mapping[str, CellValues], every: int) -> str:
+    """Which run lacks most, where one lacks any: those pictures are left out for everybody."""
+    fewest = min(sorted(runs), key=lambda r: len(runs[r].values))
+    lacks = every - len(runs[fewest].values)
+    if not lacks:
+        return ""
+    return f"{_run(fewest)} lacks {lacks} of {plural(every, 'picture')}{_reason(runs[fewest])}, left out for all"
+
+
+def _run(member: str) -> str:
+    return member or "the family"
+
+
+def _reason(cell: CellValues) -> str:
+    """The commonest reason why a sample has no value, in brackets."""
+    if not cell.left_out:
+        return ""
+    status, reason = max(cell.left_out, key=lambda key: (cell.left_out[key], key))
+    return f" ({status.replace('_', ' ')}{f': {reason}' if reason else ''})"
+
+
+def _unscored(scored: int, runs: int) -> str:
+    return f"{scored} of {runs} runs were scored (eval --members all scores every run)" if scored < runs else ""
 
 
 # ---- measures of a whole set, or of a whole family ------------------------------------------------------------------
 
 
-def _common_items(found: Iterable[Mapping[str, CellValues]]) -> frozenset[str]:
-    """The items that every run with a value has: a mean over others would compare nothing."""
-    every = [frozenset(c.whole) for runs in found for c in runs.values() if c.whole]
+def _common_items(families: Iterable[Mapping[str, CellValues]]) -> frozenset[str]:
+    """The items that every run has of the families whose runs all have a value: a mean over others compares nothing."""
+    every = [frozenset(c.whole) for runs in families if not _valueless(runs) for c in runs.values()]
     return frozenset.intersection(*every) if every else frozenset()
+
+
+def _valueless(runs: Mapping[str, CellValues]) -> str:
+    """The first run that was measured and has no value, with the reason; empty where there is none."""
+    missing = sorted(r for r, c in runs.items() if not c.whole)
+    if not missing:
+        return "" if runs else "not measured"
+    return f"{_run(missing[0])} has no value{_reason(runs[missing[0]])}"
 
 
 def _of_whole(
@@ -125,22 +169,26 @@ def _of_whole(
 ) -> FamilyValues:
     family = found.get("")
     if family is not None and family.scope == "family" and family.whole:
-        value = exact_mean(np.asarray(list(family.whole.values())))
-        pairs = _pairs(measure, entrant, cells, value)
-        if pairs:
-            return FamilyValues(runs=Runs.of_pairs(pairs, _on_pictures(measure, entrant, cells, pictures)))
-        nothing = np.zeros(0)
-        return FamilyValues(runs=Runs(value=value, size=len(entrant.runs), own=nothing, without=nothing))
-    measured = [c.whole for _, c in sorted(found.items()) if c.whole]
-    if not measured:
-        return FamilyValues(runs=None, why=_nothing(found.values(), some=False))
-    if not items:
-        return FamilyValues(runs=None, why="the runs share no item of this measure")
+        return _of_family(measure, entrant, family, cells, pictures)
+    why = _valueless(found) or ("" if items else "the runs share no item of this measure")
+    if why:
+        return FamilyValues(runs=None, why=why)
+    measured = [c.whole for _, c in sorted(found.items())]
     values = [exact_mean(np.asarray([whole[i] for i in sorted(items)])) for whole in measured]
     dropped = len(set().union(*measured) - items)
     uncommon = f"{dropped} of its items not in every run, left out" if dropped else ""
-    why = "; ".join(w for w in (_fewer(len(values), len(entrant.runs)), uncommon) if w)
-    return FamilyValues(runs=Runs.of_values(values), why=why)
+    notes = (_unscored(len(values), len(entrant.runs)), uncommon)
+    return FamilyValues(runs=Runs.of_values(values), why="; ".join(w for w in notes if w))
+
+
+def _of_family(measure: Measure, entrant: Entrant, family: CellValues, cells: Cells, pictures: Values) -> FamilyValues:
+    """One value of a whole family, by pairs of its runs where the metric tells them apart."""
+    value = exact_mean(np.asarray(list(family.whole.values())))
+    pairs = _pairs(measure, entrant, cells, value)
+    if pairs:
+        return FamilyValues(runs=Runs.of_pairs(pairs, _on_pictures(measure, entrant, cells, pictures)))
+    nothing = np.zeros(0)
+    return FamilyValues(runs=Runs(value=value, size=len(entrant.runs), own=nothing, without=nothing))
 
 
 def _pairs(measure: Measure, entrant: Entrant, cells: Cells, value: float) -> dict[tuple[str, str], float]:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from xaibench_report.number_format import interval, number, p_value, plural
 from xaibench_report.run_values import score_name, short
 from xaibench_report.standings import Contest, MeasureRanking, Standing
-from xaibench_report.wording import interval, number, p_value, plural
 from xaibench_statistics import LEAST_RUNS, RunsDifference
 
 
 def finding(ranking: MeasureRanking) -> str:
     """``entropy-spatial, gradcam: guided is better than plain: 0.41 against 0.53, difference -0.12 [-0.15, -0.09],
-    p 0.008, Holm 0.016.``"""
+    p 0.008, Holm 0.016.`` Empty where there is nothing to say: no test, and no family without a value."""
     name = score_name(ranking.measure.metric, ranking.measure.score)
     if ranking.measure.explainer:
         name += f", {short(ranking.measure.explainer)}"
     by_model = {s.model: s for s in ranking.standings}
-    few = {s.model for s in ranking.standings if 0 < s.runs < LEAST_RUNS}
+    few = {s.model for s in ranking.standings if ranking.contests and 0 < s.runs < LEAST_RUNS}
     parts = [_contest(c, by_model, ranking.better) for c in ranking.contests if not {c.first, c.second} & few]
     parts += [_few(s) for s in ranking.standings if s.model in few]
     parts += [f"{short(s.model)}: {s.why}" for s in ranking.standings if s.why]
-    return f"{name}: {'; '.join(parts)}."
+    return f"{name}: {'; '.join(parts)}." if parts else ""
 
 
 def _few(standing: Standing) -> str:

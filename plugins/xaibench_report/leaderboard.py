@@ -9,14 +9,12 @@ every manipulation method weighs alike (:mod:`~xaibench_report.manipulation_meth
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Literal, cast
-
-import numpy as np
 
 from xaibench_report.board_cells import Cell, Column, make_cell, make_column
 from xaibench_report.board_notes import absent_notes, independent_notes, interval_notes, not_applicable, score_notes
+from xaibench_report.board_scores import BoardScore, board_scores, gate_notes, versus_best
 from xaibench_report.censoring import censoring_notes, with_censoring
 from xaibench_report.data_doubts import data_doubts
 from xaibench_report.detection import Detection, LeftOut, detections
@@ -24,12 +22,11 @@ from xaibench_report.detector_tables import DetectorTable, detector_tables, of_d
 from xaibench_report.manipulation_methods import (
     FAMILY,
     BoardMethod,
-    Gate,
+    CentreGate,
     alike,
     board_methods,
-    even,
-    gate,
-    gate_notes,
+    centre_gate,
+    centre_notes,
     method_cells,
 )
 from xaibench_report.marks import DetectorMark, withholding
@@ -39,18 +36,20 @@ from xaibench_report.run_values import (
     Role,
     RunTables,
     ScoreInfo,
+    ScoreKey,
     Where,
     cell_values,
     family_order,
-    measured,
     score_order,
     short,
 )
+from xaibench_report.score_gates import unmeasured_notes
 from xaibench_report.score_items import require_headroom, split_items, without_item
-from xaibench_report.verdicts import ScoreVerdict, score_verdict
-from xaibench_statistics import RESAMPLES, SEED, Difference, Ranking, holm, paired_difference, rank_explainers
+from xaibench_report.score_outputs import output_notes
+from xaibench_report.tie_spread import tie_notes
+from xaibench_report.verdicts import ScoreVerdict, board_verdicts
+from xaibench_statistics import RESAMPLES, SEED
 
-ScoreKey = tuple[str, str]
 _ROLES: tuple[Role, ...] = ("explainer", "control", "inverse", "reference")
 
 
@@ -79,7 +78,7 @@ class Board:
 
     ``methods``: the manipulation methods behind a board of localisation; empty on others. ``beside``: the scores that
     are not primary, in the order in which they are declared. ``withheld``: the marks of the detector for which the
-    board has neither ranks nor verdicts.
+    board has neither ranks nor verdicts; what a gate withholds of one score stands in its column.
     """
 
     family: str
@@ -114,7 +113,7 @@ def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) 
 
     Scores of a whole family of training runs stand on a board of their own, whose ``where.member`` is empty.
     """
-    cells = ready_cells(tables, info, seed)
+    cells = _prepared_cells(tables, info)
     mapped = {key: cell for key, cell in cells.items() if not of_detector(cell)}
     found = detections(tables, seed=seed)
     seen = {d.where: d for d in found}
@@ -134,11 +133,17 @@ def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) 
 
 
 def ready_cells(tables: RunTables, info: ScoreInfo, seed: int) -> dict[CellKey, CellValues]:
-    """Every cell of a run as tables use it: items apart, censored values marked, none where a measure has no headroom,
-    and manipulation methods kept apart only where they weigh alike."""
+    """Every cell of a run as detectors are compared by it: as on a board, but undefined where a measure has no
+    headroom."""
+    cells = _prepared_cells(tables, info)
+    return {key: require_headroom(key, cell, cells, info, seed) for key, cell in cells.items()}
+
+
+def _prepared_cells(tables: RunTables, info: ScoreInfo) -> dict[CellKey, CellValues]:
+    """Every cell of a run: items apart, censored values marked, and manipulation methods kept apart only where they
+    weigh alike."""
     cells = cell_values(split_items(tables.scores, info))
     cells = {key: with_censoring(key, cell, cells, info) for key, cell in cells.items()}
-    cells = {key: require_headroom(key, cell, cells, info, seed) for key, cell in cells.items()}
     return {key: cell if info.family(key.metric) == FAMILY else alike(cell) for key, cell in cells.items()}
 
 
@@ -167,17 +172,12 @@ def _board(
     seed: int,
 ) -> Board:
     by_method = family == FAMILY
-    found = gate(where, every) if by_method else Gate()
+    centre = centre_gate(where, every) if by_method else CentreGate()
     all_cells = [c for cells in columns.values() for c in cells.values()]
-    methods = board_methods(all_cells, found, detection) if by_method else ()
-    ranked = {key: {e: found.keeps(c) for e, c in cells.items()} for key, cells in columns.items()}
-    rankings = {
-        key: _ranking(cells, info, seed) if _is_ranked(key, info) and not withheld else None
-        for key, cells in ranked.items()
-    }
-    filled = {
-        key: _cells(cells, ranked[key], rankings[key], seed, by_method=by_method) for key, cells in columns.items()
-    }
+    methods = board_methods(all_cells, centre, detection) if by_method else ()
+    scores = [] if withheld else board_scores(where, columns, every, centre, info, seed)
+    by_key = {score.key: score for score in scores}
+    filled = {key: _cells(cells, by_key.get(key), seed, by_method=by_method) for key, cells in columns.items()}
     names = {e for cells in columns.values() for e in cells}
     absent = not_applicable(columns, names)
     rows = [
@@ -185,37 +185,56 @@ def _board(
         for e in names
         if e not in absent
     ]
-    judged = (
-        score_verdict(
-            *key, cells, info=info, ranking=rankings[key], seed=seed, why_not=found.closed(columns[key].values())
-        )
-        for key, cells in (ranked.items() if not withheld else ())
-    )
     return Board(
         family=family,
         where=where,
-        columns=tuple(make_column(key, c, _common(rankings[key]), info) for key, c in columns.items()),
-        rows=tuple(sorted(rows, key=_row_order)),
-        verdicts=tuple(v for v in judged if v is not None),
+        columns=tuple(_column(key, c, by_key.get(key), info) for key, c in columns.items()),
+        rows=tuple(sorted(rows, key=_row_order(scores))),
+        verdicts=board_verdicts(scores, info, seed),
         left_out=_left_out(where, family, every, info),
         notes=(
             *absent_notes(absent, info),
             *independent_notes(names - absent.keys(), info),
-            *gate_notes(found, methods),
+            *output_notes(columns, info),
+            *centre_notes(centre, methods),
+            *unmeasured_notes(where, _ranked(columns, by_key), every, info),
+            *tie_notes(where, columns, every, info),
             *(
                 n
                 for key, cells in columns.items()
-                for n in (
-                    *score_notes(key, cells, rankings[key], info),
-                    *censoring_notes(key, cells, info),
-                    *interval_notes(key, {e: c.estimate for e, c in filled[key].items() if c.estimate}),
-                )
+                for n in _score_notes(key, cells, by_key.get(key), filled[key], info)
             ),
         ),
         methods=methods,
         beside=tuple(_beside(_columns(every, where, family, info, primary=False), names - absent.keys(), info, seed)),
         withheld=withheld,
     )
+
+
+def _column(key: ScoreKey, cells: Mapping[str, CellValues], score: BoardScore | None, info: ScoreInfo) -> Column:
+    common = score.ranking.n if score and score.ranking else 0
+    return make_column(key, cells, common, info, score.withheld if score else "")
+
+
+def _score_notes(
+    key: ScoreKey,
+    cells: Mapping[str, CellValues],
+    score: BoardScore | None,
+    filled: Mapping[str, Cell],
+    info: ScoreInfo,
+) -> Iterator[str]:
+    """All that is to know of one score, in the order in which it is shown."""
+    yield from score_notes(key, cells, score.ranking if score else None, info)
+    yield from gate_notes(score) if score else ()
+    yield from censoring_notes(key, cells, info)
+    yield from interval_notes(key, {e: c.estimate for e, c in filled.items() if c.estimate})
+
+
+def _ranked(
+    columns: Mapping[ScoreKey, Mapping[str, CellValues]], scores: Mapping[ScoreKey, BoardScore]
+) -> dict[ScoreKey, Mapping[str, CellValues]]:
+    """The columns that rank explainers."""
+    return {key: cells for key, cells in columns.items() if key in scores and scores[key].ranking is not None}
 
 
 def _beside(
@@ -228,67 +247,34 @@ def _beside(
             yield Companion(column=make_column(key, cells, 0, info), cells=found)
 
 
-def _is_ranked(key: ScoreKey, info: ScoreInfo) -> bool:
-    spec = info.spec(*key)
-    return spec is None or spec.ranked
+def _row_order(scores: Sequence[BoardScore]) -> Callable[[Row], tuple[int, float, int, str]]:
+    """Explainers by their rank, then by their mean, under the first score that ranks them; then controls, inverses and
+    references by name."""
+    ranking = next((s.ranking for s in scores if s.ranking is not None), None)
+    ranks = {e: rank.rank for e, rank in ranking.ranks.items()} if ranking else {}
+    places = {e: i for i, e in enumerate(ranking.order)} if ranking else {}
+    last = float("inf")
+    return lambda row: (
+        _ROLES.index(row.role),
+        ranks.get(row.explainer, last),
+        places.get(row.explainer, len(places)),
+        row.explainer,
+    )
 
 
-def _common(ranking: Ranking | None) -> int:
-    return ranking.n if ranking else 0
-
-
-def _row_order(row: Row) -> tuple[int, float, str]:
-    """Explainers by their rank under the first score, then controls, inverses and references by name."""
-    first = row.cells[0] if row.cells else None
-    rank = first.rank.rank if first is not None and first.rank is not None else float("inf")
-    return (_ROLES.index(row.role), rank, row.explainer)
-
-
-def _ranking(cells: Mapping[str, CellValues], info: ScoreInfo, seed: int) -> Ranking | None:
-    """Ranks of the explainers that are no controls; None for scores without samples or direction."""
-    better = measured(cells).better
-    ranked = {e: c for e, c in cells.items() if e and info.role(e) == "explainer" and len(c.values)}
-    if better == "none" or not ranked:
-        return None
-    direction = cast(Literal["higher", "lower"], better)
-    found = rank_explainers({e: c.values for e, c in ranked.items()}, direction, seed=seed)
-    if all(len(np.unique(c.methods)) < 2 for c in ranked.values()):
-        return found
-    samples = np.asarray(found.samples, dtype=np.str_)  # the same ones again: weighing changes no sizes
-    return rank_explainers({e: even(c, samples) for e, c in ranked.items()}, direction, seed=seed)
-
-
-def _cells(
-    cells: Mapping[str, CellValues],
-    ranked: Mapping[str, CellValues],
-    ranking: Ranking | None,
-    seed: int,
-    *,
-    by_method: bool,
-) -> dict[str, Cell]:
-    """``ranked``: the cells as the ranks use them."""
-    versus = _versus_best(ranked, ranking, seed)
+def _cells(cells: Mapping[str, CellValues], score: BoardScore | None, seed: int, *, by_method: bool) -> dict[str, Cell]:
+    """``score``: the cells as the ranks use them, None where nothing is ranked."""
+    versus = versus_best(score, seed) if score else {}
+    ranks = score.ranking.ranks if score and score.ranking else {}
     return {
         e: replace(
             make_cell(c, seed),
-            rank=ranking.ranks.get(e) if ranking else None,
+            rank=ranks.get(e),
             versus_best=versus.get(e),
             methods=method_cells(c, seed) if by_method else (),
         )
         for e, c in cells.items()
     }
-
-
-def _versus_best(cells: Mapping[str, CellValues], ranking: Ranking | None, seed: int) -> dict[str, Difference]:
-    if ranking is None or len(ranking.ranks) < 2:
-        return {}
-    best = min(ranking.ranks, key=lambda e: (ranking.ranks[e].rank, e))
-    others = [e for e in ranking.ranks if e != best]
-    samples = np.asarray(ranking.samples, dtype=np.str_)
-    on = {e: even(cells[e], samples).on(samples) for e in ranking.ranks}
-    found = [paired_difference(on[e], on[best], seed=seed) for e in others]
-    adjusted = holm([d.p for d in found])
-    return {e: replace(d, p_holm=p) for e, d, p in zip(others, found, adjusted, strict=True)}
 
 
 def _left_out(where: Where, family: str, cells: Mapping[CellKey, CellValues], info: ScoreInfo) -> tuple[LeftOut, ...]:

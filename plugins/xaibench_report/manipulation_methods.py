@@ -1,12 +1,12 @@
 """Localisation by manipulation method: every method weighs alike, and none where looking at the middle is enough.
 
-**Macro mean.** With ``K`` methods, ``n_m`` samples of method m and ``N`` samples in all, sample i weighs
-``w_i = N / (K n_m)`` and the mean over methods is ``M = sum(w x) / N``. :func:`even` replaces ``x_i`` by
-``M + w_i (x_i - M)``, whose plain mean is M; means, paired differences and ranks then need no statistics of their
-own. In the bootstrap the weights stay fixed, and a replicate is the weighted mean ``sum(g w x) / sum(g w)``, g being
-how often a group was drawn, to first order around M. (Scaling alone, ``w_i x_i``, has the same mean, but a resample
-with more of a rare method would look larger even where all values are equal.) Where groups hold one method each, the
-interval also counts how many samples of which method are drawn: it is then too wide rather than too narrow.
+**Macro mean.** With ``K`` methods, ``n_m`` samples of method m with mean ``mean_m``, and ``N`` samples in all, sample i
+weighs ``w_i = N / (K n_m)``, and the mean over methods is ``M = sum(w x) / N``. :func:`even` replaces ``x_i`` by
+``M + w_i c_m (x_i - mean_m)``, whose plain mean is M and whose clustered variance is that of M: the methods are given,
+and only what varies within them is chance. ``c_m = sqrt(G_m / (G_m - 1))``, G_m being the groups of method m, makes up
+for the estimated ``mean_m``. Paired differences, verdicts and ranks then need no statistics of their own. Where a
+method has fewer than :data:`LEAST_GROUPS` groups, too little is known of what varies within it;
+``M + w_i (x_i - M)`` then counts what varies between methods too, which is too wide rather than too narrow.
 
 **Gate.** Where the centre prior's mask AUC exceeds :data:`GATE` on a method, a map that knows nothing of the picture
 finds the mask; such a method has no part in ranks and verdicts. Its means are still shown.
@@ -22,10 +22,11 @@ import numpy as np
 
 from xaibench_report.detection import Detection
 from xaibench_report.run_values import CellKey, CellValues, Where, short
-from xaibench_statistics import Estimate, Floats, Strings, Values, exact_mean, mean_interval
+from xaibench_statistics import Estimate, Floats, Strings, Values, exact_mean, macro_interval, mean_interval
 
 FAMILY: Final = "localisation"
 GATE: Final = 0.95
+LEAST_GROUPS: Final = 5
 _MEASURE: Final = "mask-auc"
 _PRIOR: Final = "center-prior"
 
@@ -55,7 +56,7 @@ class BoardMethod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
+class CentreGate:
     """The centre prior's mask AUC by method, or why it is not known."""
 
     central: Mapping[str, float] = field(default_factory=dict)
@@ -78,7 +79,7 @@ class Gate:
         return f"the centre prior's mask AUC exceeds {GATE:g} on {_names(sorted(here))}"
 
 
-def gate(where: Where, every: Mapping[CellKey, CellValues]) -> Gate:
+def centre_gate(where: Where, every: Mapping[CellKey, CellValues]) -> CentreGate:
     """The gate of one detector and dataset. Of several centre priors the one that finds most counts."""
     here = [k for k in every if k.where == where]
     ran = {
@@ -87,12 +88,12 @@ def gate(where: Where, every: Mapping[CellKey, CellValues]) -> Gate:
     }
     missing = [name for name, keys in ran.items() if not keys]
     if missing:
-        return Gate(unchecked=f"{' and '.join(missing)} did not run")
+        return CentreGate(unchecked=f"{' and '.join(missing)} did not run")
     both = [k for k in ran[_MEASURE] if k in ran[_PRIOR] and k.score == _MEASURE]
     central: dict[str, float] = {}
     for method, values in (pair for k in both for pair in split(every[k]).items()):
         central[method] = max(exact_mean(values.values), central.get(method, -np.inf))
-    return Gate(central=central, unchecked="" if central else f"{_PRIOR} has no {_MEASURE}")
+    return CentreGate(central=central, unchecked="" if central else f"{_PRIOR} has no {_MEASURE}")
 
 
 def _is(name: str, built_in: str) -> bool:
@@ -116,18 +117,23 @@ def even(cell: CellValues, samples: Strings) -> Values:
     """
     among = np.isin(cell.values.samples, samples)
     values = cell.values.values.copy()
-    values[among] = _evened(values[among], cell.methods[among])
+    values[among] = _evened(values[among], cell.methods[among], cell.values.groups[among])
     return cell.values.with_values(values)
 
 
-def _evened(values: Floats, methods: Strings) -> Floats:
+def _evened(values: Floats, methods: Strings, groups: Strings) -> Floats:
     names, which, sizes = np.unique(methods, return_inverse=True, return_counts=True)
     if len(names) < 2:
         return values
     weights = len(values) / (len(names) * sizes[which])
     centre = exact_mean(weights * values)
-    found: Floats = centre + weights * (values - centre)
-    return found
+    of_method = [which == m for m in range(len(names))]
+    held = np.asarray([len(np.unique(groups[rows])) for rows in of_method])
+    if held.min() < LEAST_GROUPS:
+        return np.asarray(centre + weights * (values - centre), dtype=np.float64)
+    means = np.asarray([exact_mean(values[rows]) for rows in of_method])
+    spread = weights * np.sqrt(held / (held - 1))[which]
+    return np.asarray(centre + spread * (values - means[which]), dtype=np.float64)
 
 
 def even_pair(a: CellValues, b: CellValues) -> tuple[Values, Values]:
@@ -136,12 +142,8 @@ def even_pair(a: CellValues, b: CellValues) -> tuple[Values, Values]:
 
 
 def even_mean(cell: CellValues, seed: int) -> Estimate:
-    """The mean over methods with its interval, which no weighted mean can carry beyond the values themselves."""
-    found = mean_interval(even(cell, cell.values.samples), seed=seed)
-    if found.low is None or found.high is None or len(np.unique(cell.methods)) < 2:
-        return found
-    low, high = float(cell.values.values.min()), float(cell.values.values.max())
-    return replace(found, low=max(low, found.low), high=min(high, found.high))
+    """The mean over methods with its interval."""
+    return macro_interval(cell.values, cell.methods, seed=seed)
 
 
 def method_cells(cell: CellValues, seed: int) -> tuple[MethodCell, ...]:
@@ -150,7 +152,7 @@ def method_cells(cell: CellValues, seed: int) -> tuple[MethodCell, ...]:
 
 
 def board_methods(
-    cells: Iterable[CellValues], found: Gate, detection: Detection | None
+    cells: Iterable[CellValues], found: CentreGate, detection: Detection | None
 ) -> tuple[BoardMethod, ...]:  # fmt: skip
     """The methods that the cells of a board have samples of, by name."""
     seen = {m.method: m for m in detection.methods} if detection else {}
@@ -167,11 +169,11 @@ def board_methods(
     )
 
 
-def gate_notes(found: Gate, methods: tuple[BoardMethod, ...]) -> list[str]:
+def centre_notes(found: CentreGate, methods: tuple[BoardMethod, ...]) -> list[str]:
     """How methods are weighed, which of them have no part in ranks, and where that was not checked."""
     notes = []
     if len(methods) > 1:
-        notes.append(f"means are over {len(methods)} methods that weigh alike; the bootstrap keeps their weights")
+        notes.append(f"means are over {len(methods)} methods that weigh alike")
     notes += [
         f"{method_name(m.method)}: no part in ranks and verdicts: the centre prior's mask AUC is {m.central:.3f}, "
         f"above {GATE:g}"

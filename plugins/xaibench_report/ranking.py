@@ -1,9 +1,11 @@
 """With the explainer fixed: detectors or families of equal accuracy, ordered by each measure.
 
-Every measure is a mean over training runs. Differences are tested by permuting runs and have intervals over runs
-crossed with people (:mod:`xaibench_statistics.runs`); one family is *shown* to be better where p, adjusted by Holm over
-everything that is tested here, is below .05 and the interval, where people could be counted, excludes 0. The interval
-of a rank leaves out the places of those that are shown better or worse.
+Every measure is a mean over training runs. What was chosen beforehand is tested: the measures that are named, or all of
+them where that is asked for. Differences are tested by permuting runs and have intervals over runs crossed with people
+(:mod:`xaibench_statistics.runs`); one family is *shown* to be better where p, adjusted by Holm over everything that is
+tested here, is below .05 and the interval, where people could be counted, excludes 0. A rank is one more than the
+number of those shown better, and its interval leaves out the places of those that are shown better or worse. Without a
+test there is none.
 """
 
 from __future__ import annotations
@@ -37,6 +39,10 @@ from xaibench_statistics import (
 )
 
 LEVEL: Final = 0.05
+UNTESTED: Final = (
+    "nothing is tested, so that there are no ranks: name the measures that were chosen beforehand (--measure), or test "
+    "all of them (--all)"
+)
 
 
 def rank_detectors(
@@ -45,6 +51,7 @@ def rank_detectors(
     *,
     explainer: str | None = None,
     measures: Sequence[str] = (),
+    test_all: bool = False,
     correct: bool = False,
     seed: int = SEED,
 ) -> DetectorRanking:
@@ -53,11 +60,15 @@ def rank_detectors(
     Parameters
     ----------
     explainer: keep this one and the measures that need none; None for every explainer that is no control.
-    measures: metrics, or scores as ``metric score``; empty for all primary scores.
+    measures: metrics, or scores as ``metric score``, chosen before the values were seen; empty for all primary scores,
+        which are tested only with ``test_all``.
     correct: compare all, on the pictures that every run of every one of them calls by their label, whatever their AUC.
 
-    Raises PlanError for fewer than two detectors and UsageError for an unknown explainer or measure.
+    Raises PlanError for fewer than two detectors, and UsageError for an unknown explainer or measure and for both
+    ``measures`` and ``test_all``.
     """
+    if measures and test_all:
+        raise UsageError("all measures are tested, and some are named", "give --measure or --all, not both")
     cells = ready_cells(tables, info, seed)
     datasets = encode(tables.predictions, "dataset").names.tolist()
     found = {d: entrants(tables, d, seed) for d in datasets}
@@ -66,6 +77,7 @@ def rank_detectors(
             _one(found), "evaluate several into one folder: xaibench eval --model A --model B --members all"
         )
     chosen = _measures(cells, info, _explainers(cells, info, explainer), measures)
+    tested = bool(measures) or test_all
     classes, notes = [], []
     for dataset, here in found.items():
         able = [e for e in here if e.withheld is None]
@@ -74,8 +86,10 @@ def rank_detectors(
         on = f"{short(dataset)}: " if len(found) > 1 else ""
         notes += [f"{on}{line}" for line in _who(here, equal, kept)]
         pictures = pictures_of(tables, dataset)
-        classes += [_class(dataset, c, chosen, cells, info, kept, pictures, seed) for c in equal]
+        classes += [_class(dataset, c, chosen, cells, info, kept, pictures, tested, seed) for c in equal]
     adjusted = _adjusted(classes)
+    if classes and not tested:
+        notes.append(UNTESTED)
     return DetectorRanking(
         entrants=tuple(e for here in found.values() for e in here),
         classes=tuple(adjusted),
@@ -146,6 +160,7 @@ def _class(
     info: ScoreInfo,
     kept: Strings | None,
     pictures: Values,
+    tested: bool,
     seed: int,
 ) -> EqualAccuracy:
     models = tuple(e.model for e in compared)
@@ -157,7 +172,7 @@ def _class(
     measures = []
     for measure in (m for m in chosen if m in better):
         values, n = family_values(measure, compared, cells, info, kept, pictures)
-        measures.append(_ranked(measure, better[measure], n, values, _limits(measure, info), seed))
+        measures.append(_ranked(measure, better[measure], n, values, _limits(measure, info), tested, seed))
     return EqualAccuracy(dataset=dataset, models=models, measures=tuple(measures))
 
 
@@ -179,6 +194,7 @@ def _ranked(
     n: int,
     values: Mapping[str, FamilyValues],
     limits: tuple[float, float],
+    tested: bool,
     seed: int,
 ) -> MeasureRanking:
     known = {m: v.runs for m, v in values.items() if v.runs is not None}
@@ -193,7 +209,7 @@ def _ranked(
     standings += [Standing(model=m, runs=0, estimate=None, why=v.why) for m, v in values.items() if m not in known]
     contests = tuple(
         Contest(first=a, second=b, difference=runs_difference(known[a], known[b], seed=seed))
-        for a, b in combinations(order, 2)
+        for a, b in (combinations(order, 2) if tested else ())
     )
     return MeasureRanking(measure=measure, better=better, n=n, standings=tuple(standings), contests=contests)
 
@@ -230,18 +246,14 @@ def _told(ranking: MeasureRanking) -> MeasureRanking:
 
 
 def _placed(standing: Standing, ranking: MeasureRanking) -> Standing:
-    """Its rank, equal values sharing the better one, and the places that the tests leave it."""
-    if standing.estimate is None:
-        return standing
-    values = [s.estimate.value for s in ranking.standings if s.estimate]
-    sign = -1.0 if ranking.better == "higher" else 1.0
-    place = 1 + sum(sign * v < sign * standing.estimate.value for v in values)
+    """Its rank, shared by those not told apart, and the places that the tests leave it; none without a test."""
     mine = [c for c in ranking.contests if standing.model in (c.first, c.second) and c.shown is not None]
     if not mine:
-        return replace(standing, rank=Rank(rank=place))
+        return standing
     lost = sum(bool(c.shown) and c.second == standing.model for c in mine)
     won = sum(bool(c.shown) and c.first == standing.model for c in mine)
-    return replace(standing, rank=Rank(rank=place, low=1 + lost, high=len(values) - won))
+    known = sum(s.estimate is not None for s in ranking.standings)
+    return replace(standing, rank=Rank(rank=1 + lost, low=1 + lost, high=known - won))
 
 
 def _power(classes: Sequence[EqualAccuracy]) -> list[str]:

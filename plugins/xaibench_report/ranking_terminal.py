@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 _NAME_WIDTH = 22
 _CELL_WIDTH = 17
+_TESTED = (
+    "A rank (#) is one more than the number shown better, with the places that the tests leave. p by permutation of "
+    "runs, adjusted by Holm over everything tested here."
+)
 
 
 def to_json(found: DetectorRanking, balanced: Balances | None) -> dict[str, Any]:
@@ -46,10 +50,13 @@ def print_ranking(found: DetectorRanking, console: Console) -> None:
     if found.classes:
         say(
             console,
-            "Means over runs with 95 % intervals over runs crossed with people; ranks (#) with the places that the "
-            "tests leave them. p by permutation of runs, adjusted by Holm over everything tested here.",
+            "Means over runs with 95 % intervals over runs crossed with people. " + (_TESTED if _tested(found) else ""),
             style="dim",
         )
+
+
+def _tested(found: DetectorRanking) -> bool:
+    return any(m.contests for group in found.classes for m in group.measures)
 
 
 def _print_class(group: EqualAccuracy, console: Console, several: bool) -> None:
@@ -65,7 +72,8 @@ def _print_class(group: EqualAccuracy, console: Console, several: bool) -> None:
             say(console, f"\n{title}", style="bold")
             console.print(_table(group.models, measures[start : start + per_table], console))
         for measure in measures:
-            say(console, measure.finding)
+            if measure.finding:
+                say(console, measure.finding)
 
 
 def _table(models: Sequence[str], measures: Sequence[MeasureRanking], console: Console) -> Table:
@@ -93,7 +101,8 @@ def _table(models: Sequence[str], measures: Sequence[MeasureRanking], console: C
 
 def _cell(measure: MeasureRanking, model: str, console: Console) -> Text:
     from xaibench.api import literal
-    from xaibench_report.wording import DASH, interval, number, plural, rank
+    from xaibench_report.number_format import DASH, interval, number, plural
+    from xaibench_report.wording import rank
 
     standing = next(s for s in measure.standings if s.model == model)
     if standing.estimate is None:
@@ -111,8 +120,8 @@ def print_balances(found: Balances, console: Console) -> None:
     from rich.table import Table
 
     from xaibench.api import literal, say
+    from xaibench_report.number_format import number, plural
     from xaibench_report.run_values import short
-    from xaibench_report.wording import number, plural
 
     say(console, f"\nbalance against {short(found.baseline)}", style="bold")
     table = Table(box=SIMPLE_HEAD, pad_edge=False)

@@ -39,7 +39,6 @@ def boards(run: Run) -> str:
         "boards.html",
         boards=leaderboards.boards,
         detectors=leaderboards.detectors,
-        resamples=leaderboards.resamples,
         board_rows=board_rows,
         beside_rows=beside_rows,
         detector_rows=detector_rows,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from xaibench.api import Headroom, ScoreSpec, XaibenchError
 from xaibench_report.run_values import RunTables, ScoreInfo
+from xaibench_report.sample_items import SAMPLE_COLUMNS, with_samples
 
 if TYPE_CHECKING:
     from xaibench import Run
@@ -22,14 +23,17 @@ def read_run(run: Run | str | Path) -> tuple[RunTables, ScoreInfo]:
     opened = open_run(run) if isinstance(run, str | Path) else run
     components = opened.table("components")
     columns = ["dataset", "model", "member", "unit", "kind", "status", "reason"]
+    info = score_info(components.to_pylist())
+    samples = opened.table("samples", ["dataset", "sample", "order", "doubt", *SAMPLE_COLUMNS])
     tables = RunTables(
-        scores=opened.table("scores"), predictions=opened.table("predictions"), commits=opened.table("commits"),
+        scores=with_samples(opened.table("scores"), samples, info),
+        predictions=opened.table("predictions"), commits=opened.table("commits"),
         curves=opened.table("curves"), artefacts=opened.table("artefacts", columns),
         detectors=opened.table("detectors"),
         runs=opened.table("runs"), components=components,
-        samples=opened.table("samples", ["dataset", "sample", "order", "doubt"]),
+        samples=samples,
     )  # fmt: skip
-    return tables, score_info(components.to_pylist())
+    return tables, info
 
 
 def score_info(components: list[dict[str, Any]]) -> ScoreInfo:
@@ -39,6 +43,7 @@ def score_info(components: list[dict[str, Any]]) -> ScoreInfo:
     independent: dict[str, bool] = {}
     families: dict[str, str] = {}
     specs: dict[tuple[str, str], ScoreSpec] = {}
+    accompanied_by: dict[str, tuple[str, ...]] = {}
     for row in sorted(components, key=lambda r: str(r["run"])):
         details = json.loads(row["details"] or "{}")
         if row["kind"] == "explainer":
@@ -48,12 +53,14 @@ def score_info(components: list[dict[str, Any]]) -> ScoreInfo:
         elif row["kind"] == "metric":
             families[row["name"]] = details["family"]
             specs |= {(row["name"], s["name"]): _spec(s) for s in details["scores"]}
+            accompanied_by[row["name"]] = tuple(details.get("accompanied_by", ()))
     return ScoreInfo(
         controls=frozenset(n for n, c in controls.items() if c),
         references=frozenset(n for n, r in references.items() if r),
         independent=frozenset(n for n, i in independent.items() if i),
         families=families,
         specs=specs,
+        accompanied_by=accompanied_by,
     )
 
 

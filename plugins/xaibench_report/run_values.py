@@ -22,6 +22,7 @@ from xaibench_statistics import Floats, Ints, Strings, Values, exact_mean
 
 Table: TypeAlias = Any  # pyarrow.Table; pyarrow ships no types
 Role = Literal["explainer", "control", "inverse", "reference"]
+ScoreKey: TypeAlias = tuple[str, str]  # metric, score; a score whose items are columns of their own with its item
 
 BUILT_IN = "xaibench/"
 FAMILIES = ("faithfulness", "localisation", "attack", "robustness", "salience", "interpretability")
@@ -52,6 +53,8 @@ class ScoreInfo:
     ``families``: metric name -> family of the leaderboard it stands in (``other`` where it is missing).
     ``specs``: (metric name, score name) -> its declaration; a score without one counts as primary. Their
     order is the order of columns.
+    ``accompanied_by``: metric name -> names of the metrics that say whether it means anything on a detector, whether or
+    not they ran.
     """
 
     controls: frozenset[str] = frozenset()
@@ -59,6 +62,7 @@ class ScoreInfo:
     independent: frozenset[str] = frozenset()
     families: Mapping[str, str] = field(default_factory=dict)
     specs: Mapping[tuple[str, str], ScoreSpec] = field(default_factory=dict)
+    accompanied_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def family(self, metric: str) -> str:
         """The leaderboard that a metric stands in."""

@@ -43,21 +43,35 @@ def without_item(scores: Iterable[tuple[str, str]], info: ScoreInfo) -> set[tupl
 def require_headroom(
     key: CellKey, cell: CellValues, every: Mapping[CellKey, CellValues], info: ScoreInfo, seed: int
 ) -> CellValues:
-    """The cell, or an undefined one with the reason where the measure has no headroom: no difference between its
-    random control and its own ceiling.
-
-    *Saturated*: random regions turn more than nine verdicts in ten, or the interval of ceiling minus random covers 0
-    (with too few groups for an interval: the ceiling does not exceed random).
-    *Floored*: even the ceiling turns less than one in ten.
-    """
-    spec = info.spec(key.metric, key.score)
-    if spec is None or spec.headroom is None or not len(cell.values):
-        return cell
-    reason = _no_headroom(_References(key, spec.headroom, every), seed)
+    """The cell, or an undefined one with the reason where the measure has no headroom."""
+    reason = no_headroom(key, cell, every, info, seed)
     if not reason:
         return cell
     nothing = cell.where(np.zeros(len(cell.values), dtype=np.bool_))
     return replace(nothing, left_out={**cell.left_out, ("undefined", reason): len(cell.values)})
+
+
+def no_headroom(key: CellKey, cell: CellValues, every: Mapping[CellKey, CellValues], info: ScoreInfo, seed: int) -> str:
+    """Why a measure cannot tell this explainer's regions apart: its own ceiling does not differ from its random
+    control. Empty where it can, where that was not measured, and where no score declares it.
+
+    *Saturated*: random regions turn more than nine verdicts in ten, or the interval of ceiling minus random covers 0.
+    *Floored*: even the ceiling turns less than one in ten. Too few groups for an interval are no saturation.
+    """
+    spec = info.spec(key.metric, key.score)
+    if spec is None or spec.headroom is None or not len(cell.values):
+        return ""
+    return _no_headroom(_References(key, spec.headroom, every), seed)
+
+
+def headroom_measured(key: CellKey, every: Mapping[CellKey, CellValues], info: ScoreInfo) -> bool:
+    """Whether the ceiling and the random control of a cell have values, as their difference or as shares of turned
+    verdicts."""
+    spec = info.spec(key.metric, key.score)
+    if spec is None or spec.headroom is None:
+        return False
+    r = _References(key, spec.headroom, every)
+    return None not in (r.ceiling, r.random) or None not in (r.ceiling_flip, r.random_flip)
 
 
 class _References:
@@ -84,8 +98,7 @@ def _no_headroom(references: _References, seed: int) -> str:
     if references.ceiling is None or references.random is None:
         return ""
     difference = paired_difference(references.ceiling, references.random, seed=seed, test=False)
-    least = difference.value if difference.low is None else difference.low
-    if least is not None and least <= 0:
+    if difference.low is not None and difference.low <= 0:
         return "saturated: the measure's own ceiling is not shown to exceed random regions of the same area"
     return ""
 

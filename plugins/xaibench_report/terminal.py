@@ -19,25 +19,21 @@ from xaibench_report.detector_tables import DetectorTable
 from xaibench_report.leaderboard import Board, Leaderboards
 from xaibench_report.manipulation_methods import BoardMethod
 from xaibench_report.marks import DetectorMark
+from xaibench_report.number_format import DASH, interval, number, p_value, plural
 from xaibench_report.run_values import score_name, short
 from xaibench_report.wording import (
     ARROWS,
-    DASH,
     column_size,
     column_title,
     detection_lines,
     detection_notes,
     detector_title,
-    interval,
     left_out_lines,
     mark_line,
     median,
     method_cell,
     method_title,
-    number,
-    p_value,
     place,
-    plural,
     rank,
     row_title,
     shows_methods,
@@ -88,9 +84,9 @@ def print_leaderboards(leaderboards: Leaderboards, console: Console) -> None:
         _print_detectors(table, console)
     say(
         console,
-        "Means with 95 % bootstrap intervals, clustered by group; ranks (#) with their 95 % interval. "
-        "Controls are not ranked. Verdicts are paired on the samples that both have, not corrected for the "
-        "number of explainers.",
+        "Means with 95 % intervals, clustered by group. # is the 95 % interval of the rank: what is not told "
+        "apart shares a rank. Controls are not ranked. Verdicts are paired on the samples that both have and "
+        "corrected over all explainers and scores of a board.",
         style="dim",
     )
 
@@ -157,8 +153,8 @@ def _board_table(board: Board, columns: range, console: Console) -> Table:
     sizes = [column_size(board, i) for i in columns]
     for i, size in zip(columns, sizes, strict=True):
         header = literal(console, column_title(board.columns[i]))
-        if size:
-            header.append(f"\nn={size}", style="dim")
+        for line in (f"n={size}" if size else "", "no ranks" if board.columns[i].withheld else ""):
+            header.append(f"\n{line}" if line else "", style="dim")
         table.add_column(header, overflow="fold", max_width=_CELL_WIDTH)
     last_ranked = max((i for i, r in enumerate(board.rows) if r.role == "explainer"), default=-1)
     for i, row in enumerate(board.rows):

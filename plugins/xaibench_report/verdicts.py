@@ -1,44 +1,68 @@
-"""Which explainers beat every control.
+"""Which explainers are shown better than every control, which are shown worse than one, and which are not told apart.
 
-An explainer beats a control under a score if the 95 % interval of their paired difference, on the samples
-that both have, lies wholly on the better side of 0. It beats *every* control if that holds against each one
-that applies: random, centre prior, edges, whatever else is declared a control, and the explainer's own
-inverse. Needing to beat all of them, no correction is due for their number; none is made for the number of
-explainers. ``mask-oracle`` is a ceiling and not to be beaten. A control without any defined value under a
-score does not apply to it; one that failed leaves the question open.
+The paired differences to each control, on the samples that both have, are oriented so that positive speaks for the
+explainer, and all explainers and scores of a board are judged at once
+(:func:`~xaibench_statistics.judge_against_controls`): the chance of any wrong word on a board is at most 5 %. *Every*
+control is each one that applies: random, centre prior, edges, whatever else is declared a control, and the explainer's
+own inverse. A reference is not to be beaten. A control without any defined value under a score does not apply to it;
+beside one that failed, nothing is called better than every control.
+
+**Ties.** A difference within the spread by which the order of tied pixels alone moves either mean
+(:mod:`~xaibench_report.tie_spread`) shows nothing; where it would have without that rule, the verdict says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from xaibench_report.manipulation_methods import even_pair
-from xaibench_report.run_values import CellValues, ScoreInfo, inverse_of, measured, score_name, short
-from xaibench_statistics import Difference, Ranking, paired_difference
+from xaibench_report.board_scores import BoardScore
+from xaibench_report.number_format import number
+from xaibench_report.oriented_pairs import OrientedPair
+from xaibench_report.run_values import (
+    ScoreInfo,
+    inverse_of,
+    score_name,
+    short,
+)
+from xaibench_statistics import (
+    ControlJudgement,
+    Design,
+    Difference,
+    common_samples,
+    judge_against_controls,
+)
 
 OWN_INVERSE: Final = "own inverse"
-Outcome = Literal["beats", "does not beat", "undetermined"]
+Word = Literal["better", "worse", "not told apart"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgainstControl:
-    """One paired comparison, explainer minus control. ``why`` says why the outcome is open."""
+    """One paired comparison, explainer minus control. ``difference`` is uncorrected, its interval one of 95 %;
+    ``margin``: how far ties alone move it."""
 
     control: str
-    outcome: Outcome
-    difference: Difference | None = None
-    why: str = ""
+    difference: Difference
+    margin: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether one explainer beats every control under one score, and the comparisons behind it."""
+    """The verdict on one explainer under one score.
+
+    ``word``: *better* than every control, *worse* than at least one, *not told apart*, or None where nothing can be
+    said. ``control``: the one that decides. ``p_better`` and ``p_worse`` are adjusted over the board. ``why``: why
+    there is no word, or that ties decide.
+    """
 
     explainer: str
-    outcome: Outcome
-    against: tuple[AgainstControl, ...]
+    word: Word | None
+    control: str = ""
+    p_better: float | None = None
+    p_worse: float | None = None
+    against: tuple[AgainstControl, ...] = ()
     why: str = ""
 
 
@@ -52,43 +76,54 @@ class ScoreVerdict:
     sentence: str
 
 
-def score_verdict(
-    metric: str,
-    score: str,
-    cells: Mapping[str, CellValues],
-    *,
-    info: ScoreInfo,
-    ranking: Ranking | None,
-    seed: int,
-    why_not: str = "",
-) -> ScoreVerdict | None:
-    """Judge every explainer under one score; None for a score without direction.
-
-    ``why_not``: a reason why nobody is judged.
-    """
-    better = measured(cells).better
-    if better == "none":
-        return None
-    spec = info.spec(metric, score)
-    if spec is not None and not spec.ranks_evidence:
-        why_not = spec.why_not
-    if why_not:
-        why = f"{score_name(metric, score)}: not held against controls: {why_not.rstrip('.')}."
-        return ScoreVerdict(metric=metric, score=score, verdicts=(), sentence=why)
-    names = [e for e in sorted(cells) if e and info.role(e) == "explainer" and cells[e].any]
-    thin = ranking.unranked if ranking else ()
-    verdicts = tuple(_thin(e) if e in thin else _verdict(e, cells, info, better, seed) for e in names)
-    return ScoreVerdict(
-        metric=metric,
-        score=score,
-        verdicts=verdicts,
-        sentence=_sentence(score_name(metric, score), verdicts),
-    )
+_Key = tuple[str, str]
+_THIN: Final = "less than half of the samples that others have"
 
 
-def _thin(explainer: str) -> Verdict:
-    why = "has less than half of the samples that others have"
-    return Verdict(explainer=explainer, outcome="undetermined", against=(), why=why)
+def board_verdicts(scores: Iterable[BoardScore], info: ScoreInfo, seed: int) -> tuple[ScoreVerdict, ...]:
+    """The verdicts of a board: every score with a direction, all of them judged at once."""
+    scores = [s for s in scores if s.better != "none"]
+    pairs = {_key(e, s): _pairs(e, s, info) for s in scores for e in _explainers(s, info) if not _unjudged(e, s, info)}
+    margins = {key: {c: p.margin for c, p in found.items()} for key, found in pairs.items()}
+    deltas = {key: {c: p.delta for c, p in found.items()} for key, found in pairs.items()}
+    judged = judge_against_controls(deltas, margins=margins, seed=seed)
+    tied = any(m > 0 for found in margins.values() for m in found.values())
+    without_ties = judge_against_controls(deltas, seed=seed) if tied else judged
+    return tuple(_score_verdict(s, pairs, judged, without_ties, info, seed) for s in scores)
+
+
+def _key(explainer: str, score: BoardScore) -> _Key:
+    return explainer, " ".join(score.key)
+
+
+def _explainers(score: BoardScore, info: ScoreInfo) -> list[str]:
+    if score.withheld or score.unjudged:
+        return []
+    return [e for e in sorted(score.cells) if e and info.role(e) == "explainer" and score.cells[e].any]
+
+
+def _unjudged(explainer: str, score: BoardScore, info: ScoreInfo) -> str:
+    """Why an explainer cannot be held against controls; empty where it can."""
+    if score.ranking is not None and explainer in score.ranking.unranked:
+        return _THIN
+    scope = score.cells[explainer].scope
+    if scope != "sample":
+        return f"a score of a whole {scope} has no interval"
+    controls = _controls(explainer, score, info)
+    if any(_measured_pair(explainer, c, score) for c in controls):
+        return ""
+    if any(len(score.cells[c].values) for c in controls):
+        return "no common samples with any control"
+    failed = _failed(controls, score)
+    return f"{failed} failed" if failed else "no control was measured"
+
+
+def _measured_pair(explainer: str, control: str, score: BoardScore) -> bool:
+    return len(common_samples([score.cells[explainer].values, score.cells[control].values])) > 0
+
+
+def _controls(explainer: str, score: BoardScore, info: ScoreInfo) -> list[str]:
+    return [c for c in sorted(score.cells) if _applies(c, explainer, info)]
 
 
 def _applies(control: str, explainer: str, info: ScoreInfo) -> bool:
@@ -96,68 +131,115 @@ def _applies(control: str, explainer: str, info: ScoreInfo) -> bool:
     return role == "control" or (role == "inverse" and inverse_of(control) == short(explainer))
 
 
-def _verdict(explainer: str, cells: Mapping[str, CellValues], info: ScoreInfo, better: str, seed: int) -> Verdict:
-    controls = [c for c in sorted(cells) if _applies(c, explainer, info)]
-    judged = (_against(c, cells[explainer], cells[c], better, seed) for c in controls)
-    against = tuple(a for a in judged if a is not None)
-    if not against:
-        why = "no control was measured"
-        return Verdict(explainer=explainer, outcome="undetermined", against=(), why=why)
-    outcomes = {a.outcome for a in against}
-    if "does not beat" in outcomes:
-        return Verdict(explainer=explainer, outcome="does not beat", against=against)
-    if "undetermined" in outcomes:
-        why = next(a.why for a in against if a.outcome == "undetermined")
-        return Verdict(explainer=explainer, outcome="undetermined", against=against, why=why)
-    return Verdict(explainer=explainer, outcome="beats", against=against)
+def _failed(controls: Sequence[str], score: BoardScore) -> str:
+    """The names of controls that have no value because they failed."""
+    cells = {c: score.cells[c] for c in controls if not len(score.cells[c].values)}
+    return ", ".join(short(c) for c, x in cells.items() if any(status == "failed" for status, _ in x.left_out))
 
 
-def _against(control: str, mine: CellValues, theirs: CellValues, better: str, seed: int) -> AgainstControl | None:
-    if mine.scope != "sample":
-        why = f"a score of a whole {mine.scope} has no interval"
-        return AgainstControl(control=control, outcome="undetermined", why=why)
-    if not len(theirs.values):
-        failed = any(status == "failed" for status, _ in theirs.left_out)
-        why = f"{short(control)} failed"
-        return AgainstControl(control=control, outcome="undetermined", why=why) if failed else None
-    difference = paired_difference(*even_pair(mine, theirs), seed=seed, test=False)
-    favours = difference.favours_first(better)
-    if favours is None:
-        return AgainstControl(control=control, outcome="undetermined", difference=difference, why=difference.note)
-    outcome: Outcome = "beats" if favours else "does not beat"
-    return AgainstControl(control=control, outcome=outcome, difference=difference)
+def _pairs(explainer: str, score: BoardScore, info: ScoreInfo) -> dict[str, OrientedPair]:
+    controls = [c for c in _controls(explainer, score, info) if _measured_pair(explainer, c, score)]
+    return {c: _pair(explainer, c, score) for c in controls}
 
 
-def _sentence(name: str, verdicts: Sequence[Verdict]) -> str:
-    """``deletion auc: gradcam beats every control (random, own inverse); rise does not beat random.``"""
+def _pair(explainer: str, control: str, score: BoardScore) -> OrientedPair:
+    mine, theirs = score.cells[explainer], score.cells[control]
+    return OrientedPair.of(mine, theirs, score.better, (score.spreads.get(explainer), score.spreads.get(control)))
+
+
+def _score_verdict(
+    score: BoardScore,
+    pairs: Mapping[_Key, Mapping[str, OrientedPair]],
+    judged: Mapping[_Key, ControlJudgement],
+    without_ties: Mapping[_Key, ControlJudgement],
+    info: ScoreInfo,
+    seed: int,
+) -> ScoreVerdict:
+    found = []
+    for e in _explainers(score, info):
+        key = _key(e, score)
+        if key not in judged:
+            found.append(Verdict(explainer=e, word=None, why=_unjudged(e, score, info)))
+            continue
+        failed = _failed(_controls(e, score, info), score)
+        found.append(_verdict(e, score, judged[key], without_ties[key], pairs[key], failed, seed))
+    return ScoreVerdict(
+        metric=score.key[0], score=score.key[1], verdicts=tuple(found), sentence=_sentence(score, found)
+    )  # fmt: skip
+
+
+def _too_few(pairs: Mapping[str, OrientedPair]) -> str:
+    """Why differences are not judged: how many groups they rest on, and against which controls where others are."""
+    reasons: dict[str, list[str]] = {}
+    for control, pair in pairs.items():
+        few = Design.of(pair.delta.groups, pair.delta.cross).too_few().partition(": ")[0]
+        reasons.setdefault(few, []).append(short(control))
+    return "; ".join(
+        why if len(reasons) == 1 else f"{why} against {', '.join(names)}" for why, names in reasons.items() if why
+    )
+
+
+def _verdict(
+    explainer: str,
+    score: BoardScore,
+    judgement: ControlJudgement,
+    without_ties: ControlJudgement,
+    pairs: Mapping[str, OrientedPair],
+    failed: str,
+    seed: int,
+) -> Verdict:
+    word, why = judgement.word, ""
+    if word is None:
+        why = _too_few(pairs)
+    elif word == "better" and failed:
+        word, why = None, f"{failed} failed"
+    elif word == "not told apart" and without_ties.word != word:
+        why = f"ties move {score_name(*score.key)} by {number(max(p.margin for p in pairs.values()))}"
+    against = tuple(AgainstControl(control=c, difference=p.difference(seed), margin=p.margin) for c, p in pairs.items())
+    return Verdict(
+        explainer=explainer, word=word, control=judgement.least_control, p_better=judgement.p_better,
+        p_worse=judgement.p_worse, against=against, why=why,
+    )  # fmt: skip
+
+
+# ---- the sentence ---------------------------------------------------------------------------------------------------
+
+
+def _sentence(score: BoardScore, verdicts: Sequence[Verdict]) -> str:
+    """``deletion auc: gradcam is shown better than every control (random, own inverse); rise is shown worse than edges;
+    not told apart: lime.``"""
+    name = score_name(*score.key)
+    if score.withheld:
+        return f"{name}: no ranks and no verdicts: {score.withheld}."
+    if score.unjudged:
+        return f"{name}: not held against controls: {score.unjudged.rstrip('.')}."
     if not verdicts:
         return f"{name}: no explainer has a value."
-    winners = [v for v in verdicts if v.outcome == "beats"]
-    parts = [_winners(winners) if winners else "no explainer is shown to beat every control"]
-    losers = [v for v in verdicts if v.outcome == "does not beat"]
-    parts += [f"{short(v.explainer)} does not beat {', '.join(_unbeaten(v))}" for v in losers]
+    winners = [v for v in verdicts if v.word == "better"]
+    parts = [_winners(winners)] if winners else []
+    losers = [v for v in verdicts if v.word == "worse"]
+    parts += [f"{short(v.explainer)} is shown worse than {_names(v, [v.control])[0]}" for v in losers]
+    level = [f"{short(v.explainer)}{f' ({v.why})' if v.why else ''}" for v in verdicts if v.word == "not told apart"]
+    parts += [f"not told apart: {', '.join(level)}"] if level else []
     reasons: dict[str, list[str]] = {}
     for verdict in verdicts:
-        if verdict.outcome == "undetermined":
+        if verdict.word is None:
             reasons.setdefault(verdict.why, []).append(short(verdict.explainer))
-    parts += [f"undetermined for {', '.join(names)}: {why}" for why, names in reasons.items()]
+    parts += [f"no verdict on {', '.join(names)}: {why}" for why, names in reasons.items()]
     return f"{name}: {'; '.join(parts)}."
 
 
 def _winners(winners: Sequence[Verdict]) -> str:
     names = ", ".join(short(v.explainer) for v in winners)
-    beaten = {n: None for v in winners for n in _names(v, v.against)}
-    alone = [short(v.explainer) for v in winners if OWN_INVERSE not in _names(v, v.against)]
-    missing = f"; no inverse of {', '.join(alone)} was measured" if alone and OWN_INVERSE in beaten else ""
-    ordered = [*sorted(n for n in beaten if n != OWN_INVERSE), *(n for n in beaten if n == OWN_INVERSE)]
-    verb = "beats" if len(winners) == 1 else "beat"
-    return f"{names} {verb} every control ({', '.join(ordered)}{missing})"
+    controls = {v.explainer: _names(v, [a.control for a in v.against]) for v in winners}
+    every = {n: None for found in controls.values() for n in found}
+    alone = [short(e) for e, found in controls.items() if OWN_INVERSE not in found]
+    missing = f"; no inverse of {', '.join(alone)} was measured" if alone and OWN_INVERSE in every else ""
+    ordered = [*sorted(n for n in every if n != OWN_INVERSE), *(n for n in every if n == OWN_INVERSE)]
+    verb = "is" if len(winners) == 1 else "are"
+    return f"{names} {verb} shown better than every control ({', '.join(ordered)}{missing})"
 
 
-def _unbeaten(verdict: Verdict) -> list[str]:
-    return _names(verdict, [a for a in verdict.against if a.outcome == "does not beat"])
-
-
-def _names(verdict: Verdict, against: Sequence[AgainstControl]) -> list[str]:
+def _names(verdict: Verdict, controls: Sequence[str]) -> list[str]:
     mine = short(verdict.explainer)
-    return [OWN_INVERSE if inverse_of(a.control) == mine else short(a.control) for a in against]
+    return [OWN_INVERSE if inverse_of(c) == mine else short(c) for c in controls]

@@ -10,27 +10,11 @@ from xaibench_report.detection import DEFAULT_THRESHOLD, Detection, LeftOut
 from xaibench_report.leaderboard import Board, Row
 from xaibench_report.manipulation_methods import BoardMethod, MethodCell, method_name
 from xaibench_report.marks import DetectorMark
+from xaibench_report.number_format import DASH, interval, number, plural
 from xaibench_report.run_values import Where, score_name, short
-from xaibench_statistics import CALIBRATION_BINS, Accuracy, CensoredMedian, Difference, Estimate, Rank, RunsDifference
+from xaibench_statistics import CALIBRATION_BINS, Accuracy, CensoredMedian, Estimate, Rank
 
 ARROWS: Final = {"higher": "\u2191", "lower": "\u2193", "none": ""}
-DASH: Final = "\u2013"  # en dash, between the ends of a range
-
-
-def number(value: float | None) -> str:
-    """Three decimals, or three digits where those would say little; a dash for nothing."""
-    if value is None:
-        return DASH
-    if value == 0 or 0.001 <= abs(value) < 1000:
-        return f"{value:.3f}"
-    return f"{value:.2e}" if abs(value) < 0.001 else f"{value:.4g}"
-
-
-def interval(estimate: Estimate | Difference | RunsDifference | None) -> str:
-    """``[low, high]``, or nothing where there is no interval."""
-    if estimate is None or estimate.low is None:
-        return ""
-    return f"[{number(estimate.low)}, {number(estimate.high)}]"
 
 
 def median(found: CensoredMedian | None) -> str:
@@ -49,30 +33,15 @@ def span(ends: tuple[float, float] | None) -> str:
 
 
 def rank(found: Rank | None) -> str:
-    """``2 (1-3)``; the interval is left out where there is none."""
-    if found is None:
+    """``#1-3``, the interval of the rank, or ``#2`` where its ends are one; nothing without an interval."""
+    if found is None or found.low is None:
         return ""
-    if found.low is None:
-        return f"#{found.rank}"
-    ends = f"{found.low}" if found.low == found.high else f"{found.low}{DASH}{found.high}"
-    return f"#{found.rank} ({ends})"
+    return f"#{found.low}" if found.low == found.high else f"#{found.low}{DASH}{found.high}"
 
 
 def place(where: Where) -> str:
     """``detector (member) on dataset``."""
     return f"{detector_title(where)} on {short(where.dataset)}"
-
-
-def plural(n: int, noun: str) -> str:
-    """``1 group``, ``2 groups``."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
-def p_value(p: float | None) -> str:
-    """Three decimals, ``<0.001`` below."""
-    if p is None:
-        return DASH
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def detection_lines(detection: Detection) -> list[str]:

@@ -2,8 +2,9 @@
 
 Samples that share source material are no independent evidence, so every interval resamples *groups* of
 samples (:mod:`~xaibench_statistics.bootstrap`). Explainers are compared and ranked on the samples that all of
-them have (:mod:`~xaibench_statistics.paired`, :mod:`~xaibench_statistics.ranking`). Nothing here depends on
-the order of rows.
+them have (:mod:`~xaibench_statistics.paired`, :mod:`~xaibench_statistics.ranking`), and held against controls
+(:mod:`~xaibench_statistics.control_tests`), with correction for how much is tested
+(:mod:`~xaibench_statistics.step_down`). Nothing here depends on the order of rows.
 """
 
 from __future__ import annotations
@@ -31,16 +32,17 @@ from xaibench_statistics.bootstrap import (
     SEED,
     Design,
     Estimate,
+    clustered_variance,
     exact_mean,
-    mean_interval,
     mean_replicates,
     percentile_bounds,
 )
 from xaibench_statistics.censored import CensoredMedian, censored_median
+from xaibench_statistics.control_tests import ControlJudgement, judge_against_controls
 from xaibench_statistics.gain import AccuracyGain, Gain, accuracy_gain
 from xaibench_statistics.interpretability_balance import AxisFigures, Balance, balance, interpretability, kept_accuracy
+from xaibench_statistics.intervals import macro_interval, mean_interval, proportion_interval
 from xaibench_statistics.paired import Difference, holm, paired_difference
-from xaibench_statistics.proportions import proportion_interval
 from xaibench_statistics.ranking import COVERAGE, Rank, Ranking, rank_explainers
 from xaibench_statistics.runs import (
     LEAST_RUNS,
@@ -74,6 +76,7 @@ __all__ = [
     "AxisFigures",
     "Balance",
     "CensoredMedian",
+    "ControlJudgement",
     "Design",
     "Difference",
     "Estimate",
@@ -93,6 +96,7 @@ __all__ = [
     "balance",
     "balanced_accuracy",
     "censored_median",
+    "clustered_variance",
     "common_samples",
     "detector_accuracy",
     "exact_mean",
@@ -100,8 +104,10 @@ __all__ = [
     "holm",
     "interpretability",
     "jackknife_variance",
+    "judge_against_controls",
     "kept_accuracy",
     "least_p",
+    "macro_interval",
     "mean_auc_interval",
     "mean_interval",
     "mean_replicates",

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from xaibench_statistics.auc import auc_interval
-from xaibench_statistics.bootstrap import MINIMUM_GROUPS, SEED, Design, Estimate, mean_interval
-from xaibench_statistics.proportions import proportion_interval
+from xaibench_statistics.bootstrap import MINIMUM_GROUPS, SEED, Design, Estimate
+from xaibench_statistics.intervals import mean_interval, proportion_interval
+from xaibench_statistics.proportions import margin
 from xaibench_statistics.values import Floats, Values
 
 Bools = npt.NDArray[np.bool_]
@@ -148,13 +149,9 @@ def balanced_accuracy(called: Values, fake: Bools) -> Estimate:
     if hit.low is None or hit.high is None or alarm.low is None or alarm.high is None:
         return replace(found, note=hit.note or alarm.note)
     r = _correlation(called, fake, hit.value, alarm.value)
-    low = _recovered(hit.value - hit.low, alarm.high - alarm.value, r)
-    high = _recovered(hit.high - hit.value, alarm.value - alarm.low, r)
+    low = float(margin(hit.value - hit.low, alarm.high - alarm.value, r))
+    high = float(margin(hit.high - hit.value, alarm.value - alarm.low, r))
     return replace(found, low=max(0.0, value - low / 2), high=min(1.0, value + high / 2))
-
-
-def _recovered(one: float, other: float, r: float) -> float:
-    return sqrt(max(0.0, one**2 + other**2 + 2 * r * one * other))
 
 
 def _correlation(called: Values, fake: Bools, hit: float, alarm: float) -> float:

@@ -1,4 +1,7 @@
-"""Means with intervals that respect clusters.
+"""Groups of samples, and the bootstrap of them.
+
+Means have intervals of their own (:mod:`xaibench_statistics.intervals`). The bootstrap serves what is no mean, as
+medians and ranks, and the test of a difference over crossed factors.
 
 **Clustered bootstrap.** The G groups are drawn G times with replacement; a sample's weight is how often its
 group was drawn, and a replicate is the weighted mean ``sum(w x) / sum(w)``.
@@ -27,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, stdtrit
 
-from xaibench_statistics.values import Floats, Ints, Strings, Values
+from xaibench_statistics.values import Floats, Ints, Strings
 
 RESAMPLES: Final = 2000
 SEED: Final = 20240501
@@ -41,7 +44,7 @@ class Estimate:
     """A number over ``n`` samples in ``groups`` groups, with its 95 % interval.
 
     ``low`` and ``high`` are None where there is no interval; ``note`` then says why. ``cross_groups`` counts
-    the levels of the second factor, 0 where there is none.
+    the levels of the second factor, 0 where there is none. ``method`` names how the interval is computed.
     """
 
     value: float
@@ -50,6 +53,7 @@ class Estimate:
     cross_groups: int = 0
     low: float | None = None
     high: float | None = None
+    method: str = ""
     note: str = ""
 
 
@@ -172,24 +176,6 @@ def percentile_interval(replicates: Floats, k: int) -> tuple[float, float] | Non
 def exact_mean(values: Floats) -> float:
     """The mean, correctly rounded, whatever the order."""
     return math.fsum(values.tolist()) / len(values)
-
-
-def mean_interval(values: Values, *, seed: int = SEED, resamples: int = RESAMPLES) -> Estimate:
-    """The mean over samples with its 95 % interval, clustered by group (and crossed factor where there is
-    one).
-
-    Raises ValueError for no samples.
-    """
-    if not len(values):
-        raise ValueError("no samples")
-    design = Design.of(values.groups, values.cross)
-    note, low, high = design.too_few(), None, None
-    if not note:
-        low, high, note = percentile_bounds(mean_replicates(design, values.values, seed, resamples), design.smallest)
-    return Estimate(
-        value=exact_mean(values.values), n=len(values), groups=design.groups,
-        cross_groups=design.cross_groups, low=low, high=high, note=note,
-    )  # fmt: skip
 
 
 def percentile_bounds(replicates: Floats, k: int) -> tuple[float | None, float | None, str]:

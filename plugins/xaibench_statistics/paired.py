@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr
 
-from xaibench_statistics.bootstrap import RESAMPLES, SEED, Design, exact_mean, mean_replicates, percentile_bounds
-from xaibench_statistics.values import Floats, Values, common_samples
+from xaibench_statistics.bootstrap import RESAMPLES, SEED, Design, mean_replicates, percentile_interval
+from xaibench_statistics.intervals import interval, kind_of
+from xaibench_statistics.values import Floats, Strings, Values, common_samples
 
 FLIPS: Final = 20_000
 
@@ -22,9 +23,9 @@ FLIPS: Final = 20_000
 class Difference:
     """Mean of ``a - b`` over the ``n`` samples that both have; ``dropped`` samples have only one of the two.
 
-    ``value`` is None without common samples. ``low``, ``high`` and ``p`` are None where there are too few
-    groups; ``note`` then says so. ``test`` names the test behind ``p``. ``p_holm`` is filled by whoever knows
-    the family of comparisons.
+    ``value`` is None without common samples. ``low`` and ``high`` are None where there is no interval, ``p`` where
+    there are too few groups; ``note`` says why. ``method`` names how the interval is computed, ``test`` the test behind
+    ``p``. ``p_holm`` is filled by whoever knows the family of comparisons.
     """
 
     value: float | None
@@ -33,6 +34,7 @@ class Difference:
     groups: int = 0
     low: float | None = None
     high: float | None = None
+    method: str = ""
     p: float | None = None
     p_holm: float | None = None
     test: str = ""
@@ -46,9 +48,21 @@ class Difference:
 
 
 def paired_difference(
-    a: Values, b: Values, *, seed: int = SEED, resamples: int = RESAMPLES, test: bool = True
+    a: Values,
+    b: Values,
+    *,
+    strata: Strings | None = None,
+    seed: int = SEED,
+    resamples: int = RESAMPLES,
+    test: bool = True,
 ) -> Difference:
     """Mean difference on the common samples, its clustered 95 % interval and, with ``test``, a two-sided p value.
+
+    The interval is that of :mod:`xaibench_statistics.intervals`: of the difference of two shares where all values of
+    both are 0 or 1, else of numbers. Differences of numbers that are all equal have no interval.
+
+    With ``strata``, which follows the rows of ``a``, it is the mean over strata of their mean differences, and the
+    interval only: there is no test.
 
     With one factor, p comes from flipping the sign of whole groups: the share of flips whose absolute sum
     reaches the observed one, all ``2^G`` of them or 20,000 random ones, ``(1 + hits) / (1 + flips)``. With
@@ -60,19 +74,37 @@ def paired_difference(
     if not len(samples):
         return Difference(value=None, n=0, dropped=dropped, note="no common samples")
     first = a.on(samples)
-    delta = first.values - b.on(samples).values
-    design = Design.of(first.groups, first.cross)
-    value, note = exact_mean(delta), design.too_few()
-    if note:
-        return Difference(value=value, n=len(delta), dropped=dropped, groups=design.groups, note=note)
+    second = b.on(samples)
+    delta = first.with_values(first.values - second.values)
+    scale = float(max(np.abs(first.values).max(), np.abs(second.values).max()))
+    kept = None if strata is None else strata[np.isin(a.samples, samples)]
+    shares = kind_of(a.values) == kind_of(b.values) == "share"
+    estimate = interval(delta, kept, "signed share" if shares else "number", scale)
+    difference = Difference(
+        value=estimate.value,
+        n=len(delta),
+        dropped=dropped,
+        groups=estimate.groups,
+        low=estimate.low,
+        high=estimate.high,
+        method=estimate.method,
+        note=estimate.note,
+    )
+    design = Design.of(delta.groups, delta.cross)
+    return _tested(difference, design, delta.values, seed, resamples) if test and strata is None else difference
+
+
+def _tested(difference: Difference, design: Design, delta: Floats, seed: int, resamples: int) -> Difference:
+    if design.too_few():
+        return difference
+    if not design.cross_groups:
+        return replace(difference, p=_sign_flip(design, delta, seed), test="sign flips by group")
     replicates = mean_replicates(design, delta, seed, resamples)
-    low, high, note = percentile_bounds(replicates, design.smallest)
-    found = Difference(value=value, n=len(delta), dropped=dropped, groups=design.groups, low=low, high=high, note=note)
-    if not test or note:
-        return found
-    if design.cross_groups:
-        return replace(found, p=_t_test(value, replicates, design.smallest), test="bootstrap t test")
-    return replace(found, p=_sign_flip(design, delta, seed), test="sign flips by group")
+    if percentile_interval(replicates, design.smallest) is None:
+        return replace(difference, note="too many resamples without the needed samples: no p value")
+    value = difference.value
+    assert value is not None
+    return replace(difference, p=_t_test(value, replicates, design.smallest), test="bootstrap t test")
 
 
 def _sign_flip(design: Design, delta: Floats, seed: int) -> float:

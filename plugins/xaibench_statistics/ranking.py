@@ -1,23 +1,34 @@
-"""Ranks of explainers with their uncertainty."""
+"""Ranks of explainers: what is told apart, and what shares a rank.
+
+All ordered pairs of explainers are tested together on the samples that all of them have ("the first is no better than
+the second"), by the step-down maximum of the studentised clustered bootstrap (:mod:`~xaibench_statistics.step_down`).
+An explainer's rank is 1 + the number of those shown better. The interval of its rank runs from there to the number of
+explainers less those shown worse; with probability .95 every true rank of the column lies in its interval (Mogstad,
+Romano, Shaikh and Wilhelm 2024, "Inference for Ranks with Applications to Mobility across Neighbourhoods and Academic
+Achievement across Countries", Review of Economic Studies 91(1), section 3).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from xaibench_statistics.bootstrap import RESAMPLES, SEED, Design, exact_mean, expanded_tail, mean_replicates
-from xaibench_statistics.values import Floats, Values, common_samples
+from xaibench_statistics.bootstrap import LEVEL, RESAMPLES, SEED, Design, exact_mean
+from xaibench_statistics.step_down import Means, adjusted_p
+from xaibench_statistics.values import Values, common_samples
 
 COVERAGE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rank:
-    """Rank 1 is best; equal means share the better rank. ``low`` to ``high`` is the 95 % interval, None
-    without one."""
+    """1 + the number of explainers shown better; those not told apart may share it. ``low`` to ``high`` is the 95 %
+    confidence set, simultaneous over the column; None without one."""
 
     rank: int
     low: int | None = None
@@ -26,14 +37,16 @@ class Rank:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """Ranks on the ``n`` samples that all ranked explainers have.
+    """Ranks on the ``n`` samples that all ranked explainers have, empty where nothing can be told.
 
-    ``unranked`` are explainers with less than half of the samples of the best covered one: ranking them would
-    cost all others most of their samples. ``note`` says what is not as one would expect.
+    ``order``: the ranked explainers by their means on these samples, the best first, equal means by name. ``unranked``
+    are explainers with less than half of the samples of the best covered one: ranking them would cost all others most
+    of their samples. ``note`` says what is not as one would expect.
     """
 
     ranks: Mapping[str, Rank]
     samples: tuple[str, ...]
+    order: tuple[str, ...] = ()
     unranked: tuple[str, ...] = ()
     note: str = ""
 
@@ -47,13 +60,14 @@ def rank_explainers(
     values: Mapping[str, Values],
     better: Literal["higher", "lower"],
     *,
+    margins: Mapping[str, float] = {},
     seed: int = SEED,
     resamples: int = RESAMPLES,
 ) -> Ranking:
-    """Rank by the mean over common samples; the interval ranks them anew in every joint clustered resample.
+    """Rank by the means over common samples, as far as these are told apart.
 
-    The interval of a rank runs from a low quantile of ``1 + #(strictly better)`` to a high quantile of
-    ``#(better or equal)``, so that two equal explainers both rank 1 to 2.
+    ``margins``: what ties alone move an explainer's mean by. Two explainers are told apart only if their means differ
+    by more than both of their margins. With too few groups there are no ranks.
     """
     most = max((len(v) for v in values.values()), default=0)
     ranked = {n: v for n, v in sorted(values.items()) if len(v) and len(v) >= COVERAGE * most}
@@ -61,33 +75,45 @@ def rank_explainers(
     samples = common_samples(ranked.values())
     if not len(samples):
         return Ranking(ranks={}, samples=(), unranked=tuple(sorted(values)), note="no common samples: no ranks")
-    rows = [v.on(samples) for v in ranked.values()]
     sign = 1.0 if better == "higher" else -1.0
-    points = np.array([[sign * exact_mean(r.values)] for r in rows])
-    best = 1 + _beaten_by(points)[:, 0]
-    design = Design.of(rows[0].groups, rows[0].cross)
-    note = design.too_few()
-    ranks = {n: Rank(rank=int(b)) for n, b in zip(ranked, best, strict=True)}
-    if not note:
-        means = np.stack([sign * mean_replicates(design, r.values, seed, resamples) for r in rows])
-        ranks = _with_intervals(ranks, means[:, np.isfinite(means[0])], design.smallest)
-    return Ranking(ranks=ranks, samples=tuple(samples.tolist()), unranked=unranked, note=note)
+    on = {n: v.on(samples) for n, v in ranked.items()}
+    on = {n: v.with_values(sign * v.values) for n, v in on.items()}
+    first = next(iter(on.values()))
+    note = Design.of(first.groups, first.cross).too_few().replace("no interval", "no ranks")
+    shown = np.zeros((len(on), len(on)), dtype=np.bool_)
+    if not note and len(on) > 1:
+        shown = shown_better(list(on.values()), [margins.get(n, 0.0) for n in on], seed=seed, resamples=resamples)
+    return Ranking(
+        ranks={} if note else _ranks(list(on), shown),
+        samples=tuple(samples.tolist()),
+        order=tuple(sorted(on, key=lambda n: (-exact_mean(on[n].values), n))),
+        unranked=unranked,
+        note=note,
+    )
 
 
-def _beaten_by(means: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
-    """How many are strictly better, for every explainer (row) in every resample (column)."""
-    return np.stack([(means > row).sum(axis=0) for row in means])
+def shown_better(
+    rows: Sequence[Values], margins: Sequence[float], *, seed: int, resamples: int, level: float = 1 - LEVEL
+) -> npt.NDArray[np.bool_]:
+    """``[i, j]``: whether the mean of row i is shown above that of row j, of ``(E, E)``. All rows have the same
+    samples."""
+    pairs = list(combinations(range(len(rows)), 2))
+    means = Means.of([rows[i].with_values(rows[i].values - rows[j].values) for i, j in pairs])
+    replicates = means.replicates(seed, resamples)
+    p = adjusted_p(
+        np.concatenate([means.t, -means.t]), np.concatenate([replicates, -replicates], axis=1),
+        np.concatenate([means.differing, means.differing]), tests=2 * len(pairs), level=level,
+    )  # fmt: skip
+    found = np.zeros((len(rows), len(rows)), dtype=np.bool_)
+    for (i, j), mean, up, down in zip(pairs, means.mean, p[: len(pairs)], p[len(pairs) :], strict=True):
+        beyond = abs(mean) > max(margins[i], margins[j])
+        found[i, j], found[j, i] = beyond and up <= level, beyond and down <= level
+    return found
 
 
-def _with_intervals(ranks: Mapping[str, Rank], means: Floats, k: int) -> dict[str, Rank]:
-    if means.shape[1] == 0:
-        return dict(ranks)
-    tail = expanded_tail(k)
-    first = 1 + _beaten_by(means)
-    last = np.stack([(means >= row).sum(axis=0) for row in means])
-    low = np.quantile(first, tail, axis=1, method="inverted_cdf")
-    high = np.quantile(last, 1 - tail, axis=1, method="inverted_cdf")
+def _ranks(names: Sequence[str], shown: npt.NDArray[np.bool_]) -> dict[str, Rank]:
+    beaten_by, beats = shown.sum(axis=0), shown.sum(axis=1)
     return {
-        name: Rank(rank=rank.rank, low=min(int(a), rank.rank), high=max(int(b), rank.rank))
-        for (name, rank), a, b in zip(ranks.items(), low, high, strict=True)
+        name: Rank(rank=int(1 + lost), low=int(1 + lost), high=int(len(names) - won))
+        for name, lost, won in zip(names, beaten_by, beats, strict=True)
     }

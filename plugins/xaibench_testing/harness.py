@@ -200,7 +200,8 @@ def score_model(
     clean = dict(at.engine().run(asked))
     rows = [value(clean[i]) for i in range(len(pictures))]
     case = ModelCase(
-        detector=detector, pictures=pictures, missing=0, artefacts=at.artefacts(),
+        detector=detector, samples=[p.sample for p in pictures], pictures=pictures, missing=0,
+        artefacts=at.artefacts(),
         clean=torch.stack(rows) if rows else torch.zeros(0, len(detector.facts.classes)),
         streams=Streams.of(seed, 0, use.name, ""),
     )  # fmt: skip

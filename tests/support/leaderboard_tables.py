@@ -43,9 +43,14 @@ def tables(scores=(), predictions=(), commits=()):
 
 
 def column(means, n=12, **changes):
-    """``n`` samples of every explainer: its mean plus a wiggle that all of them share and that sums to 0."""
+    """``n`` samples of every explainer: its mean plus a wiggle that sums to 0, a little wider for each further one, so
+    that differences have a spread."""
     wiggle = np.linspace(-0.01, 0.01, n)
-    return [score(e, mean + wiggle[i], i, **changes) for e, mean in means.items() for i in range(n)]
+    return [
+        score(e, mean + (1 + at / 10) * wiggle[i], i, **changes)
+        for at, (e, mean) in enumerate(means.items())
+        for i in range(n)
+    ]
 
 
 def build(scores, info=INFO):

@@ -69,10 +69,11 @@ def sample(i):
 
 
 def run_tables(shift=0.0, explainers=EXPLAINERS, n=N, definition=1, **changes):
+    """Explainers, and runs of another shift, differ by no constant: such a difference would have no interval."""
     base = where(**changes)
     scores = [
         {**base, **sample(i), "prediction": "fake", "explainer": e, "target": "fake", "metric": METRIC, "score": "auc",
-         "item": "", "scope": "sample", "definition": definition, "value": 0.1 * k + shift + 0.01 * i,
+         "item": "", "scope": "sample", "definition": definition, "value": 0.1 * k + shift * (0.9 + 0.2 * (i % 2)) + (0.01 + 0.001 * k) * i,
          "better": "lower", "status": "ok", "reason": None, "seed": 0, "repeat": 0}
         for k, e in enumerate(explainers) for i in range(n)
     ]  # fmt: skip

@@ -25,7 +25,7 @@ class Sample:
     group: the statistical cluster, all samples that share source material (:func:`statistical_groups`).
     method: the manipulation method; None for real pictures.
     cross_group: the second of two crossed factors (the donor), where one cluster would hold more than a fifth of the
-        samples; intervals then use the two-way bootstrap. None where groups are not crossed.
+        samples; intervals then take both into account. None where groups are not crossed.
     pair: id of the real counterpart, a sample of the same dataset; None where there is none.
     split: name of the split (``test``); None where the dataset has no splits.
     has_mask, has_landmarks: whether ``Dataset.read`` gives a mask and landmarks. A mask of a real picture is looked

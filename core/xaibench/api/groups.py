@@ -4,7 +4,7 @@ Every fake joins two nodes of a graph: its identity (the person or video shown) 
 in). A sample's group is the connected component of its identity. Where donors are drawn at random, components grow
 together. Where a component of several identities would hold more than a fifth of the samples of a split, the groups are
 two crossed factors instead: ``group`` is the identity and ``cross_group`` the donor (None without one), and intervals
-use the two-way bootstrap.
+take both into account.
 """
 
 from __future__ import annotations

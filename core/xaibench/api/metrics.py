@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xaibench.api.artefacts import Artefacts
-from xaibench.api.datasets import Picture
+from xaibench.api.datasets import Picture, Sample
 from xaibench.api.detectors import Detector
 from xaibench.api.explainers import Explanation
 from xaibench.api.passes import Passes, PassQuery
 from xaibench.api.probes import Programme
 from xaibench.api.safe_text import one_line
-from xaibench.api.vocabulary import Better, Status
+from xaibench.api.vocabulary import Better, Output, Status
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,11 +51,15 @@ class ScoreSpec:
     primary: the score has a column in the leaderboard.
     ranked: explainers are ranked and tested by the score; otherwise the leaderboard only shows it.
     per_item: each item has a column of its own; items are not averaged.
+    item_is_sample: of scope ``model``: an item is the id of a sample. Statistics read the value as that sample's, with
+        its groups and its label.
     headroom: the scores that show whether the measure can tell maps apart.
     event: for right-censored values, the score of the same metric and item that is 1 where the event occurred and 0
         where the value is the largest one tried. The leaderboard then shows median and restricted mean.
     tie_spread: the score of the same metric that holds how far the order of equal values in the map alone moves this
         one; no verdict rests on a smaller difference. A value that is not ok counts as 0.
+    output: the output of the detector that the value is computed from, None where it is from none or from the verdict
+        alone. A leaderboard whose scores differ in it says which are which.
     description: what the value is, in one line, with its unit.
     """
 
@@ -69,9 +73,11 @@ class ScoreSpec:
     primary: bool = True
     ranked: bool = True
     per_item: bool = False
+    item_is_sample: bool = False
     headroom: Headroom | None = None
     event: str = ""
     tie_spread: str = ""
+    output: Output | None = None
     description: str = ""
 
 
@@ -172,12 +178,13 @@ class SetCase:
 class ModelCase:
     """One detector and all samples as it sees them, without maps, for metrics of scope ``model``.
 
-    ``clean`` holds the ``(N, C)`` class probabilities of the untouched ``pictures``, in their order. A picture is
-    decoded whenever it is asked for and not held. Samples whose prediction failed are left out; ``missing`` is their
-    number. ``streams`` are keyed by seed and metric.
+    ``clean`` holds the ``(N, C)`` class probabilities of the untouched ``pictures``, in their order, and ``samples``
+    describes them without decoding. A picture is decoded whenever it is asked for and not held. Samples whose
+    prediction failed are left out; ``missing`` is their number. ``streams`` are keyed by seed and metric.
     """
 
     detector: Detector
+    samples: Sequence[Sample]
     pictures: Sequence[Picture]
     clean: Tensor
     missing: int
@@ -199,6 +206,10 @@ class Metric(Protocol):
       same map may share, by name. Equal names stand for the same work, of equal passes, which an artefact of the map
       does once (:class:`~xaibench.api.Artefacts`). A plan counts every name once for a map: at the first metric that
       declares it. The names must tell apart whatever can change the work, such as a fill and its parameters.
+    * ``passes_of_set(queries) -> Passes``, in scope ``model``: the passes for all samples together, where they are not
+      the sum of those of each, such as for a measure that looks at some of the pictures.
+    * ``accompanied_by() -> tuple[str, ...]``: metrics that say whether this one means anything on a detector, as
+      ``name:key=value,...``. A plan adds each of them once, unless controls are off or it was named anyway.
     * ``content_digest() -> str``: digest of the files that it reads; part of every key.
     """
 

@@ -18,6 +18,7 @@ from xaibench.api import (
     describe_error,
 )
 from xaibench.discovery.components import Use
+from xaibench.plan.accompanying import without_idle
 from xaibench.plan.parts import (
     ArtefactCell,
     Cell,
@@ -41,9 +42,19 @@ def lay_out(
 ) -> Iterable[Cell]:
     """The cells of all detectors, datasets, explainers and metrics.
 
+    A metric that is there because it accompanies others runs on a detector and dataset where one of these runs.
     An inverse that the user did not name stands only beside metrics that hold a score against controls
     (:func:`_stands_beside`). Other cells of it are no part of the plan.
     """
+    return without_idle(list(_lay_out(models, datasets, explainers, metrics)), metrics)
+
+
+def _lay_out(
+    models: Sequence[PlannedModel],
+    datasets: Sequence[PlannedDataset],
+    explainers: Sequence[PlannedExplainer],
+    metrics: Sequence[PlannedMetric],
+) -> Iterable[Cell]:
     families = [m for m in metrics if m.record.scope == "family"]
     singles = [m for m in metrics if m.record.scope in ("sample", "detector")]
     for model in models:
@@ -156,7 +167,7 @@ def _model_cell(model: PlannedModel, member: PlannedMember, dataset: PlannedData
     reason = why_not(metric.needs, member.facts, dataset)
     passes, broken = Passes(), False
     try:
-        passes = Passes() if reason else _cost(metric.use, dataset.survey.samples, member.facts)
+        passes = Passes() if reason else _set_cost(metric.use, dataset.survey.samples, member.facts)
     except BrokenComponent as error:
         reason, broken = str(error), True
     return Cell(
@@ -268,7 +279,7 @@ def _refusal(explainer: PlannedExplainer, sample: Sample, facts: Facts) -> str:
     return reason
 
 
-def _ask(name: str, method: str, call: Callable[[PassQuery], Any], query: PassQuery, kind: type) -> Any:
+def _ask(name: str, method: str, call: Callable[[Any], Any], query: object, kind: type) -> Any:
     """What a method of a component says. Raises :class:`BrokenComponent` where it raises, or says something else."""
     try:
         said = call(query)
@@ -281,10 +292,14 @@ def _ask(name: str, method: str, call: Callable[[PassQuery], Any], query: PassQu
 
 def _passes(name: str, component: Any, query: PassQuery) -> Passes:
     """The passes that a component or an artefact declares."""
-    said = _ask(name, "passes", component.passes, query, Passes)
+    return _counts(name, "passes", component.passes, query)
+
+
+def _counts(name: str, method: str, call: Callable[[Any], Any], query: object) -> Passes:
+    said = _ask(name, method, call, query, Passes)
     counts: tuple[Any, Any] = (said.forward, said.backward)
     if not all(isinstance(n, Integral) and int(n) >= 0 for n in counts):
-        raise BrokenComponent(f"{name}: passes() returned {said!r}: give counts")
+        raise BrokenComponent(f"{name}: {method}() returned {said!r}: give counts")
     return Passes(int(said.forward), int(said.backward), bool(said.exact))
 
 
@@ -317,6 +332,14 @@ def _metric_cost(
 def _cost(use: Use, samples: Iterable[Sample], facts: Facts, scored: PlannedExplainer | None = None) -> Passes:
     """Passes of a component on some samples. ``scored`` is the explainer whose maps a metric scores."""
     return sum((_passes(use.name, use.instance, q) for q in _queries(samples, facts, scored)), Passes())
+
+
+def _set_cost(use: Use, samples: Iterable[Sample], facts: Facts) -> Passes:
+    """Passes of a metric of a detector itself on all samples (``passes_of_set``, optional)."""
+    of_set = getattr(use.instance, "passes_of_set", None)
+    if of_set is None:
+        return _cost(use, samples, facts)
+    return _counts(use.name, "passes_of_set", of_set, list(_queries(samples, facts, None)))
 
 
 def _queries(samples: Iterable[Sample], facts: Facts, scored: PlannedExplainer | None) -> Iterable[PassQuery]:

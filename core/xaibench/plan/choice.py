@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from xaibench.api import (
     PROJECT,
@@ -31,6 +31,7 @@ from xaibench.discovery.code_identity import component_identity
 from xaibench.discovery.components import HELD, Use, open_component
 from xaibench.discovery.paths import open_models
 from xaibench.discovery.registry import Registered, Registry
+from xaibench.plan.accompanying import Overrides, accompanying
 from xaibench.plan.parts import (
     PlannedArtefact,
     PlannedDataset,
@@ -42,8 +43,6 @@ from xaibench.plan.parts import (
 from xaibench.plan.settings import Settings
 from xaibench.plan.tasks import DetectorRef
 from xaibench.store import artefact_rows
-
-Overrides: TypeAlias = Mapping[tuple[str, str], dict[str, object]]
 
 
 def read_preset(name: str) -> dict[str, Any]:
@@ -270,10 +269,17 @@ def choose_metrics(
     preset: Mapping[str, Any],
     overrides: Overrides,
 ) -> tuple[PlannedMetric, ...]:
-    uses = {u.name: u for u in _chosen(registry, "metric", settings.metric, settings, preset, overrides)}
-    planned = []
-    for use in uses.values():
-        record = use.registered.record
-        assert isinstance(record, MetricRecord)
-        planned.append(PlannedMetric(use=use, record=record, scores=tuple(use.instance.scores)))
-    return tuple(planned)
+    """What was named, or the preset's, and what accompanies these."""
+    named = {u.name: u for u in _chosen(registry, "metric", settings.metric, settings, preset, overrides)}
+    beside = {name: accompanying(registry, use, list(named.values()), overrides) for name, use in named.items()}
+    added = {u.name: u for uses in beside.values() for u in uses if u.name not in named} if settings.controls else {}
+    names = {name: tuple(dict.fromkeys(u.name for u in uses)) for name, uses in beside.items()}
+    return tuple(_metric(u, names.get(name, ()), name in named) for name, u in (named | added).items())
+
+
+def _metric(use: Use, accompanied_by: tuple[str, ...], named: bool) -> PlannedMetric:
+    record = use.registered.record
+    assert isinstance(record, MetricRecord)
+    return PlannedMetric(
+        use=use, record=record, scores=tuple(use.instance.scores), accompanied_by=accompanied_by, named=named
+    )  # fmt: skip

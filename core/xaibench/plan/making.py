@@ -14,9 +14,9 @@ from xaibench.discovery.paths import open_dataset
 from xaibench.discovery.process_state import undone
 from xaibench.discovery.registry import Registry
 from xaibench.discovery.secrets import collected_literals, take_parameters
+from xaibench.plan.accompanying import Overrides
 from xaibench.plan.cells import lay_out, lay_out_artefacts
 from xaibench.plan.choice import (
-    Overrides,
     choose_executor,
     choose_explainers,
     choose_metrics,
@@ -177,4 +177,4 @@ def _notes(
             yield f"  ... and {len(survey.problems) - 10} more (in the runs table)"
         yield from doubt_lines(dataset.name, survey.doubts, len(survey.samples))
         if any(s.cross_group for s in survey.samples):
-            yield f"{dataset.name}: people and donors are crossed factors; intervals use the two-way bootstrap"
+            yield f"{dataset.name}: people and donors are crossed factors; intervals take both into account"

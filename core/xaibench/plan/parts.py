@@ -156,11 +156,17 @@ class PlannedExplainer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedMetric:
-    """A metric and the scores that it declares."""
+    """A metric and the scores that it declares.
+
+    ``accompanied_by`` are the names of the metrics that say whether it means anything on a detector, whether or not
+    they are part of the plan. ``named`` is False for one that is there for this reason alone.
+    """
 
     use: Use
     record: MetricRecord
     scores: tuple[ScoreSpec, ...]
+    accompanied_by: tuple[str, ...] = ()
+    named: bool = True
 
     @property
     def name(self) -> str:

@@ -65,7 +65,9 @@ class Settings(Parameters):
     precision: Literal["fp32", "fp16", "bf16"] = setting("fp32", "precision of detector calls")
     maps: Literal["auto", "keep", "drop"] = setting("auto", "whether saliency maps are kept")
     members: Literal["first", "all"] = setting("first", "members of a family that sample metrics run on")
-    controls: bool = setting(True, "run the controls beside the explainers")
+    controls: bool = setting(
+        True, "run the controls beside the explainers, and the measures that accompany others, such as fill-response"
+    )
     plugin: tuple[str, ...] = setting((), SHARED_FLAGS["plugin"])
     no_plugin: tuple[str, ...] = setting((), SHARED_FLAGS["no_plugin"])
     requires: tuple[str, ...] = setting((), "distribution the run needs, such as 'xaibench-acme>=1.2'")

@@ -51,9 +51,11 @@ def measure_model(workbench: Workbench, task: ModelTask) -> Iterator[CellResult]
     start = time.perf_counter()
     metric = workbench.use(task.score.ref)
     bench = workbench.new_bench(task.detector, task.chunk, task.setup)
+    samples = [s for s, p in zip(task.chunk.samples, task.clean, strict=True) if p is not None]
     case = ModelCase(
         detector=bench.detector,
-        pictures=_Pictures(bench, [s.id for s, p in zip(task.chunk.samples, task.clean, strict=True) if p is not None]),
+        samples=samples,
+        pictures=_Pictures(bench, [s.id for s in samples]),
         clean=_clean(task, bench),
         missing=sum(p is None for p in task.clean),
         streams=Streams.of(task.setup.seed, 0, metric.name, ""),

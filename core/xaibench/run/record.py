@@ -120,7 +120,12 @@ def _component_rows(plan: Plan) -> Iterator[dict[str, Any]]:
         yield _component_row("explainer", explainer.name, explainer.use, details)
     for metric in plan.metrics:
         scores = [asdict(s) for s in metric.scores]
-        details = {"family": metric.record.family, "scope": metric.record.scope, "scores": scores}
+        details = {
+            "family": metric.record.family,
+            "scope": metric.record.scope,
+            "scores": scores,
+            "accompanied_by": metric.accompanied_by,
+        }
         yield _component_row("metric", metric.name, metric.use, details)
 
 

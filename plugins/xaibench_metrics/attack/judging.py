@@ -57,7 +57,7 @@ class Outcome:
     """One attacked region.
 
     ``drop``: fall of the margin ``ln(P(fake)/P(real))`` after all steps. ``flipped``: the verdict was *real* at some
-    point of the way. ``bound``: the smallest L-infinity change that turned it (:func:`smallest_bound`), the largest
+    point of the way. ``bound``: the L-infinity change at which it turned (:func:`distortion_upper_bound`), the largest
     tried where it did not, None where the mode bounds none. ``queries``: pictures asked until it turned, or in all.
     """
 
@@ -150,13 +150,17 @@ def outcome(product: Product, parameters: AttackParameters) -> Outcome:
     return Outcome(
         drop=trace[0] - trace[-1],
         flipped=turned_at >= 0,
-        bound=None if largest is None else smallest_bound(trace, turned_at, settings.step, largest),
+        bound=None if largest is None else distortion_upper_bound(trace, turned_at, settings.step, largest),
         queries=float(each * turned_at + 1) if turned_at >= 0 else product.numbers["queries"],
     )
 
 
-def smallest_bound(trace: list[float], turned_at: int, step: float, largest: float) -> float:
+def distortion_upper_bound(trace: list[float], turned_at: int, step: float, largest: float) -> float:
     """The L-infinity change at which the margin crosses zero, read between two steps; ``largest`` if it never does.
+
+    An upper bound on the minimum adversarial distortion (Weng et al. 2018, arXiv:1801.10578), up to the reading between
+    two steps, which is at most one step below the picture that did turn. How far above the minimum it lies depends on
+    the attack: it compares regions under one attack, and says nothing of how robust the detector is.
 
     After t steps no pixel has changed by more than ``t * step``, so a crossing between steps t - 1 and t at the share
     ``m_{t-1} / (m_{t-1} - m_t)`` of the step gives ``step (t - 1 + share)``. On a linear margin z that is

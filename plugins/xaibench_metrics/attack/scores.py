@@ -16,6 +16,7 @@ HEADROOM = Headroom(
 )
 MARGIN_DROP = ScoreSpec(
     name="margin-drop",
+    output="logit",
     better="higher",
     ranks_evidence=True,
     per_item=True,
@@ -32,18 +33,19 @@ PERCENTILE = ScoreSpec(
     headroom=HEADROOM,
     description="share of random regions of the same area whose margin falls less; ties count half",
 )
-SMALLEST_BOUND = ScoreSpec(
-    name="smallest-bound",
+DISTORTION = ScoreSpec(
+    name="distortion-upper-bound",
     better="lower",
     low=0,
     high=1,
-    version=2,
+    version=3,
     ranks_evidence=True,
     per_item=True,
     headroom=HEADROOM,
     event="flip",
-    description="smallest L-infinity change in the region that turns the verdict; the largest tried where none does, "
-    "so that its mean is the restricted mean; not of mode=t24-code, which bounds no change",
+    description="L-infinity change at which this attack turned the verdict: an upper bound on the smallest one that "
+    "would (the minimum adversarial distortion of the region), as a stronger attack may need less; the largest tried "
+    "where it never turned, so that its mean is the restricted mean; not of mode=t24-code, which bounds no change",
 )
 FLIP = ScoreSpec(
     name="flip",
@@ -77,6 +79,7 @@ CLASS_ACCURACY = ScoreSpec(
 )
 SUFFICIENCY = ScoreSpec(
     name="sufficiency",
+    output="probability",
     better="higher",
     low=-1,
     high=1,
@@ -87,6 +90,7 @@ SUFFICIENCY = ScoreSpec(
 )
 DROP_OVER_AREA = ScoreSpec(
     name="drop-over-area",
+    output="probability",
     better="higher",
     primary=False,
     per_item=True,
@@ -114,6 +118,7 @@ AREA = ScoreSpec(
 )
 RANDOM_DROP = ScoreSpec(
     name="random-drop",
+    output="logit",
     better="none",
     per_item=True,
     why_not="the control: not of this map",
@@ -132,6 +137,7 @@ RANDOM_FLIP = ScoreSpec(
 )
 CEILING_DROP = ScoreSpec(
     name="ceiling-drop",
+    output="logit",
     better="none",
     per_item=True,
     why_not="the measure's own ceiling: not of this map",
@@ -170,7 +176,7 @@ STABILITY = ScoreSpec(
     "most .1",
 )
 
-RANKED = (MARGIN_DROP, PERCENTILE, SMALLEST_BOUND)
+RANKED = (MARGIN_DROP, PERCENTILE, DISTORTION)
 PUBLISHED = (ACCURACY, SUFFICIENCY, CLASS_ACCURACY, DROP_OVER_AREA)
 BESIDE = (FLIP, QUERIES, AREA, RANDOM_DROP, RANDOM_FLIP, CEILING_DROP, CEILING_FLIP)
 SCORES: tuple[ScoreSpec, ...] = (*RANKED, *PUBLISHED, *BESIDE)
@@ -180,9 +186,9 @@ def ranked_values(item: str, own: Outcome, random: Sequence[Outcome], draws: int
     """Values of the ranked scores and of the random control; ``draws`` random regions were asked for."""
     yield Score(name="margin-drop", item=item, value=own.drop)
     if own.bound is None:
-        yield Score(name="smallest-bound", item=item, status="undefined", reason=UNBOUNDED)
+        yield Score(name="distortion-upper-bound", item=item, status="undefined", reason=UNBOUNDED)
     else:
-        yield Score(name="smallest-bound", item=item, value=own.bound)
+        yield Score(name="distortion-upper-bound", item=item, value=own.bound)
     yield Score(name="flip", item=item, value=float(own.flipped))
     yield Score(name="queries", item=item, value=own.queries)
     if not random:

@@ -87,8 +87,8 @@ class SegmentAttack:
     called real, as accuracy 0 and sufficiency 0, which ``mode=t24-code`` does too.
 
     The published scores hide three things. *Saturation*: with early stopping sufficiency cannot exceed P - 0.5 once
-    everything flips; ``margin-drop`` and ``smallest-bound`` come from a fixed number of steps. *Area*: large segments
-    are easier to attack; ``drop-percentile`` is the rank among random regions of the same area.
+    everything flips; ``margin-drop`` and ``distortion-upper-bound`` come from a fixed number of steps. *Area*: large
+    segments are easier to attack; ``drop-percentile`` is the rank among random regions of the same area.
     *Grid*: segments that an explainer worked on favour it; scores on a shifted grid stand beside, and
     ``grid-advantage`` is the difference of the percentiles at the same k. ``random-drop`` and
     ``ceiling-drop`` (the segments that drop most by themselves) say what the measure can show at all: where they are
@@ -97,12 +97,12 @@ class SegmentAttack:
     A constant map is ``undefined``; otherwise equal segments go by number. An explainer without
     a map has no value here, and what is left out is counted beside the leaderboard; ranks are over common pictures.
 
-    Curves: ``flipped``, 1 from the smallest bound on at which the verdict turned, over the bound.
+    Curves: ``flipped``, 1 from the change on at which the attack turned the verdict, over the change.
 
     ``mode=t24-code`` is the published NES: its units, its stop and its likeliest-class verdict. It bounds no change, so
-    that ``smallest-bound`` and the curve are missing there. Departures in both modes: the superpixels are those of the
-    picture, not of the normalised tensor, and every method is attacked on the same ones; of LIME's segments negative
-    ones count too.
+    that ``distortion-upper-bound`` and the curve are missing there. Departures in both modes: the superpixels are those
+    of the picture, not of the normalised tensor, and every method is attacked on the same ones; of LIME's segments
+    negative ones count too.
     """
 
     Parameters = SegmentAttackParameters

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.faithfulness.curves import CONSTANT, RemovalParameters, saliency_of, trapezoid
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.removal_curves import (
     Order,
     Removal,
@@ -22,6 +23,7 @@ from xaibench_perturbation import is_constant, tied_share
 
 ABPC = ScoreSpec(
     name="abpc",
+    output="probability",
     better="higher",
     low=-1,
     high=1,
@@ -79,6 +81,9 @@ class Abpc:
     def _removal(self, order: Order, pixels: int) -> Removal:
         p = self.parameters
         return deletion(pixels, p.steps, p.fill, p.sigma, order)
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         """A bound: a map with many ties is removed in three orders of them, and a constant one not at all."""

@@ -17,6 +17,7 @@ from xaibench_metrics.faithfulness.curves import (
     still_called,
     with_clean,
 )
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.removal_curves import (
     Removal,
     deletion,
@@ -114,6 +115,10 @@ class AccuracyUnderRemoval:
 
     def _verdicts(self, case: MapCase, probabilities: Tensor) -> Tensor:
         return still_called(probabilities, case.target, case.detector.facts)
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        p = self.parameters
+        return (*fill_response(p.removed, p.sigma), *fill_response(p.hidden, p.sigma))
 
     def passes(self, query: PassQuery) -> Passes:
         """A bound: a map with many ties is removed in three orders of them, and a constant one not at all."""

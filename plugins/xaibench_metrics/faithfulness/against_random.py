@@ -25,6 +25,7 @@ from xaibench.api import (
     ScoreSpec,
 )
 from xaibench_metrics.faithfulness.curves import CONSTANT, area, replaced_probabilities, saliency_of
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.removal import DeletionParameters
 from xaibench_metrics.faithfulness.removal_curves import Removal, deletion, pixels_of, shared_passes, target_curve
 from xaibench_metrics.faithfulness.ties import first_order, in_tie_orders, tie_order, tie_passes, with_ties
@@ -32,6 +33,7 @@ from xaibench_perturbation import Background, is_constant, pixel_ranks, tied_sha
 
 TOP_MINUS_RANDOM = ScoreSpec(
     name="top-minus-random",
+    output="probability",
     better="lower",
     low=-1,
     high=1,
@@ -184,6 +186,9 @@ class TopMinusRandom:
     def _removal(self, pixels: int) -> Removal:
         p = self.parameters
         return deletion(pixels, p.steps, p.fill, p.sigma)
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         """A bound: maps of one picture, target and smoothness share the random ones' passes."""

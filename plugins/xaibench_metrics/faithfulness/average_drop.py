@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from xaibench.api import Forward, MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_perturbation import SIGMA, Background, PictureFill, blend, is_constant
 
 GUARD = 1e-8
@@ -17,6 +18,7 @@ _SATURATED = "where the evidence's map leaves the verdict as it was, it gains no
 
 DROP = ScoreSpec(
     name="average-drop",
+    output="probability",
     better="lower",
     low=0,
     high=1,
@@ -25,17 +27,21 @@ DROP = ScoreSpec(
 )
 INCREASE = ScoreSpec(
     name="increase",
+    output="probability",
     better="higher",
     low=0,
     high=1,
+    version=2,
     why_not=_SATURATED,
     description="1 where masking by the map raises the target's probability, else 0",
 )
 GAIN = ScoreSpec(
     name="average-gain",
+    output="probability",
     better="higher",
     low=0,
     high=1,
+    version=2,
     why_not=_SATURATED,
     description="share of what the target's probability lacks to 1 that masking by the map adds",
 )
@@ -60,9 +66,18 @@ def average_drop(clean: float, masked: float) -> float:
     return max(clean - masked, 0.0) / (clean + GUARD)
 
 
-def average_gain(clean: float, masked: float) -> float:
-    """``max(p' - p, 0) / (1 - p + 1e-8)`` in [0, 1]."""
-    return max(masked - clean, 0.0) / (1 - clean + GUARD)
+def average_gain(clean_rest: float, masked_rest: float) -> float:
+    """``max(q - q', 0) / (q + 1e-8)`` in [0, 1] of ``q = 1 - p``: ``max(p' - p, 0) / (1 - p + 1e-8)``."""
+    return max(clean_rest - masked_rest, 0.0) / (clean_rest + GUARD)
+
+
+def rest(probabilities: Tensor, target: int) -> float:
+    """``1 - p`` of the target, as the float64 sum of the other ``(C,)`` probabilities.
+
+    Near ``p = 1`` float32 holds few digits of p and all of the others': at .9999, ``1 - p`` would be right to three.
+    """
+    values: list[float] = probabilities.tolist()
+    return sum(p for i, p in enumerate(values) if i != target)
 
 
 class AverageDrop:
@@ -75,6 +90,10 @@ class AverageDrop:
     Formulas and ``1e-8`` as in xplique, which stretches ``|a|``; for maps without negative values ``values`` makes
     no difference. xplique adds ``1e-8`` to the range of the map, too, so that tiny maps score otherwise there; here a
     map's scale changes nothing. Soft masks make pictures that no detector has seen: read it beside ``deletion``.
+
+    The gain takes ``1 - p`` as the probability of the other classes, which keeps its digits where the detector gives
+    logits or two classes. One output that is a probability has only those of float32: at p = .9999 ``1 - p`` is right
+    to .06 %, at .999999 to 6 %.
     """
 
     Parameters = AverageDropParameters
@@ -93,8 +112,13 @@ class AverageDrop:
         mask = mask_of(saliency.cpu(), p.values).to(image)
         reply: Tensor = yield Forward(blend(image, made.tensors["background"], mask[None]))
         clean, masked = float(case.clean[case.target]), float(reply[0, case.target])
-        values = (average_drop(clean, masked), float(masked > clean), average_gain(clean, masked))
+        clean_rest, masked_rest = rest(case.clean, case.target), rest(reply[0], case.target)
+        increased = masked_rest < clean_rest if clean > clean_rest else masked > clean  # the smaller has more digits
+        values = (average_drop(clean, masked), float(increased), average_gain(clean_rest, masked_rest))
         return Scores(tuple(Score(name=s.name, value=v) for s, v in zip(self.scores, values, strict=True)))
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -21,6 +21,7 @@ from xaibench.api import (
     PassQuery,
     Product,
     Programme,
+    ScoreSpec,
     digest_shown,
 )
 from xaibench_metrics.faithfulness.curves import removal_background, saliency_of, shown_image
@@ -37,6 +38,11 @@ class ChangeParameters(Parameters):
     fill: PictureFill = Field("mean", description="what replaces removed pixels")
     sigma: float = Field(SIGMA, gt=0, le=1, description="blur of fill=blur, as a share of the shorter side")
     output: Output = Field("logit", description="output of the target class that is watched")
+
+
+def watching(output: Output, *specs: ScoreSpec) -> tuple[ScoreSpec, ...]:
+    """The scores as a metric with this parameter declares them."""
+    return tuple(replace(spec, output=output) for spec in specs)
 
 
 @dataclass(frozen=True, slots=True)

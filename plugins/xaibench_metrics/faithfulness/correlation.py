@@ -29,7 +29,9 @@ from xaibench_metrics.faithfulness.changes import (
     shared_clean,
     subset_size,
     sums_over,
+    watching,
 )
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
 from xaibench_perturbation import PictureFill, cell_labels, is_constant, random_members, tied_share
 
@@ -156,10 +158,10 @@ class SensitivityN:
     """
 
     Parameters = SensitivityNParameters
-    scores = (SENSITIVITY_N, SENSITIVITY_AT)
 
     def __init__(self, parameters: SensitivityNParameters) -> None:
         self.parameters = parameters
+        self.scores = watching(parameters.output, SENSITIVITY_N, SENSITIVITY_AT)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, saliency = self.parameters, map_of(case)
@@ -178,6 +180,9 @@ class SensitivityN:
     def _subsets(self, case: MapCase, share: float, pixels: int) -> Tensor:
         generator = case.streams.torch(f"subsets {item_of(share)}")
         return random_subsets(self.parameters.subsets, pixels, subset_size(share, pixels), generator)
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         p = self.parameters
@@ -208,10 +213,10 @@ class FaithfulnessCorrelation:
     """
 
     Parameters = FaithfulnessCorrelationParameters
-    scores = (FAITHFULNESS_CORRELATION,)
 
     def __init__(self, parameters: FaithfulnessCorrelationParameters) -> None:
         self.parameters = parameters
+        self.scores = watching(parameters.output, FAITHFULNESS_CORRELATION)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, saliency = self.parameters, map_of(case)
@@ -221,6 +226,9 @@ class FaithfulnessCorrelation:
         removed = random_subsets(p.subsets, pixels, subset_size(p.share, pixels), case.streams.torch("subsets"))
         found = yield from correlate(case, removed, p)
         return Scores((score_of(FAITHFULNESS_CORRELATION, found),))
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=self.parameters.subsets + clean_passes(self.parameters.output))
@@ -248,7 +256,7 @@ class FaithfulnessEstimate:
 
     @property
     def scores(self) -> tuple[ScoreSpec, ...]:
-        return with_ties((FAITHFULNESS_ESTIMATE,), self.parameters.ties)
+        return with_ties(watching(self.parameters.output, FAITHFULNESS_ESTIMATE), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         saliency = map_of(case)
@@ -264,6 +272,9 @@ class FaithfulnessEstimate:
         order = yield from tie_order(case, saliency.numel(), ties)
         found = yield from correlate(case, blocks_of(saliency, p.blocks, order), p)
         return Scores((score_of(FAITHFULNESS_ESTIMATE, found),))
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         """A bound: a map with many ties is cut in three orders of them, and a constant one not at all."""
@@ -292,10 +303,10 @@ class MuFidelity:
     """
 
     Parameters = MuFidelityParameters
-    scores = (MUFIDELITY,)
 
     def __init__(self, parameters: MuFidelityParameters) -> None:
         self.parameters = parameters
+        self.scores = watching(parameters.output, MUFIDELITY)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, saliency = self.parameters, map_of(case)
@@ -306,6 +317,9 @@ class MuFidelity:
         removed = off[:, cell_labels(p.cells, (height, width)).flatten()]
         found = yield from correlate(case, removed, p, p.correlation)
         return Scores((score_of(MUFIDELITY, found),))
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=self.parameters.subsets + clean_passes(self.parameters.output))

@@ -20,12 +20,14 @@ from xaibench_metrics.faithfulness.curves import (
     saliency_of,
     trapezoid,
 )
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.removal_curves import Removal, pixels_of, shared_passes, target_curve
 from xaibench_metrics.faithfulness.ties import in_tie_orders, tie_passes, with_ties
 from xaibench_perturbation import is_constant, tied_share
 
 FLIPPING = ScoreSpec(
     name="pixel-flipping",
+    output="probability",
     better="lower",
     low=0,
     ranks_evidence=True,
@@ -104,6 +106,9 @@ class PixelFlipping:
     def _removal(self, pixels: int) -> Removal:
         p = self.parameters
         return Removal("most", p.fill, p.sigma, flip_counts(pixels, p.pixels))
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         """A bound: a map with many ties is removed in three orders of them, and a constant one not at all."""

@@ -15,9 +15,11 @@ from xaibench_metrics.faithfulness.changes import (
     clean_output,
     clean_passes,
     shared_clean,
+    watching,
 )
 from xaibench_metrics.faithfulness.correlation import map_of, score_of
 from xaibench_metrics.faithfulness.curves import removal_background
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_perturbation import CHUNK
 
 NORMALISED = ScoreSpec(
@@ -104,10 +106,10 @@ class Infidelity:
     """
 
     Parameters = InfidelityParameters
-    scores = (NORMALISED, INFIDELITY)
 
     def __init__(self, parameters: InfidelityParameters) -> None:
         self.parameters = parameters
+        self.scores = watching(parameters.output, NORMALISED, INFIDELITY)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, saliency = self.parameters, map_of(case)
@@ -136,6 +138,11 @@ class Infidelity:
             return torch.where(masks.to(image.device), background, image)
 
         return squares
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        """None under ``perturbation=noise``, which fills nothing."""
+        p = self.parameters
+        return fill_response(p.fill, p.sigma) if p.perturbation == "square" else ()
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=self.parameters.samples + clean_passes(self.parameters.output))

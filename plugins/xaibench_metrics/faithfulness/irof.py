@@ -19,6 +19,7 @@ from xaibench_metrics.faithfulness.curves import (
     trapezoid,
     with_clean,
 )
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
 from xaibench_perturbation import (
     SIGMA,
@@ -33,6 +34,7 @@ from xaibench_perturbation import (
 
 IROF = ScoreSpec(
     name="irof",
+    output="probability",
     better="higher",
     high=1,
     ranks_evidence=True,
@@ -150,6 +152,11 @@ class Irof:
             return current_means(shown_image(case), labels, ranks)
         background = yield from removal_background(case, fill, self.parameters.sigma)
         return background
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        """``current-mean`` starts as the mean: the first segments take the colour of the untouched picture."""
+        p = self.parameters
+        return fill_response("mean" if p.fill == "current-mean" else p.fill, p.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         """A bound: one for each segment, and how many there are shows when the picture is cut; three times as many

@@ -21,9 +21,11 @@ from xaibench_metrics.faithfulness.changes import (
     outputs_of,
     shared_clean,
     sums_over,
+    watching,
 )
 from xaibench_metrics.faithfulness.correlation import map_of, score_of
 from xaibench_metrics.faithfulness.curves import removal_background
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
 from xaibench_perturbation import is_constant, pixel_ranks, tied_share
 
@@ -102,7 +104,7 @@ class Monotonicity:
 
     @property
     def scores(self) -> tuple[ScoreSpec, ...]:
-        return with_ties((MONOTONICITY, NEVER_FALLS), self.parameters.ties)
+        return with_ties(watching(self.parameters.output, MONOTONICITY, NEVER_FALLS), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, saliency = self.parameters, map_of(case)
@@ -124,6 +126,9 @@ class Monotonicity:
 
         outputs = yield from outputs_of(case, len(shown), make, p.output)
         return _monotone(torch.cat([outputs.changed, torch.tensor([outputs.clean], dtype=torch.float64)]))
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         """A bound: a map with many ties is shown in three orders of them, and a constant one not at all."""
@@ -163,7 +168,7 @@ class MonotonicityCorrelation:
 
     @property
     def scores(self) -> tuple[ScoreSpec, ...]:
-        return with_ties((MONOTONICITY_CORRELATION,), self.parameters.ties)
+        return with_ties(watching(self.parameters.output, MONOTONICITY_CORRELATION), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, size = self.parameters, map_of(case).abs()

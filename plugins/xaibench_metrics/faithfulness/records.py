@@ -6,6 +6,7 @@ from xaibench.api import MetricRecord
 
 _STANDARD = frozenset({"standard"})
 _BHATT = "Bhatt, Weller, Moura: Evaluating and aggregating feature-based model explanations, 2020, arXiv:2005.00631"
+_GOWRISANKAR = "Gowrisankar, Thing, Computers & Security 139:103684, 2024, arXiv:2312.06627"
 _RISE = "Petsiuk, Das, Saenko: RISE, BMVC 2018, arXiv:1806.07421"
 
 FAITHFULNESS: tuple[MetricRecord, ...] = (
@@ -73,7 +74,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         summary="The verdict, not the score, as the most salient pixels are removed or shown first.",
         family="faithfulness",
         better="lower",
-        source="Gowrisankar, Thing, Computers & Security 139:103684, 2024, arXiv:2312.06627",
+        source=_GOWRISANKAR,
     ),
     MetricRecord(
         name="top-minus-random",
@@ -91,6 +92,14 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         better="lower",
         needs=frozenset({"pair"}),
         source="own",
+    ),
+    MetricRecord(
+        name="fill-response",
+        target="xaibench_metrics.faithfulness.fill_response:FillResponse",
+        summary="How often filling regions at random places makes a fake more fake, or a real picture fake.",
+        family="faithfulness",
+        scope="model",
+        source=f"own, after {_GOWRISANKAR}",
     ),
     MetricRecord(
         name="sensitivity-n",

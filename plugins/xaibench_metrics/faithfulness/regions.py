@@ -18,11 +18,13 @@ from xaibench_metrics.faithfulness.curves import (
     shown_image,
     with_clean,
 )
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.ties import in_tie_orders, tie_order, tie_passes, with_ties
 from xaibench_perturbation import is_constant, pixel_ranks, tied_share
 
 AOPC = ScoreSpec(
     name="region-perturbation",
+    output="probability",
     better="higher",
     low=-1,
     high=1,
@@ -31,6 +33,7 @@ AOPC = ScoreSpec(
 )
 SELECTIVITY = ScoreSpec(
     name="selectivity",
+    output="probability",
     better="lower",
     low=0,
     high=1,
@@ -118,6 +121,9 @@ class RegionPerturbation:
             Score(name=SELECTIVITY.name, value=float(curve.mean())),
         )
         return Scores(values, (Curve(name=AOPC.name, x=list(range(len(curve))), y=curve.tolist()),))
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         """A bound: three orders where the map leaves that of many patches open; one that orders none costs nothing."""

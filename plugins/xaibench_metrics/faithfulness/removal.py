@@ -10,6 +10,7 @@ from torch import Tensor
 
 from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.faithfulness.curves import CONSTANT, area, saliency_of
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.removal_curves import (
     Removal,
     deletion,
@@ -23,6 +24,7 @@ from xaibench_perturbation import SIGMA, PictureFill, is_constant, step_counts, 
 
 DELETION = ScoreSpec(
     name="deletion",
+    output="probability",
     better="lower",
     low=0,
     high=1,
@@ -31,6 +33,7 @@ DELETION = ScoreSpec(
 )
 INSERTION = ScoreSpec(
     name="insertion",
+    output="probability",
     better="higher",
     low=0,
     high=1,
@@ -99,6 +102,9 @@ class Deletion:
         p = self.parameters
         return deletion(pixels, p.steps, p.fill, p.sigma)
 
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
+
     def passes(self, query: PassQuery) -> Passes:
         """A bound: a map with many ties is removed in three orders of them, and a constant one not at all."""
         p = self.parameters
@@ -142,6 +148,9 @@ class Insertion:
     def _removal(self, pixels: int) -> Removal:
         p = self.parameters
         return insertion(pixels, p.steps, p.fill, p.sigma)
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        return fill_response(self.parameters.fill, self.parameters.sigma)
 
     def passes(self, query: PassQuery) -> Passes:
         """A bound: a map with many ties is removed in three orders of them, and a constant one not at all."""

@@ -33,6 +33,7 @@ from xaibench_perturbation import is_constant, jpeg, pixel_ranks, step_counts, t
 
 REPAIR_AUC = ScoreSpec(
     name="repair-auc",
+    output="probability",
     better="lower",
     low=0,
     high=1,
@@ -49,6 +50,7 @@ REPAIR_HALF = ScoreSpec(
 )
 SEAM = ScoreSpec(
     name="seam",
+    output="probability",
     better="none",
     low=-1,
     high=1,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from xaibench.api import Curve, Forward, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.faithfulness.curves import CONSTANT, saliency_of, shown_image, still_called
+from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
 from xaibench_perturbation import CHUNK, inpaint_each, is_constant, pixel_ranks, tied_share
 
@@ -20,6 +21,7 @@ _P = "of the target's probability over the shares removed"
 
 COMBINED = ScoreSpec(
     name="combined",
+    output="probability",
     better="higher",
     low=-0.5,
     high=0.5,
@@ -28,6 +30,7 @@ COMBINED = ScoreSpec(
 )
 MORF = ScoreSpec(
     name="morf",
+    output="probability",
     better="lower",
     low=0,
     high=1,
@@ -37,6 +40,7 @@ MORF = ScoreSpec(
 )
 LERF = ScoreSpec(
     name="lerf",
+    output="probability",
     better="higher",
     low=0,
     high=1,
@@ -159,6 +163,10 @@ class Road:
         kept = still_called(probabilities, case.target, case.detector.facts)
         for percent, value in zip(self.parameters.percentages, kept.tolist(), strict=True):
             yield Score(name=spec.name, item=f"{percent:.12g}", value=value)
+
+    def accompanied_by(self) -> tuple[str, ...]:
+        """Of the imputation, without its noise."""
+        return fill_response("inpaint")
 
     def passes(self, query: PassQuery) -> Passes:
         """A bound: a map with many ties is removed in three orders of them, and a constant one not at all."""

@@ -51,6 +51,7 @@ NULL = ScoreSpec(
 )
 VERDICT = ScoreSpec(
     name="verdict-change",
+    output="probability",
     better="lower",
     low=0,
     high=1,

@@ -39,6 +39,7 @@ INPUT = ScoreSpec(
 )
 OUTPUT = ScoreSpec(
     name="relative-output-stability",
+    output="logit",
     better="lower",
     low=0,
     why_not=STILL,

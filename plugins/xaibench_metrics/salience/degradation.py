@@ -49,25 +49,25 @@ _ALIKE = "it says whether the map stays as it was, whatever it marks: the centre
 
 SCORES = (
     ScoreSpec(
-        name=NAME, better="higher", low=-1, high=1, ranks_evidence=True,
+        name=NAME, output="probability", better="higher", low=-1, high=1, ranks_evidence=True,
         description="drop of the explained class's probability when what is salient is blurred, less the drop when "
         "the rest is",
     ),
     ScoreSpec(
-        name="lift", better="higher", low=-2, high=2, ranks_evidence=True,
+        name="lift", output="probability", better="higher", low=-2, high=2, ranks_evidence=True,
         description="that contrast less the mean contrast of random maps of equal area",
     ),
     ScoreSpec(
-        name="null", better="none", low=-1, high=1, primary=False, why_not=_BESIDE,
+        name="null", output="probability", better="none", low=-1, high=1, primary=False, why_not=_BESIDE,
         description="the contrast of maps of equal area: random ones and this one shifted by half a picture",
     ),
     ScoreSpec(
-        name="per-area", better="higher", primary=False,
+        name="per-area", output="probability", better="higher", primary=False,
         why_not="a small area inflates it: a map of one pixel blurs next to nothing, or next to everything",
         description="each drop over its degraded area, object less background",
     ),
     ScoreSpec(
-        name="drop", better="none", low=-1, high=1, primary=False, why_not=_BESIDE,
+        name="drop", output="probability", better="none", low=-1, high=1, primary=False, why_not=_BESIDE,
         description="drop of the explained class's probability",
     ),
     ScoreSpec(

@@ -72,7 +72,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="noise-response-explain2me",
-        version=2,
+        version=3,
         target="xaibench_metrics.salience.noise:NoiseResponse",
         summary="The same as published: 8-bit maps, SSIM, each picture's own likeliest class.",
         family="salience",
@@ -96,7 +96,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="geometric-following-explain2me",
-        version=2,
+        version=3,
         target="xaibench_metrics.salience.geometry:GeometricFollowing",
         summary="The same as published: upsampled 8-bit maps, SSIM, each picture's own likeliest class.",
         family="salience",
@@ -117,7 +117,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="run-stability-explain2me",
-        version=2,
+        version=3,
         target="xaibench_metrics.salience.stability:RunStability",
         summary="The same as published: 8-bit maps before upsampling, SSIM.",
         family="salience",
@@ -138,7 +138,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="guided-degradation-explain2me",
-        version=2,
+        version=3,
         target="xaibench_metrics.salience.degradation:GuidedDegradation",
         summary="The same as published: 8-bit maps and pictures, areas as they fall.",
         family="salience",

@@ -73,7 +73,7 @@ def following_specs(name: str, what: str, null: str, why_not: str) -> tuple[Scor
             description=f"similarity by chance: of {null}",
         ),
         ScoreSpec(
-            name="change", better="none", low=0, high=1, primary=False, why_not=beside,
+            name="change", output="probability", better="none", low=0, high=1, primary=False, why_not=beside,
             description="how far the explained class's probability moves under the change: the detector's own response",
         ),
         ScoreSpec(

@@ -28,6 +28,7 @@ from xaibench.api import (
     PassQuery,
     Scores,
     ScoreSpec,
+    XaibenchError,
 )
 from xaibench_testing.checks.subject import (
     BATCH,
@@ -43,7 +44,7 @@ from xaibench_testing.checks.subject import (
 from xaibench_testing.harness import Member, drawn_by, explain, make_bench, score, score_set, value
 from xaibench_testing.planted import FAKE
 from xaibench_testing.planted_data import clone_of
-from xaibench_testing.violations import NotApplicable, require
+from xaibench_testing.violations import ContractViolation, NotApplicable, require
 from xaibench_testing.worlds import World, awkward_worlds, bare, limited, planted_evidence, planted_world
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ def _require_same(one: dict[str, Scores], other: dict[str, Scores], message: str
 
 
 def check_declarations(subject: Subject) -> None:
-    """Every score says its direction, range, version, what it is, and whether it ranks the evidence or why not."""
+    """Every score says its direction, range, version, what it is, and whether it ranks the evidence or why not. What
+    accompanies the metric is there."""
     specs: Sequence[ScoreSpec] = subject.instance.scores
     require(len(specs) > 0, "declares no score")
     names = [s.name for s in specs]
@@ -132,6 +134,24 @@ def check_declarations(subject: Subject) -> None:
     require(said == first, f"the record says {said} is better, its first score {first}")
     family = "family" in subject.metric.needs
     require(subject.metric.scope == "family" or not family, "needs a family, but its scope is not family")
+    samples = [s.name for s in specs if s.item_is_sample]
+    if subject.metric.scope != "model":
+        require(not samples, f"score '{samples[0] if samples else ''}': items are samples in scope model alone")
+    _check_accompanied(subject)
+
+
+def _check_accompanied(subject: Subject) -> None:
+    """``accompanied_by`` gives a tuple of metrics that can be made."""
+    from xaibench import open_component
+
+    accompanied_by = getattr(subject.instance, "accompanied_by", None)
+    specs = accompanied_by() if accompanied_by else ()
+    require(isinstance(specs, tuple), f"accompanied_by() returned {type(specs).__name__}, not a tuple")
+    for spec in specs:
+        try:
+            open_component("metric", spec, registry=subject.registry)
+        except XaibenchError as error:
+            raise ContractViolation(f"accompanied_by() names '{spec}': {error.what}") from error
 
 
 def _check_spec(spec: ScoreSpec) -> None:

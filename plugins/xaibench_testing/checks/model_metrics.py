@@ -110,13 +110,17 @@ def check_needs(subject: Subject) -> None:
 
 
 def check_passes(subject: Subject) -> None:
-    """``passes``, summed over the samples, is what scoring costs: equal where exact, never less than was taken."""
+    """``passes``, summed over the samples, is what scoring costs: equal where exact, never less than was taken. So is
+    what ``passes_of_set`` says, where there is one."""
     world = model_world(_everything(subject))
     queries = [PassQuery(sample=p.sample, facts=world.detector.facts) for p in world.pictures]
-    said = sum((subject.instance.passes(q) for q in queries), Passes())
+    said = [sum((subject.instance.passes(q) for q in queries), Passes())]
+    if hasattr(subject.instance, "passes_of_set"):
+        said.append(subject.instance.passes_of_set(queries))
     done = _run(subject, world)
     finished(done, "the detector")
-    require_passes("the detector", said, done.passes, exact=said.exact)
+    for passes in said:
+        require_passes("the detector", passes, done.passes, exact=passes.exact)
 
 
 def check_awkward(subject: Subject) -> None:

@@ -37,7 +37,7 @@ from xaibench.api import (
     parameter_class,
 )
 from xaibench.detector.engine import ProbeEngine
-from xaibench_metrics.faithfulness.average_drop import AverageDrop, average_drop, average_gain, mask_of
+from xaibench_metrics.faithfulness.average_drop import AverageDrop, average_drop, average_gain, mask_of, rest
 from xaibench_metrics.faithfulness.changes import blocks_of, pearson, random_subsets, spearman, subset_size
 from xaibench_metrics.faithfulness.correlation import (
     FaithfulnessCorrelation,
@@ -456,12 +456,31 @@ def test_average_drop_by_hand() -> None:
 
 def test_average_drop_formulas() -> None:
     assert average_drop(0.8, 0.2) == pytest.approx(0.75)
-    assert average_gain(0.8, 0.9) == pytest.approx(0.5)
-    assert average_drop(0.0, 0.5) == average_gain(1.0, 0.5) == average_drop(0.0, 0.0) == 0
+    assert average_gain(0.2, 0.1) == pytest.approx(0.5)
+    assert average_drop(0.0, 0.5) == average_gain(0.0, 0.5) == average_drop(0.0, 0.0) == 0
     assert average_drop(1.0, 0.0) <= 1
     saliency = torch.tensor([[-3.0, 1.0], [2.0, 0.0]])
     assert mask_of(saliency, "absolute").flatten().tolist() == pytest.approx([1, 1 / 3, 2 / 3, 0])
     assert mask_of(saliency, "signed").flatten().tolist() == pytest.approx([0, 0.8, 1, 0.6])
+
+
+def test_average_gain_keeps_its_digits_where_p_is_almost_1() -> None:
+    """P(fake) of the picture is 1 - 4e-9 and of the masked one 1 - 1e-9: both are 1 in float32."""
+
+    class Sure(Patch):
+        def probabilities(self, images: Tensor) -> Tensor:
+            real = images.mean((1, 2, 3)) * 4e-9
+            return torch.stack((real, 1 - real), 1)
+
+    quarter = torch.zeros(4, 4)
+    quarter[:2, :2] = 1
+    values = all_of(make(AverageDrop), case_of(quarter, Sure(), torch.ones(3, 4, 4)))
+    assert [s.value for s in values.values()] == pytest.approx([0, 1, 3e-9 / (4e-9 + 1e-8)], abs=1e-6)
+
+
+def test_what_is_left_to_other_classes_adds_their_digits() -> None:
+    assert rest(torch.tensor([1e-9, 1.0, 3e-9]), 1) == pytest.approx(4e-9, rel=1e-6)
+    assert rest(torch.tensor([0.25, 0.75]), 0) == 0.75
 
 
 def test_average_drop_masks_softly() -> None:

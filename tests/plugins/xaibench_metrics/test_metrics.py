@@ -480,9 +480,17 @@ def test_entropy_of_the_published_example() -> None:
 def test_histogram_entropy_is_scikit_images(size: tuple[int, int]) -> None:
     saliency = random_map(3, size) ** 3
     low, high = saliency.min(), saliency.max()
-    eight_bits = np.floor(255 * ((saliency - low) / (high - low)).double().numpy() + 1 / 8).astype(np.uint8)
+    eight_bits = ((saliency - low) / (high - low)).mul(255).byte().numpy()  # torchvision's to_pil_image
     expected = shannon_entropy(eight_bits) / math.log2(min(saliency.numel(), 256))
     assert histogram_entropy(saliency) == pytest.approx(expected, abs=1e-12)
+
+
+def test_quantise_truncates_and_keeps_what_was_made_in_8_bits() -> None:
+    levels = [0.0, 1.6, 2.05, 99.9, 255.0]  # 1.6 is no level of 8 bits
+    assert quantise(torch.tensor(levels)).tolist() == [0, 1, 2, 99, 255]
+    eight_bits = torch.arange(256.0).view(16, 16)
+    assert torch.equal(quantise(stored(eight_bits / 255)), eight_bits.to(torch.uint8))
+    assert not torch.equal((255 * stored(eight_bits / 255).double()).floor(), eight_bits.double()), "a plain floor"
 
 
 def test_entropy_landmarks() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from xaibench.api import Native, Picture, Sample, Score, Scores, Streams
 from xaibench_metrics.attack.choice import area_bin, random_regions, ranked_segments, region_of, shifted_grid
 from xaibench_metrics.attack.counterpart_attack import CounterpartAttack
-from xaibench_metrics.attack.judging import percentile, smallest_bound
+from xaibench_metrics.attack.judging import distortion_upper_bound, percentile
 from xaibench_metrics.attack.segment_attack import SegmentAttack, grid_advantages
 from xaibench_metrics.attack.subjects import why_no_attack
 from xaibench_perturbation import slic_segments
@@ -79,13 +79,13 @@ def test_pgd_on_a_linear_margin_gives_the_closed_forms(z: float, steps: int) -> 
     flips = fall > z
     assert found["flip"] == float(flips) == 1 - found["accuracy"]
     if flips:
-        assert found["smallest-bound"] == pytest.approx(z / weight, rel=1e-3)
+        assert found["distortion-upper-bound"] == pytest.approx(z / weight, rel=1e-3)
         assert found["queries"] == math.ceil(z / (STEP * weight)) + 1
         # stopped at the first step past zero: the margin there gives the published number
         stopped = z - math.ceil(z / (STEP * weight)) * STEP * weight
         assert found["sufficiency"] == pytest.approx(_sigmoid(z) - _sigmoid(stopped), abs=1e-5)
     else:
-        assert found["smallest-bound"] == pytest.approx(min(steps * STEP, BOUND)), "the largest that was tried"
+        assert found["distortion-upper-bound"] == pytest.approx(min(steps * STEP, BOUND)), "the largest that was tried"
         assert found["queries"] == steps
         assert found["sufficiency"] == pytest.approx(_sigmoid(z) - _sigmoid(z - fall), abs=1e-5)
     assert found["drop-over-area"] == pytest.approx(found["sufficiency"] / found["area"])
@@ -134,8 +134,8 @@ def _streams(parameters: dict[str, Any]) -> Streams:
     ([1.0, 0.5, -0.5], 2, 1.5), ([1.0, -3.0], 1, 0.25), ([1.0, 0.9], -1, 16.0), ([1.0, 0.8, 0.2], 2, 2.0),
     ([*[1.0] * 20, -1.0], 20, 16.0),
 ])  # fmt: skip
-def test_the_smallest_bound_is_read_between_two_steps(trace: list[float], turned_at: int, expected: float) -> None:
-    assert smallest_bound(trace, turned_at, 1 / 255, 16 / 255) == pytest.approx(expected / 255)
+def test_the_distortion_is_read_between_two_steps(trace: list[float], turned_at: int, expected: float) -> None:
+    assert distortion_upper_bound(trace, turned_at, 1 / 255, 16 / 255) == pytest.approx(expected / 255)
 
 
 # ---- grids ----------------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_there_is_no_grid_advantage_without_both_percentiles_or_without_both_gri
 
 
 def test_a_bound_is_censored_exactly_where_the_verdict_did_not_turn() -> None:
-    spec = next(s for s in SegmentAttack(SegmentAttack.Parameters()).scores if s.name == "smallest-bound")
+    spec = next(s for s in SegmentAttack(SegmentAttack.Parameters()).scores if s.name == "distortion-upper-bound")
     image = noise()
     for z, flipped in ((0.03, 1.0), (60.0, 0.0)):
         found = by_item(attack(
@@ -182,7 +182,7 @@ def test_a_bound_is_censored_exactly_where_the_verdict_did_not_turn() -> None:
             attack="pgd", steps=30, draws=0, top=(2,), segmentations=("slic-50",), ceiling=False,
         ))["slic-50 top-2"]  # fmt: skip
         assert found[spec.event] == flipped
-        assert (found["smallest-bound"] == BOUND) is (flipped == 0)
+        assert (found["distortion-upper-bound"] == BOUND) is (flipped == 0)
 
 
 def test_attacks_of_a_picture_share_batches_and_every_pass_counts() -> None:
@@ -248,7 +248,7 @@ def test_nes_as_published_counts_its_queries() -> None:
     ))["slic-50 top-1"]  # fmt: skip
     assert found["queries"] == 2 * 9
     assert found["accuracy"] == 1
-    assert found["smallest-bound"].reason == "mode=t24-code moves normalised values without a bound"
+    assert found["distortion-upper-bound"].reason == "mode=t24-code moves normalised values without a bound"
 
 
 @pytest.mark.parametrize(("mode", "left_out"), [("strict", ""), ("t24-code", "a fake that is called real already")])

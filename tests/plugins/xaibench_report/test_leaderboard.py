@@ -14,6 +14,7 @@ from xaibench.api import ScoreSpec
 from xaibench_report.leaderboard import build_leaderboards
 from xaibench_report.run_values import ScoreInfo, Where, cell_values, inverse_of, short
 from xaibench_report.terminal import print_leaderboards, to_json
+from xaibench_statistics import Rank
 
 
 def logit(p):
@@ -79,7 +80,7 @@ def test_a_board_ranks_explainers_and_never_controls():
     gradcam, rise, random = (row.cells[0] for row in board.rows)
     assert gradcam.estimate.value == pytest.approx(0.2)
     assert gradcam.estimate.low < 0.2 < gradcam.estimate.high
-    assert (gradcam.rank.rank, rise.rank.rank, random.rank) == (1, 2, None)
+    assert (gradcam.rank, rise.rank, random.rank) == (Rank(rank=1, low=1, high=1), Rank(rank=2, low=2, high=2), None)
     assert rise.versus_best.value == pytest.approx(0.1)
     assert gradcam.versus_best is None
 
@@ -115,10 +116,7 @@ def test_few_groups_give_no_interval_and_say_so():
     board = only_board(column({"a": 0.2, "xaibench/random": 0.9}, n=6))
     assert cell(board, "a").estimate.low is None
     assert "deletion auc: 6 groups, fewer than 10: no interval" in board.notes
-    assert sentence(board) == (
-        "deletion auc: no explainer is shown to beat every control; "
-        "undetermined for a: 6 groups, fewer than 10: no interval."
-    )
+    assert sentence(board) == "deletion auc: no verdict on a: 6 groups, fewer than 10."
 
 
 def test_an_explainer_without_values_stays_on_the_board_with_the_reason():
@@ -149,55 +147,58 @@ def test_scores_without_direction_have_neither_ranks_nor_verdicts():
     assert board.verdicts == ()
 
 
-# ---- which explainers beat every control ------------------------------------------------------------------------
+# ---- verdicts in three words ------------------------------------------------------------------------------------
 
 BEATEN = {"xaibench/random": 0.5, "xaibench/center-prior": 0.4, "xaibench/edges": 0.45}
 
 
-def test_an_explainer_that_beats_every_control():
+def test_an_explainer_shown_better_than_every_control():
     means = {"xaibench/gradcam": 0.2, **BEATEN, "xaibench/inverse:of=gradcam": 0.8, "xaibench/mask-oracle": 0.05}
-    board = only_board(column(means))
-    expected = "deletion auc: gradcam beats every control (center-prior, edges, random, own inverse)."
-    assert sentence(board) == expected  # the mask oracle is better and need not be beaten
+    board = only_board(column(means | {"xaibench/center-prior": 0.21}))
+    every = "center-prior, edges, random, own inverse"  # the mask oracle is better and need not be beaten
+    assert sentence(board) == f"deletion auc: gradcam is shown better than every control ({every})."
+    (verdict,) = board.verdicts[0].verdicts
+    assert (verdict.word, verdict.control) == ("better", "xaibench/center-prior")
+    assert verdict.p_better < 0.05 < verdict.p_worse
 
 
-def test_one_control_is_enough_to_fail():
+def test_one_control_is_enough_to_be_shown_worse():
     board = only_board(column({"xaibench/gradcam": 0.2, **BEATEN, "xaibench/edges": 0.1}))
-    assert sentence(board) == (
-        "deletion auc: no explainer is shown to beat every control; gradcam does not beat edges."
-    )
+    assert sentence(board) == "deletion auc: gradcam is shown worse than edges."
 
 
 def test_direction_counts():
     rows = column({"xaibench/gradcam": 0.2, **BEATEN}, metric=HIT, score="hit", better="higher")
-    assert "gradcam does not beat center-prior, edges, random" in sentence(only_board(rows))
+    assert sentence(only_board(rows)) == "pointing-game hit: gradcam is shown worse than random."
 
 
 def test_another_explainers_inverse_does_not_apply():
     means = {"xaibench/gradcam": 0.2, "acme/rise": 0.3, **BEATEN, "xaibench/inverse:of=gradcam": 0.25}
     assert sentence(only_board(column(means))) == (
-        "deletion auc: acme/rise, gradcam beat every control "
+        "deletion auc: acme/rise, gradcam are shown better than every control "
         "(center-prior, edges, random, own inverse; no inverse of acme/rise was measured)."
     )
 
 
-def test_a_difference_within_chance_beats_nothing():
+def test_a_difference_within_chance_is_not_told_apart():
     rng = np.random.default_rng(0)
     rows = [score(e, v, i) for e in ("a", "xaibench/random") for i, v in enumerate(rng.normal(size=30))]
-    assert "a does not beat random" in sentence(only_board(rows))
+    assert sentence(only_board(rows)) == "deletion auc: not told apart: a."
 
 
 def test_a_failed_control_leaves_the_question_open_and_an_undefined_one_does_not_apply():
     rows = column({"a": 0.2, "xaibench/random": 0.9})
     failed = score("xaibench/edges", 0, status="failed", reason="boom")
     undefined = score("xaibench/edges", 0, status="undefined", reason="no edges")
-    assert sentence(only_board([*rows, failed])).endswith("undetermined for a: edges failed.")
-    assert sentence(only_board([*rows, undefined])) == "deletion auc: a beats every control (random)."
+    assert sentence(only_board([*rows, failed])) == "deletion auc: no verdict on a: edges failed."
+    assert sentence(only_board([*rows, undefined])) == "deletion auc: a is shown better than every control (random)."
+    worse = column({"a": 0.9, "xaibench/random": 0.2})  # a control that failed cannot mend that
+    assert sentence(only_board([*worse, failed])) == "deletion auc: a is shown worse than random."
 
 
 def test_without_controls_nothing_can_be_said():
     board = only_board(column({"a": 0.2}))
-    assert sentence(board).endswith("undetermined for a: no control was measured.")
+    assert sentence(board).endswith("no verdict on a: no control was measured.")
     assert any("no control ran" in note for note in board.notes)
 
 
@@ -296,3 +297,25 @@ def test_maps_that_no_detector_enters_are_marked_and_not_ranked():
     assert "model-independent, never ranked: acme/edges, random: no detector enters these maps" in board.notes
     (verdict,) = board.verdicts
     assert {a.control for v in verdict.verdicts for a in v.against} == {"xaibench/random"}
+
+
+def test_verdicts_are_corrected_over_explainers_and_scores_of_the_board():
+    rng = np.random.default_rng(0)
+
+    def rows(explainers, scores):
+        return [
+            score(e, 0.9 if e == "xaibench/random" else float(v), i, score=s)
+            for s in scores
+            for e in (*explainers, "xaibench/random")
+            for i, v in enumerate(0.82 + 0.1 * rng.normal(size=12))
+        ]
+
+    def p_better(board):
+        return board.verdicts[0].verdicts[0].p_better
+
+    first = rows(["a"], ["auc"])
+    alone = p_better(only_board(first))
+    scores = p_better(only_board([*first, *rows(["a"], ["b", "c", "d"])]))
+    explainers = p_better(only_board([*first, *[r for r in rows(["b", "c", "d"], ["auc"]) if r["explainer"] in "bcd"]]))
+    assert 2 * alone < scores
+    assert alone < explainers

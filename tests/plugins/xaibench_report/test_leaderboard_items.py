@@ -64,22 +64,36 @@ def test_items_are_columns_and_are_not_averaged() -> None:
     ({"ceiling": 1.0, "random": 1.0, "ceiling_flip": 0.5, "random_flip": 0.5}, "saturated: the measure's own ceiling"),
     ({"ceiling": 2.0, "random": 1.0, "ceiling_flip": 0.5, "random_flip": 0.5}, ""),
 ])  # fmt: skip
-def test_a_cell_without_headroom_is_undefined_and_not_ranked(beside: dict[str, float], word: str) -> None:
+def test_a_score_without_headroom_keeps_its_values_and_ranks_nothing(beside: dict[str, float], word: str) -> None:
     board = boards([*rows("top-1", "a", drop=1.2, **beside), *rows("top-1", "b", drop=0.7, **beside)])
     for row in board.rows:
         (cell,) = row.cells
         assert cell is not None
         if word:
-            assert cell.estimate is None
-            assert cell.rank is None
-            assert word in cell.why
+            assert cell.rank is None and cell.versus_best is None
+            assert cell.estimate is not None  # the values stay
         else:
             assert cell.rank.rank == {"a": 1, "b": 2}[row.explainer]
+    assert board.columns[0].withheld.startswith(word)
+    assert (f"drop top-1: no ranks and no verdicts: {word}" in board.verdicts[0].sentence) == bool(word)
 
 
-def test_without_a_ceiling_the_cell_stands() -> None:
-    board = boards(rows("top-1", "a", drop=1.2))
-    assert board.rows[0].cells[0].estimate is not None
+def test_an_explainer_whose_own_regions_leave_no_headroom_is_left_out_alone() -> None:
+    good = {"ceiling": 2.0, "random": 0.1, "ceiling_flip": 0.5, "random_flip": 0.2}
+    blind = good | {"random_flip": 0.95}
+    table = [*rows("top-1", "a", drop=1.2, **good), *rows("top-1", "b", drop=0.7, **good)]
+    board = boards([*table, *rows("top-1", "c", drop=1.9, **blind)])
+    ranks = {row.explainer: row.cells[0].rank for row in board.rows}
+    assert (ranks["a"].rank, ranks["b"].rank, ranks["c"]) == (1, 2, None)
+    why = "saturated: random regions of the same area turn 95% of the verdicts"
+    assert f"attack drop top-1: not ranked: c: {why}" in board.notes
+    assert [v.explainer for v in board.verdicts[0].verdicts] == ["a", "b"]
+
+
+def test_without_a_ceiling_the_ranks_stand_and_the_gate_is_not_measured() -> None:
+    board = boards([*rows("top-1", "a", drop=1.2), *rows("top-1", "b", drop=0.7)])
+    assert [row.cells[0].rank.rank for row in board.rows] == [1, 2]
+    assert "attack drop top-1: not measured whether the measure's ceiling is told from random regions" in board.notes
 
 
 def test_a_score_that_does_not_rank_is_shown_without_rank_or_test() -> None:
@@ -94,12 +108,10 @@ def test_a_score_that_does_not_rank_is_shown_without_rank_or_test() -> None:
     assert "saturates" in said
 
 
-@pytest.mark.parametrize(("ceiling", "word"), [(1.0, "saturated"), (2.0, "")])
-def test_with_few_groups_the_headroom_is_the_plain_difference(ceiling: float, word: str) -> None:
-    beside = {"ceiling": ceiling, "random": 1.2, "ceiling_flip": 0.5, "random_flip": 0.5}
+def test_too_few_groups_are_no_saturation() -> None:
+    beside = {"ceiling": 1.0, "random": 1.2, "ceiling_flip": 0.5, "random_flip": 0.5}
     table = [r for e, d in (("a", 1.2), ("b", 0.7)) for r in rows("top-1", e, drop=d, **beside)]
-    board = boards([r for r in table if int(r["group"][1:]) < 6])
-    for row in board.rows:
-        (cell,) = row.cells
-        assert cell is not None
-        assert (word in cell.why and cell.rank is None) if word else cell.rank is not None
+    assert boards(table).columns[0].withheld.startswith("saturated: the measure's own ceiling")
+    few = boards([r for r in table if int(r["group"][1:]) < 6])
+    assert few.columns[0].withheld == ""
+    assert all(row.cells[0].estimate is not None for row in few.rows)

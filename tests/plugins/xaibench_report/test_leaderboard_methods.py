@@ -18,8 +18,7 @@ from xaibench_report.leaderboard import Board, Cell, build_leaderboards
 from xaibench_report.manipulation_methods import even, even_pair
 from xaibench_report.run_values import RunTables, ScoreInfo, cell_values
 from xaibench_report.terminal import print_leaderboards, to_json
-from xaibench_statistics import RESAMPLES, SEED, mean_interval, rank_explainers
-from xaibench_statistics.bootstrap import Design, percentile_interval
+from xaibench_statistics import Rank, macro_interval, mean_interval, rank_explainers
 
 MASS, AUC, DELETION = "xaibench/relevance-mass", "xaibench/mask-auc", "xaibench/deletion"
 RANDOM, CENTRE = "xaibench/random", "xaibench/center-prior"
@@ -82,7 +81,8 @@ def mean(cell: Cell) -> float:
 
 
 def around(level: float, n: int, spread: float = 0.01) -> list[float]:
-    return (level + np.linspace(-spread, spread, n)).tolist()
+    """Wider around a higher level, so that differences of levels have a spread."""
+    return (level + (1 + level) * np.linspace(-spread, spread, n)).tolist()
 
 
 def judged(board: Board, metric: str = MASS) -> tuple[str, int]:
@@ -112,35 +112,58 @@ def test_other_families_weigh_samples() -> None:
     assert not any("method" in note or "gate" in note for note in board.notes)
 
 
-def test_the_interval_is_that_of_the_weighted_mean_with_fixed_weights() -> None:
+def test_the_interval_is_that_of_the_mean_over_methods() -> None:
     rng = np.random.default_rng(0)
     by_method = {"swap": rng.uniform(0.2, 0.4, 60).tolist(), "warp": rng.uniform(0.5, 0.9, 20).tolist()}
     found = cell_of(board_of(rows("a", by_method)), "a").estimate
+    values = next(iter(cell_values(tables(rows("a", by_method)).scores).values()))
+    assert found == macro_interval(values.values, values.methods)
+
+
+def test_values_weighed_alike_vary_as_the_mean_over_methods_does() -> None:
+    values = {"swap": [0.0, 0.2, 0.0, 0.2, 0.1], "warp": [0.8, 0.8, 0.6, 0.6, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7]}
+    (cell,) = cell_values(tables(rows("a", values)).scores).values()
+    found = even(cell, cell.values.samples).values
+    swap = 0.4 + 15 / (2 * 5) * np.sqrt(5 / 4) * (np.array(values["swap"]) - 0.1)
+    warp = 0.4 + 15 / (2 * 10) * np.sqrt(10 / 9) * (np.array(values["warp"]) - 0.7)
+    assert found == pytest.approx(np.concatenate([swap, warp]))
+    assert found.mean() == pytest.approx((0.1 + 0.7) / 2)
+
+
+def test_with_few_groups_of_a_method_what_varies_between_methods_counts_as_chance() -> None:
+    values = {"swap": [0.0, 0.2, 0.0, 0.2, 0.1], "warp": [0.8, 0.6, 0.7, 0.7]}
+    (cell,) = cell_values(tables(rows("a", values)).scores).values()
+    weights = np.repeat([9 / (2 * 5), 9 / (2 * 4)], [5, 4])
+    expected = 0.4 + weights * (np.concatenate(list(values.values())) - 0.4)
+    assert even(cell, cell.values.samples).values == pytest.approx(expected)
+
+
+def test_the_interval_is_that_of_a_mean_over_methods() -> None:
+    rng = np.random.default_rng(0)
+    swap, warp = rng.uniform(0.2, 0.4, 60), rng.uniform(0.5, 0.9, 20)
+    found = cell_of(board_of(rows("a", {"swap": swap.tolist(), "warp": warp.tolist()})), "a").estimate
     assert found is not None
     assert found.low is not None
     assert found.high is not None
-    values = np.concatenate([by_method["swap"], by_method["warp"]])
-    weights = np.repeat([80 / (2 * 60), 80 / (2 * 20)], [60, 20])
-    names = np.asarray([f"{i:02d}" for i in range(80)])
-    drawn = np.concatenate(list(Design.of(names, np.full(80, "")).weights(SEED, RESAMPLES)))
-    direct = percentile_interval(drawn @ (weights * values) / (drawn @ weights), 80)
-    assert (found.low, found.high) == pytest.approx(direct, abs=0.1 * (found.high - found.low))
+    half = 2 * np.sqrt((swap.var(ddof=1) / 60 + warp.var(ddof=1) / 20) / 4)  # the distance of the methods adds nothing
+    middle = (swap.mean() + warp.mean()) / 2
+    assert (found.low, found.high) == pytest.approx((middle - half, middle + half), abs=0.1 * half)
 
 
-def test_equal_values_have_an_interval_without_width() -> None:
-    """Values that are merely scaled would spread: a resample with more of the rare method would look larger."""
+def test_the_spread_of_equal_values_is_not_known() -> None:
     found = cell_of(board_of(rows("a", {"swap": [0.5] * 15, "warp": [0.5] * 3})), "a").estimate
     assert found is not None
-    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert (found.value, found.low, found.high) == (0.5, None, None)
+    assert found.note.startswith("all values are equal, nothing is known")
 
 
-def test_the_interval_stays_within_the_values() -> None:
+def test_the_interval_of_shares_stays_within_0_and_1() -> None:
     by_method = {"swap": [1.0] * 20, "warp": [1.0, 0.0, 1.0]}
     found = cell_of(board_of(rows("a", by_method)), "a").estimate
     assert found is not None
     assert found.low is not None
-    assert 0 < found.low < found.value < 1
-    assert found.high == 1
+    assert found.high is not None
+    assert 0 < found.low < found.value < found.high <= 1
 
 
 def test_one_method_leaves_every_number_as_it_is() -> None:
@@ -164,8 +187,8 @@ def test_one_method_leaves_every_number_as_it_is() -> None:
 def test_ranks_follow_the_macro_mean() -> None:
     a, b = {"swap": around(0.6, 12), "warp": around(0.1, 4)}, {"swap": around(0.5, 12), "warp": around(0.3, 4)}
     board = board_of([*rows("a", a), *rows("b", b)])
-    ranks = {e: cell_of(board, e).rank for e in ("a", "b")}
-    assert {e: r.rank for e, r in ranks.items() if r} == {"a": 2, "b": 1}  # by plain means .475 and .45
+    assert [row.explainer for row in board.rows] == ["b", "a"]  # by plain means .475 and .45
+    assert {e: cell_of(board, e).rank for e in ("a", "b")} == dict.fromkeys("ab", Rank(rank=1, low=1, high=2))
     versus = cell_of(board, "a").versus_best
     assert versus is not None
     assert versus.value == pytest.approx(0.35 - 0.4)
@@ -179,8 +202,8 @@ def test_ranks_take_their_weights_from_the_common_samples() -> None:
     board = board_of([*rows("a", a), *rows("b", b)])
     assert (mean(cell_of(board, "a")), mean(cell_of(board, "b"))) == pytest.approx(((0.5 + 2.2 / 3) / 2, 0.4))
     assert board.columns[0].common == 4
-    ranks = {e: cell_of(board, e).rank for e in ("a", "b")}
-    assert {e: r.rank for e, r in ranks.items() if r} == {"a": 2, "b": 1}
+    assert [row.explainer for row in board.rows] == ["b", "a"]
+    assert {e: cell_of(board, e).rank for e in ("a", "b")} == {"a": None, "b": None}  # four groups
     versus = cell_of(board, "a").versus_best
     assert versus is not None
     assert versus.value == pytest.approx((0.1 - 0.2) / 2)  # with the weights of all of a's samples it would be > 0
@@ -199,7 +222,9 @@ def test_a_pair_is_weighed_on_its_own_samples_and_still_counts_the_dropped() -> 
     assert (against.difference.n, against.difference.dropped) == (14, 4)
     warp = np.mean(around(0.1, 6)[:2]) - 0.3
     assert against.difference.value == pytest.approx((0.1 + warp) / 2)
-    assert against.outcome == "does not beat"  # by the plain mean of the differences, .056, it would
+    assert (
+        verdict.verdicts[0].word == "not told apart"
+    )  # by the plain mean of the differences, .056, it would be better
 
 
 def test_an_explainer_without_a_method_is_named() -> None:
@@ -229,7 +254,9 @@ def test_a_method_whose_masks_lie_in_the_middle_leaves_ranks_and_verdicts_but_is
     assert (mean(a), [m.method for m in a.methods]) == (pytest.approx(0.65), ["swap", "warp"])
     column = next(c for c in board.columns if c.metric == MASS)
     assert column.common == 12
-    assert judged(board)[0] == "relevance-mass: b beats every control (random); a does not beat random."
+    assert judged(board)[0] == (
+        "relevance-mass: b is shown better than every control (random); a is shown worse than random."
+    )
     assert [(m.method, m.central, m.ranked) for m in board.methods] == [
         ("swap", pytest.approx(0.96), False), ("warp", pytest.approx(0.7), True),
     ]  # fmt: skip
@@ -240,10 +267,9 @@ def test_a_method_whose_masks_lie_in_the_middle_leaves_ranks_and_verdicts_but_is
 def test_up_to_the_limit_a_method_counts() -> None:
     scores = [*gated(0.6, 0.7)[:-24], *rows(CENTRE, {"swap": [0.95], "warp": [0.5]}, AUC)]
     board = board_of(scores)
-    a, b = cell_of(board, "a"), cell_of(board, "b")
-    assert a.rank is not None
-    assert b.rank is not None
-    assert (a.rank.rank, b.rank.rank) == (1, 2)
+    assert [row.explainer for row in board.rows] == ["a", "b", CENTRE, RANDOM]
+    ranks = (cell_of(board, "a").rank, cell_of(board, "b").rank)
+    assert ranks == (Rank(rank=1, low=1, high=1), Rank(rank=2, low=2, high=2))
     assert all(m.ranked for m in board.methods)
     assert not any("no part" in note or "gate" in note for note in board.notes)
 
@@ -255,7 +281,7 @@ def test_with_no_method_left_there_are_neither_ranks_nor_verdicts() -> None:
     sentence, count = judged(board)
     assert count == 0
     assert sentence == (
-        "relevance-mass: not held against controls: the centre prior's mask AUC exceeds 0.95 on swap, warp."
+        "relevance-mass: no ranks and no verdicts: the centre prior's mask AUC exceeds 0.95 on swap, warp."
     )
     assert mean(cell_of(board, "a")) == pytest.approx(0.65)
 
@@ -277,7 +303,7 @@ def test_the_gate_holds_for_a_single_method_and_for_no_other_family() -> None:
 def test_a_gate_that_was_not_checked_says_so(extra: list[Row], why: str) -> None:
     board = board_of([*rows("a", {"swap": [0.3], "warp": [0.4]}), *extra])
     assert f"centre prior's gate not checked: {why}" in board.notes
-    assert cell_of(board, "a").rank is not None
+    assert {c.withheld for c in board.columns if c.metric == MASS} == {""}
 
 
 # ---- where it is shown ------------------------------------------------------------------------------------------

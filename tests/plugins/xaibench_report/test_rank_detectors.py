@@ -15,7 +15,7 @@ from xaibench.api import PlanError, ScoreSpec, UsageError
 from xaibench.cli.main import program
 from xaibench.store.schema import COMMITS, PREDICTIONS, SCORES
 from xaibench_report.balance import balances
-from xaibench_report.detector_accuracy import Entrant, accuracy_lines, equal_classes
+from xaibench_report.detector_accuracy import Entrant, accuracy_lines, entrant_line, equal_classes
 from xaibench_report.figures import pareto_figure
 from xaibench_report.ranking import rank_detectors
 from xaibench_report.ranking_terminal import print_ranking
@@ -85,7 +85,9 @@ TWO = {GUIDED: 5, PLAIN: 5}
 
 
 def ranked(scores, runs=TWO, p_fake=None, **options):
-    return rank_detectors(tables(scores, runs, p_fake), INFO, **options)
+    """All measures tested, unless some are named."""
+    every = {} if options.get("measures") else {"test_all": True}
+    return rank_detectors(tables(scores, runs, p_fake), INFO, **every | options)
 
 
 def only(found):
@@ -134,7 +136,9 @@ def test_people_widen_the_interval():
 def test_no_interval_leaves_the_range_of_its_score():
     specs = {(ENTROPY, "entropy-spatial"): ScoreSpec(name="entropy-spatial", better="lower", low=0.13, high=0.35)}
     info = ScoreInfo(families=INFO.families, specs=specs)
-    first, second = only(rank_detectors(tables([*family(GUIDED, LOW), *family(PLAIN, HIGH)], TWO), info)).standings
+    first, second = only(
+        rank_detectors(tables([*family(GUIDED, LOW), *family(PLAIN, HIGH)], TWO), info, test_all=True)
+    ).standings
     assert (first.estimate.low, second.estimate.high) == (0.13, 0.35)
 
 
@@ -160,7 +164,7 @@ def test_a_measure_without_direction_is_ordered_and_not_ranked():
 @pytest.mark.parametrize(("runs", "says"), [(4, "4 runs"), (1, "1 run")])
 def test_fewer_than_five_runs_are_ordered_and_not_tested(runs, says):
     measure = only(ranked([*family(GUIDED, LOW[:runs]), *family(PLAIN, HIGH)], {GUIDED: runs, PLAIN: 5}))
-    assert [(s.model, s.rank.rank, s.rank.low) for s in measure.standings] == [(GUIDED, 1, None), (PLAIN, 2, None)]
+    assert [(s.model, s.rank) for s in measure.standings] == [(GUIDED, None), (PLAIN, None)]
     assert f"guided is not tested: {says}, fewer than 5 cannot be significant" in measure.finding
 
 
@@ -333,7 +337,73 @@ def test_a_measure_of_detectors_needs_no_explainer():
 def test_runs_that_were_not_scored_are_said():
     runs = only(ranked([*family(GUIDED, LOW[:1]), *family(PLAIN, HIGH)]))
     assert runs.standings[0].runs == 1
-    assert "guided: 1 of 5 runs have values (eval --members all scores every run)" in runs.finding
+    assert "guided: 1 of 5 runs were scored (eval --members all scores every run)" in runs.finding
+
+
+def without(rows, run, keep, reason="the map is constant"):
+    """The rows, those of one run undefined but on the first ``keep`` samples."""
+    lost = {"value": None, "status": "undefined", "reason": reason}
+    return [r | (lost if r["member"] == run and int(r["sample"][1:]) >= keep else {}) for r in rows]
+
+
+def test_a_family_is_not_averaged_over_the_runs_that_have_values():
+    rows = [*family(GUIDED, LOW), *family(PLAIN, HIGH)]
+    for keep, counts in ((0, "0 of 24 pictures"), (11, "11 of 24 pictures")):
+        measure = only(ranked(without(rows, f"{PLAIN}-3", keep)))
+        assert [(s.model, s.estimate is None, s.rank) for s in measure.standings] == [
+            (GUIDED, False, None), (PLAIN, True, None),
+        ]  # fmt: skip
+        assert measure.standings[0].estimate.n == N
+        assert measure.finding == (
+            f"entropy-spatial, gradcam: plain: {PLAIN}-3 has {counts} (undefined: the map is constant)."
+        )
+
+
+def test_pictures_that_some_run_lacks_are_left_out_for_all_and_counted():
+    measure = only(ranked(without([*family(GUIDED, LOW), *family(PLAIN, HIGH)], f"{PLAIN}-3", 18)))
+    assert measure.n == 18
+    assert [s.why for s in measure.standings] == [
+        "", f"{PLAIN}-3 lacks 6 of 24 pictures (undefined: the map is constant), left out for all"
+    ]  # fmt: skip
+    wiggle = np.linspace(-0.01, 0.01, N)[:18].mean()
+    assert [s.estimate.value for s in measure.standings] == pytest.approx([0.14 + wiggle, 0.34 + wiggle])
+
+
+def test_families_that_share_too_few_pictures_are_not_compared():
+    rows = without([*family(GUIDED, LOW), *family(PLAIN, HIGH)], f"{PLAIN}-3", 14)
+    first_ten = [r | {"value": None, "status": "undefined", "reason": "flat"} for r in rows
+                 if r["member"] == f"{GUIDED}-1" and int(r["sample"][1:]) < 10]  # fmt: skip
+    kept = [r for r in rows if r["member"] != f"{GUIDED}-1" or int(r["sample"][1:]) >= 10]
+    measure = only(ranked([*kept, *first_ten]))
+    assert {s.why for s in measure.standings} == {"the families share 4 of 24 pictures: too few to compare them on"}
+    assert measure.n == 0
+
+
+def test_a_run_without_a_value_of_the_whole_set_is_named():
+    rest = {"metric": ODC, "explainer": ""}
+    rows = [
+        score(m, f"{m}-{r}", v, **rest) for m, levels in ((GUIDED, LOW), (PLAIN, HIGH)) for r, v in enumerate(levels)
+    ]
+    rows[7] |= {"value": None, "status": "failed", "reason": "out of memory"}
+    measure = only(ranked(rows))
+    assert [(s.model, s.why) for s in measure.standings] == [
+        (GUIDED, ""), (PLAIN, f"{PLAIN}-2 has no value (failed: out of memory)"),
+    ]  # fmt: skip
+
+
+def test_only_what_was_chosen_beforehand_is_tested():
+    rows = [*family(GUIDED, LOW), *family(PLAIN, HIGH)]
+    both = [*rows, *(r | {"metric": "acme/m", "score": "m"} for r in rows)]
+    found = ranked(both, test_all=False)
+    assert [(m.contests, m.finding, {s.rank for s in m.standings}) for m in found.classes[0].measures] == [
+        ((), "", {None}), ((), "", {None}),
+    ]  # fmt: skip
+    assert "nothing is tested, so that there are no ranks: name the measures that were chosen" in found.notes[-1]
+    chosen = ranked(both, measures=["entropy-spatial"])
+    assert only(chosen).contests[0].difference.p_holm == 2 / 252
+    assert not any("nothing is tested" in note for note in chosen.notes)
+    with pytest.raises(UsageError, match="all measures are tested, and some are named"):
+        ranked(both, measures=["entropy-spatial"], test_all=True)
 
 
 def test_methods_weigh_alike_in_localisation():
@@ -402,7 +472,7 @@ def test_a_missing_figure_is_said_and_costs_no_other():
     rows = [*axes(PLAIN, 0.5, 0.5, 0.2), *(r for r in axes(GUIDED, 0.1, 0.9, 0.6) if r["score"] != "axis-auc")]
     found = balances(tables(rows, {GUIDED: 2, PLAIN: 2}), INFO, PLAIN)
     assert found.rows[1].balance.harmonic is None
-    assert found.rows[1].balance.reason == "'axis-auc' is there for 0 of 2 runs"
+    assert found.rows[1].balance.reason == f"'axis-auc' is there for 0 of 2 runs (not {GUIDED}-0, {GUIDED}-1)"
     assert (found.rows[1].balance.accuracy, found.rows[1].balance.interpretability) == (1, None)
     assert found.rows[0].balance.accuracy == 1
     assert pareto_figure(found) is None
@@ -413,6 +483,17 @@ def failing(found, member):
     lost = {"status": "failed", "p_fake": None, "correct": None, "reason": "out of memory"}
     rows = [r | (lost if r["member"] == member else {}) for r in found.predictions.to_pylist()]
     return RunTables(scores=found.scores, predictions=pa.Table.from_pylist(rows, PREDICTIONS), commits=found.commits)
+
+
+def test_pictures_that_some_run_did_not_predict_are_counted_beside_the_auc():
+    found = tables([*family(GUIDED, LOW), *family(PLAIN, HIGH)], TWO)
+    lost = {"status": "failed", "p_fake": None, "log_odds": None, "correct": None, "reason": "out of memory"}
+    rows = [r | (lost if r["member"] == f"{PLAIN}-2" and int(r["sample"][1:]) < 4 else {})
+            for r in found.predictions.to_pylist()]  # fmt: skip
+    held = RunTables(scores=found.scores, predictions=pa.Table.from_pylist(rows, PREDICTIONS), commits=found.commits)
+    lines = [entrant_line(e) for e in rank_detectors(held, INFO).entrants]
+    assert lines[1].endswith(f"5 runs, over 20 of 24 pictures: {PLAIN}-2 has predictions of 20")
+    assert lines[0].endswith("5 runs")
 
 
 def test_a_run_without_predictions_is_named():
@@ -442,14 +523,16 @@ def test_what_is_printed():
     print_ranking(ranked([*family(GUIDED, LOW), *family(PLAIN, HIGH)]), Console(file=out, width=100))
     text = out.getvalue()
     assert "guided: AUC 1.000 [0.793, 1.000], 5 runs" in text
-    assert "0.140  #1 (1)" in text
+    assert "0.140  #1" in text
     assert "guided, plain: gradcam" in text
 
 
 def test_the_command(monkeypatch):
     held = tables([*family(GUIDED, LOW), *family(PLAIN, HIGH)], TWO)
     monkeypatch.setattr("xaibench_report.run_tables.read_run", lambda path: (held, INFO))
-    result = CliRunner().invoke(program("rank"), ["rank", "detectors", "anywhere", "--explainer", "gradcam", "--json"])
+    result = CliRunner().invoke(
+        program("rank"), ["rank", "detectors", "anywhere", "--all", "--explainer", "gradcam", "--json"]
+    )
     assert result.exit_code == 0
     found = json.loads(result.stdout)
     (measure,) = found["classes"][0]["measures"]

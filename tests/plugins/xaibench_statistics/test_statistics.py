@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xaibench_statistics import Values, auc_interval, holm, mean_interval, paired_difference, rank_explainers, roc_auc
+from xaibench_statistics import (
+    Values,
+    auc_interval,
+    holm,
+    macro_interval,
+    mean_interval,
+    paired_difference,
+    rank_explainers,
+    roc_auc,
+)
 from xaibench_statistics.bootstrap import Design, expanded_tail, mean_replicates
 
 
@@ -77,9 +86,14 @@ def test_ten_groups_have_an_interval_and_nine_do_not():
     assert mean_interval(clustered(range(10))).low is not None
 
 
-def test_a_constant_has_an_interval_without_width():
-    found = mean_interval(clustered([0.25] * 12))
-    assert (found.low, found.value, found.high) == (0.25, 0.25, 0.25)
+def test_the_spread_of_equal_values_is_not_known():
+    constant = mean_interval(clustered([0.25] * 12))
+    assert (constant.low, constant.value, constant.high) == (None, 0.25, None)
+    assert constant.note == "all values are equal, nothing is known of their spread: no interval"
+    balanced = mean_interval(Values.of(range(24), [0.1, 0.3] * 12, np.repeat(np.arange(12), 2)))
+    assert (balanced.low, balanced.note) == (
+        None, "all groups have the same mean, nothing is known of their spread: no interval",
+    )  # fmt: skip
 
 
 def test_samples_of_one_group_are_no_independent_evidence():
@@ -106,7 +120,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
         effects = rng.normal(size=12)
         values = np.repeat(effects, 3) + rng.normal(scale=0.5, size=36)
         base = clustered(effects, size=3)
-        found = mean_interval(base.with_values(values), resamples=400)
+        found = mean_interval(base.with_values(values))
         hits += found.low <= 0.0 <= found.high
     assert 0.92 <= hits / 300 <= 0.98
 
@@ -147,13 +161,22 @@ def test_few_donors_give_no_interval():
 
 
 def test_paired_difference_uses_common_samples_only():
-    a = Values.of([f"s{i:02d}" for i in range(12)], np.arange(12.0) + 1)
+    a = Values.of([f"s{i:02d}" for i in range(12)], np.arange(12.0) + np.resize([0.5, 1.5], 12))
     b = Values.of([f"s{i:02d}" for i in range(2, 14)], np.arange(2.0, 14.0))
     found = paired_difference(a, b)
-    assert (found.value, found.n, found.dropped, found.low, found.high) == (1.0, 10, 4, 1.0, 1.0)
+    half = 2.262157 * np.sqrt(0.25 / 9)  # t(.975, 9); the differences are five of .5 and five of 1.5: no skewness
+    assert (found.value, found.n, found.dropped) == (1.0, 10, 4)
+    assert (found.low, found.high) == (pytest.approx(1 - half), pytest.approx(1 + half))
     assert found.p == 2 / 2**10  # of all 1,024 sign flips only all plus and all minus reach the sum
     assert found.favours_first("higher") is True
     assert found.favours_first("lower") is False
+
+
+def test_a_constant_difference_has_a_test_and_no_interval():
+    a = clustered(np.arange(12.0))
+    found = paired_difference(a.with_values(a.values + 1), a)
+    assert (found.value, found.low, found.high, found.p) == (1.0, None, None, 2 / 2**12)
+    assert found.note == "all values are equal, nothing is known of their spread: no interval"
 
 
 def test_paired_difference_without_common_samples_or_groups():
@@ -223,10 +246,10 @@ def test_ranks_use_common_samples_and_leave_thin_explainers_out():
     assert found.ranks["most"].rank == 1  # by its mean over all its samples, full would win: 9.5 against 8
 
 
-def test_few_groups_give_ranks_without_intervals():
-    found = rank_explainers({"a": clustered([1.0, 2.0]), "b": clustered([0.0, 0.0])}, "higher")
-    assert (found.ranks["a"].rank, found.ranks["a"].low) == (1, None)
-    assert "fewer than 10" in found.note
+def test_few_groups_give_no_ranks_but_an_order():
+    found = rank_explainers({"a": clustered([0.0, 0.0]), "b": clustered([1.0, 2.0])}, "higher")
+    assert (found.ranks, found.order) == ({}, ("b", "a"))
+    assert found.note == "2 groups, fewer than 10: no ranks"
 
 
 # ---- invariants -------------------------------------------------------------------------------------------------
@@ -251,6 +274,7 @@ def test_the_order_of_rows_changes_nothing(rows, random):
         positive = np.array([fake[s] for s in a.samples])
         auc = auc_interval(a, positive) if 0 < positive.sum() < len(a) else None
         ranks = rank_explainers({"a": a, "b": b}, "higher", resamples=50)
-        return mean_interval(a, resamples=50), paired_difference(a, b, resamples=50), auc, ranks
+        macro = macro_interval(a, positive.astype(np.str_))
+        return mean_interval(a), macro, paired_difference(a, b, resamples=50), auc, ranks
 
     assert everything(numbered) == everything(shuffled)

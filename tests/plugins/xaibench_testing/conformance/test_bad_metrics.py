@@ -128,6 +128,20 @@ class NeedsMask(GoodMetric):
         return (yield from super().score(case))
 
 
+class AccompaniedByNone(GoodMetric):
+    def accompanied_by(self):
+        return ("no-such-metric",)
+
+
+class AccompaniedByText(GoodMetric):
+    def accompanied_by(self):
+        return "fill-response"
+
+
+class ItemsOfSamples(GoodMetric):
+    scores = (replace(GoodMetric.scores[0], item_is_sample=True),)
+
+
 class NanOnConstant(GoodMetric):
     def score(self, case):
         saliency = case.explanation.map
@@ -152,6 +166,9 @@ def metric(instance, **record):
 BAD_METRICS = [
     (Undescribed, {}, "declarations", {"declarations"}),
     (NoWhyNot, {}, "declarations", {"declarations"}),
+    (AccompaniedByNone, {}, "declarations", {"declarations"}),
+    (AccompaniedByText, {}, "declarations", {"declarations"}),
+    (ItemsOfSamples, {}, "declarations", {"declarations"}),
     (EmptyRange, {}, "declarations", {"declarations", "evidence"}),
     (AlwaysHalf, {}, "evidence", {"evidence"}),
     (WrongWay, {}, "evidence", {"evidence"}),
