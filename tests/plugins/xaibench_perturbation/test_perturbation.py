@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import numpy as np
 import pytest
@@ -172,7 +173,7 @@ def test_ranks_are_a_stable_sort(values: list[int]) -> None:
 
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=40), st.randoms(use_true_random=False))
 @pytest.mark.parametrize("number", [torch.float32, torch.int64])
-def test_equal_values_rank_by_the_order_of_ties(number: torch.dtype, values: list[int], draw: Any) -> None:
+def test_equal_values_rank_by_the_order_of_ties(number: torch.dtype, values: list[int], draw: random.Random) -> None:
     ties = draw.sample(range(len(values)), len(values))
     ranks = pixel_ranks(torch.tensor(values, dtype=number), torch.tensor(ties, dtype=torch.int32)).tolist()
     order = sorted(range(len(values)), key=lambda i: (-values[i], ties.index(i)))
