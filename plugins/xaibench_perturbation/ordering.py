@@ -22,25 +22,35 @@ def pixel_ranks(saliency: Tensor, tie_order: Tensor | None = None) -> Tensor:
     first.
     """
     values = saliency.detach().flatten()
-    if tie_order is None:
-        return _ranks(_descending(values)).view(saliency.shape)
-    tie_order = tie_order.to(values.device, torch.int64)
     # A stable sort of the values in the order of ties leaves equal ones in that order.
-    return _ranks(tie_order[_descending(values[tie_order])]).view(saliency.shape)
+    if _sorted_by_digits(values):
+        ranks = torch.from_numpy(_positions(_descending(values.numpy(), tie_order)))
+    else:
+        at = torch.arange(len(values)) if tie_order is None else tie_order.long()
+        order = at.to(values.device)[torch.argsort(values[at.to(values.device)], descending=True, stable=True)]
+        ranks = torch.empty_like(order)
+        ranks[order] = torch.arange(len(order), device=order.device)
+    return ranks.view(saliency.shape)
 
 
-def _descending(values: Tensor) -> Tensor:
-    """Indices ``(n,)`` int64 from the greatest to the least, equal ones by position."""
-    if values.device.type == "cpu" and values.dtype in _SORTED_BY_DIGITS and bool(values.isfinite().all()):
-        return torch.from_numpy(ascending(-values.numpy()))
-    return torch.argsort(values, descending=True, stable=True)
+def _sorted_by_digits(values: Tensor) -> bool:
+    return values.device.type == "cpu" and values.dtype in _SORTED_BY_DIGITS and bool(values.isfinite().all())
 
 
-def _ranks(order: Tensor) -> Tensor:
-    """The inverse of a permutation: the place of each index."""
-    ranks = torch.empty_like(order)
-    ranks[order] = torch.arange(len(order), device=order.device)
-    return ranks
+def _descending(values: NDArray[np.floating[Any]], tie_order: Tensor | None) -> NDArray[np.intp]:
+    """Indices ``(n,)`` from the greatest value to the least, equal ones in ``tie_order``."""
+    if tie_order is None:
+        return ascending(-values)
+    ties = tie_order.numpy().astype(np.intp)
+    order: NDArray[np.intp] = ties[ascending(-values[ties])]
+    return order
+
+
+def _positions(order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The inverse of a permutation."""
+    positions = np.empty_like(order)
+    positions[order] = np.arange(len(order))
+    return positions
 
 
 def tied_share(values: Tensor, cuts: Iterable[int], sizes: Tensor | None = None) -> float:
@@ -53,15 +63,15 @@ def tied_share(values: Tensor, cuts: Iterable[int], sizes: Tensor | None = None)
 
     ``sizes``: what each value counts, such as the pixels of a segment; None: 1.
     """
-    flat = values.detach().cpu().flatten().numpy()
-    ordered = np.sort(flat)
+    flat = values.detach().cpu().flatten()
+    ordered = flat.numpy()[ascending(flat.numpy())] if _sorted_by_digits(flat) else flat.sort().values.numpy()
     places = len(flat) - np.asarray(sorted({c for c in cuts if 0 < c < len(flat)}), dtype=np.intp)
     tied = np.unique(ordered[places][ordered[places - 1] == ordered[places]])
     if sizes is None:
         members = np.searchsorted(ordered, tied, "right") - np.searchsorted(ordered, tied, "left")
         return float(members.sum() / len(flat))
     counts = sizes.detach().cpu().flatten().numpy()
-    return float(counts[np.isin(flat, tied)].sum() / counts.sum())
+    return float(counts[np.isin(flat.numpy(), tied)].sum() / counts.sum())
 
 
 def ascending(values: NDArray[np.floating[Any]]) -> NDArray[np.intp]:

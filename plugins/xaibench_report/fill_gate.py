@@ -11,11 +11,14 @@ fill response is *not measured*, which withholds nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from xaibench.api import parse_spec
 from xaibench_report.run_values import CellKey, CellValues, ScoreInfo, ScoreKey, Where, short
 from xaibench_statistics import Estimate, mean_interval
+
+Columns: TypeAlias = Mapping[ScoreKey, Mapping[str, CellValues]]
+Cells: TypeAlias = Mapping[CellKey, CellValues]
 
 MOST_TURNED: Final = 0.1
 METRIC: Final = "xaibench/fill-response"
@@ -25,12 +28,7 @@ WITHOUT_FILL: Final = ("repair", "counterpart-attack")
 """Measures that ask where the evidence is and replace no pixels by a fill. Both need real counterparts."""
 
 
-def fill_gate(
-    where: Where,
-    columns: Mapping[ScoreKey, Mapping[str, CellValues]],
-    cells: Mapping[CellKey, CellValues],
-    info: ScoreInfo,
-) -> Mapping[ScoreKey, str]:
+def fill_gate(where: Where, columns: Columns, cells: Cells, info: ScoreInfo) -> Mapping[ScoreKey, str]:
     """Scores of measures whose fill turns real pictures fake, each with the share and with what to use instead."""
     responses = _responses(where, cells)
     found = {}
@@ -41,12 +39,7 @@ def fill_gate(
     return found
 
 
-def fill_unmeasured(
-    where: Where,
-    columns: Mapping[ScoreKey, Mapping[str, CellValues]],
-    cells: Mapping[CellKey, CellValues],
-    info: ScoreInfo,
-) -> Mapping[ScoreKey, str]:
+def fill_unmeasured(where: Where, columns: Columns, cells: Cells, info: ScoreInfo) -> Mapping[ScoreKey, str]:
     """Scores of measures that use a fill, of which it is not known whether it turns real pictures fake."""
     responses = _responses(where, cells)
     found = {}
@@ -77,7 +70,7 @@ def _cell(where: Where, metric: str) -> CellKey:
     return CellKey(where, metric, TURNS, "")
 
 
-def _responses(where: Where, cells: Mapping[CellKey, CellValues]) -> dict[str, Estimate]:
+def _responses(where: Where, cells: Cells) -> dict[str, Estimate]:
     """How often real pictures turn fake on a detector and dataset, by the metric that measured it."""
     found = {}
     for key, cell in cells.items():
@@ -105,7 +98,7 @@ def _reason(
     estimate: Estimate,
     responses: Mapping[str, Estimate],
     where: Where,
-    cells: Mapping[CellKey, CellValues],
+    cells: Cells,
 ) -> str:
     assert estimate.low is not None
     assert estimate.high is not None
@@ -115,7 +108,7 @@ def _reason(
     return f"removal misleads on this detector: with {fill_text(metric)}, {share} ({known}); use {instead} instead"
 
 
-def _instead(responses: Mapping[str, Estimate], where: Where, cells: Mapping[CellKey, CellValues]) -> Iterator[str]:
+def _instead(responses: Mapping[str, Estimate], where: Where, cells: Cells) -> Iterator[str]:
     """The fill of the run that turns fewest, where one does not mislead, and the measures without a fill."""
     harmless = [(e.value, m) for m, e in responses.items() if not _misleads(e)]
     if harmless:

@@ -1,11 +1,11 @@
 """The statistics of a run, as pure functions on one value a sample.
 
-Samples that share source material are no independent evidence, so every interval resamples *groups* of
-samples (:mod:`~xaibench_statistics.bootstrap`). Explainers are compared and ranked on the samples that all of
-them have (:mod:`~xaibench_statistics.paired`, :mod:`~xaibench_statistics.ranking`), and held against controls
-(:mod:`~xaibench_statistics.control_tests`), with correction for how much is tested
-(:mod:`~xaibench_statistics.step_down`); :mod:`~xaibench_statistics.sample_size` says how many groups that
-takes. Nothing here depends on the order of rows.
+Samples that share source material are no independent evidence, so every interval treats *groups* of samples as the
+unit (:mod:`~xaibench_statistics.intervals`, :mod:`~xaibench_statistics.bootstrap`). Explainers are compared and ranked
+on the samples that all of them have (:mod:`~xaibench_statistics.paired`, :mod:`~xaibench_statistics.ranking`), and held
+against controls (:mod:`~xaibench_statistics.control_tests`), with correction for how much is tested
+(:mod:`~xaibench_statistics.step_down`); :mod:`~xaibench_statistics.sample_size` says how many groups that takes.
+Nothing here depends on the order of rows.
 """
 
 from __future__ import annotations

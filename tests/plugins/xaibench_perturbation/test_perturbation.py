@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from xaibench_perturbation import (
     pixel_ranks,
     rise_masks,
     step_counts,
+    tied_share,
 )
 
 
@@ -167,6 +169,25 @@ def test_ranks_are_a_stable_sort(values: list[int]) -> None:
     ranks = pixel_ranks(torch.tensor([values], dtype=torch.float32))[0].tolist()
     order = sorted(range(len(values)), key=lambda i: -values[i])
     assert [ranks[i] for i in order] == list(range(len(values)))
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=40), st.randoms(use_true_random=False))
+@pytest.mark.parametrize("number", [torch.float32, torch.int64])
+def test_equal_values_rank_by_the_order_of_ties(number: torch.dtype, values: list[int], draw: random.Random) -> None:
+    ties = draw.sample(range(len(values)), len(values))
+    ranks = pixel_ranks(torch.tensor(values, dtype=number), torch.tensor(ties, dtype=torch.int32)).tolist()
+    order = sorted(range(len(values)), key=lambda i: (-values[i], ties.index(i)))
+    assert [ranks[i] for i in order] == list(range(len(values)))
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=40), st.lists(st.integers(0, 41), max_size=5))
+@pytest.mark.parametrize("number", [torch.float32, torch.int64])
+def test_what_is_tied_is_what_another_order_of_ties_would_move(
+    number: torch.dtype, values: list[int], cuts: list[int]
+) -> None:
+    ordered = sorted(values, reverse=True)
+    tied = {ordered[c] for c in cuts if 0 < c < len(values) and ordered[c - 1] == ordered[c]}
+    assert tied_share(torch.tensor(values, dtype=number), cuts) == sum(v in tied for v in values) / len(values)
 
 
 @pytest.mark.parametrize("number", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64])

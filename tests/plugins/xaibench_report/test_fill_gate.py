@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from toy_runs import toy_run
 
 from xaibench.api import ScoreSpec
 from xaibench_metrics.faithfulness.fill_response import FillResponseParameters
 from xaibench_report.fill_gate import DEFAULT_FILL, METRIC, TURNS, fill_gate, fill_text, fill_unmeasured
-from xaibench_report.run_tables import score_info
-from xaibench_report.run_values import CellKey, CellValues, ScoreInfo, Where
+from xaibench_report.run_tables import read_run, score_info
+from xaibench_report.run_values import CellKey, CellValues, ScoreInfo, Where, cell_values
 from xaibench_report.sample_items import with_samples
 from xaibench_statistics import Values, mean_interval
 
@@ -130,3 +131,17 @@ def test_items_that_are_samples_are_read_as_these_samples():
     samples += [{"dataset": "d", "sample": "r1", **known}]
     found = with_samples(table(rows), table(samples), info).to_pylist()
     assert found == [{**row, **known, "sample": "r1", "item": ""}, *rows[1:]]
+
+
+def test_a_run_opened_later_gives_what_accompanies_and_a_value_a_sample(tmp_path):
+    assert toy_run(tmp_path / "run", metric=["deletion:steps=2", "fill-response:regions=2"], limit=8).exit_code == 0
+    tables, info = read_run(tmp_path / "run")
+    response = f"{METRIC}:regions=2"  # named by hand: it stands for the spec
+    assert info.accompanied_by == {"xaibench/deletion:steps=2": (response,), response: ()}
+    found = {k.score: c for k, c in cell_values(tables.scores).items() if k.metric == response}
+    samples = {r["sample"]: r for r in tables.samples.to_pylist()}
+    for score, label in (("fake-rises", "fake"), ("real-change", "real")):
+        values = found[score].values
+        assert set(values.samples) == {s for s, r in samples.items() if r["label"] == label and r["order"] is not None}
+        assert list(values.groups) == [samples[s]["group"] for s in values.samples]
+        assert found[score].scope == "model"

@@ -27,6 +27,12 @@ class NoWhyNot(GoodMetric):
     scores = (replace(DROP, ranks_evidence=False),)
 
 
+class SpreadOfNone(GoodMetric):
+    """Names a score that holds how far ties move it, and declares none."""
+
+    scores = (replace(DROP, tie_spread="tie-spread"),)
+
+
 class EmptyRange(GoodMetric):
     scores = (replace(DROP, low=1, high=1),)
 
@@ -166,6 +172,7 @@ def metric(instance, **record):
 BAD_METRICS = [
     (Undescribed, {}, "declarations", {"declarations"}),
     (NoWhyNot, {}, "declarations", {"declarations"}),
+    (SpreadOfNone, {}, "declarations", {"declarations"}),
     (AccompaniedByNone, {}, "declarations", {"declarations"}),
     (AccompaniedByText, {}, "declarations", {"declarations"}),
     (ItemsOfSamples, {}, "declarations", {"declarations"}),
