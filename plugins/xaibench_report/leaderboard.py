@@ -148,6 +148,7 @@ def _prepared_cells(tables: RunTables, info: ScoreInfo) -> dict[CellKey, CellVal
     weigh alike."""
     cells = cell_values(split_items(tables.scores, info))
     cells = {key: with_censoring(key, cell, cells, info) for key, cell in cells.items()}
+    cells = {key: replace(cell, limits=info.limits(key.metric, key.score)) for key, cell in cells.items()}
     return {key: cell if info.family(key.metric) == FAMILY else alike(cell) for key, cell in cells.items()}
 
 
