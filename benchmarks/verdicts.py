@@ -139,12 +139,7 @@ Claims = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
 
 
 def board_claims(means: Means, tested: Families, matter: Claims) -> Claims:
-<<<<<<< HEAD
-    """Whether each comparison of one score is claimed better, and worse. The others have no answer."""
-    draws = tested.resamples(RESAMPLES)
-=======
     """Whether each comparison of one score is claimed better, and worse. None of those that do not ``matter``."""
->>>>>>> 2651fc53cb93b347de219b64866a1f403541d0a1
     first = means.replicates(SEED, FIRST)
     if not any(promising(sign * means.t, sign * first, of) for sign, of in zip((1, -1), matter, strict=True)):
         return np.zeros_like(matter[0]), np.zeros_like(matter[1])

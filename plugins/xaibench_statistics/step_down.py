@@ -9,6 +9,12 @@ table has not. With two crossed factors each is drawn with the other fixed, and 
 in :func:`~xaibench_statistics.bootstrap.clustered_variance`; what they vary together is counted twice. All means of one
 call share the draws, so that their dependence is kept.
 
+**Least spread of a resample.** Where all but a few groups have one value, as hits of 23 pictures of 24, many resamples
+hold only those, and t* would be infinite in more of them than any level allows. ``s*^2`` is therefore taken to be at
+least :data:`LEAST_SPREAD` of ``s^2``. (Three explainers that hit with probability .9 where four controls never do were
+shown better on 1 % of boards of 12 groups without this rule and on 97 % with it. On null boards of 17 groups and
+lognormal differences something was claimed on 0 % and on 1.7 %, of 120.)
+
 **Step-down.** Of hypotheses "the mean is at most 0" sorted by t, the adjusted p of the j-th is the share of resamples
 whose largest t* over it and all after it reaches its t, ``(1 + hits) / (1 + resamples)``, never less than that of the
 one before (Romano and Wolf 2005, "Exact and approximate stepdown methods for multiple hypothesis testing", Journal of
@@ -40,6 +46,7 @@ from xaibench_statistics.bootstrap import exact_mean, level_weights
 from xaibench_statistics.values import Floats, Ints, Strings, Values
 
 _BLOCK: Final = 2_000_000  # weights held at once
+LEAST_SPREAD: Final = 0.05
 _REACH: Final = 0.99
 _QUARTILE: Final = 0.75
 _ROUNDING: Final = 1e-12  # relative: below it a sum of floats is 0
@@ -128,7 +135,8 @@ class Means:
                 more_error, more_variance = factor.resample(draws[part].astype(np.float64))
                 error[part] += more_error
                 variance[part] += more_variance
-        return _ratio(error, np.sqrt(variance))
+        observed = sum((f.variance for f in self.factors), np.zeros(len(self.mean)))
+        return _ratio(error, np.sqrt(np.maximum(variance, LEAST_SPREAD * observed)))
 
 
 def _factor(levels: Sequence[Strings], errors: Sequence[Floats]) -> Factor:
@@ -171,8 +179,7 @@ def adjusted_p(
     replicates. ``families`` are tested together (Bonferroni between them); ``tests`` counts the hypotheses of all of
     them, for the least p. ``balance``: only for a family whose t* have one kind of tail."""
     least = least_p(differing, tests)
-    # A t* that is infinite in a hundredth of the resamples tells nothing, and would keep all others from being told.
-    able = np.isfinite(t) & (least <= level) & np.isfinite(_reach(replicates))
+    able = np.isfinite(t) & (least <= level)
     p = np.where(t == np.inf, 0.0, 1.0)
     if able.any():
         scale = widths(replicates[:, able]) if balance else 1.0
@@ -182,14 +189,9 @@ def adjusted_p(
 
 def widths(replicates: Floats) -> Floats:
     """How much further than an upper quartile of all the 99th percentile of each t* reaches, at least 1."""
-    reach = _reach(replicates)
+    reach = np.quantile(replicates, _REACH, axis=0)
     usual = np.quantile(reach, _QUARTILE)
     return np.maximum(1.0, reach / usual) if usual > 0 else np.ones_like(reach)
-
-
-def _reach(replicates: Floats) -> Floats:
-    """The 99th percentile of each t*, one of its values: between an infinite and a finite one there is none."""
-    return np.asarray(np.quantile(replicates, _REACH, axis=0, method="inverted_cdf"), dtype=np.float64)
 
 
 def step_down(t: Floats, replicates: Floats) -> Floats:

@@ -97,16 +97,13 @@ def test_the_influence_of_a_level_that_is_not_there_is_none():
     assert variance.tolist() == [[0.0, 0.0]]
 
 
-def test_a_mean_whose_resamples_have_no_spread_tells_nothing_and_disturbs_nobody():
-    # of 12 differences 9 are equal: 3 % of the resamples hold only those, and their t* is infinite
-    names = [f"g{i}" for i in range(12)]
-    coarse = Values.of(names, [0.1, 0.1, 0.1, *[0.5] * 9])
-    clear = Values.of(names, (0.5 + np.linspace(-0.1, 0.1, 12)).tolist())
-    means = Means.of([coarse, clear])
+def test_a_resample_of_equal_values_has_a_twentieth_of_the_variance():
+    # 23 hits of 24: s^2 = 24/23 ((23/24^2)^2 + 23 (1/24^2)^2) = 1/24^2, and without the miss the error is 1/24 = s
+    names = [f"g{i:02d}" for i in range(24)]
+    means = Means.of([Values.of(names, [0.0, *[1.0] * 23])])
+    assert means.t == pytest.approx(23.0)
     replicates = means.replicates(0, 2000)
-    assert not np.isfinite(replicates[:, 0]).all()
-    for balance in (True, False):
-        p = adjusted_p(means.t, replicates, means.differing, tests=2, balance=balance, level=0.05)
-        alone = adjusted_p(means.t[1:], replicates[:, 1:], means.differing[1:], tests=2, balance=balance, level=0.05)
-        assert p.tolist() == [1.0, alone[0]]
-        assert alone[0] < 0.05
+    assert replicates.max() == pytest.approx(1 / np.sqrt(0.05))
+    assert np.mean(np.isclose(replicates, 1 / np.sqrt(0.05))) == pytest.approx((23 / 24) ** 24, abs=0.03)
+    p = adjusted_p(means.t, replicates, means.differing, tests=2, balance=True, level=0.05)
+    assert p == pytest.approx([1 / 2001])
