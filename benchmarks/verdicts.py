@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -263,42 +264,45 @@ def of_shapes(**setting: Any) -> list[Setting]:
     return [Setting(shape=shape, **setting) for shape in SHAPES]
 
 
+def error_cell(setting: Setting, name: str, trials: int) -> str:
+    """The share of wrong boards by the maximum, and in brackets by Holm on t tests."""
+    return "{:.3f} ({:.3f})".format(*board_error(setting, name, trials))
+
+
 def error_rows(trials: int) -> Iterator[Row]:
-    """Boards: the maximum, and Holm on t tests in brackets."""
-
-    def cell(name: str, setting: Setting) -> str:
-        return "{:.3f} ({:.3f})".format(*board_error(setting, name, trials))
-
     for groups in GROUPS:
         for name, kind in (("null", ONE), ("null", MANY), ("partial", MANY)):
-            yield f"{groups} | {name} | {kind}", partial(cell, name), of_shapes(groups=groups, **KINDS[kind])
+            cell = partial(error_cell, name=name, trials=trials)
+            yield f"{groups} | {name} | {kind}", cell, of_shapes(groups=groups, **KINDS[kind])
     for name in ("null", "partial"):
         crossed = of_shapes(groups=30, donors=30, sizes=(1, 10), icc=0.6)
-        yield f"30 x 30 donors | {name} | 1 to 10, icc .6", partial(cell, name), crossed
+        yield f"30 x 30 donors | {name} | 1 to 10, icc .6", partial(error_cell, name=name, trials=trials), crossed
+
+
+def power_cell(setting: Setting, effect: float, trials: int) -> str:
+    """How often one explainer better than all controls is told, and one worse than all."""
+    return "{:.3f}, {:.3f}".format(*board_power(setting, effect, trials))
 
 
 def power_rows(trials: int) -> Iterator[Row]:
-    """One explainer better than all controls, one worse than all."""
-
-    def cell(effect: float, setting: Setting) -> str:
-        return "{:.3f}, {:.3f}".format(*board_power(setting, effect, trials))
-
     cells = ((50, 1.0, 4, ONE), (50, 1.0, 6, ONE), (50, 1.0, 5, MANY), (17, 2.0, 5, ONE), (24, 1.0, 5, ONE),
              (24, 2.0, 5, ONE), (100, 0.5, 5, ONE), (200, 0.5, 5, ONE))  # fmt: skip
     for groups, effect, controls, kind in cells:
         settings = of_shapes(groups=groups, controls=controls, **KINDS[kind])
-        yield f"{groups} | {effect:g} | {controls} | {kind}", partial(cell, effect), settings
+        cell = partial(power_cell, effect=effect, trials=trials)
+        yield f"{groups} | {effect:g} | {controls} | {kind}", cell, settings
+
+
+def rank_cell(setting: Setting, name: str, trials: int) -> str:
+    """The share of wrong columns of ranks."""
+    return f"{rank_error(setting, name, trials):.3f}"
 
 
 def rank_rows(trials: int) -> Iterator[Row]:
-    """Columns of ranks with a pair told apart that is equal, or the wrong way round."""
-
-    def cell(name: str, setting: Setting) -> str:
-        return f"{rank_error(setting, name, trials):.3f}"
-
     for groups in GROUPS:
         for name, kind in (("null", ONE), ("partial", MANY)):
-            yield f"{groups} | {name} | {kind}", partial(cell, name), of_shapes(groups=groups, **KINDS[kind])
+            cell = partial(rank_cell, name=name, trials=trials)
+            yield f"{groups} | {name} | {kind}", cell, of_shapes(groups=groups, **KINDS[kind])
 
 
 TABLES: Final = {
@@ -310,16 +314,18 @@ TABLES: Final = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--trials", type=int, default=150)
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
+    parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    for name in arguments.tables:
-        start = time.perf_counter()
-        head, rows = TABLES[name]
-        print(f"\n| {head} | {' | '.join(SHAPES)} |")
-        for label, cell, settings in rows(arguments.trials):
-            print(f"| {label} | {' | '.join(cell(s) for s in settings)} |", flush=True)
-        print(f"{name}: {time.perf_counter() - start:.0f} s")
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        for name in arguments.tables:
+            start = time.perf_counter()
+            head, rows = TABLES[name]
+            print(f"\n| {head} | {' | '.join(SHAPES)} |")
+            for label, cell, settings in rows(arguments.trials):
+                print(f"| {label} | {' | '.join(pool.map(cell, settings))} |", flush=True)
+            print(f"{name}: {time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":
