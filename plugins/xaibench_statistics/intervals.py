@@ -11,7 +11,8 @@ The kind is read from the values, never from the interval that comes out:
   Hall's interval, ``mean - sqrt(V) g^-1(+-t)`` with ``g(x) = x + s x^2 / 3 + s^2 x^3 / 27 + s / 6`` (Hall 1992, "On the
   removal of skewness by transformation", Journal of the Royal Statistical Society B 54(1)). The t interval alone falls
   short on the side of a long tail; Hall's alone falls short on the other side where the skewness of few clusters is
-  noise. s is ``1 + 10 / k`` times the estimate, since few clusters understate the skewness of values with a long tail:
+  noise. No end lies further from the mean than :data:`MOST_SKEWED` times that of the t interval: beyond it Hall's says
+  more of one outlying cluster than of the mean. s is ``1 + 10 / k`` times the estimate, since few clusters understate the skewness of values with a long tail:
   that of k values is at most ``(k - 2) / sqrt(k - 1)``.
 
 Numbers that are all equal, or whose clusters all have the same mean, have no interval: nothing is known of their
@@ -38,6 +39,7 @@ METHODS: Final[dict[Kind, str]] = {
     "signed share": "difference of two shares",
     "number": "t and Hall, clustered",
 }
+MOST_SKEWED: Final = 2.0
 _ROUNDING: Final = 1e-12  # of the largest value
 
 
@@ -118,8 +120,8 @@ def number_bounds(moments: Moments) -> Bounds:
     """The outer ends of the t interval and of Hall's."""
     t = stdtrit(moments.df, (1 + LEVEL) / 2)
     skewness, error = (1 + 10 / moments.levels) * moments.skewness, np.sqrt(moments.variance)
-    low = moments.value - error * np.maximum(t, _hall(t, skewness))
-    high = moments.value - error * np.minimum(-t, _hall(-t, skewness))
+    low = moments.value - error * np.clip(_hall(t, skewness), t, MOST_SKEWED * t)
+    high = moments.value + error * np.clip(-_hall(-t, skewness), t, MOST_SKEWED * t)
     return low, high
 
 
