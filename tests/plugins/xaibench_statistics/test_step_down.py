@@ -97,13 +97,13 @@ def test_the_influence_of_a_level_that_is_not_there_is_none():
     assert variance.tolist() == [[0.0, 0.0]]
 
 
-def test_a_resample_of_equal_values_has_a_twentieth_of_the_variance():
+def test_a_resample_of_equal_values_has_a_fiftieth_of_the_variance():
     # 23 hits of 24: s^2 = 24/23 ((23/24^2)^2 + 23 (1/24^2)^2) = 1/24^2, and without the miss the error is 1/24 = s
     names = [f"g{i:02d}" for i in range(24)]
     means = Means.of([Values.of(names, [0.0, *[1.0] * 23])])
     assert means.t == pytest.approx(23.0)
     replicates = means.replicates(0, 2000)
-    assert replicates.max() == pytest.approx(1 / np.sqrt(0.05))
-    assert np.mean(np.isclose(replicates, 1 / np.sqrt(0.05))) == pytest.approx((23 / 24) ** 24, abs=0.03)
+    assert replicates.max() == pytest.approx(1 / np.sqrt(0.02))
+    assert np.mean(np.isclose(replicates, 1 / np.sqrt(0.02))) == pytest.approx((23 / 24) ** 24, abs=0.03)
     p = adjusted_p(means.t, replicates, means.differing, tests=2, balance=True, level=0.05)
     assert p == pytest.approx([1 / 2001])
