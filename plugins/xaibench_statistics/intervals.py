@@ -39,7 +39,7 @@ METHODS: Final[dict[Kind, str]] = {
     "signed share": "difference of two shares",
     "number": "t and Hall, clustered",
 }
-MOST_SKEWED: Final = 2.0
+MOST_SKEWED: Final = 2.5
 _ROUNDING: Final = 1e-12  # of the largest value
 
 
