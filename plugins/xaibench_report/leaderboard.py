@@ -31,6 +31,7 @@ from xaibench_report.manipulation_methods import (
     method_cells,
 )
 from xaibench_report.marks import DetectorMark, withholding
+from xaibench_report.pictures_needed import pictures_note
 from xaibench_report.run_values import (
     CellKey,
     CellValues,
@@ -147,6 +148,7 @@ def _prepared_cells(tables: RunTables, info: ScoreInfo) -> dict[CellKey, CellVal
     weigh alike."""
     cells = cell_values(split_items(tables.scores, info))
     cells = {key: with_censoring(key, cell, cells, info) for key, cell in cells.items()}
+    cells = {key: replace(cell, limits=info.limits(key.metric, key.score)) for key, cell in cells.items()}
     return {key: cell if info.family(key.metric) == FAMILY else alike(cell) for key, cell in cells.items()}
 
 
@@ -196,6 +198,7 @@ def _board(
         verdicts=board_verdicts(scores, info, seed),
         left_out=_left_out(where, family, every, info),
         notes=(
+            *pictures_note(scores),
             *absent_notes(absent, info),
             *independent_notes(names - absent.keys(), info),
             *output_notes(columns, info),

@@ -142,13 +142,16 @@ def even_pair(a: CellValues, b: CellValues) -> tuple[Values, Values]:
 
 
 def even_mean(cell: CellValues, seed: int) -> Estimate:
-    """The mean over methods with its interval."""
-    return macro_interval(cell.values, cell.methods, seed=seed)
+    """The mean over methods with its interval, within the range of the score."""
+    return cell.within(macro_interval(cell.values, cell.methods, seed=seed))
 
 
 def method_cells(cell: CellValues, seed: int) -> tuple[MethodCell, ...]:
     """The mean of every method with its interval."""
-    return tuple(MethodCell(method=m, estimate=mean_interval(v, seed=seed), n=len(v)) for m, v in split(cell).items())
+    return tuple(
+        MethodCell(method=m, estimate=cell.within(mean_interval(v, seed=seed)), n=len(v))
+        for m, v in split(cell).items()
+    )
 
 
 def board_methods(

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from math import inf
 from typing import Final
 
 import numpy as np
@@ -172,14 +171,10 @@ def _class(
     measures = []
     for measure in (m for m in chosen if m in better):
         values, n = family_values(measure, compared, cells, info, kept, pictures)
-        measures.append(_ranked(measure, better[measure], n, values, _limits(measure, info), tested, seed))
+        measures.append(
+            _ranked(measure, better[measure], n, values, info.limits(measure.metric, measure.score), tested, seed)
+        )
     return EqualAccuracy(dataset=dataset, models=models, measures=tuple(measures))
-
-
-def _limits(measure: Measure, info: ScoreInfo) -> tuple[float, float]:
-    """The declared range, beyond which no interval reaches."""
-    spec = info.spec(measure.metric, measure.score)
-    return (spec.low, spec.high) if spec else (-inf, inf)
 
 
 def _within(found: Estimate, limits: tuple[float, float]) -> Estimate:

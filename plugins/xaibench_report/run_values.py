@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xaibench.api import ScoreSpec
-from xaibench_statistics import Floats, Ints, Strings, Values, exact_mean
+from xaibench_statistics import Estimate, Floats, Ints, Strings, Values, exact_mean
 
 Table: TypeAlias = Any  # pyarrow.Table; pyarrow ships no types
 Role = Literal["explainer", "control", "inverse", "reference"]
@@ -71,6 +71,11 @@ class ScoreInfo:
     def spec(self, metric: str, score: str) -> ScoreSpec | None:
         """The declaration of a score, which may be named with its item: ``margin-drop slic-50 top-1``."""
         return self.specs.get((metric, score.partition(" ")[0]))
+
+    def limits(self, metric: str, score: str) -> tuple[float, float]:
+        """The declared range of a score."""
+        spec = self.spec(metric, score)
+        return (spec.low, spec.high) if spec else (float("-inf"), float("inf"))
 
     def primary(self, metric: str, score: str) -> bool:
         """Whether a score stands in the leaderboard."""
@@ -140,7 +145,7 @@ class CellValues:
     repeats). ``incomplete``: samples left out. ``left_out``: values that are not ok, by (status, reason).
     ``labels``: complete samples by ``real`` and ``fake``. ``methods``: the manipulation of every sample of ``values``,
     empty where it has none. ``censored``, where the score is right-censored: the samples of ``values`` whose value is
-    only the largest tried.
+    only the largest tried. ``limits``: the declared range of the score, beyond which no interval reaches.
     """
 
     values: Values
@@ -154,11 +159,18 @@ class CellValues:
     labels: Mapping[str, int]
     methods: Strings
     censored: npt.NDArray[np.bool_] | None = None
+    limits: tuple[float, float] = (float("-inf"), float("inf"))
 
     @property
     def any(self) -> bool:
         """Whether anything was measured."""
         return len(self.values) > 0 or bool(self.whole)
+
+    def within(self, estimate: Estimate) -> Estimate:
+        """The estimate with its interval cut to the range of the score."""
+        if estimate.low is None or estimate.high is None:
+            return estimate
+        return replace(estimate, low=max(estimate.low, self.limits[0]), high=min(estimate.high, self.limits[1]))
 
     def where(self, keep: npt.NDArray[np.bool_]) -> CellValues:
         """The samples where ``keep`` is True; what is counted stays as it is."""

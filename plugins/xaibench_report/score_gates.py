@@ -29,7 +29,7 @@ import numpy as np
 
 from xaibench_report.fill_gate import fill_gate, fill_unmeasured
 from xaibench_report.manipulation_methods import FAMILY, centre_gate
-from xaibench_report.number_format import interval, number
+from xaibench_report.number_format import interval, number, plural
 from xaibench_report.oriented_pairs import OrientedPair
 from xaibench_report.run_values import (
     CellKey,
@@ -172,8 +172,9 @@ def _against_random(
         return None, Design.of(pair.delta.groups, pair.delta.cross).too_few().partition(": ")[0]
     d = pair.difference(SEED)
     ties = f"; ties move it by {number(pair.margin)}" if pair.margin >= abs(d.value or 0.0) > 0 else ""
-    text = f"{short(reference)} is not told from {short(random)} maps: difference {number(d.value)} {interval(d)}"
-    return judgement.word == "better", f"{text.rstrip()}{ties}"
+    size = f"difference {number(d.value)} {interval(d)}".rstrip()
+    text = f"{short(reference)} is not told from {short(random)} maps: {size} in {plural(d.groups, 'group')}{ties}"
+    return judgement.word == "better", text
 
 
 # ---- a ceiling of the measure's own ---------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ Samples that share source material are no independent evidence, so every interva
 unit (:mod:`~xaibench_statistics.intervals`, :mod:`~xaibench_statistics.bootstrap`). Explainers are compared and ranked
 on the samples that all of them have (:mod:`~xaibench_statistics.paired`, :mod:`~xaibench_statistics.ranking`), and held
 against controls (:mod:`~xaibench_statistics.control_tests`), with correction for how much is tested
-(:mod:`~xaibench_statistics.step_down`). Nothing here depends on the order of rows.
+(:mod:`~xaibench_statistics.step_down`); :mod:`~xaibench_statistics.sample_size` says how many groups that takes.
+Nothing here depends on the order of rows.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ from xaibench_statistics.runs import (
     runs_interval,
     t_interval,
 )
+from xaibench_statistics.sample_size import detectable_difference, groups_needed
 from xaibench_statistics.values import Floats, Ints, Strings, Values, common_samples
 
 __all__ = [
@@ -100,10 +102,12 @@ __all__ = [
     "censored_median",
     "clustered_variance",
     "common_samples",
+    "detectable_difference",
     "detector_accuracy",
     "exact_mean",
     "expected_calibration_error",
     "gap_between",
+    "groups_needed",
     "holm",
     "interpretability",
     "jackknife_variance",

@@ -114,7 +114,7 @@ class Families:
         above, below = (
             adjusted_p(
                 sign * means.t, sign * replicates, means.differing,
-                tests=2 * tests, families=2 * self.scores, level=self.level,
+                tests=2 * tests, families=2 * self.scores, balance=True, level=self.level,
             )
             for sign, tests in ((1, self.keys), (-1, self.comparisons))
         )  # fmt: skip

@@ -102,7 +102,7 @@ def shown_better(
     replicates = means.replicates(seed, resamples)
     p = adjusted_p(
         np.concatenate([means.t, -means.t]), np.concatenate([replicates, -replicates], axis=1),
-        np.concatenate([means.differing, means.differing]), tests=2 * len(pairs), level=level,
+        np.concatenate([means.differing, means.differing]), tests=2 * len(pairs), balance=False, level=level,
     )  # fmt: skip
     found = np.zeros((len(rows), len(rows)), dtype=np.bool_)
     for (i, j), mean, up, down in zip(pairs, means.mean, p[: len(pairs)], p[len(pairs) :], strict=True):

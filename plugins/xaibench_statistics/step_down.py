@@ -9,11 +9,24 @@ table has not. With two crossed factors each is drawn with the other fixed, and 
 in :func:`~xaibench_statistics.bootstrap.clustered_variance`; what they vary together is counted twice. All means of one
 call share the draws, so that their dependence is kept.
 
+**Least spread of a resample.** Where all but a few groups have one value, as hits of 23 pictures of 24, many resamples
+hold only those, and t* would be infinite in more of them than any level allows. ``s*^2`` is therefore taken to be at
+least :data:`LEAST_SPREAD` of ``s^2``. (Three explainers that hit with probability .9 where four controls never do were
+shown better on 1 % of boards of 12 groups without this rule and on 97 % with it. On null boards of 17 groups and
+lognormal differences something was claimed on 0 % and on 1.7 %, of 120.)
+
 **Step-down.** Of hypotheses "the mean is at most 0" sorted by t, the adjusted p of the j-th is the share of resamples
 whose largest t* over it and all after it reaches its t, ``(1 + hits) / (1 + resamples)``, never less than that of the
 one before (Romano and Wolf 2005, "Exact and approximate stepdown methods for multiple hypothesis testing", Journal of
 the American Statistical Association 100(469), with the studentised maximum of their section 4). The family-wise error
 is held whichever of the hypotheses are true.
+
+**Balance.** A mean with an outlier has a t* of long tails, and would raise the bar for all others. Where the 99th
+percentile of a t* exceeds the upper quartile of these percentiles over the family, t and t* are divided by the ratio of
+the two (an incomplete form of the prepivoting of Beran 1988, Journal of the American Statistical Association 83(403)).
+It is not done below the quartile: a sample of a skewed distribution that happens to hold none of its large values looks
+harmless, and the others of its family tell that it is not. A family that holds both directions of one difference is
+not balanced, since half of its tails are short by nature.
 
 **Least p.** Where all of k groups that differ from 0 agree in sign, a test that flips their signs has ``p = 2^-k``, and
 no p here is smaller, times the number of hypotheses. Data whose spread is 0 (all rows equal) have this p and no t. The
@@ -29,10 +42,13 @@ from typing import Final, Self
 
 import numpy as np
 
-from xaibench_statistics.bootstrap import LEVEL, exact_mean, level_weights
+from xaibench_statistics.bootstrap import exact_mean, level_weights
 from xaibench_statistics.values import Floats, Ints, Strings, Values
 
 _BLOCK: Final = 2_000_000  # weights held at once
+LEAST_SPREAD: Final = 0.05
+_REACH: Final = 0.99
+_QUARTILE: Final = 0.75
 _ROUNDING: Final = 1e-12  # relative: below it a sum of floats is 0
 
 
@@ -119,7 +135,8 @@ class Means:
                 more_error, more_variance = factor.resample(draws[part].astype(np.float64))
                 error[part] += more_error
                 variance[part] += more_variance
-        return _ratio(error, np.sqrt(variance))
+        observed = sum((f.variance for f in self.factors), np.zeros(len(self.mean)))
+        return _ratio(error, np.sqrt(np.maximum(variance, LEAST_SPREAD * observed)))
 
 
 def _factor(levels: Sequence[Strings], errors: Sequence[Floats]) -> Factor:
@@ -156,16 +173,25 @@ def least_p(differing: Ints, tests: int) -> Floats:
 
 
 def adjusted_p(
-    t: Floats, replicates: Floats, differing: Ints, *, tests: int, families: int = 1, level: float = 1 - LEVEL
+    t: Floats, replicates: Floats, differing: Ints, *, tests: int, families: int = 1, balance: bool, level: float
 ) -> Floats:
-    """The ``(H,)`` adjusted p of the hypotheses "the mean is at most 0" of one family, of ``families`` that are tested
-    together (Bonferroni between them). ``tests``: hypotheses of all families, for the least p."""
+    """The ``(H,)`` adjusted p of the hypotheses "the mean is at most 0" of one family, from their ``t`` and ``(B, H)``
+    replicates. ``families`` are tested together (Bonferroni between them); ``tests`` counts the hypotheses of all of
+    them, for the least p. ``balance``: only for a family whose t* have one kind of tail."""
     least = least_p(differing, tests)
     able = np.isfinite(t) & (least <= level)
     p = np.where(t == np.inf, 0.0, 1.0)
     if able.any():
-        p[able] = np.minimum(1.0, families * step_down(t[able], replicates[:, able]))
+        scale = widths(replicates[:, able]) if balance else 1.0
+        p[able] = np.minimum(1.0, families * step_down(t[able] / scale, replicates[:, able] / scale))
     return np.maximum(p, least)
+
+
+def widths(replicates: Floats) -> Floats:
+    """How much further than an upper quartile of all the 99th percentile of each t* reaches, at least 1."""
+    reach = np.quantile(replicates, _REACH, axis=0)
+    usual = np.quantile(reach, _QUARTILE)
+    return np.maximum(1.0, reach / usual) if usual > 0 else np.ones_like(reach)
 
 
 def step_down(t: Floats, replicates: Floats) -> Floats:

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -186,10 +187,11 @@ def _duration(seconds: float) -> str:
 
 
 def show_plan(prepared: PreparedRun, as_json: bool) -> None:
-    """Print the cells, the reasons of those that cannot run, the passes and a time estimate."""
+    """Print the cells, the reasons of those that cannot run, what the pictures can show, passes and a time estimate."""
     from xaibench.plan.estimate import estimate
+    from xaibench.plan.sample_size import sample_sizes
 
-    plan = prepared.plan
+    plan, sizes = prepared.plan, list(sample_sizes(prepared.plan))
     with plugin_output():
         cost = estimate(plan)
     if as_json:
@@ -202,6 +204,8 @@ def show_plan(prepared: PreparedRun, as_json: bool) -> None:
                            "forward": c.passes.forward, "runs": not c.reason, "reason": c.reason}
                           for c in plan.detector_cells],
             "artefacts": [{**asdict(c), "seconds": cost.cells[c].seconds} for c in plan.artefact_cells],
+            "sample_sizes": [{**asdict(s), "difference": s.difference if isfinite(s.difference) else None,
+                              "needed": {f"{e:g}": n for e, n in s.needed.items()}} for s in sizes],
         })  # fmt: skip
         return
     _announce(prepared)
@@ -216,6 +220,8 @@ def show_plan(prepared: PreparedRun, as_json: bool) -> None:
         sign, duration = "" if made.passes.exact else "<= ", _duration(cost.cells[made].seconds)
         passes = f"{sign}{made.passes.forward:,} passes, {duration}"
         print(f"{made.artefact}, once for all that ask: {passes} on {made.dataset}")
+    for line in (line for size in sizes for line in size.lines()):
+        print(line)
     print(f"together: {_count(plan.passes)}")
     print(f"about {_duration(cost.total.seconds)} of detector work, from timed batches")
 

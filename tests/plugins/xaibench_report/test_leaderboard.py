@@ -319,3 +319,13 @@ def test_verdicts_are_corrected_over_explainers_and_scores_of_the_board():
     explainers = p_better(only_board([*first, *[r for r in rows(["b", "c", "d"], ["auc"]) if r["explainer"] in "bcd"]]))
     assert 2 * alone < scores
     assert alone < explainers
+
+
+def test_no_interval_reaches_beyond_the_declared_range():
+    values = [*[1.0] * 10, 0.2, 0.6]
+    rows = [score("a", v, i) for i, v in enumerate(values)]
+    free = cell(only_board(rows), "a").estimate
+    bounded = replace(INFO, specs={(DELETION, "auc"): ScoreSpec(name="auc", better="lower", low=0, high=1)})
+    found = cell(only_board(rows, bounded), "a").estimate
+    assert free.high > 1
+    assert (found.value, found.low, found.high) == (free.value, free.low, 1.0)

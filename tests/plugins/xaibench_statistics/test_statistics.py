@@ -246,6 +246,33 @@ def test_ranks_use_common_samples_and_leave_thin_explainers_out():
     assert found.ranks["most"].rank == 1  # by its mean over all its samples, full would win: 9.5 against 8
 
 
+def test_explainers_that_are_not_told_apart_share_a_rank():
+    noise = np.random.default_rng(6).normal(size=(4, 40))
+    noise -= noise.mean(axis=1, keepdims=True)
+    means = {"best": 2.0, "next": 1.9, "middle": 0.0, "last": -2.0}
+    values = {n: clustered(row + m) for row, (n, m) in zip(noise, means.items(), strict=True)}
+    found = rank_explainers(values, "higher")
+    assert {n: (r.rank, r.low, r.high) for n, r in found.ranks.items()} == {
+        "best": (1, 1, 2), "next": (1, 1, 2), "middle": (3, 3, 3), "last": (4, 4, 4),
+    }  # fmt: skip
+    assert found.order == ("best", "next", "middle", "last")
+    assert rank_explainers(values, "lower").order == ("last", "middle", "next", "best")
+
+
+def test_ranks_rest_on_no_difference_that_ties_alone_can_make():
+    noise = np.random.default_rng(5).normal(scale=0.01, size=20)
+    values = {name: clustered(noise + mean) for name, mean in {"low": 0.1, "high": 0.9, "middle": 0.5}.items()}
+    found = rank_explainers(values, "higher", margins={"middle": 0.5})
+    assert {n: (r.rank, r.low, r.high) for n, r in found.ranks.items()} == {
+        "high": (1, 1, 2), "low": (2, 2, 3), "middle": (1, 1, 3),
+    }  # fmt: skip
+
+
+def test_one_explainer_has_the_only_rank():
+    found = rank_explainers({"a": clustered(np.arange(12.0))}, "higher")
+    assert (found.ranks["a"].rank, found.ranks["a"].low, found.ranks["a"].high) == (1, 1, 1)
+
+
 def test_few_groups_give_no_ranks_but_an_order():
     found = rank_explainers({"a": clustered([0.0, 0.0]), "b": clustered([1.0, 2.0])}, "higher")
     assert (found.ranks, found.order) == ({}, ("b", "a"))
