@@ -37,7 +37,7 @@ from xaibench_statistics.bootstrap import (
     percentile_bounds,
 )
 from xaibench_statistics.censored import CensoredMedian, censored_median
-from xaibench_statistics.gain import AccuracyGain, Gain, accuracy_gain
+from xaibench_statistics.gain import AccuracyGain, Gain, accuracy_gains
 from xaibench_statistics.interpretability_balance import AxisFigures, Balance, balance, interpretability, kept_accuracy
 from xaibench_statistics.paired import Difference, holm, paired_difference
 from xaibench_statistics.proportions import proportion_interval
@@ -88,7 +88,7 @@ __all__ = [
     "RunsDifference",
     "Strings",
     "Values",
-    "accuracy_gain",
+    "accuracy_gains",
     "auc_interval",
     "balance",
     "balanced_accuracy",
