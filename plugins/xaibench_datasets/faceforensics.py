@@ -93,6 +93,7 @@ class FaceForensicsDataset(ListedDataset):
     """
 
     Parameters = FaceForensicsParameters
+    both_labels = True
 
     def __init__(self, parameters: FaceForensicsParameters) -> None:
         self.parameters = parameters

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator
 
@@ -86,7 +86,12 @@ class Listing:
 
 
 class ListedDataset:
-    """A dataset whose files are listed once, when they are first asked for. A child lists them in ``_list``."""
+    """A dataset whose files are listed once, when they are first asked for. A child lists them in ``_list``.
+
+    ``both_labels``: whether pictures of one label alone mean that a part of the dataset is missing.
+    """
+
+    both_labels: ClassVar[bool] = False
 
     @cached_property
     def _listing(self) -> Listing:
@@ -96,7 +101,7 @@ class ListedDataset:
         raise NotImplementedError
 
     def samples(self) -> Sequence[Sample]:
-        refuse_one_label(self._listing)
+        refuse_lost_label(self._listing, self.both_labels)
         return self._listing.samples
 
     def listed(self) -> Sequence[Sample]:
@@ -123,14 +128,20 @@ def listing(entries: Sequence[Entry], problems: Sequence[Problem], where: Locati
     )
 
 
-def refuse_one_label(found: Listing) -> None:
-    """Raise :class:`NothingToEvaluate` without fakes and :class:`DatasetError` without real pictures."""
+def refuse_lost_label(found: Listing, both_labels: bool) -> None:
+    """Raise where a label is missing that was meant to be there: ``both_labels``, or files were left out.
+
+    Raises :class:`NothingToEvaluate` without fakes and :class:`DatasetError` without real pictures.
+    """
     labels, problems, where = {s.label for s in found.samples}, found.problems, found.where
+    if labels and not problems and not both_labels:
+        return
     lost = f" ({len(problems)} files left out, first: {problems[0].file}: {problems[0].reason})" if problems else ""
+    other = ", or mend or remove the files that are left out" if problems else ""
     if "fake" not in labels:
-        raise NothingToEvaluate(f"no fakes in {where}{lost}", "add manipulated pictures: only fakes can be judged")
+        raise NothingToEvaluate(f"no fakes in {where}{lost}", f"add manipulated pictures{other}")
     if "real" not in labels:
-        raise DatasetError(f"no real pictures in {where}{lost}", "add real pictures: without them no AUC can be taken")
+        raise DatasetError(f"no real pictures in {where}{lost}", f"add real pictures{other}")
 
 
 def existing_folder(path: str, component: str) -> Location:

@@ -18,7 +18,7 @@ from xaibench_report.run_values import ScoreInfo, Table, Where, encode, short
 from xaibench_statistics import Floats, Ints, exact_mean
 
 MARGIN: Final = 0.01
-_NAMED: Final = 6
+_NAMED: Final = 3
 
 
 class CurvesKey(NamedTuple):
@@ -90,9 +90,9 @@ def above_notes(where: Where, family: str, found: Mapping[CurvesKey, AboveUntouc
             by_metric.setdefault(key.metric, {})[key.explainer] = share
     for metric, shares in by_metric.items():
         names = sorted(shares, key=lambda e: (info.role(e) != "explainer", -shares[e].anywhere, e))
-        each = [f"{short(e)} {shares[e].anywhere:.0%} (on average {shares[e].average:.0%})" for e in names]
+        each = [f"{short(e)} {shares[e].anywhere:.0%}" for e in names]
         more = f" and {len(each) - _NAMED} more" if len(each) > _NAMED else ""
         yield (
-            f"{short(metric)}: the changed picture scores more than {MARGIN:g} above the untouched one at some point, "
-            f"where the fill is evidence itself; share of samples: {', '.join(each[:_NAMED])}{more}"
+            f"{short(metric)}: the fill is evidence itself where the curve rises above the untouched picture's score; "
+            f"share of samples: {', '.join(each[:_NAMED])}{more}"
         )

@@ -123,8 +123,8 @@ def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) 
     keys = sorted({(k.where, info.family(k.metric)) for k in mapped}, key=lambda k: (k[0], family_order(k[1])))
     boards = [
         _board(
-            where, family, columns=_columns(mapped, where, family, info), every=mapped, detection=seen.get(where),
-            withheld=tuple(withholding(where, marks)), info=info, seed=seed,
+            where, family, columns=_columns(mapped, where, family, info), mapped=mapped, every=cells,
+            detection=seen.get(where), withheld=tuple(withholding(where, marks)), info=info, seed=seed,
         )
         for where, family in keys
     ]  # fmt: skip
@@ -170,6 +170,7 @@ def _board(
     family: str,
     *,
     columns: Mapping[ScoreKey, Mapping[str, CellValues]],
+    mapped: Mapping[CellKey, CellValues],
     every: Mapping[CellKey, CellValues],
     detection: Detection | None,
     withheld: tuple[DetectorMark, ...],
@@ -196,7 +197,7 @@ def _board(
         columns=tuple(_column(key, c, by_key.get(key), info) for key, c in columns.items()),
         rows=tuple(sorted(rows, key=_row_order(scores))),
         verdicts=board_verdicts(scores, info, seed),
-        left_out=_left_out(where, family, every, info),
+        left_out=_left_out(where, family, mapped, info),
         notes=(
             *pictures_note(scores),
             *absent_notes(absent, info),
@@ -212,7 +213,7 @@ def _board(
             ),
         ),
         methods=methods,
-        beside=tuple(_beside(_columns(every, where, family, info, primary=False), names - absent.keys(), info, seed)),
+        beside=tuple(_beside(_columns(mapped, where, family, info, primary=False), names - absent.keys(), info, seed)),
         withheld=withheld,
     )
 

@@ -40,7 +40,7 @@ from xaibench_statistics.bootstrap import (
 )
 from xaibench_statistics.censored import CensoredMedian, censored_median
 from xaibench_statistics.control_tests import ControlJudgement, judge_against_controls
-from xaibench_statistics.gain import AccuracyGain, Gain, accuracy_gain
+from xaibench_statistics.gain import AccuracyGain, Gain, accuracy_gains
 from xaibench_statistics.gap import Gap, gap_between
 from xaibench_statistics.interpretability_balance import AxisFigures, Balance, balance, interpretability, kept_accuracy
 from xaibench_statistics.intervals import macro_interval, mean_interval, proportion_interval
@@ -95,7 +95,7 @@ __all__ = [
     "RunsDifference",
     "Strings",
     "Values",
-    "accuracy_gain",
+    "accuracy_gains",
     "auc_interval",
     "balance",
     "balanced_accuracy",

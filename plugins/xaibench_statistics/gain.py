@@ -5,13 +5,15 @@ ranks, since readings differ in scale, and the test exchanges the two readings o
 permutation test of Bandos, Rockette and Gur (2005), "A permutation test sensitive to differences in areas for comparing
 ROC curves from a paired design", Statistics in Medicine 24(18), by cluster. The difference of two AUCs is linear in the
 exchanges (see :func:`_auc_shares`), as that of two balanced accuracies is, so 20,000 exchanges are one product of
-matrices. p is one-sided, ``(1 + hits) / (1 + exchanges)``, and multiplied by the number of readings tried over the
-measure's part of the error: four fifths for the AUC, one fifth for balanced accuracy, whose gains are large where a
-threshold is wrong (a weighted Bonferroni correction).
+matrices. p is one-sided and corrected jointly for all readings and both measures
+(:func:`xaibench_statistics.joint_flips.joint_p`): four fifths of the error are for the AUC, one fifth for balanced
+accuracy, whose gains are large where a threshold is wrong. A reading counts with its opposite, in which real and fake
+change places, since that may be tried too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Final, Literal
@@ -22,7 +24,7 @@ from scipy.special import stdtrit
 
 from xaibench_statistics.auc import auc_influence
 from xaibench_statistics.bootstrap import LEVEL, MINIMUM_GROUPS, SEED, Design, clustered_variance
-from xaibench_statistics.paired import flip_p
+from xaibench_statistics.joint_flips import joint_p
 from xaibench_statistics.values import Floats, Strings, Values
 
 Bools = npt.NDArray[np.bool_]
@@ -33,7 +35,7 @@ AREA_PART: Final = 0.8
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain:
     """Other reading minus own, of one measure. ``low`` and ``high``: the 95 % interval, clustered by group and not
-    corrected for the number of readings. ``p``: that it gains nothing, corrected; ``p_loss``: that it loses nothing."""
+    corrected for the other readings. ``p``: that it gains nothing, corrected; ``p_loss``: that it loses nothing."""
 
     value: float
     low: float
@@ -56,32 +58,43 @@ class AccuracyGain:
     note: str = ""
 
 
-def accuracy_gain(
-    own: Values, other: Values, fake: Bools, own_called: Bools, other_called: Bools, *, tries: int, seed: int = SEED
-) -> AccuracyGain:
-    """Compare another reading with the card's own.
+def accuracy_gains(
+    own: Values, own_called: Bools, others: Sequence[tuple[Values, Bools]], fake: Bools, *, seed: int = SEED
+) -> tuple[AccuracyGain, ...]:
+    """Compare other readings with the card's own.
 
     Parameters
     ----------
-    own, other: log-odds of the same pictures under both readings, with their groups.
-    fake, own_called, other_called: label and verdicts of the rows of ``own``, which are sorted by sample id.
-    tries: how many readings are compared with the card's own.
+    own, own_called: log-odds of pictures with their groups, and whether each is called fake.
+    others: the same of every other reading that was tried.
+    fake: the labels of the rows, which are sorted by sample id.
 
-    Raises ValueError where the two readings are not of the same pictures.
+    Raises ValueError where two readings are not of the same pictures.
     """
-    if not np.array_equal(own.samples, other.samples):
+    if any(not np.array_equal(own.samples, values.samples) for values, _ in others):
         raise ValueError("the two readings are of different pictures")
     fewest = min(len(np.unique(own.groups[rows])) for rows in (fake, ~fake))
     note = Design.of(own.groups, own.cross).too_few()
     if note or fewest < MINIMUM_GROUPS:
         few = f"a label has {fewest} groups, fewer than {MINIMUM_GROUPS}"
-        return AccuracyGain(auc=None, balanced_accuracy=None, better_by="", note=note or few)
-    area = _gain(
-        own, _auc_shares(own.values, other.values, fake),
-        auc_influence(other.values, fake) - auc_influence(own.values, fake), tries / AREA_PART, seed,
-    )  # fmt: skip
-    shares = _verdict_shares(own_called, other_called, fake)
-    balanced = _gain(own, shares, _centred(shares, fake), tries / (1 - AREA_PART), seed)
+        return (AccuracyGain(auc=None, balanced_accuracy=None, better_by="", note=note or few),) * len(others)
+    if not others:
+        return ()
+    with_opposites = [*others, *((values.with_values(-values.values), ~called) for values, called in others)]
+    areas = [_auc_shares(own.values, values.values, fake) for values, _ in with_opposites]
+    verdicts = [_verdict_shares(own_called, called, fake) for _, called in with_opposites]
+    gains, losses = _corrected(own, [np.stack(areas, axis=1), np.stack(verdicts, axis=1)], fake, seed)
+    influence = auc_influence(own.values, fake)
+    return tuple(
+        _told(
+            _gain(own, areas[i], auc_influence(values.values, fake) - influence, gains[0][i], losses[0][i]),
+            _gain(own, verdicts[i], _centred(verdicts[i], fake), gains[1][i], losses[1][i]),
+        )
+        for i, (values, _) in enumerate(others)
+    )
+
+
+def _told(area: Gain, balanced: Gain) -> AccuracyGain:
     better: Literal["AUC", "balanced accuracy", ""] = ""
     if area.p < ALPHA:
         better = "AUC"
@@ -90,23 +103,31 @@ def accuracy_gain(
     return AccuracyGain(auc=area, balanced_accuracy=balanced, better_by=better)
 
 
-def _gain(pictures: Values, shares: Floats, influence: Floats, tests: float, seed: int) -> Gain:
+def _corrected(pictures: Values, shares: Sequence[Floats], fake: Bools, seed: int) -> tuple[list[Floats], list[Floats]]:
+    """p of every reading by the AUC and by balanced accuracy, of gains and of losses.
+
+    ``shares``: ``(pictures, readings)`` of each measure, which are whole numbers once multiplied by the pairs of a fake
+    and a real picture, and by 4. Of two factors that which tells less decides.
+    """
+    whole = [np.rint(of * (4 * fake.sum() * (~fake).sum())) for of in shares]
+    factors = [pictures.groups]
+    if Design.of(pictures.groups, pictures.cross).cross_groups:
+        factors.append(_donors(pictures))
+    sides = zip(
+        *(joint_p([_sums(f, of) for of in whole], (AREA_PART, 1 - AREA_PART), seed) for f in factors), strict=True
+    )
+    gains, losses = ([np.max(p, axis=0) for p in zip(*side, strict=True)] for side in sides)
+    return gains, losses
+
+
+def _gain(pictures: Values, shares: Floats, influence: Floats, p: float, p_loss: float) -> Gain:
     """``shares``: what every picture adds to the difference; exchanging its readings turns the sign of its share."""
     value = float(shares.sum())
     design = Design.of(pictures.groups, pictures.cross)
     t = float(stdtrit(design.smallest - 1, (1 + LEVEL) / 2))
     half = t * sqrt(clustered_variance(design, influence))
-    factors = [pictures.groups]
-    if design.cross_groups:
-        factors.append(_donors(pictures))
-    gains, losses = zip(*(flip_p(_sums(f, shares), seed) for f in factors), strict=True)
-    return Gain(
-        value=value,
-        low=max(-1.0, value - half),
-        high=min(1.0, value + half),
-        p=min(1.0, tests * max(gains)),
-        p_loss=min(1.0, tests * max(losses)),
-    )
+    low, high = max(-1.0, value - half), min(1.0, value + half)
+    return Gain(value=value, low=low, high=high, p=float(p), p_loss=float(p_loss))
 
 
 def _donors(pictures: Values) -> Strings:
@@ -115,8 +136,11 @@ def _donors(pictures: Values) -> Strings:
 
 
 def _sums(levels: Strings, shares: Floats) -> Floats:
-    _, level = np.unique(levels, return_inverse=True)
-    return np.asarray(np.bincount(level, weights=shares), dtype=np.float64)
+    """``(levels, readings)`` of shares ``(pictures, readings)``."""
+    names, level = np.unique(levels, return_inverse=True)
+    sums = np.zeros((len(names), shares.shape[1]))
+    np.add.at(sums, level, shares)
+    return sums
 
 
 def _auc_shares(own: Floats, other: Floats, fake: Bools) -> Floats:

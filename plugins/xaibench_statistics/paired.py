@@ -112,27 +112,16 @@ def _sign_flip(design: Design, delta: Floats, seed: int) -> float:
     scale = float(np.abs(sums).sum())
     if scale == 0.0:
         return 1.0
-    signs = _signs(design.groups, seed)
+    signs = flip_signs(design.groups, seed)
     extra = int(2**design.groups > FLIPS)  # where all flips are tried, the observed signs are among them
     totals = np.abs(np.einsum("fg,g->f", signs, sums))
     hits = int((totals >= abs(float(sums.sum())) - 1e-12 * scale).sum())
     return (extra + hits) / (extra + len(signs))
 
 
-def flip_p(sums: Floats, seed: int) -> tuple[float, float]:
-    """One-sided p of a sum of shares under sign flips of groups: that it is no greater than 0, that it is no less."""
-    scale = float(np.abs(sums).sum())
-    signs = _signs(len(sums), seed)
-    extra = int(2 ** len(sums) > FLIPS)
-    totals = np.einsum("fg,g->f", signs, sums)
-    observed, slack = float(sums.sum()), 1e-12 * scale
-    up, down = (int(np.count_nonzero(hit)) for hit in (totals >= observed - slack, totals <= observed + slack))
-    return (extra + up) / (extra + len(signs)), (extra + down) / (extra + len(signs))
-
-
 @lru_cache(maxsize=2)
-def _signs(groups: int, seed: int) -> npt.NDArray[np.int8]:
-    """Signs of the groups, one flip a row: all of them, or :data:`FLIPS` random ones."""
+def flip_signs(groups: int, seed: int) -> npt.NDArray[np.int8]:
+    """Signs of the groups, one flip a row: all of them, that without a flip last, or :data:`FLIPS` random ones."""
     if 2**groups <= FLIPS:
         bits = ((np.arange(2**groups)[:, None] >> np.arange(groups)) & 1).astype(np.int8)
     else:

@@ -201,9 +201,8 @@ BLEND = {
 }  # fmt: skip
 BLEND_WRONG = (
     Wrong("colour order", {"colour": "RGB"}, "colour"),
-    Wrong("range -1..1", {"range": [-1, 1]}, "range"),
     Wrong("range 0..255", {"range": [0, 255]}, "range"),
-    Wrong("range -.5...5", {"range": [-0.5, 0.5]}, "range"),
+    Wrong("range -128..127", {"range": [-128, 127]}, "range"),
     Wrong("no mean and std", {"mean": None, "std": None}, "mean"),
     Wrong("mean and std of .5", {"mean": 0.5, "std": 0.5}, "mean"),
     Wrong("layout", {"layout": None}, "layout"),
@@ -217,6 +216,11 @@ BLEND_WRONG = (
     Wrong("wrong size", {"size": 64}, "size"),
     Wrong("swap and range", {"classes": ["fake", "real"], "range": [0, 255]}, "classes range"),
 )
+BLEND_HARDLY_WRONG = (
+    Wrong("range -1..1", {"range": [-1, 1]}, "range"),
+    Wrong("range -.5...5", {"range": [-0.5, 0.5]}, "range"),
+)
+"""They cost it .037 and .005 of an AUC of .944, which 64 pictures do not tell from chance (p .02 and more)."""
 NOISE = {"high": "fake", "range": [0, 255], "size": 128, "resize": {"interpolation": "nearest"}}
 NOISE_WRONG = (
     Wrong("colour order", {"colour": "BGR"}, "colour"),

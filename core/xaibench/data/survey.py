@@ -237,8 +237,8 @@ def survey(
     known: what an earlier survey with the same code found (:meth:`Survey.known`), by sample id. A sample whose
         fingerprint is the known one is not decoded. A file that could not be read is not known and is tried again.
 
-    Raises :class:`NothingToEvaluate` where no sample, or no fake, is left, and :class:`DatasetError` for further
-    columns that make up no table.
+    Raises :class:`NothingToEvaluate` where no sample is left, or no fake of a dataset that has some, and
+    :class:`DatasetError` for further columns that make up no table.
     """
     with name_delay(f"listing {name}") as delay:
         listed = dataset.samples()
@@ -309,10 +309,10 @@ def _refuse_empty(
     if not samples:
         first = f"; first problem: {problems[0].file}: {problems[0].reason}" if problems else ""
         raise NothingToEvaluate(f"{name} has no readable sample ({len(candidates)} listed){first}", "check the folder")
-    if all(s.label == "real" for s in samples):
+    if all(s.label == "real" for s in samples) and any(s.label == "fake" for s in candidates):
         raise NothingToEvaluate(
-            f"no fake among the {len(samples)} readable samples of {name} that were chosen: nothing can be judged",
-            "add manipulated pictures (label fake), or raise --limit",
+            f"no fake among the {len(samples)} readable samples of {name} that were chosen, though it has some",
+            "raise --limit, or mend the fakes that cannot be read",
         )
 
 

@@ -1,7 +1,7 @@
 """What the author of a model card could have meant: other readings of it, tried on labelled pictures.
 
-A reading is told better where its AUC is, or where its AUC is no worse and its balanced accuracy is, corrected for the
-number of readings (:func:`xaibench_statistics.accuracy_gain`), and its own AUC is told from chance. Of several the
+A reading is told better where its AUC is, or where its AUC is no worse and its balanced accuracy is, corrected for all
+that are tried (:func:`xaibench_statistics.accuracy_gains`), and its own AUC is told from chance. Of several the
 cross-entropy decides, since readings that differ in scale alone have one AUC: of those that are not told from the one
 with the least, the one that changes fewest keys is the best.
 """
@@ -160,8 +160,7 @@ def try_readings(
         note = "the card's own reading is right on every picture"
         return CardReadings(own=mine, others=(), passes=trial.passes, fake=trial.fake, note=note)
     variants = tuple(detector.variants())[:MOST_VARIANTS]  # type: ignore[attr-defined]
-    tries = 2 * len(variants) + 1
-    others = [trial.compared(r, mine, tries) for r in trial.readings(variants, mine, own)]
+    others = trial.compared(list(trial.readings(variants, mine, own)), mine)
     return CardReadings(own=mine, others=tuple(others), passes=trial.passes, fake=trial.fake)
 
 
@@ -266,17 +265,15 @@ class _Trial:
             if both else None,
         )  # fmt: skip
 
-    def compared(self, reading: Reading, mine: Reading, tries: int) -> Reading:
-        """A reading with what it gains over the card's own."""
-        from xaibench_statistics import accuracy_gain
+    def compared(self, readings: Sequence[Reading], mine: Reading) -> list[Reading]:
+        """Readings with what they gain over the card's own."""
+        from xaibench_statistics import accuracy_gains
 
-        if reading.log_odds is None or mine.log_odds is None or reading.auc is None:
-            return reading
-        assert reading.called_fake is not None and mine.called_fake is not None
-        gain = accuracy_gain(
-            mine.log_odds, reading.log_odds, self.fake, mine.called_fake, reading.called_fake, tries=tries
-        )
-        return replace(reading, gain=gain)
+        if mine.log_odds is None or mine.called_fake is None or mine.auc is None:
+            return list(readings)
+        tried = [(r.log_odds, r.called_fake) for r in readings if r.log_odds is not None and r.called_fake is not None]
+        gains = iter(accuracy_gains(mine.log_odds, mine.called_fake, tried, self.fake))
+        return [r if r.log_odds is None else replace(r, gain=next(gains)) for r in readings]
 
     def _threshold(self, mine: Reading) -> Reading | None:
         """The card's own reading at another threshold, where its ranks are told from chance.

@@ -178,8 +178,10 @@ def test_an_output_that_is_not_what_the_card_says_is_refused(cli, onnx_file, fac
     refused(cli("eval", "-m", path, "-D", faces), 3, "model")
 
 
-def test_a_folder_without_fakes_has_nothing_to_evaluate(cli, tmp_path):
+def test_a_folder_whose_fakes_are_all_left_out_has_nothing_to_evaluate(cli, tmp_path):
     picture(tmp_path / "only" / "real" / "a.png")
+    (tmp_path / "only" / "fake").mkdir()
+    (tmp_path / "only" / "fake" / "a.txt").write_text("no picture")
     refused(cli("eval", "-D", "./only"), 4, "fake")
 
 

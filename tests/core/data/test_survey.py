@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xaibench.api import DatasetError, Native, Sample, UnreadablePicture
+from xaibench.api import DatasetError, Native, NothingToEvaluate, Sample, UnreadablePicture
 from xaibench.data.arrays import PictureArrays
 from xaibench.data.face_size import face_size
 from xaibench.data.survey import Known, survey
@@ -201,3 +201,19 @@ def test_pictures_in_memory_refuse_columns_that_make_up_no_table():
         PictureArrays([PIXELS, PIXELS], [0, 1], columns={"age": [1]})
     with pytest.raises(DatasetError, match="'label' has the name"):
         PictureArrays([PIXELS, PIXELS], [0, 1], columns={"label": [1, 2]})
+
+
+@pytest.mark.parametrize("label", ["real", "fake"])
+def test_a_dataset_of_one_label_is_surveyed(label):
+    assert len(looked_at(Counted(s for s in people(3) if s.label == label)).samples) == 3
+
+
+def test_a_limit_that_leaves_no_fake_of_a_dataset_that_has_some_is_refused():
+    dataset = Counted(
+        [*(s for s in people(9) if s.label == "real"), Sample(id="f", label="fake", group="x", method="m")]
+    )
+    first = [s.label for s in looked_at(dataset).samples].index("fake")
+    assert 0 < first < 9
+    assert len(looked_at(dataset, limit=first + 1).samples) == first + 1
+    with pytest.raises(NothingToEvaluate, match="no fake among the"):
+        looked_at(dataset, limit=first)

@@ -29,6 +29,7 @@ from xaibench.api import (
     Sample,
     UnreadablePicture,
     UsageError,
+    XaibenchError,
     build_parameters,
     check_columns,
 )
@@ -244,15 +245,29 @@ def test_folder_names_in_every_encoding(folder: Path) -> None:
     assert [(p.file, p.reason) for p in dataset.problems()] == [("real/\\udcff.png", "its name is not UTF-8")]
 
 
-def test_folder_without_fakes_or_reals(folder: Path) -> None:
+def test_a_folder_of_one_label(folder: Path) -> None:
+    for name in ("masks", "landmarks"):
+        shutil.rmtree(folder / name)
     shutil.move(folder / "fake", folder / "aside")
-    with pytest.raises(NothingToEvaluate, match="no fakes in") as caught:
-        opened(FolderDataset, path=str(folder)).samples()
-    assert caught.value.exit_code == 4
-    shutil.rmtree(folder / "real")
+    assert {s.label for s in opened(FolderDataset, path=str(folder)).samples()} == {"real"}
+    shutil.move(folder / "real", folder / "reals")
     shutil.move(folder / "aside", folder / "fake")
-    with pytest.raises(DatasetError, match="no real pictures in"):
+    fakes = opened(FolderDataset, path=str(folder)).samples()
+    assert {(s.label, s.pair) for s in fakes} == {("fake", None)}
+    shutil.rmtree(folder / "fake")
+    with pytest.raises(NothingToEvaluate, match="no fakes in"):
         opened(FolderDataset, path=str(folder)).samples()
+
+
+@pytest.mark.parametrize(("lost", "error"), [("fake/swap/a.txt", NothingToEvaluate), ("real/a.txt", DatasetError)])
+def test_a_label_that_is_missing_while_files_are_left_out(
+    tmp_path: Path, lost: str, error: type[XaibenchError]
+) -> None:
+    touch(tmp_path / ("real/b.png" if lost.startswith("fake") else "fake/swap/b.png"))
+    touch(tmp_path / lost)
+    with pytest.raises(error, match=r"no (fakes|real pictures) in .*1 files left out, first: ") as caught:
+        opened(FolderDataset, path=str(tmp_path)).samples()
+    assert "left out" in caught.value.mend
 
 
 @pytest.mark.parametrize("target", [FolderDataset, FaceForensicsDataset, ManifestDataset])
@@ -614,10 +629,9 @@ def test_manifest_errors_of_the_whole(tmp_path: Path) -> None:
     assert "holds neither manifest.csv nor manifest.parquet" in refused(tmp_path).what
     assert "neither .csv nor .parquet" in refused(text(tmp_path / "m.txt", "x")).what
     table(tmp_path, row("r", "real"))
-    with pytest.raises(NothingToEvaluate, match="no fakes"):
-        opened(ManifestDataset, path=str(tmp_path)).samples()
+    assert [s.label for s in opened(ManifestDataset, path=str(tmp_path)).samples()] == ["real"]
     table(tmp_path, row("f", "fake"))
-    assert "no real pictures" in refused(tmp_path).what
+    assert [s.label for s in opened(ManifestDataset, path=str(tmp_path)).samples()] == ["fake"]
 
 
 @pytest.mark.skipif(not (FACES / "manifest.csv").is_file(), reason="no face photographs: set XAIBENCH_FACES")

@@ -16,7 +16,7 @@ from xaibench_statistics import (
     VERDICTS,
     WRONG_WAY,
     Values,
-    accuracy_gain,
+    accuracy_gains,
     auc_interval,
     detector_accuracy,
     expected_calibration_error,
@@ -225,21 +225,27 @@ def drawn(draw, area, alike, base):
     return FAKE * sqrt(2) * ndtri(area) + noise
 
 
-def gain(own, other, at=0.0, other_at=None, tries=24):
+def gains(own, others, at=0.0, other_at=None):
     other_at = at if other_at is None else other_at
-    return accuracy_gain(reading(own), reading(other), FAKE, own >= at, other >= other_at, tries=tries)
+    return accuracy_gains(reading(own), own >= at, [(reading(v), v >= other_at) for v in others], FAKE)
+
+
+def gain(own, other, at=0.0, other_at=None, seed=0):
+    """Of ``other`` among 23 readings by chance."""
+    chance = list(np.random.default_rng(seed).standard_normal((23, 64)))
+    return gains(own, [other, *chance], at, other_at)[0]
 
 
 def test_a_better_reading_is_told():
     draw = np.random.default_rng(4)
     for area, better in ((0.85, 1 - 1e-9), (0.55, 0.99)):
         told = 0
-        for _ in range(20):
+        for _ in range(8):
             base = draw.standard_normal(64)
             found = gain(drawn(draw, area, 0.8, base), drawn(draw, better, 0.8, base))
             told += found.better_by == "AUC"
             assert found.auc.low <= found.auc.value <= found.auc.high
-        assert told >= 17
+        assert told >= 7
 
 
 def test_a_better_threshold_is_told_where_the_areas_are_alike():
@@ -262,20 +268,20 @@ def test_a_difference_of_areas_is_the_sum_that_is_permuted():
 def test_scales_do_not_matter():
     draw = np.random.default_rng(7)
     own, other = draw.standard_normal((2, 64))
-    assert gain(own, other).auc == gain(own, np.exp(other) * 1e6 - 7, other_at=1e6 - 7).auc
+    assert gains(own, [other]) == gains(own, [np.exp(other) * 1e6 - 7], other_at=1e6 - 7)
 
 
 def test_few_people_tell_nothing():
     few = np.arange(64) % 32 < 9
     own = reading(FAKE * 1.0).where(few)
-    found = accuracy_gain(own, own, FAKE[few], FAKE[few], FAKE[few], tries=1)
+    (found,) = accuracy_gains(own, FAKE[few], [(own, FAKE[few])], FAKE[few])
     assert (found.better_by, found.auc) == ("", None)
     assert "fewer than 10" in found.note
 
 
 def test_readings_of_other_pictures_are_refused():
     with pytest.raises(ValueError, match="different pictures"):
-        accuracy_gain(people([1.0]), people([1.0, 2.0]), FAKE[:1], FAKE[:1], FAKE[:1], tries=1)
+        accuracy_gains(people([1.0]), FAKE[:1], [(people([1.0, 2.0]), FAKE[:1])], FAKE[:1])
 
 
 @LONG
@@ -287,5 +293,6 @@ def test_equal_readings_are_seldom_told_apart_in_24_tries(area, alike):
     for _ in range(400):
         base = draw.standard_normal(64)
         own = drawn(draw, area, alike, base)
-        told += any(gain(own, drawn(draw, area, alike, base), at).better_by for _ in range(24))
+        others = [drawn(draw, area, alike, base) for _ in range(24)]
+        told += any(found.better_by for found in gains(own, others, at))
     assert told / 400 <= 0.075  # 5 % and what 400 trials leave open
