@@ -114,7 +114,7 @@ def test_one_bad_sample_costs_that_sample_alone(tmp_path, clean):
     mine = {
         (r["explainer"], r["metric"], r["sample"]): r["status"]
         for r in scores
-        if "meddl" in r["explainer"] + r["metric"]
+        if "meddl" in r["explainer"] + r["metric"] and r["score"] != "tie-spread"  # few pixels are tied
     }
     assert {status for (_, _, sample), status in mine.items() if "blend" in sample} == {"failed"}
     assert {status for (_, _, sample), status in mine.items() if "blend" not in sample} == {"ok"}
