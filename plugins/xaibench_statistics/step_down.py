@@ -22,11 +22,11 @@ the American Statistical Association 100(469), with the studentised maximum of t
 is held whichever of the hypotheses are true.
 
 **Balance.** A mean with an outlier has a t* of long tails, and would raise the bar for all others. Where the 99th
-percentile of a t* exceeds the upper quartile of these percentiles over the family, t and t* are divided by the ratio of
-the two (an incomplete form of the prepivoting of Beran 1988, Journal of the American Statistical Association 83(403)).
-It is not done below the quartile: a sample of a skewed distribution that happens to hold none of its large values looks
-harmless, and the others of its family tell that it is not. A family that holds both directions of one difference is
-not balanced, since half of its tails are short by nature.
+percentile of a t* exceeds that of nine tenths of the family, t and t* are divided by the ratio of the two (an
+incomplete form of the prepivoting of Beran 1988, Journal of the American Statistical Association 83(403)). The others
+are left as they are: a sample of a skewed distribution that happens to hold none of its large values looks harmless,
+and the rest of its family tells that it is not. A family that holds both directions of one difference is not balanced,
+since half of its tails are short by nature.
 
 **Least p.** Where all of k groups that differ from 0 agree in sign, a test that flips their signs has ``p = 2^-k``, and
 no p here is smaller, times the number of hypotheses. Data whose spread is 0 (all rows equal) have this p and no t. The
@@ -48,7 +48,7 @@ from xaibench_statistics.values import Floats, Ints, Strings, Values
 _BLOCK: Final = 2_000_000  # weights held at once
 LEAST_SPREAD: Final = 0.02
 _REACH: Final = 0.99
-_QUARTILE: Final = 0.75
+_USUAL: Final = 0.9
 _ROUNDING: Final = 1e-12  # relative: below it a sum of floats is 0
 
 
@@ -188,9 +188,9 @@ def adjusted_p(
 
 
 def widths(replicates: Floats) -> Floats:
-    """How much further than an upper quartile of all the 99th percentile of each t* reaches, at least 1."""
+    """How much further than that of nine tenths of all the 99th percentile of each t* reaches, at least 1."""
     reach = np.quantile(replicates, _REACH, axis=0)
-    usual = np.quantile(reach, _QUARTILE)
+    usual = np.quantile(reach, _USUAL)
     return np.maximum(1.0, reach / usual) if usual > 0 else np.ones_like(reach)
 
 

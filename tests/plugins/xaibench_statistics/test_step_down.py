@@ -72,8 +72,9 @@ def test_step_down_by_hand():
 
 
 def test_an_outlier_is_balanced_and_others_are_not():
-    replicates = np.tile(np.linspace(-1, 1, 201)[:, None], (1, 8)) * [1, 1, 1, 1, 1, 1, 1, 5]
-    assert widths(replicates) == pytest.approx([1, 1, 1, 1, 1, 1, 1, 5])
+    reach = np.array([*[1.0] * 18, 2.0, 4.0, 5.0])  # nine tenths of the 21 reach no further than 2
+    replicates = np.linspace(-1, 1, 201)[:, None] * reach
+    assert widths(replicates) == pytest.approx([*[1.0] * 19, 2.0, 2.5])
 
 
 def test_no_p_is_below_what_flipped_signs_give():
