@@ -43,7 +43,7 @@ def slow(session: nox.Session) -> None:
     hundreds of random histories, with workers, and killed twenty times. Three hundred hostile files and flags end in
     documented ways. Components that meddle, hang, crash and exit cost nobody else a number. MesoNet-4, Xception and
     CLIP in their published sizes have the layer of their module in every exported and optimised form. The key that is
-    wrong on a card is named, and twenty kinds of detectors that are in order pass. Intervals of accuracy hold what they say.
+    wrong on a card is named, and twenty kinds of detectors in order pass. Intervals of accuracy hold what they say.
     """
     install(session, "-e", ".", groups=("test",))
     places = "tests/plugins/xaibench_explainers/test_place.py"
