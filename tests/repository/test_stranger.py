@@ -95,13 +95,13 @@ def test_one_file_brings_a_fill_a_section_a_listener_a_view_and_an_executor(eval
         assert same_bytes(comparable(tmp_path / "here", table), comparable(tmp_path / "threads", table)), table
     run = xaibench.open_run("threads")
     assert set(run.scores["explainer"].to_pylist()) == {"xaibench/rise:fill=local/stripes,masks=20"}
-    assert run.row_count() == 6
+    assert run.row_count() == 6 * 3  # deletion, its tied share and its tie spread
     assert (tmp_path / "threads.txt").read_text().split() == [
         "accuracy", "card", *["explain"] * 3, *["predict"] * 3, *["score"] * 3, "structure"
     ]  # fmt: skip
     assert cli("report", "threads")[0] == 0
     page = (tmp_path / "threads" / "report.html").read_text(encoding="utf-8")
-    assert re.search(r"<h2[^>]*>Counts</h2>\s*<p>6 rows</p>", page)
+    assert re.search(r"<h2[^>]*>Counts</h2>\s*<p>18 rows</p>", page)
     assert cli("check", "acme.py")[0] == 0
 
     monkeypatch.chdir("/")

@@ -661,6 +661,7 @@ def evaluated(
     code, said, err = cli(*common, "-o", out)
     assert code == 0, err
     rows = RunFolder(out).table("scores").to_pylist()
+    rows = [r for r in rows if r["score"] == "deletion"]
     return said + err, {r["explainer"].rpartition("/")[2]: r["status"] for r in rows}
 
 

@@ -134,8 +134,8 @@ def test_a_plugins_fill_runs_in_explainers_and_metrics(
     scores, expected = comparable(in_workers, "scores"), comparable(built_in, "scores")
     assert set(scores["explainer"].to_pylist()) == {"xaibench/occlusion:fill=local/checker"}
     assert set(scores["metric"].to_pylist()) == {"xaibench/deletion:steps=4,fill=local/checker"}
-    assert len(scores) == 6
-    assert set(scores["status"].to_pylist()) == {"ok"}
+    rows = [row for row in scores.to_pylist() if row["score"] == "deletion"]
+    assert [row["status"] for row in rows] == ["ok"] * 6
     named = ["explainer", "metric", "cell"]
     assert same_bytes(scores.drop_columns(named), expected.drop_columns(named))
     run("checker", 1)  # in the driver: the same keys
@@ -153,7 +153,7 @@ def test_a_fill_that_raises_costs_its_component_at_that_sample(
         explainer="occlusion:fill=picky", metric="deletion:steps=2,fill=picky",
     )  # fmt: skip
     assert code == 1
-    rows = comparable(tmp_path / "run", "scores").to_pylist()
+    rows = [r for r in comparable(tmp_path / "run", "scores").to_pylist() if r["score"] != "tie-spread"]
     uses_it = [r for r in rows if "picky" in r["metric"] or "picky" in r["explainer"]]
     assert {r["status"] for r in rows if r not in uses_it} == {"ok"}
     assert {r["status"] for r in uses_it if r["label"] == "real"} == {"ok"}
