@@ -125,7 +125,7 @@ def test_a_remote_detector_is_asked_no_more_than_it_has_to_be(cli, place, tmp_pa
         "--threads", 1, "--limit", 1000, "-o", tmp_path / "run",
     )  # fmt: skip
     assert code == 0, err
-    assert json.loads(out)["passes"]["forward"] <= 60 + 16
+    assert json.loads(out)["forward"] <= 60 + 16
 
 
 KERAS = """
