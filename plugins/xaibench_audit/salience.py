@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ DRAWN = ("gradcam", "saliency")
 EVIDENCE_MAP = "evidence"
 MEMBERS, PLACES = 3, 6
 _PUBLISHED = "-explain2me"
+_ALPHA: Final = 0.05
 
 QUESTIONS: Mapping[str, tuple[str, ...]] = {
     "focus": ("entropy-histogram", "entropy-spatial"),
@@ -61,8 +62,9 @@ class Found:
     """What came of one score: the means of both conditions and their paired difference, in the score's own units.
 
     ``reason`` says why there is none. ``right`` is True where the interval of the difference lies on the side where it
-    should, False where on the other, None where it holds 0, where there is none, and where the difference is no more
-    than :data:`~xaibench_audit.ranking.RESOLUTION` of the score's range.
+    should, False where on the other, None where it holds 0 and where the difference is no more than
+    :data:`~xaibench_audit.ranking.RESOLUTION` of the score's range. A difference that is the same on all pictures has
+    no interval; there the test by sign flips decides at 5 %.
     """
 
     question: str
@@ -77,20 +79,21 @@ class Found:
 
     @property
     def right(self) -> bool | None:
-        if self.difference is None or self.difference.value is None or self.difference.low is None:
+        found = self.difference
+        if found is None or found.value is None:
             return None
-        if abs(self.difference.value) <= slack_of(np.array([self.first, self.second]), self.measure.width):
+        if abs(found.value) <= slack_of(np.array([self.first, self.second]), self.measure.width):
             return None
-        favours = self.measure.better
-        if self.difference.favours_first(favours):
-            return True
-        return False if self.difference.favours_first("lower" if favours == "higher" else "higher") else None
+        told = found.low is not None and found.high is not None and not found.low <= 0 <= found.high
+        if told or (found.low is None and found.p is not None and found.p < _ALPHA):
+            return (found.value > 0) == (self.measure.better == "higher")
+        return None
 
     @property
     def text(self) -> str:
         if self.difference is None:
             return f"undefined: {self.reason}"
-        if self.difference.low is None:
+        if self.difference.low is None and self.difference.p is None:
             return f"undefined: {self.difference.note}"
         return {True: "separates", False: "the wrong way round", None: "cannot tell"}[self.right]
 
@@ -256,5 +259,5 @@ def _compared(question: str, explainer: str, metric: Use, first: Side, second: S
             yield Found(question, explainer, measure, None, None, None, "no picture has a score of both", failed)
             continue
         a, b = (Values.of(common, [v[s] for s in common]) for v in (of_first, of_second))
-        paired = paired_difference(a, b, test=False)
+        paired = paired_difference(a, b)
         yield Found(question, explainer, measure, exact_mean(a.values), exact_mean(b.values), paired, failed=failed)

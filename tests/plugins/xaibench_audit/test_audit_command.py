@@ -200,6 +200,20 @@ def test_means_are_of_the_pictures_that_both_conditions_have():
     (found, *_) = salience._compared("focus", "gradcam", metric, first, second)
     assert (found.first, found.second, found.difference.value) == (0.5, 0.75, -0.25)
     assert found.failed == "RuntimeError: once"
+    assert (found.difference.low, found.text) == (None, "separates")  # the same on all pictures: p = 2 / 2^11
+
+
+def test_equal_differences_of_few_pictures_settle_nothing():
+    metric = metric_use(load_registry(), "entropy-spatial")
+    measure = Measure.of(metric, next(s for s in metric.instance.scores if s.primary))
+    first, second = salience.Side(), salience.Side()
+    first.values[measure] = {f"s{i}": 0.75 for i in range(11)}
+    second.values[measure] = {f"s{i}": 0.5 for i in range(11)}
+    (found, *_) = salience._compared("focus", "gradcam", metric, first, second)
+    assert found.text == "the wrong way round"  # lower is better
+    first.values[measure] = {f"s{i}": 0.25 for i in range(4)}
+    (found, *_) = salience._compared("focus", "gradcam", metric, first, second)
+    assert found.text.startswith("undefined: 4 groups, fewer than 10")
 
 
 @pytest.mark.parametrize("made", [True, False])
