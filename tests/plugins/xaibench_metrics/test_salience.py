@@ -207,6 +207,8 @@ def test_transforms_are_the_published_ones_in_their_order() -> None:
     assert len(transforms((224, 256), 16, scaled=True)) == 10, "no quarter turns of pictures that are not square"
     assert [t.shift for t in transforms((32, 48), 16, scaled=True)[2:]] == [t.shift for t in shifts(2)]
     assert transforms((16, 16), 16, scaled=False) == (*FLIPS, *TURNS), "nothing is left of a shift by a whole side"
+    for scaled in (True, False):
+        assert transforms((16, 16), 0, scaled=scaled) == (*FLIPS, *TURNS), "no shift is no transform"
 
 
 def test_transforms_are_flips_turns_and_crops_of_a_padded_picture() -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from xaibench.api import Native, Picture, Sample, Score, Scores, Streams
+from xaibench.api import Native, Passes, PassQuery, Picture, Sample, Score, Scores, Streams
 from xaibench_metrics.attack.choice import area_bin, random_regions, ranked_segments, region_of, shifted_grid
 from xaibench_metrics.attack.counterpart_attack import CounterpartAttack
 from xaibench_metrics.attack.judging import distortion_upper_bound, percentile
@@ -295,6 +295,15 @@ def test_real_pictures_are_left_out() -> None:
     for metric in (SegmentAttack, CounterpartAttack):
         scores = attack(metric, linear(1.0, image), picture(image, label="real"), image.mean(dim=0))
         assert {s.reason for s in scores.values} == {"a real picture: there is no manipulation to undo"}
+
+
+def test_the_plan_counts_attacks_ceiling_map_and_reading() -> None:
+    query = PassQuery(
+        sample=picture(noise()).sample, facts=linear(1.0, noise()).facts, map=Passes(forward=5, backward=3)
+    )
+    parameters = CounterpartAttack.Parameters(attack="pgd", steps=3, draws=2, ceiling=False)
+    attacks = parameters.most_passes().times(3)  # the region and two random ones
+    assert CounterpartAttack(parameters).passes(query) == attacks + Passes(forward=6, backward=3, exact=False)
 
 
 def test_the_counterpart_names_the_region() -> None:

@@ -74,6 +74,7 @@ def test_pairs_leave_out_both_pairs_of_a_run():
     runs = Runs.of_pairs({("a", "b"): 0.2, ("a", "c"): 0.4, ("b", "c"): 0.9})
     assert runs.value == pytest.approx(0.5)
     assert runs.without.tolist() == [0.9, 0.4, 0.2]
+    assert Runs.of_pairs({("a", "b"): 0.2}).without.tolist() == [], "without one of two runs there is no pair"
     with pytest.raises(ValueError, match="not all pairs"):
         Runs.of_pairs({("a", "b"): 0.2, ("b", "c"): 0.9})
 
