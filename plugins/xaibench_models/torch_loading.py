@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.jit._recursive import wrap_cpp_module
 
 from xaibench.api import ModelError
+from xaibench_models.card import Layout
 from xaibench_models.torch_archive import is_archive, member_names
 from xaibench_models.torch_export_file import checked_export
 from xaibench_models.torch_script_file import check_graphs, checked_script
@@ -41,8 +42,9 @@ _CONVERT = 'save_file(model.state_dict(), "weights.safetensors"), with save_file
 class Loaded:
     """A model in evaluation mode, on the CPU.
 
-    ``digest`` covers its weights and code as far as they are known. ``size`` and ``batch`` are what an exported file
-    says. ``hooks`` tells whether hooks on its layers fire. ``copy`` makes an independent one with the same weights.
+    ``digest`` covers its weights and code as far as they are known. ``layout``, ``size`` and ``batch`` are what an
+    exported file says. ``hooks`` tells whether hooks on its layers fire. ``copy`` makes an independent one with the
+    same weights.
     """
 
     module: nn.Module
@@ -50,6 +52,7 @@ class Loaded:
     form: str
     copy: Callable[[nn.Module], nn.Module] = copy.deepcopy
     hooks: bool = True
+    layout: Layout | None = None
     size: tuple[int, int] | None = None
     batch: int | None = None
 
@@ -119,6 +122,8 @@ def _torchscript(path: Path) -> Loaded:
 def _exported(path: Path) -> Loaded:
     program = _load_program(path)
     shape = _input_shape(path, program)
+    layout = _layout(shape)
+    height, width = shape[1:3] if layout == "NHWC" else shape[2:4]
 
     def again(module: nn.Module) -> nn.Module:
         fresh = _unflattened(_load_program(path))
@@ -130,9 +135,16 @@ def _exported(path: Path) -> Loaded:
         digest=_file_digest(path),
         form="torch.export",
         copy=again,
-        size=(shape[2], shape[3]) if shape[2] and shape[3] else None,
+        layout=layout,
+        size=(height, width) if height and width else None,
         batch=shape[0],
     )
+
+
+def _layout(shape: Sequence[int | None]) -> Layout | None:
+    """Where the three channels are; None where one axis alone does not tell."""
+    first, last = shape[1] == 3, shape[3] == 3
+    return None if first == last else "NCHW" if first else "NHWC"
 
 
 def _unflattened(program: torch.export.ExportedProgram) -> nn.Module:

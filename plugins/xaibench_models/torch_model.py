@@ -173,7 +173,7 @@ def build(loaded: Loaded, keys: TorchKeys, runtime: Runtime, name: str, file: st
             f'{untrained}; add weights = "FILE.safetensors", or weights = "{OWN_WEIGHTS}" where the '
             "factory loads them itself"
         )
-    source = settle_input(keys, FileInput(size=loaded.size, batch=loaded.batch), notes)
+    source = settle_input(keys, FileInput(layout=loaded.layout, size=loaded.size, batch=loaded.batch), notes)
     network = Network(
         module=loaded.module,
         source=source,
@@ -292,7 +292,7 @@ class _Readings:
             returned = network.returned(pictures)
             values = network.read(returned, len(pictures))
         freedom = Freedom(
-            layout=True,
+            layout=self.loaded.layout is None,
             size=self.loaded.size is None,
             outputs=tuple(
                 {"output_key": key}
@@ -305,7 +305,7 @@ class _Readings:
 
     def read(self, detector: TorchDetector, variant: CardVariant) -> TorchDetector:
         keys = validate({**given(self.keys), **variant.keys}, TorchKeys, self.name)
-        file = FileInput(size=self.loaded.size, batch=self.loaded.batch)
+        file = FileInput(layout=self.loaded.layout, size=self.loaded.size, batch=self.loaded.batch)
         source = settle_input(keys, file, Notes())
         source = with_number(source, detector.network.source.preprocessing.number)
         last = detector.network.channels_last and source.preprocessing.layout == "NCHW"

@@ -558,6 +558,28 @@ def test_honest_files_open(tmp_path: Path, form: str, network: Callable[[], nn.M
     assert detector.facts.suspects == {}
 
 
+class OwnPreprocessing(Net):
+    """Pictures ``(N, H, W, 3)``; its constants are made as the code of a detector does it, in each call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
+        return super().forward(x.permute(0, 3, 1, 2))
+
+
+def test_an_exported_file_with_channels_last_and_constants(tmp_path: Path) -> None:
+    network, shapes = OwnPreprocessing().eval(), ({0: torch.export.Dim("n")},)
+    program = torch.export.export(network, (torch.rand(2, SIZE, 12, 3),), dynamic_shapes=shapes)
+    torch.export.save(program, tmp_path / "m.pt2")
+    detector = from_file(tmp_path / "m.pt2")
+    assert detector.facts.input_size == (SIZE, 12)
+    pictures = PICTURES[..., :12]
+    torch.testing.assert_close(detector.scores(pictures), network(pictures.permute(0, 2, 3, 1)).detach())
+    assert from_file(tmp_path / "m.pt2", layout="NHWC").facts.input_size == (SIZE, 12)
+    with pytest.raises(ModelError, match="the card says layout = NCHW, the file NHWC"):
+        from_file(tmp_path / "m.pt2", layout="NCHW")
+    assert all("layout" not in variant.keys for variant in detector.variants())
+
+
 class Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]
     """The pictures, once."""
 
