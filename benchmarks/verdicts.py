@@ -145,7 +145,7 @@ def board_claims(means: Means, tested: Families, matter: Claims) -> Claims:
     if not any(promising(sign * means.t, sign * first, of) for sign, of in zip((1, -1), matter, strict=True)):
         return np.zeros_like(matter[0]), np.zeros_like(matter[1])
     draws = tested.resamples(RESAMPLES)
-    better, worse = tested.directions(means, np.zeros(len(means.mean)), means.replicates(SEED, draws))
+    better, worse = tested.directions(means, means.replicates(SEED, draws))
     return better <= LEVEL, worse <= LEVEL
 
 

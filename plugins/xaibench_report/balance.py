@@ -10,7 +10,7 @@ from xaibench.api import UsageError
 from xaibench_report.detector_accuracy import Entrant, entrants
 from xaibench_report.detector_tables import of_detector
 from xaibench_report.run_values import CellKey, CellValues, RunTables, ScoreInfo, cell_values, encode, short
-from xaibench_statistics import SEED, AxisFigures, Balance, balance, interpretability, kept_accuracy
+from xaibench_statistics import AxisFigures, Balance, balance, interpretability, kept_accuracy
 
 FIGURES = ("odc", "axis-auc", "diagonal-share")
 CHANCE = "-random"
@@ -43,7 +43,7 @@ class Balances:
     notes: tuple[str, ...]
 
 
-def balances(tables: RunTables, info: ScoreInfo, baseline: str, *, seed: int = SEED) -> Balances:
+def balances(tables: RunTables, info: ScoreInfo, baseline: str) -> Balances:
     """The balance of every detector of a run that holds the scores ``odc``, ``axis-auc`` and ``diagonal-share``.
 
     Chance is the baseline's own ``-random`` scores: see :func:`xaibench_statistics.balance`. Raises UsageError where
@@ -53,7 +53,7 @@ def balances(tables: RunTables, info: ScoreInfo, baseline: str, *, seed: int = S
     datasets = encode(tables.predictions, "dataset").names.tolist()
     if len(datasets) != 1:
         raise UsageError("a balance is of one dataset", "evaluate each dataset into a folder of its own")
-    found = {e.model: e for e in entrants(tables, datasets[0], seed)}
+    found = {e.model: e for e in entrants(tables, datasets[0])}
     named = [m for m in found if baseline in (m, short(m))]
     if not named:
         raise UsageError(f"no model '{baseline}' in this run", f"models: {', '.join(map(short, found))}")

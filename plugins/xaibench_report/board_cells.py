@@ -54,7 +54,7 @@ class Cell:
 def make_cell(cell: CellValues, seed: int) -> Cell:
     """Mean, interval and median of a cell's values, or why there are none."""
     if len(cell.values):
-        estimate = even_mean(cell, seed)
+        estimate = even_mean(cell)
         return Cell(estimate=estimate, labels=cell.labels, incomplete=cell.incomplete, median=median_of(cell, seed))
     if cell.whole:
         values = sorted(cell.whole.values())

@@ -13,11 +13,10 @@ from xaibench_report.run_values import CellKey, CellValues, ScoreInfo, ScoreKey,
 from xaibench_report.score_gates import withheld_scores, without_headroom
 from xaibench_report.tie_spread import margin, tie_spreads
 from xaibench_statistics import (
-    COVERAGE,
     Difference,
     Ranking,
-    Strings,
     common_samples,
+    covered,
     holm,
     paired_difference,
     rank_explainers,
@@ -123,15 +122,9 @@ def explainer_ranks(
     if not ranked or measured(ranked).better == "none":
         return None
     better = cast(Literal["higher", "lower"], measured(ranked).better)
-    samples = _ranked_samples(ranked)
+    samples = common_samples(covered({e: c.values for e, c in ranked.items()}).values())
     margins = {e: margin(spreads.get(e), samples) for e in ranked}
     return rank_explainers({e: even(c, samples) for e, c in ranked.items()}, better, margins=margins, seed=seed)
-
-
-def _ranked_samples(cells: Mapping[str, CellValues]) -> Strings:
-    """The samples that ranks rest on: those that all explainers of enough coverage have."""
-    most = max(len(c.values) for c in cells.values())
-    return common_samples(c.values for c in cells.values() if len(c.values) >= COVERAGE * most)
 
 
 def versus_best(score: BoardScore, seed: int) -> dict[str, Difference]:

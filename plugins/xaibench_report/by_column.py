@@ -36,7 +36,7 @@ from xaibench_report.run_values import (
     texts,
 )
 from xaibench_report.score_items import without_item
-from xaibench_statistics import SEED, Estimate, Gap, Strings, Values, gap_between, mean_interval
+from xaibench_statistics import Estimate, Gap, Strings, Values, gap_between, mean_interval
 
 NONE: Final = "(none)"
 EXPLANATION: Final = (
@@ -110,20 +110,20 @@ class _Parts:
         return {name: cell.where(value == name) for name in self.names if (value == name).any()}
 
 
-def build_by_column(tables: RunTables, info: ScoreInfo, column: str, *, seed: int = SEED) -> ByColumn:
+def build_by_column(tables: RunTables, info: ScoreInfo, column: str) -> ByColumn:
     """The detectors' accuracy and every board by the values of ``column``.
 
     Raises UsageError, with the columns that there are, for a column that is missing, names single pictures or has one
     value only.
     """
     parts = _parts(tables.samples, column)
-    cells = {k: c for k, c in ready_cells(tables, info, seed).items() if not of_detector(c)}
-    boards = [*_detection(tables.predictions, parts, seed)]
+    cells = {k: c for k, c in ready_cells(tables, info).items() if not of_detector(c)}
+    boards = [*_detection(tables.predictions, parts)]
     for where, family in sorted(
         {(k.where, info.family(k.metric)) for k in cells}, key=lambda k: (k[0], family_order(k[1]))
     ):
         if where.dataset in parts:
-            boards.append(_board(where, family, cells, parts[where.dataset], info, seed))
+            boards.append(_board(where, family, cells, parts[where.dataset], info))
     return ByColumn(column=column, boards=tuple(b for b in boards if b.scores))
 
 
@@ -200,7 +200,7 @@ def _terciles(values: Mapping[str, float]) -> tuple[list[str], dict[str, str]]:
 
 
 def _board(
-    where: Where, family: str, cells: Mapping[CellKey, CellValues], parts: _Parts, info: ScoreInfo, seed: int
+    where: Where, family: str, cells: Mapping[CellKey, CellValues], parts: _Parts, info: ScoreInfo
 ) -> ColumnBoard:
     by_score: dict[tuple[str, str], dict[str, CellValues]] = {}
     for key, cell in cells.items():
@@ -213,7 +213,7 @@ def _board(
             by_score.setdefault((key.metric, key.score), {})[key.explainer] = cell
     order = sorted(by_score.keys() - without_item(by_score, info), key=score_order(info))
     split = [k for k in order if any(len(c.values) for c in by_score[k].values())]
-    scores = tuple(_score(key, by_score[key], parts, info, seed) for key in split)
+    scores = tuple(_score(key, by_score[key], parts, info) for key in split)
     whole = [score_name(*k) for k in order if any(c.whole for c in by_score[k].values())]
     notes = [f"{', '.join(whole)}: a value of a whole set has no parts"] if whole and scores else []
     return ColumnBoard(
@@ -221,11 +221,9 @@ def _board(
     )
 
 
-def _score(
-    key: tuple[str, str], cells: Mapping[str, CellValues], parts: _Parts, info: ScoreInfo, seed: int
-) -> ColumnScore:
+def _score(key: tuple[str, str], cells: Mapping[str, CellValues], parts: _Parts, info: ScoreInfo) -> ColumnScore:
     spec = info.spec(*key)
-    rows = [_cell(e, info.role(e), c, parts, seed) for e, c in sorted(cells.items()) if len(c.values)]
+    rows = [_cell(e, info.role(e), c, parts) for e, c in sorted(cells.items()) if len(c.values)]
     return ColumnScore(
         metric=key[0],
         score=key[1],
@@ -235,13 +233,13 @@ def _score(
     )
 
 
-def _cell(explainer: str, role: Role, cell: CellValues, parts: _Parts, seed: int) -> ColumnCell:
+def _cell(explainer: str, role: Role, cell: CellValues, parts: _Parts) -> ColumnCell:
     split = parts.split(cell)
     return _column_cell(
         explainer,
         role,
         {name: even(part, part.values.samples) for name, part in split.items()},
-        {name: even_mean(part, seed) for name, part in split.items()},
+        {name: even_mean(part) for name, part in split.items()},
         parts,
     )
 
@@ -258,7 +256,7 @@ def _column_cell(
     )
 
 
-def _detection(predictions: Table, parts: Mapping[str, _Parts], seed: int) -> Iterator[ColumnBoard]:
+def _detection(predictions: Table, parts: Mapping[str, _Parts]) -> Iterator[ColumnBoard]:
     """How often every detector calls a picture by its label."""
     given = predictions.filter(predictions["correct"].is_valid())
     names = [texts(given, column) for column in ("dataset", "model", "member")]
@@ -269,15 +267,15 @@ def _detection(predictions: Table, parts: Mapping[str, _Parts], seed: int) -> It
             continue
         rows = np.logical_and.reduce([n == own for n, own in zip(names, where, strict=True)])
         values = Values.of(samples[rows], correct[rows], groups[rows], cross[rows])
-        scores = (_accuracy(values, parts[where.dataset], seed),)
+        scores = (_accuracy(values, parts[where.dataset]),)
         here = parts[where.dataset].names
         yield ColumnBoard(family=DETECTION, where=where, values=here, scores=scores, notes=_few_notes(scores, here))
 
 
-def _accuracy(values: Values, parts: _Parts, seed: int) -> ColumnScore:
+def _accuracy(values: Values, parts: _Parts) -> ColumnScore:
     kind: Strings = np.asarray([parts.of_sample.get(s, NONE) for s in values.samples.tolist()], dtype=np.str_)
     by_value = {name: values.where(kind == name) for name in parts.names if (kind == name).any()}
-    means = {name: mean_interval(v, seed=seed) for name, v in by_value.items()}
+    means = {name: mean_interval(v) for name, v in by_value.items()}
     return ColumnScore(
         metric=DETECTION,
         score="accuracy",

@@ -79,7 +79,7 @@ def compare_runs(
     both = [k for k in sorted(a.keys() & b.keys()) if info is None or info.primary(k.metric, k.score)]
     rows = [_compared(k, *_weighed(k, a[k], b[k], info), seed) for k in both]
     adjusted = holm([r.difference.p for r in rows])
-    marks = [tuple(m for d in detections(t, seed=seed) for m in d.marks) for t in (first, second)]
+    marks = [tuple(m for d in detections(t) for m in d.marks) for t in (first, second)]
     marked = {r.where for r in rows if withholding(r.where, [*_translated(marks[0], first, second), *marks[1]])}
     rows = [replace(r, improved=None) if r.where in marked else r for r in rows]
     return RunComparison(

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from xaibench_report.marks import DetectorMark, marks_of
 from xaibench_report.run_values import RunTables, Table, Where, encode, short, texts
 from xaibench_statistics import (
-    SEED,
     Accuracy,
     Estimate,
     Floats,
@@ -74,12 +73,12 @@ class Readings(NamedTuple):
     called_fake: Bools
     methods: Strings
 
-    def accuracy(self, threshold: float, seed: int) -> Accuracy:
+    def accuracy(self, threshold: float) -> Accuracy:
         """See :func:`xaibench_statistics.detector_accuracy`."""
-        return detector_accuracy(*self[:4], threshold=threshold, seed=seed)
+        return detector_accuracy(*self[:4], threshold=threshold)
 
 
-def detections(tables: RunTables, *, seed: int = SEED) -> tuple[Detection, ...]:
+def detections(tables: RunTables) -> tuple[Detection, ...]:
     """One :class:`Detection` for every (dataset, model, member) that has predictions, in the order of their
     names."""
     table = tables.predictions
@@ -92,7 +91,7 @@ def detections(tables: RunTables, *, seed: int = SEED) -> tuple[Detection, ...]:
         where = Where(*names)
         part = table.filter((rows == code).all(axis=1))
         readings = readings_of(part)
-        accuracy = readings.accuracy(threshold_of(where, limits), seed)
+        accuracy = readings.accuracy(threshold_of(where, limits))
         found.append(
             Detection(
                 where=where,

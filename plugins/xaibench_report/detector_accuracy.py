@@ -39,7 +39,7 @@ class Entrant:
         return next((m for m in self.marks if m.withholds_ranks), None)
 
 
-def entrants(tables: RunTables, dataset: str, seed: int) -> tuple[Entrant, ...]:
+def entrants(tables: RunTables, dataset: str) -> tuple[Entrant, ...]:
     """All detectors and families with predictions on a dataset, by name."""
     table = tables.predictions.filter(texts(tables.predictions, "dataset") == dataset)
     found = []
@@ -48,7 +48,7 @@ def entrants(tables: RunTables, dataset: str, seed: int) -> tuple[Entrant, ...]:
         runs = {
             str(m): readings_of(part.filter(texts(part, "member") == m)) for m in encode(part, "member").names.tolist()
         }
-        found.append(_entrant(dataset, str(model), runs, _marks(tables, dataset, str(model), runs, seed)))
+        found.append(_entrant(dataset, str(model), runs, _marks(tables, dataset, str(model), runs)))
     return tuple(found)
 
 
@@ -60,14 +60,12 @@ def pictures_of(tables: RunTables, dataset: str) -> Values:
     return Values.of(samples, np.zeros(len(samples)), texts(rows, "group"), texts(rows, "cross_group"))
 
 
-def _marks(
-    tables: RunTables, dataset: str, model: str, runs: Mapping[str, Readings], seed: int
-) -> tuple[DetectorMark, ...]:
+def _marks(tables: RunTables, dataset: str, model: str, runs: Mapping[str, Readings]) -> tuple[DetectorMark, ...]:
     limits = thresholds(tables.components)
     found: list[DetectorMark] = []
     for member, readings in runs.items():
         where = Where(dataset, model, member)
-        found += marks_of(where, tables.detectors, readings.accuracy(threshold_of(where, limits), seed))
+        found += marks_of(where, tables.detectors, readings.accuracy(threshold_of(where, limits)))
     return tuple(found)
 
 

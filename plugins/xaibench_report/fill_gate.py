@@ -11,14 +11,11 @@ fill response is *not measured*, which withholds nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final, TypeAlias
+from typing import Final
 
 from xaibench.api import parse_spec
-from xaibench_report.run_values import CellKey, CellValues, ScoreInfo, ScoreKey, Where, short
+from xaibench_report.run_values import CellKey, Cells, CellValues, Columns, ScoreInfo, ScoreKey, Where, short
 from xaibench_statistics import Estimate, mean_interval
-
-Columns: TypeAlias = Mapping[ScoreKey, Mapping[str, CellValues]]
-Cells: TypeAlias = Mapping[CellKey, CellValues]
 
 MOST_TURNED: Final = 0.1
 METRIC: Final = "xaibench/fill-response"

@@ -50,7 +50,7 @@ from xaibench_report.score_items import require_headroom, split_items, without_i
 from xaibench_report.score_outputs import output_notes
 from xaibench_report.tie_spread import tie_notes
 from xaibench_report.verdicts import ScoreVerdict, board_verdicts
-from xaibench_statistics import RESAMPLES, SEED
+from xaibench_statistics import SEED
 
 _ROLES: tuple[Role, ...] = ("explainer", "control", "inverse", "reference")
 
@@ -98,13 +98,11 @@ class Board:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaderboards:
     """Everything that is printed of a run. ``marks``: what a reader must know of its detectors; ``doubts``: the lines
-    about samples in doubt. ``seed`` and ``resamples`` are those of the bootstrap; ``detectors`` are the tables of
+    about samples in doubt. ``detectors`` are the tables of
     measures that need no map."""
 
     detections: tuple[Detection, ...]
     boards: tuple[Board, ...]
-    seed: int = SEED
-    resamples: int = RESAMPLES
     detectors: tuple[DetectorTable, ...] = ()
     marks: tuple[DetectorMark, ...] = ()
     doubts: tuple[str, ...] = ()
@@ -117,7 +115,7 @@ def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) 
     """
     cells = _prepared_cells(tables, info)
     mapped = {key: cell for key, cell in cells.items() if not of_detector(cell)}
-    found = detections(tables, seed=seed)
+    found = detections(tables)
     seen = {d.where: d for d in found}
     marks = tuple(m for d in found for m in d.marks)
     keys = sorted({(k.where, info.family(k.metric)) for k in mapped}, key=lambda k: (k[0], family_order(k[1])))
@@ -131,16 +129,16 @@ def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) 
     above = above_untouched(tables.curves, info)
     boards = [replace(b, notes=(*b.notes, *above_notes(b.where, b.family, above, info))) for b in boards]
     return Leaderboards(
-        detections=found, boards=tuple(b for b in boards if b.columns), seed=seed,
+        detections=found, boards=tuple(b for b in boards if b.columns),
         detectors=detector_tables(cells, info, seed), marks=marks, doubts=data_doubts(tables.samples),
     )  # fmt: skip
 
 
-def ready_cells(tables: RunTables, info: ScoreInfo, seed: int) -> dict[CellKey, CellValues]:
+def ready_cells(tables: RunTables, info: ScoreInfo) -> dict[CellKey, CellValues]:
     """Every cell of a run as detectors are compared by it: as on a board, but undefined where a measure has no
     headroom."""
     cells = _prepared_cells(tables, info)
-    return {key: require_headroom(key, cell, cells, info, seed) for key, cell in cells.items()}
+    return {key: require_headroom(key, cell, cells, info) for key, cell in cells.items()}
 
 
 def _prepared_cells(tables: RunTables, info: ScoreInfo) -> dict[CellKey, CellValues]:
@@ -278,7 +276,7 @@ def _cells(cells: Mapping[str, CellValues], score: BoardScore | None, seed: int,
             make_cell(c, seed),
             rank=ranks.get(e),
             versus_best=versus.get(e),
-            methods=method_cells(c, seed) if by_method else (),
+            methods=method_cells(c) if by_method else (),
         )
         for e, c in cells.items()
     }

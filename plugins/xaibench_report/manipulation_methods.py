@@ -141,17 +141,14 @@ def even_pair(a: CellValues, b: CellValues) -> tuple[Values, Values]:
     return even(a, b.values.samples), even(b, a.values.samples)
 
 
-def even_mean(cell: CellValues, seed: int) -> Estimate:
+def even_mean(cell: CellValues) -> Estimate:
     """The mean over methods with its interval, within the range of the score."""
-    return cell.within(macro_interval(cell.values, cell.methods, seed=seed))
+    return cell.within(macro_interval(cell.values, cell.methods))
 
 
-def method_cells(cell: CellValues, seed: int) -> tuple[MethodCell, ...]:
+def method_cells(cell: CellValues) -> tuple[MethodCell, ...]:
     """The mean of every method with its interval."""
-    return tuple(
-        MethodCell(method=m, estimate=cell.within(mean_interval(v, seed=seed)), n=len(v))
-        for m, v in split(cell).items()
-    )
+    return tuple(MethodCell(method=m, estimate=cell.within(mean_interval(v)), n=len(v)) for m, v in split(cell).items())
 
 
 def board_methods(

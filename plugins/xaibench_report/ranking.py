@@ -68,9 +68,9 @@ def rank_detectors(
     """
     if measures and test_all:
         raise UsageError("all measures are tested, and some are named", "give --measure or --all, not both")
-    cells = ready_cells(tables, info, seed)
+    cells = ready_cells(tables, info)
     datasets = encode(tables.predictions, "dataset").names.tolist()
-    found = {d: entrants(tables, d, seed) for d in datasets}
+    found = {d: entrants(tables, d) for d in datasets}
     if not any(len(e) > 1 for e in found.values()):
         raise PlanError(
             _one(found), "evaluate several into one folder: xaibench eval --model A --model B --members all"

@@ -178,6 +178,12 @@ class CellValues:
         return replace(self, values=self.values.where(keep), methods=self.methods[keep], censored=censored)
 
 
+Columns: TypeAlias = Mapping[ScoreKey, Mapping[str, CellValues]]
+"""The scores of one board, each with the cells of its explainers."""
+Cells: TypeAlias = Mapping[CellKey, CellValues]
+"""All cells of a run."""
+
+
 def measured(cells: Mapping[str, CellValues]) -> CellValues:
     """The first of several cells of one score that holds values, else the first: it knows direction and
     scope."""

@@ -33,7 +33,9 @@ from xaibench_report.number_format import interval, number, plural
 from xaibench_report.oriented_pairs import OrientedPair
 from xaibench_report.run_values import (
     CellKey,
+    Cells,
     CellValues,
+    Columns,
     ScoreInfo,
     ScoreKey,
     Where,
@@ -43,10 +45,8 @@ from xaibench_report.run_values import (
 )
 from xaibench_report.score_items import headroom_measured, no_headroom
 from xaibench_report.tie_spread import tie_spreads
-from xaibench_statistics import SEED, Design, Floats, exact_mean, judge_against_controls
+from xaibench_statistics import Design, Floats, exact_mean, judge_against_controls
 
-Columns: TypeAlias = Mapping[ScoreKey, Mapping[str, CellValues]]
-Cells: TypeAlias = Mapping[CellKey, CellValues]
 Gate: TypeAlias = Callable[[Where, Columns, Cells, ScoreInfo], Mapping[ScoreKey, str]]
 """Takes a board's place, its ranked scores with the cells of each explainer, and all cells of the run. Returns the
 scores that it speaks of, each with one sentence without a full stop."""
@@ -170,7 +170,7 @@ def _against_random(
     judgement = judge_against_controls({key: {random: pair.delta}}, margins={key: {random: pair.margin}})[key]
     if judgement.word is None:
         return None, Design.of(pair.delta.groups, pair.delta.cross).too_few().partition(": ")[0]
-    d = pair.difference(SEED)
+    d = pair.difference()
     ties = f"; ties move it by {number(pair.margin)}" if pair.margin >= abs(d.value or 0.0) > 0 else ""
     size = f"difference {number(d.value)} {interval(d)}".rstrip()
     text = f"{short(reference)} is not told from {short(random)} maps: {size} in {plural(d.groups, 'group')}{ties}"
@@ -196,7 +196,7 @@ def without_headroom(
 ) -> dict[str, str]:
     """The explainers and controls whose own regions leave no headroom, with the reason: they have no part in ranks and
     verdicts of the score."""
-    found = ((e, no_headroom(CellKey(where, *key, e), cell, cells, info, SEED)) for e, cell in column.items())
+    found = ((e, no_headroom(CellKey(where, *key, e), cell, cells, info)) for e, cell in column.items())
     return {e: reason for e, reason in found if reason}
 
 

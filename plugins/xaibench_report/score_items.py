@@ -41,17 +41,17 @@ def without_item(scores: Iterable[tuple[str, str]], info: ScoreInfo) -> set[tupl
 
 
 def require_headroom(
-    key: CellKey, cell: CellValues, every: Mapping[CellKey, CellValues], info: ScoreInfo, seed: int
+    key: CellKey, cell: CellValues, every: Mapping[CellKey, CellValues], info: ScoreInfo
 ) -> CellValues:
     """The cell, or an undefined one with the reason where the measure has no headroom."""
-    reason = no_headroom(key, cell, every, info, seed)
+    reason = no_headroom(key, cell, every, info)
     if not reason:
         return cell
     nothing = cell.where(np.zeros(len(cell.values), dtype=np.bool_))
     return replace(nothing, left_out={**cell.left_out, ("undefined", reason): len(cell.values)})
 
 
-def no_headroom(key: CellKey, cell: CellValues, every: Mapping[CellKey, CellValues], info: ScoreInfo, seed: int) -> str:
+def no_headroom(key: CellKey, cell: CellValues, every: Mapping[CellKey, CellValues], info: ScoreInfo) -> str:
     """Why a measure cannot tell this explainer's regions apart: its own ceiling does not differ from its random
     control. Empty where it can, where that was not measured, and where no score declares it.
 
@@ -61,7 +61,7 @@ def no_headroom(key: CellKey, cell: CellValues, every: Mapping[CellKey, CellValu
     spec = info.spec(key.metric, key.score)
     if spec is None or spec.headroom is None or not len(cell.values):
         return ""
-    return _no_headroom(_References(key, spec.headroom, every), seed)
+    return _no_headroom(_References(key, spec.headroom, every))
 
 
 def headroom_measured(key: CellKey, every: Mapping[CellKey, CellValues], info: ScoreInfo) -> bool:
@@ -88,7 +88,7 @@ class _References:
         return cell.values if cell is not None and len(cell.values) else None
 
 
-def _no_headroom(references: _References, seed: int) -> str:
+def _no_headroom(references: _References) -> str:
     turned = _mean(references.random_flip)
     if turned is not None and turned > MOST_RANDOM_FLIPS:
         return f"saturated: random regions of the same area turn {turned:.0%} of the verdicts"
@@ -97,7 +97,7 @@ def _no_headroom(references: _References, seed: int) -> str:
         return f"floored: the regions that drop most turn {best:.0%} of the verdicts"
     if references.ceiling is None or references.random is None:
         return ""
-    difference = paired_difference(references.ceiling, references.random, seed=seed, test=False)
+    difference = paired_difference(references.ceiling, references.random, test=False)
     if difference.low is not None and difference.low <= 0:
         return "saturated: the measure's own ceiling is not shown to exceed random regions of the same area"
     return ""

@@ -10,13 +10,11 @@ margin of the two.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, TypeAlias
+from typing import Final
 
 from xaibench_report.number_format import number
-from xaibench_report.run_values import CellKey, CellValues, ScoreInfo, ScoreKey, Where, score_name, short
+from xaibench_report.run_values import CellKey, Cells, CellValues, ScoreInfo, ScoreKey, Where, score_name, short
 from xaibench_statistics import Strings, exact_mean
-
-Cells: TypeAlias = Mapping[CellKey, CellValues]
 
 NOTED: Final = 0.2
 """Where more than this share of the pixels is tied, a line beneath the board says so."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from xaibench_report.board_scores import BoardScore
 from xaibench_report.number_format import number
@@ -30,12 +30,12 @@ from xaibench_statistics import (
     ControlJudgement,
     Design,
     Difference,
+    Word,
     common_samples,
     judge_against_controls,
 )
 
 OWN_INVERSE: Final = "own inverse"
-Word = Literal["better", "worse", "not told apart"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +87,7 @@ def board_verdicts(scores: Iterable[BoardScore], info: ScoreInfo, seed: int) -> 
     margins = {key: {c: p.margin for c, p in found.items()} for key, found in pairs.items()}
     deltas = {key: {c: p.delta for c, p in found.items()} for key, found in pairs.items()}
     judged = judge_against_controls(deltas, margins=margins, seed=seed)
-    tied = any(m > 0 for found in margins.values() for m in found.values())
-    without_ties = judge_against_controls(deltas, seed=seed) if tied else judged
-    return tuple(_score_verdict(s, pairs, judged, without_ties, info, seed) for s in scores)
+    return tuple(_score_verdict(s, pairs, judged, info) for s in scores)
 
 
 def _key(explainer: str, score: BoardScore) -> _Key:
@@ -151,9 +149,7 @@ def _score_verdict(
     score: BoardScore,
     pairs: Mapping[_Key, Mapping[str, OrientedPair]],
     judged: Mapping[_Key, ControlJudgement],
-    without_ties: Mapping[_Key, ControlJudgement],
     info: ScoreInfo,
-    seed: int,
 ) -> ScoreVerdict:
     found = []
     for e in _explainers(score, info):
@@ -162,7 +158,7 @@ def _score_verdict(
             found.append(Verdict(explainer=e, word=None, why=_unjudged(e, score, info)))
             continue
         failed = _failed(_controls(e, score, info), score)
-        found.append(_verdict(e, score, judged[key], without_ties[key], pairs[key], failed, seed))
+        found.append(_verdict(e, score, judged[key], pairs[key], failed))
     return ScoreVerdict(
         metric=score.key[0], score=score.key[1], verdicts=tuple(found), sentence=_sentence(score, found)
     )  # fmt: skip
@@ -183,19 +179,17 @@ def _verdict(
     explainer: str,
     score: BoardScore,
     judgement: ControlJudgement,
-    without_ties: ControlJudgement,
     pairs: Mapping[str, OrientedPair],
     failed: str,
-    seed: int,
 ) -> Verdict:
     word, why = judgement.word, ""
     if word is None:
         why = _too_few(pairs)
     elif word == "better" and failed:
         word, why = None, f"{failed} failed"
-    elif word == "not told apart" and without_ties.word != word:
+    elif word == "not told apart" and judgement.within_margin:
         why = f"ties move {score_name(*score.key)} by {number(max(p.margin for p in pairs.values()))}"
-    against = tuple(AgainstControl(control=c, difference=p.difference(seed), margin=p.margin) for c, p in pairs.items())
+    against = tuple(AgainstControl(control=c, difference=p.difference(), margin=p.margin) for c, p in pairs.items())
     return Verdict(
         explainer=explainer, word=word, control=judgement.least_control, p_better=judgement.p_better,
         p_worse=judgement.p_worse, against=against, why=why,

@@ -39,13 +39,13 @@ from xaibench_statistics.bootstrap import (
     percentile_bounds,
 )
 from xaibench_statistics.censored import CensoredMedian, censored_median
-from xaibench_statistics.control_tests import ControlJudgement, judge_against_controls
+from xaibench_statistics.control_tests import ControlJudgement, Word, judge_against_controls
 from xaibench_statistics.gain import AccuracyGain, Gain, accuracy_gains
 from xaibench_statistics.gap import Gap, gap_between
 from xaibench_statistics.interpretability_balance import AxisFigures, Balance, balance, interpretability, kept_accuracy
 from xaibench_statistics.intervals import macro_interval, mean_interval, proportion_interval
 from xaibench_statistics.paired import Difference, holm, paired_difference
-from xaibench_statistics.ranking import COVERAGE, Rank, Ranking, rank_explainers
+from xaibench_statistics.ranking import COVERAGE, Rank, Ranking, covered, rank_explainers
 from xaibench_statistics.runs import (
     LEAST_RUNS,
     Runs,
@@ -95,6 +95,7 @@ __all__ = [
     "RunsDifference",
     "Strings",
     "Values",
+    "Word",
     "accuracy_gains",
     "auc_interval",
     "balance",
@@ -102,6 +103,7 @@ __all__ = [
     "censored_median",
     "clustered_variance",
     "common_samples",
+    "covered",
     "detectable_difference",
     "detector_accuracy",
     "exact_mean",

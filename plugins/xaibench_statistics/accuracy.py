@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xaibench_statistics.auc import auc_interval
-from xaibench_statistics.bootstrap import MINIMUM_GROUPS, SEED, Design, Estimate
+from xaibench_statistics.bootstrap import MINIMUM_GROUPS, Design, Estimate
 from xaibench_statistics.intervals import mean_interval, proportion_interval
 from xaibench_statistics.proportions import margin
 from xaibench_statistics.values import Floats, Values
@@ -97,7 +97,6 @@ def detector_accuracy(
     called_fake: Bools,
     *,
     threshold: float = 0.5,
-    seed: int = SEED,
 ) -> Accuracy:
     """The accuracy of a detector on labelled pictures.
 
@@ -121,7 +120,7 @@ def detector_accuracy(
         sensitivity=proportion_interval(called.where(fake)) if fake.any() else None,
         false_alarm_rate=proportion_interval(called.where(~fake)) if len(fake) and not fake.all() else None,
         balanced_accuracy=balanced_accuracy(called, fake) if both else None,
-        brier=mean_interval(squares, seed=seed) if len(squares) else None,
+        brier=mean_interval(squares) if len(squares) else None,
         calibration_error=expected_calibration_error(p_fake, fake) if len(fake) else None,
         labels=_labels(log_odds, p_fake, fake, called_fake),
         n=len(fake),

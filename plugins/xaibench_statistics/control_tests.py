@@ -15,11 +15,9 @@ with the number of scores, so that at least :data:`IN_TAIL` of them lie beyond t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Final, Literal
-
-import numpy as np
 
 from xaibench_statistics.bootstrap import LEVEL, RESAMPLES, SEED, Design
 from xaibench_statistics.step_down import Means, adjusted_p
@@ -36,24 +34,32 @@ class ControlJudgement:
 
     ``word`` is None where nothing can be said, and ``note`` says why. ``p_better`` and ``p_worse`` are adjusted over
     the board; ``p_better`` is None where a control cannot be compared with. ``least_control`` decides: the control that
-    is hardest to beat, or, for "worse", the one most clearly better.
+    is hardest to beat, or, for "worse", the one most clearly better. ``within_margin``: the word would be another
+    without the margins.
     """
 
     word: Word | None
     p_better: float | None = None
     p_worse: float | None = None
     least_control: str = ""
+    within_margin: bool = False
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Comparison:
-    """One explainer with one control: the adjusted p of both directions."""
+    """One explainer with one control: the adjusted p of both directions, and whether the difference exceeds what ties
+    alone may make."""
 
     control: str
     t: float
     better: float
     worse: float
+    beyond: bool
+
+    def with_margin(self) -> _Comparison:
+        """The comparison as it is judged: a difference within the margin shows nothing."""
+        return self if self.beyond else replace(self, better=1.0, worse=1.0)
 
 
 def judge_against_controls(
@@ -82,11 +88,13 @@ def judge_against_controls(
     for score in sorted({score for (_, score), _ in comparable}):
         here = [(key, c) for key, c in comparable if key[1] == score]
         means = Means.of([deltas[key][c] for key, c in here])
-        margin = np.asarray([margins.get(key, {}).get(c, 0.0) for key, c in here])
-        better, worse = family.directions(means, margin, means.replicates(seed, family.resamples(resamples)))
-        for (key, control), t, up, down in zip(here, means.t, better, worse, strict=True):
-            found[key].append(_Comparison(control=control, t=float(t), better=float(up), worse=float(down)))
-    return {key: _judge(found[key], notes[key], level) for key in deltas}
+        better, worse = family.directions(means, means.replicates(seed, family.resamples(resamples)))
+        for (key, control), mean, t, up, down in zip(here, means.mean, means.t, better, worse, strict=True):
+            beyond = bool(abs(mean) > margins.get(key, {}).get(control, 0.0))
+            found[key].append(
+                _Comparison(control=control, t=float(t), better=float(up), worse=float(down), beyond=beyond)
+            )
+    return {key: _with_margins(found[key], notes[key], level) for key in deltas}
 
 
 def _why_not(values: Values) -> str:
@@ -109,7 +117,7 @@ class Families:
         """How many resamples leave :data:`IN_TAIL` beyond the level of one family."""
         return max(least, ceil(IN_TAIL * 2 * self.scores / self.level))
 
-    def directions(self, means: Means, margin: Floats, replicates: Floats) -> tuple[Floats, Floats]:
+    def directions(self, means: Means, replicates: Floats) -> tuple[Floats, Floats]:
         """The adjusted p that the means of one score are above, and below, 0."""
         above, below = (
             adjusted_p(
@@ -118,8 +126,12 @@ class Families:
             )
             for sign, tests in ((1, self.keys), (-1, self.comparisons))
         )  # fmt: skip
-        beyond = np.abs(means.mean) > margin
-        return np.where(beyond, above, 1.0), np.where(beyond, below, 1.0)
+        return above, below
+
+
+def _with_margins(compared: Sequence[_Comparison], notes: Mapping[str, str], level: float) -> ControlJudgement:
+    judgement = _judge([c.with_margin() for c in compared], notes, level)
+    return replace(judgement, within_margin=_judge(compared, notes, level).word != judgement.word)
 
 
 def _judge(compared: Sequence[_Comparison], notes: Mapping[str, str], level: float) -> ControlJudgement:

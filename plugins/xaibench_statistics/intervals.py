@@ -28,7 +28,7 @@ from typing import Final, Literal
 import numpy as np
 from scipy.special import stdtrit
 
-from xaibench_statistics.bootstrap import LEVEL, RESAMPLES, SEED, Design, Estimate
+from xaibench_statistics.bootstrap import LEVEL, Design, Estimate
 from xaibench_statistics.cluster_moments import ClusteredMean, Moments
 from xaibench_statistics.proportions import Bounds, share_bounds, signed_share_bounds
 from xaibench_statistics.values import Floats, Strings, Values
@@ -43,16 +43,15 @@ MOST_SKEWED: Final = 2.5
 _ROUNDING: Final = 1e-12  # of the largest value
 
 
-def mean_interval(values: Values, *, seed: int = SEED, resamples: int = RESAMPLES) -> Estimate:
+def mean_interval(values: Values) -> Estimate:
     """The mean over samples with its 95 % interval, clustered by group (and crossed factor where there is one).
 
-    ``seed`` and ``resamples`` change nothing: they are there for callers that hand all statistics the same settings.
     Raises ValueError for no samples.
     """
     return interval(values, None, kind_of(values.values))
 
 
-def macro_interval(values: Values, strata: Strings, *, seed: int = SEED, resamples: int = RESAMPLES) -> Estimate:
+def macro_interval(values: Values, strata: Strings) -> Estimate:
     """The mean over strata of their means with its 95 % interval; ``strata`` follows the rows of ``values``.
 
     A stratum is a manipulation method, say. There is no interval where all samples of a stratum are of one group.

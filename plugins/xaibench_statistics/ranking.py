@@ -69,8 +69,7 @@ def rank_explainers(
     ``margins``: what ties alone move an explainer's mean by. Two explainers are told apart only if their means differ
     by more than both of their margins. With too few groups there are no ranks.
     """
-    most = max((len(v) for v in values.values()), default=0)
-    ranked = {n: v for n, v in sorted(values.items()) if len(v) and len(v) >= COVERAGE * most}
+    ranked = covered(values)
     unranked = tuple(n for n in sorted(values) if n not in ranked)
     samples = common_samples(ranked.values())
     if not len(samples):
@@ -90,6 +89,12 @@ def rank_explainers(
         unranked=unranked,
         note=note,
     )
+
+
+def covered(values: Mapping[str, Values]) -> dict[str, Values]:
+    """Those that are ranked, by name: with at least half of the samples of the best covered one."""
+    most = max((len(v) for v in values.values()), default=0)
+    return {n: v for n, v in sorted(values.items()) if len(v) and len(v) >= COVERAGE * most}
 
 
 def shown_better(

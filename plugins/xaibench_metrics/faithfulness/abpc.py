@@ -8,18 +8,18 @@ from functools import partial
 from pydantic import Field
 
 from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
-from xaibench_metrics.faithfulness.curves import CONSTANT, RemovalParameters, saliency_of, trapezoid
+from xaibench_metrics.faithfulness.curves import RemovalParameters, saliency_of, trapezoid
 from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.removal_curves import (
     Order,
     Removal,
     deletion,
     pixels_of,
+    removal_scores,
     shared_passes,
     target_curve,
 )
-from xaibench_metrics.faithfulness.ties import in_tie_orders, tie_passes, with_ties
-from xaibench_perturbation import is_constant, tied_share
+from xaibench_metrics.faithfulness.ties import tie_passes, with_ties
 
 ABPC = ScoreSpec(
     name="abpc",
@@ -62,15 +62,10 @@ class Abpc:
         return with_ties((ABPC,), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
-        saliency = saliency_of(case)
-        if is_constant(saliency):
-            return Scores.undefined(self.scores, CONSTANT)
-        pixels = saliency.numel()
+        pixels = saliency_of(case).numel()
         removals = (self._removal("most", pixels), self._removal("least", pixels))
-        share = tied_share(saliency, (cut for removal in removals for cut in removal.cuts(pixels)))
         in_order = partial(self._in_order, case, *removals)
-        scores = yield from in_tie_orders(self.scores, self.parameters.ties, share, in_order)
-        return scores
+        return removal_scores(case, self.scores, self.parameters.ties, removals, in_order)
 
     def _in_order(self, case: MapCase, most: Removal, least: Removal, ties: int) -> Programme[Scores]:
         x, morf = yield from target_curve(case, most, ties)

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.faithfulness.curves import (
-    CONSTANT,
     RemovalFill,
     area,
     saliency_of,
@@ -24,10 +23,11 @@ from xaibench_metrics.faithfulness.removal_curves import (
     insertion,
     pixels_of,
     removal_probabilities,
+    removal_scores,
     shared_passes,
 )
-from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_passes, with_ties
-from xaibench_perturbation import SIGMA, is_constant, step_counts, tied_share
+from xaibench_metrics.faithfulness.ties import TieParameters, tie_passes, with_ties
+from xaibench_perturbation import SIGMA, step_counts
 
 DELETION_ACCURACY = ScoreSpec(
     name="deletion-accuracy",
@@ -81,15 +81,10 @@ class AccuracyUnderRemoval:
         return with_ties((DELETION_ACCURACY, INSERTION_ACCURACY), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
-        saliency = saliency_of(case)
-        if is_constant(saliency):
-            return Scores.undefined(self.scores, CONSTANT)
-        pixels = saliency.numel()
+        pixels = saliency_of(case).numel()
         removals = (self._deletion(pixels), self._insertion(pixels))
-        share = tied_share(saliency, (cut for removal in removals for cut in removal.cuts(pixels)))
         in_order = partial(self._in_order, case, *removals)
-        scores = yield from in_tie_orders(self.scores, self.parameters.ties, share, in_order)
-        return scores
+        return removal_scores(case, self.scores, self.parameters.ties, removals, in_order)
 
     def _in_order(self, case: MapCase, deletion: Removal, insertion: Removal, ties: int) -> Programme[Scores]:
         deleted = yield from removal_probabilities(case, deletion, ties)

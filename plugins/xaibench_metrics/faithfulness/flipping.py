@@ -13,7 +13,6 @@ from torch import Tensor
 
 from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
 from xaibench_metrics.faithfulness.curves import (
-    CONSTANT,
     RemovalFill,
     RemovalParameters,
     area,
@@ -21,9 +20,8 @@ from xaibench_metrics.faithfulness.curves import (
     trapezoid,
 )
 from xaibench_metrics.faithfulness.fill_response import fill_response
-from xaibench_metrics.faithfulness.removal_curves import Removal, pixels_of, shared_passes, target_curve
-from xaibench_metrics.faithfulness.ties import in_tie_orders, tie_passes, with_ties
-from xaibench_perturbation import is_constant, tied_share
+from xaibench_metrics.faithfulness.removal_curves import Removal, pixels_of, removal_scores, shared_passes, target_curve
+from xaibench_metrics.faithfulness.ties import tie_passes, with_ties
 
 FLIPPING = ScoreSpec(
     name="pixel-flipping",
@@ -89,14 +87,9 @@ class PixelFlipping:
         return with_ties((spec,), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
-        saliency = saliency_of(case)
-        if is_constant(saliency):
-            return Scores.undefined(self.scores, CONSTANT)
-        removal = self._removal(saliency.numel())
-        share = tied_share(saliency, removal.counts)
+        removal = self._removal(saliency_of(case).numel())
         in_order = partial(self._in_order, case, removal)
-        scores = yield from in_tie_orders(self.scores, self.parameters.ties, share, in_order)
-        return scores
+        return removal_scores(case, self.scores, self.parameters.ties, [removal], in_order)
 
     def _in_order(self, case: MapCase, removal: Removal, ties: int) -> Programme[Scores]:
         x, curve = yield from target_curve(case, removal, ties)

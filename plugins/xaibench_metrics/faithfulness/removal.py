@@ -9,18 +9,19 @@ from pydantic import Field
 from torch import Tensor
 
 from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
-from xaibench_metrics.faithfulness.curves import CONSTANT, area, saliency_of
+from xaibench_metrics.faithfulness.curves import area, saliency_of
 from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_metrics.faithfulness.removal_curves import (
     Removal,
     deletion,
     insertion,
     pixels_of,
+    removal_scores,
     shared_passes,
     target_curve,
 )
-from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_passes, with_ties
-from xaibench_perturbation import SIGMA, PictureFill, is_constant, step_counts, tied_share
+from xaibench_metrics.faithfulness.ties import TieParameters, tie_passes, with_ties
+from xaibench_perturbation import SIGMA, PictureFill, step_counts
 
 DELETION = ScoreSpec(
     name="deletion",
@@ -87,14 +88,9 @@ class Deletion:
         return with_ties((DELETION,), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
-        saliency = saliency_of(case)
-        if is_constant(saliency):
-            return Scores.undefined(self.scores, CONSTANT)
-        removal = self._removal(saliency.numel())
-        share = tied_share(saliency, removal.cuts(saliency.numel()))
+        removal = self._removal(saliency_of(case).numel())
         in_order = partial(self._in_order, case, removal)
-        scores = yield from in_tie_orders(self.scores, self.parameters.ties, share, in_order)
-        return scores
+        return removal_scores(case, self.scores, self.parameters.ties, [removal], in_order)
 
     def _in_order(self, case: MapCase, removal: Removal, ties: int) -> Programme[Scores]:
         x, y = yield from target_curve(case, removal, ties)
@@ -133,14 +129,9 @@ class Insertion:
         return with_ties((INSERTION,), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
-        saliency = saliency_of(case)
-        if is_constant(saliency):
-            return Scores.undefined(self.scores, CONSTANT)
-        removal = self._removal(saliency.numel())
-        share = tied_share(saliency, removal.cuts(saliency.numel()))
+        removal = self._removal(saliency_of(case).numel())
         in_order = partial(self._in_order, case, removal)
-        scores = yield from in_tie_orders(self.scores, self.parameters.ties, share, in_order)
-        return scores
+        return removal_scores(case, self.scores, self.parameters.ties, [removal], in_order)
 
     def _in_order(self, case: MapCase, removal: Removal, ties: int) -> Programme[Scores]:
         _, y = yield from target_curve(case, removal, ties)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -10,16 +10,28 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from xaibench.api import ArtefactQuery, MapCase, Passes, PassQuery, Product, Programme, digest, digest_shown
+from xaibench.api import (
+    ArtefactQuery,
+    MapCase,
+    Passes,
+    PassQuery,
+    Product,
+    Programme,
+    Scores,
+    ScoreSpec,
+    digest,
+    digest_shown,
+)
 from xaibench_metrics.faithfulness.curves import (
+    CONSTANT,
     removal_background,
     replaced_probabilities,
     saliency_of,
     shown_image,
     with_clean,
 )
-from xaibench_metrics.faithfulness.ties import READING, SEEDED, Ties, planned_orders, tie_order
-from xaibench_perturbation import Background, as_fill, pixel_ranks, step_counts
+from xaibench_metrics.faithfulness.ties import READING, SEEDED, Ties, in_tie_orders, planned_orders, tie_order
+from xaibench_perturbation import Background, as_fill, is_constant, pixel_ranks, step_counts, tied_share
 
 Order = Literal["most", "least"]
 """The most or the least salient pixels first; pixels of equal value in the order of ties, or the other way round."""
@@ -104,6 +116,23 @@ def removal_probabilities(case: MapCase, removal: Removal, ties: int) -> Program
     order = yield from tie_order(case, saliency.numel(), ties)
     probabilities = yield from _removed(shown_image(case), background, pixel_ranks(saliency, order), removal)
     return probabilities
+
+
+def removal_scores(
+    case: MapCase,
+    specs: tuple[ScoreSpec, ...],
+    ties: Ties,
+    removals: Sequence[Removal],
+    score: Callable[[int], Programme[Scores]],
+) -> Programme[Scores]:
+    """The scores of these removals by the case's map, in the orders of equal values that they need
+    (:func:`xaibench_metrics.faithfulness.ties.in_tie_orders`). A constant map is ``undefined``."""
+    saliency = saliency_of(case)
+    if is_constant(saliency):
+        return Scores.undefined(specs, CONSTANT)
+    cuts = (cut for removal in removals for cut in removal.cuts(saliency.numel()))
+    scores = yield from in_tie_orders(specs, ties, tied_share(saliency, cuts), score)
+    return scores
 
 
 def target_curve(case: MapCase, removal: Removal, ties: int) -> Programme[tuple[Tensor, Tensor]]:

@@ -90,9 +90,13 @@ def test_a_control_that_cannot_be_compared_withholds_better_but_not_worse():
 
 def test_a_difference_that_ties_alone_can_make_shows_nothing():
     controls = {"random": deltas(0, 3.0), "edges": deltas(1, 2.0)}
-    assert judge(controls, margins={("e", "deletion auc"): {"edges": 1.9}}).word == "better"
+    beyond = judge(controls, margins={("e", "deletion auc"): {"edges": 1.9}})
+    assert (beyond.word, beyond.within_margin) == ("better", False)
     found = judge(controls, margins={("e", "deletion auc"): {"edges": 2.1}})
     assert (found.word, found.least_control, found.p_better) == ("not told apart", "edges", 1.0)
+    assert found.within_margin, "without the margin it is better"
+    nothing = judge({"random": deltas(0, 0.0)}, margins={("e", "deletion auc"): {"random": 5.0}})
+    assert (nothing.word, nothing.within_margin) == ("not told apart", False), "nothing is told with no margin either"
 
 
 def test_each_control_may_have_samples_of_its_own():
