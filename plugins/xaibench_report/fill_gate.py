@@ -15,11 +15,12 @@ from typing import Final
 
 from xaibench.api import parse_spec
 from xaibench_report.run_values import CellKey, Cells, CellValues, Columns, ScoreInfo, ScoreKey, Where, short
-from xaibench_statistics import Estimate, mean_interval
+from xaibench_statistics import Estimate, exact_mean, mean_interval
 
 MOST_TURNED: Final = 0.1
 METRIC: Final = "xaibench/fill-response"
 TURNS: Final = "real-turns"
+CHANGE: Final = "real-change"
 DEFAULT_FILL: Final = "black"
 WITHOUT_FILL: Final = ("repair", "counterpart-attack")
 """Measures that ask where the evidence is and replace no pixels by a fill. Both need real counterparts."""
@@ -90,6 +91,12 @@ def _misleads(estimate: Estimate) -> bool:
     return estimate.value > MOST_TURNED
 
 
+def _hides(where: Where, metric: str, cells: Cells) -> bool:
+    """Whether a fill takes P(fake) from real pictures wherever it lies: it hides evidence without touching it."""
+    change = cells.get(CellKey(where, metric, CHANGE, ""))
+    return change is not None and len(change.values) > 0 and exact_mean(change.values.values) < -MOST_TURNED
+
+
 def _reason(
     metric: str,
     estimate: Estimate,
@@ -106,8 +113,9 @@ def _reason(
 
 
 def _instead(responses: Mapping[str, Estimate], where: Where, cells: Cells) -> Iterator[str]:
-    """The fill of the run that turns fewest, where one does not mislead, and the measures without a fill."""
-    harmless = [(e.value, m) for m, e in responses.items() if not _misleads(e)]
+    """The fill of the run that turns fewest, where one leaves real pictures as they are, and the measures without a
+    fill."""
+    harmless = [(e.value, m) for m, e in responses.items() if not _misleads(e) and not _hides(where, m, cells)]
     if harmless:
         least, metric = min(harmless)
         yield f"{fill_text(metric)} (here {_percent(least)})"

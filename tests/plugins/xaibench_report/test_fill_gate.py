@@ -57,6 +57,15 @@ def test_a_fill_that_turns_real_pictures_withholds_the_scores_of_its_measures_al
     assert not fill_unmeasured(WHERE, {DELETION: {}, PLAIN: {}}, every, INFO)
 
 
+@pytest.mark.parametrize(("change", "offered"), [(-0.09, True), (-0.11, False), (0.05, True)])
+def test_a_fill_that_hides_evidence_is_not_offered(change, offered):
+    every = cells(black=share(0.5), blur=share(0.05))
+    every[CellKey(WHERE, BLUR, "real-change", "")] = cell([change] * 20)
+    text = fill_gate(WHERE, COLUMNS, every, INFO)[DELETION]
+    assert ("fill=blur" in text) == offered
+    assert text.endswith("repair or counterpart-attack instead")
+
+
 @pytest.mark.parametrize(("turned", "speaks"), [(0.1, False), (0.15, True), (0.0, False)])
 def test_it_speaks_above_a_tenth(turned, speaks):
     assert (DELETION in fill_gate(WHERE, COLUMNS, cells(black=share(turned)), INFO)) == speaks
