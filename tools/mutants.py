@@ -40,7 +40,7 @@ GATES = "fill_gate|score_gates|manipulation_methods|verdicts|score_items|marks|c
 TESTS = {
     r"plugins/xaibench_statistics/": ["tests/plugins/xaibench_statistics", "tests/plugins/xaibench_report"],
     r"plugins/xaibench_metrics/": ["tests/plugins/xaibench_metrics", "tests/plugins/xaibench_testing/conformance"],
-    rf"plugins/xaibench_report/({GATES})\.py": ["tests/plugins/xaibench_report"],
+    rf"plugins/xaibench_report/[a-z]+/({GATES})\.py": ["tests/plugins/xaibench_report"],
 }
 """Files that are mutated, as patterns of their path, and the tests that each has to fail."""
 

@@ -31,9 +31,10 @@ def report(
 ) -> None:
     """Print a run's leaderboards and write a self-contained HTML report."""
     from xaibench import open_run
-    from xaibench_report import by_column_terminal, terminal
-    from xaibench_report.report_context import ReportContext
-    from xaibench_report.report_page import sections_of, write_report
+    from xaibench_report.page.report_context import ReportContext
+    from xaibench_report.page.report_page import sections_of, write_report
+    from xaibench_report.terminal import boards_terminal as terminal
+    from xaibench_report.terminal import by_column_terminal
 
     opened = open_run(run)
     target = out or (opened.path / "report.html" if isinstance(opened.path, Path) else None)
@@ -63,9 +64,9 @@ def report(
 
 def compare(first: RunFolder, second: RunFolder, json: JsonFlag = False) -> None:
     """Compare two runs on their common samples: paired differences, second minus first."""
-    from xaibench_report import terminal
-    from xaibench_report.compare import compare_runs
-    from xaibench_report.run_tables import read_run
+    from xaibench_report.comparisons.compare import compare_runs
+    from xaibench_report.terminal import boards_terminal as terminal
+    from xaibench_report.values.run_tables import read_run
 
     (a, info), (b, _) = read_run(first), read_run(second)
     comparison = compare_runs(a, b, info)
@@ -93,9 +94,10 @@ def rank_detectors(
     json: JsonFlag = False,
 ) -> None:
     """Order detectors or families of equal accuracy by each measure, the explainer fixed."""
-    from xaibench_report import ranking, ranking_terminal
-    from xaibench_report.balance import balances
-    from xaibench_report.run_tables import read_run
+    from xaibench_report.comparisons import ranking
+    from xaibench_report.comparisons.balance import balances
+    from xaibench_report.terminal import ranking_terminal
+    from xaibench_report.values.run_tables import read_run
 
     tables, info = read_run(run)
     found = ranking.rank_detectors(

@@ -13,8 +13,8 @@ class Leaderboards:
     def run_ends(self, event: RunEnds) -> None:
         if event.interrupted or event.output != "text":
             return
-        from xaibench_report import terminal
-        from xaibench_report.leaderboard import build_leaderboards
-        from xaibench_report.run_tables import read_run
+        from xaibench_report.boards.leaderboard import build_leaderboards
+        from xaibench_report.terminal import boards_terminal as terminal
+        from xaibench_report.values.run_tables import read_run
 
         terminal.print_leaderboards(build_leaderboards(*read_run(event.out)), make_console())

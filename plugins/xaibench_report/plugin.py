@@ -40,7 +40,7 @@ def xaibench_run_views() -> list[ViewRecord]:
         ),
         ViewRecord(
             name="overlay",
-            target="xaibench_report.figures:overlay",
+            target="xaibench_report.page.figures:overlay",
             summary="A map laid over its picture, as PNG.",
             of="explanation",
             suffix="png",
@@ -68,7 +68,7 @@ def xaibench_report_sections() -> list[SectionRecord]:
 
 
 def _section(name: str, title: str, position: int, summary: str) -> SectionRecord:
-    target = f"xaibench_report.report_sections:{name.replace('-', '_')}"
+    target = f"xaibench_report.page.report_sections:{name.replace('-', '_')}"
     return SectionRecord(name=name, title=title, target=target, summary=summary, position=position)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xaibench_report.by_column import ByColumn, build_by_column
-from xaibench_report.leaderboard import Leaderboards
-from xaibench_report.report_context import context_of
+from xaibench_report.boards.by_column import ByColumn, build_by_column
+from xaibench_report.boards.leaderboard import Leaderboards
+from xaibench_report.page.report_context import context_of
 
 if TYPE_CHECKING:
     from xaibench import Run

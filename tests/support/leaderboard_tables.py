@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 
 from xaibench.store.schema import COMMITS, PREDICTIONS, SCORES
-from xaibench_report.leaderboard import build_leaderboards
-from xaibench_report.run_values import RunTables, ScoreInfo
+from xaibench_report.boards.leaderboard import build_leaderboards
+from xaibench_report.values.run_values import RunTables, ScoreInfo
 
 DELETION, HIT = "xaibench/deletion", "xaibench/pointing-game"
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 from xaibench.api import UsageError
 from xaibench.discovery.registry import load_registry
 from xaibench.store.schema import COMMITS, COMPONENTS, CURVES, MAPS, PREDICTIONS, RUNS, SCORES
-from xaibench_report.report_context import ReportContext
-from xaibench_report.report_page import write_report
-from xaibench_report.run_values import RunTables
+from xaibench_report.page.report_context import ReportContext
+from xaibench_report.page.report_page import write_report
+from xaibench_report.values.run_values import RunTables
 
 METRIC = "xaibench/deletion"
 EXPLAINERS = ("xaibench/gradcam", "xaibench/random")
@@ -25,7 +25,7 @@ class HandMadeRun:
     def __init__(self, maps, picture, why):
         self._maps, self._picture, self._why = maps, picture, why
 
-    def table(self, name):
+    def to_arrow(self, name):
         assert name == "maps"
         return self._maps
 

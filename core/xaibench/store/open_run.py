@@ -52,7 +52,7 @@ class Run:
 
     # ---- tables ----
 
-    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    def to_arrow(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a table that the last plan asks for, as Arrow, with all or some columns.
 
         Raises :class:`UsageError` for an unknown table or column, :class:`StoreError` where the folder is gone.
@@ -71,21 +71,21 @@ class Run:
     @property
     def scores(self) -> pa.Table:
         """The scores, one value a row, with explainer, metric, score, sample, direction, status and reason."""
-        return self.table("scores")
+        return self.to_arrow("scores")
 
     @property
     def predictions(self) -> pa.Table:
         """The predictions of the detectors on the untouched pictures, one row a sample."""
-        return self.table("predictions")
+        return self.to_arrow("predictions")
 
     def to_pandas(self, name: str = "scores") -> Any:
         """A table as a pandas data frame. Raises :class:`UsageError` where pandas is not installed."""
         _import("pandas")
-        return self.table(name).to_pandas()
+        return self.to_arrow(name).to_pandas()
 
     def to_polars(self, name: str = "scores") -> Any:
         """A table as a polars data frame. Raises :class:`UsageError` where polars is not installed."""
-        return _import("polars").from_arrow(self.table(name))
+        return _import("polars").from_arrow(self.to_arrow(name))
 
     # ---- maps and pictures ----
 
@@ -107,7 +107,7 @@ class Run:
 
         from xaibench.store.map_rows import from_row
 
-        rows = self.table("maps")
+        rows = self.to_arrow("maps")
         rows = rows.filter(pc.equal(rows["sample"], str(sample)))
         named = pc.is_in(rows["explainer"], _strings(_full_names(explainer)))
         chosen = [r for r in rows.filter(named).to_pylist() if r["repeat"] == repeat and not r["view"]]
@@ -134,7 +134,7 @@ class Run:
         the dataset raises where it cannot be opened; the function raises :class:`UsageError` for another sample and
         :class:`~xaibench.api.UnreadablePicture` for a file that broke.
         """
-        rows = self.table("components").to_pylist()
+        rows = self.to_arrow("components").to_pylist()
         datasets = {r["name"]: r for r in rows if r["kind"] == "dataset"}
         models = [json.loads(r["details"]) for r in rows if r["kind"] == "model"]
         if len(datasets) != 1 or not models:
@@ -190,7 +190,7 @@ def _import(library: str) -> Any:
         return importlib.import_module(library)
     except ImportError:
         raise UsageError(
-            f"{library} is not installed", f"pip install {library}, or take the Arrow table of run.table()"
+            f"{library} is not installed", f"pip install {library}, or take the Arrow table of run.to_arrow()"
         ) from None
 
 

@@ -71,8 +71,8 @@ def test_the_dry_run_tells_its_cost(shared, tmp_path):
 
 
 def test_the_leaderboard_says_which_pictures_have_none(shared, tmp_path):
-    from xaibench_report.leaderboard import build_leaderboards
-    from xaibench_report.run_tables import read_run
+    from xaibench_report.boards.leaderboard import build_leaderboards
+    from xaibench_report.values.run_tables import read_run
 
     shared(tmp_path / "run")
     rows = RunFolder(tmp_path / "run").table("artefacts").to_pylist()
@@ -88,7 +88,7 @@ def test_a_broken_file_is_named_and_mended(shared, tmp_path, table):
     file = sorted((tmp_path / "run" / table).glob("*.parquet"))[0]
     file.write_bytes(file.read_bytes()[:100])
     from xaibench.api import StoreError
-    from xaibench_report.run_tables import read_run
+    from xaibench_report.values.run_tables import read_run
 
     with pytest.raises(StoreError, match=f"{table}/{file.name} is cut short: 100 of") as refused:
         read_run(tmp_path / "run")

@@ -17,9 +17,9 @@ from xaibench import open_run
 from xaibench.plan.settings import make_settings
 from xaibench.run.driver import prepare
 from xaibench_datasets.demo import DemoDataset, DemoParameters
-from xaibench_report.report_context import ReportContext
-from xaibench_report.report_page import sections_of, write_report
-from xaibench_report.terminal import print_leaderboards, to_json
+from xaibench_report.page.report_context import ReportContext
+from xaibench_report.page.report_page import sections_of, write_report
+from xaibench_report.terminal.boards_terminal import print_leaderboards, to_json
 
 NOISY, ALIKE = "fake/swap/10000", "fake/swap/10001"
 
@@ -75,7 +75,7 @@ def test_a_counterpart_in_doubt_is_not_used_and_others_are(run):
 
 
 def test_the_table_of_samples_can_be_filtered(run):
-    rows = open_run(run).table("samples").to_pylist()
+    rows = open_run(run).to_arrow("samples").to_pylist()
     doubts = {r["sample"]: r["doubt"] for r in rows if r["doubt"] is not None}
     assert doubts.keys() == {NOISY, ALIKE}
     assert {r["sample"]: r["pair"] for r in rows}[ALIKE] == "real/10001"

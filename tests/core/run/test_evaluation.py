@@ -197,7 +197,7 @@ def test_without_a_version_nobody_resumes_and_the_run_says_so(tmp_path, capsys):
     out = tmp_path / "run"
     run = xaibench.evaluate(PairNet(), arrays(2), card=CARD, out=out, progress=True, **CHOICE)
     assert "no other process resumes this run" in capsys.readouterr().err
-    assert "no other process resumes this run" in run.table("runs")["plan"][0].as_py()
+    assert "no other process resumes this run" in run.to_arrow("runs")["plan"][0].as_py()
     with pytest.raises(StoreError, match="holds another run"):
         xaibench.evaluate(PairNet(), arrays(2), card=CARD, out=out, **CHOICE)
 
@@ -206,8 +206,8 @@ def test_with_a_version_the_same_call_resumes(tmp_path):
     out = tmp_path / "run"
     first = xaibench.evaluate(PairNet(), arrays(2), card=CARD, out=out, version="3", **CHOICE)
     again = xaibench.evaluate(PairNet(), arrays(2), card=CARD, out=out, version="3", **CHOICE)
-    assert len(again.table("runs")) == 1 and values(first) == values(again)  # nothing was planned anew
-    assert set(again.table("commits")["attempts"].to_pylist()) == {1}
+    assert len(again.to_arrow("runs")) == 1 and values(first) == values(again)  # nothing was planned anew
+    assert set(again.to_arrow("commits")["attempts"].to_pylist()) == {1}
 
 
 def test_other_weights_under_one_version_are_another_detector(tmp_path):
@@ -282,14 +282,14 @@ def test_a_run_gives_tables_maps_pictures_and_views():
     with pytest.raises(AttributeError, match="no view called 'leaderbords'"):
         run.leaderbords()
     with pytest.raises(UsageError, match="no table 'score'"):
-        run.table("score")
+        run.to_arrow("score")
     with pytest.raises(StoreError, match="no map of 0099"):
         run.map("0099", "gradcam")
     with pytest.raises(StoreError) as absent:
         run.map("0001", "gradcan", model="pair-net")
     assert "xaibench/gradcam" in absent.value.mend
     with pytest.raises(UsageError, match="no column 'valeu'"):
-        run.table("scores", ["valeu"])
+        run.to_arrow("scores", ["valeu"])
     with pytest.raises(UsageError, match="no sample '0099'"):
         run.picture_reader()("0099")
 

@@ -56,7 +56,7 @@ def test_a_part_evaluates_its_samples_and_shows_the_others(cli, tmp_path):
     code, _, err = cli(*STRANGERS, "--part", "2/3", "-o", tmp_path / "run")
     assert code == 0 and "part 2/3, 4 of 11 samples" in err and "the first 11 of 40 samples" in err
     run = open_run(tmp_path / "run")
-    samples = {r["sample"]: r for r in run.table("samples").to_pylist()}
+    samples = {r["sample"]: r for r in run.to_arrow("samples").to_pylist()}
     evaluated = {name: r["order"] for name, r in samples.items() if r["order"] is not None}
     assert sorted(evaluated.values()) == [1, 4, 7, 10]
     scores = run.scores.to_pylist()

@@ -104,7 +104,7 @@ def test_a_kept_map_is_taken_before_one_that_was_dropped(toy_eval, tmp_path):
     toy_eval("-o", tmp_path / "dropped", "--maps", "drop", limit=4)
     toy_eval("-o", tmp_path / "kept", "--maps", "keep", limit=4)
     assert taken(join_runs([tmp_path / "dropped", tmp_path / "kept"], tmp_path / "joined")) == [12 + LOOKS, 4]
-    assert len(open_run(tmp_path / "joined").table("maps")) == 4
+    assert len(open_run(tmp_path / "joined").to_arrow("maps")) == 4
     assert taken(join_runs([tmp_path / "kept", tmp_path / "dropped"], tmp_path / "again")) == [12 + LOOKS, 0]
 
 

@@ -76,7 +76,7 @@ def test_evaluate_takes_a_url():
     sample = run.predictions["sample"][0].as_py()
     assert (again.map(sample, "edges") == run.map(sample, "edges")).all()
     with pytest.raises(UsageError):
-        run.table("absent")
+        run.to_arrow("absent")
 
 
 @pytest.mark.parametrize(("url", "words"), [("absent://bucket/run", "not known"), ("memory://absent", "is no run")])

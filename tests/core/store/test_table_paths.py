@@ -87,7 +87,7 @@ def test_no_table_holds_a_path_of_the_machine_and_the_run_goes_on(
     commits = len(list((out / "commits").iterdir()))
     code, _, err = cli(*command)
     assert code == 0 and len(list((out / "commits").iterdir())) == commits, err
-    sample = open_run(out).table("samples")["sample"][0].as_py()
+    sample = open_run(out).to_arrow("samples")["sample"][0].as_py()
     assert open_run(out).picture_reader()(sample).ndim == 3
     (out / "run.toml").unlink()  # the tables alone: the home directory is found again
     assert open_run(out).settings["dataset"] == [str(pictures)]

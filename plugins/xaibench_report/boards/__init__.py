@@ -1,0 +1,1 @@
+"""Leaderboards, one a family of metrics, and boards by a column."""

@@ -1,0 +1,1 @@
+"""Runs, detectors and families against each other."""

@@ -1,0 +1,1 @@
+"""What a detector itself shows: accuracy, marks, samples in doubt."""

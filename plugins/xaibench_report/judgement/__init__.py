@@ -1,0 +1,1 @@
+"""Gates, verdicts and ranks: what may be said of a score."""

@@ -1,0 +1,65 @@
+"""How many groups of pictures would tell the two explainers with the best means apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import comb, sqrt
+from typing import Final
+
+import numpy as np
+
+from xaibench_report.judgement.board_scores import BoardScore
+from xaibench_report.judgement.manipulation_methods import even
+from xaibench_report.values.number_format import number, plural
+from xaibench_report.values.run_values import score_name, short
+from xaibench_statistics import Design, Ranking, Values, clustered_variance, exact_mean, groups_needed
+
+POWER: Final = 0.8
+SMALL: Final = 0.05
+"""The difference, in units of the score, that is asked about where none is seen."""
+_FEWEST: Final = 3  # groups from which a deviation is estimated
+_LEAST_EFFECT: Final = 0.01  # in deviations: below it some 100,000 groups are needed
+_ROUNDING: Final = 1e-12  # relative: below it a deviation of floats is 0
+
+
+def pictures_note(scores: Iterable[BoardScore]) -> list[str]:
+    """One line about the first score that ranks two explainers, none where there is no such score.
+
+    The difference is that seen between the first two, or 0.05 where it is 0. The deviation is that of the paired
+    differences by group. The number of groups is for power 0.8 under the correction over all pairs of the score's
+    explainers.
+    """
+    lines = (_note(s, s.ranking) for s in scores if s.ranking is not None and len(s.ranking.order) > 1)
+    return [line for line in lines if line][:1]
+
+
+def _note(score: BoardScore, ranking: Ranking) -> str:
+    best, second = ranking.order[:2]
+    samples = np.asarray(ranking.samples, dtype=np.str_)
+    a, b = (even(score.cells[e], samples).on(samples) for e in (best, second))
+    delta = a.with_values(a.values - b.values)
+    groups, deviation = group_deviation(delta)
+    if groups < _FEWEST or deviation <= _ROUNDING * float(np.abs(delta.values).max()):
+        return ""
+    seen = abs(exact_mean(delta.values))
+    pair = f"{score_name(*score.key)}: {short(best)} and {short(second)}"
+    here = f"(power {POWER:g}), and here are {groups}"
+    if seen > _LEAST_EFFECT * deviation:
+        return f"{pair} differ by {number(seen)}; about {_groups(seen / deviation, ranking)} tell that {here}"
+    if _LEAST_EFFECT * deviation < SMALL:
+        return f"{pair} do not differ; {SMALL:g} would be told with about {_groups(SMALL / deviation, ranking)} {here}"
+    return ""
+
+
+def _groups(effect: float, ranking: Ranking) -> str:
+    """``64 groups``: so many tell a pair apart that differs by ``effect`` deviations."""
+    needed = groups_needed(effect, 1.0, tests=comb(len(ranking.order), 2), controls=1, power=POWER)
+    return plural(needed, "group")
+
+
+def group_deviation(delta: Values) -> tuple[int, float]:
+    """The number of groups G and the standard deviation of differences by group, ``sqrt(G V)``, V being the clustered
+    variance of their mean. Of two crossed factors the rarer one counts."""
+    design = Design.of(delta.groups, delta.cross)
+    influence = (delta.values - exact_mean(delta.values)) / len(delta)
+    return design.smallest, sqrt(design.smallest * clustered_variance(design, influence))

@@ -1,0 +1,1 @@
+"""The page of ``xaibench report``, and its pictures."""

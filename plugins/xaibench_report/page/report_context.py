@@ -1,0 +1,78 @@
+"""What the sections of one page share of a run, read and computed once a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from xaibench_report.boards.by_column import ByColumn, build_by_column
+from xaibench_report.boards.leaderboard import Leaderboards, build_leaderboards
+from xaibench_report.comparisons.balance import Balances, balances
+from xaibench_report.values.run_tables import pictures, read_run
+from xaibench_report.values.run_values import Pixels, RunTables, ScoreInfo, Table
+
+if TYPE_CHECKING:
+    from xaibench import Run
+
+
+@dataclass(eq=False, kw_only=True)
+class ReportContext:
+    """One run, its tables and what is computed from them. ``balances``: None where no baseline was named;
+    ``by_columns``: the boards by each column that was named."""
+
+    run: Run
+    tables: RunTables
+    info: ScoreInfo
+    balances: Balances | None = None
+    by_columns: tuple[ByColumn, ...] = ()
+
+    @classmethod
+    def read(cls, run: Run, baseline: str | None = None, by: Sequence[str] = ()) -> ReportContext:
+        """The context of a run. Raises :class:`~xaibench.api.UsageError` where nothing can be balanced against
+        ``baseline``, and for a column of ``by`` by which its pictures do not differ."""
+        tables, info = read_run(run)
+        beside = balances(tables, info, baseline) if baseline is not None else None
+        by_columns = tuple(build_by_column(tables, info, column) for column in dict.fromkeys(by))
+        return cls(run=run, tables=tables, info=info, balances=beside, by_columns=by_columns)
+
+    @cached_property
+    def leaderboards(self) -> Leaderboards:
+        """Detectors and boards, with intervals, ranks and verdicts."""
+        return build_leaderboards(self.tables, self.info)
+
+    @cached_property
+    def maps(self) -> Table:
+        """The table of maps, which may be large."""
+        return self.run.to_arrow("maps")
+
+    @cached_property
+    def pictures(self) -> tuple[Callable[[str], Pixels] | None, str]:
+        """A function from sample id to the picture as the detector saw it, or None and the reason."""
+        return pictures(self.run)
+
+
+_page: ContextVar[ReportContext | None] = ContextVar("xaibench_report_page", default=None)
+
+
+@contextmanager
+def use_context(context: ReportContext) -> Iterator[None]:
+    """Inside, :func:`context_of` gives ``context`` for its run."""
+    token = _page.set(context)
+    try:
+        yield
+    finally:
+        _page.reset(token)
+
+
+def context_of(run: Run) -> ReportContext:
+    """The context of the page that is being written of this very ``run``, else a new one.
+
+    Sections are handed the run alone, so that anybody can call one with what :func:`xaibench.open_run` opens; through
+    this function those of one page build leaderboards and open the data set once.
+    """
+    page = _page.get()
+    return page if page is not None and page.run is run else ReportContext.read(run)

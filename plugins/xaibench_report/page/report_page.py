@@ -1,0 +1,104 @@
+"""The page of ``xaibench report``: the sections of all plugins in one HTML file, which needs nothing beside it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xaibench.api import SectionRecord, XaibenchError, describe_error, printable
+from xaibench_report.page.html_templates import render
+from xaibench_report.page.report_context import ReportContext, use_context
+from xaibench_report.values.run_values import short
+
+if TYPE_CHECKING:
+    from xaibench import Registered, Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageSection:
+    """A section that has something to show. ``html`` goes into the page as it is."""
+
+    anchor: str
+    title: str
+    html: str
+
+
+def sections_of(run: Run) -> list[Registered]:
+    """The sections of the plugins that the run named and of those that are installed.
+
+    Plugins that are broken, or that the run named and are not here any more, are said on stderr and left out.
+    """
+    from xaibench import load_registry
+
+    try:
+        registry = run.registry
+    except XaibenchError as error:
+        where = "relative paths hold in the folder in which the run was started"
+        print(f"sections of the run's own plugins are left out: {error.what} ({where})", file=sys.stderr)
+        registry = load_registry()
+    for failure in registry.failures:
+        print(f"broken plugin: {failure}", file=sys.stderr)
+    return registry.of_kind("section")
+
+
+def write_report(
+    context: ReportContext, sections: Sequence[Registered], out_path: Path, *, title: str = "xaibench report"
+) -> Path:
+    """Write the page of a run to ``out_path`` and return that path.
+
+    A section that raises costs only itself: the page says so in its place, and so does stderr. Raises OSError where
+    the file cannot be written.
+    """
+    # Written out in the form of JavaScript, so that literals of its scripts keep their meaning.
+    page = printable(render("report_frame.html", title=title, sections=page_sections(context, sections)))
+    aside = out_path.with_name(f".{out_path.name}.part")
+    try:
+        aside.write_text(page, encoding="utf-8")
+        aside.replace(out_path)
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+    return out_path
+
+
+def page_sections(context: ReportContext, sections: Sequence[Registered]) -> list[PageSection]:
+    """Every section that has something to show, in the order of the page."""
+    # stdout belongs to the command, which may print one JSON object there
+    with use_context(context), redirect_stdout(sys.stderr):
+        results = [_page_section(section, context.run) for section in sorted(sections, key=_place)]
+    return [section for section in results if section is not None]
+
+
+def _place(section: Registered) -> tuple[int, str, str]:
+    record = _record(section)
+    return record.position, record.name, section.name
+
+
+def _page_section(section: Registered, run: Run) -> PageSection | None:
+    try:
+        html = _html(section, run)
+    except (Exception, SystemExit) as error:
+        message = f"section {section.record.name} of {section.origin.distribution} failed: {describe_error(error)}"
+        print(message, file=sys.stderr)
+        html = f'<p class="warn">{escape(message)}</p>'
+    return None if html is None else PageSection(anchor=short(section.name), title=_record(section).title, html=html)
+
+
+def _html(section: Registered, run: Run) -> str | None:
+    """What the section's function gives, which has to be text that a file can hold."""
+    html = section.load()(run)
+    if html is not None and not isinstance(html, str):
+        raise TypeError(f"it gave {type(html).__name__}, neither HTML as str nor None")
+    if html is not None:
+        html.encode("utf-8")
+    return html
+
+
+def _record(section: Registered) -> SectionRecord:
+    assert isinstance(section.record, SectionRecord)
+    return section.record

@@ -1,0 +1,1 @@
+"""Boards and comparisons in a terminal, and as JSON."""

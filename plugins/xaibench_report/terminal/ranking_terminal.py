@@ -1,0 +1,139 @@
+"""Rankings of detectors and their balance as tables for a terminal, and as plain data for ``--json``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from xaibench_report.comparisons.balance import Balances
+    from xaibench_report.comparisons.standings import DetectorRanking, EqualAccuracy, MeasureRanking
+
+_NAME_WIDTH = 22
+_CELL_WIDTH = 17
+_TESTED = (
+    "A rank (#) is one more than the number shown better, with the places that the tests leave. p by permutation of "
+    "runs, adjusted by Holm over everything tested here."
+)
+
+
+def to_json(found: DetectorRanking, balanced: Balances | None) -> dict[str, Any]:
+    """Everything that is printed, and the numbers behind it."""
+    from xaibench_report.terminal.boards_terminal import plain
+
+    data: dict[str, Any] = {"schema": "xaibench.ranking/1", **asdict(found, dict_factory=plain)}
+    data["entrants"] = [e | {"correct": len(e["correct"])} for e in data["entrants"]]
+    return data | ({"balance": asdict(balanced, dict_factory=plain)} if balanced is not None else {})
+
+
+def print_ranking(found: DetectorRanking, console: Console) -> None:
+    """Print the marks, who is compared, the tables and the findings."""
+    from xaibench.api import say
+    from xaibench_report.detectors.detector_accuracy import entrant_line
+    from xaibench_report.terminal.boards_terminal import print_marks
+    from xaibench_report.values.run_values import short
+
+    print_marks([m for e in found.entrants for m in e.marks], console)
+    several = len({e.dataset for e in found.entrants}) > 1
+    for entrant in found.entrants:
+        on = f" on {short(entrant.dataset)}" if several else ""
+        say(console, f"{entrant_line(entrant)}{on}", style="bold")
+    for note in found.notes:
+        say(console, f"  {note}")
+    for group in found.classes:
+        _print_class(group, console, several)
+    if found.classes:
+        say(
+            console,
+            "Means over runs with 95 % intervals over runs crossed with people. " + (_TESTED if _tested(found) else ""),
+            style="dim",
+        )
+
+
+def _tested(found: DetectorRanking) -> bool:
+    return any(m.contests for group in found.classes for m in group.measures)
+
+
+def _print_class(group: EqualAccuracy, console: Console, several: bool) -> None:
+    from xaibench.api import say
+    from xaibench_report.values.run_values import short
+
+    for explainer in dict.fromkeys(m.measure.explainer for m in group.measures):
+        measures = [m for m in group.measures if m.measure.explainer == explainer]
+        where = f" on {short(group.dataset)}" if several else ""
+        title = f"{', '.join(map(short, group.models))}{where}: {short(explainer) or 'without an explainer'}"
+        per_table = max(1, (console.width - _NAME_WIDTH) // (_CELL_WIDTH + 2))
+        for start in range(0, len(measures), per_table):
+            say(console, f"\n{title}", style="bold")
+            console.print(_table(group.models, measures[start : start + per_table], console))
+        for measure in measures:
+            if measure.finding:
+                say(console, measure.finding)
+
+
+def _table(models: Sequence[str], measures: Sequence[MeasureRanking], console: Console) -> Table:
+    """One row a detector, by its rank under the first measure; one column a measure."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from xaibench.api import literal
+    from xaibench_report.boards.wording import ARROWS
+    from xaibench_report.values.run_values import score_name, short
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("detector", overflow="fold", max_width=_NAME_WIDTH)
+    for m in measures:
+        name = score_name(m.measure.metric, m.measure.score, "\n")
+        header = literal(console, f"{name} {ARROWS.get(m.better, '')}".rstrip())
+        if m.n:
+            header.append(f"\nn={m.n}", style="dim")
+        table.add_column(header, overflow="fold", max_width=_CELL_WIDTH)
+    order = [s.model for s in measures[0].standings]
+    for model in sorted(models, key=order.index):
+        table.add_row(literal(console, short(model)), *(_cell(m, model, console) for m in measures))
+    return table
+
+
+def _cell(measure: MeasureRanking, model: str, console: Console) -> Text:
+    from xaibench.api import literal
+    from xaibench_report.boards.wording import rank
+    from xaibench_report.values.number_format import DASH, interval, number, plural
+
+    standing = next(s for s in measure.standings if s.model == model)
+    if standing.estimate is None:
+        return literal(console, DASH, style="dim")
+    found = literal(console, f"{number(standing.estimate.value)}  {rank(standing.rank)}".rstrip())
+    for line in (interval(standing.estimate), plural(standing.runs, "run")):
+        if line:
+            found.append(f"\n{literal(console, line)}", style="dim")
+    return found
+
+
+def print_balances(found: Balances, console: Console) -> None:
+    """Print accuracy kept, interpretability gained and their harmonic mean, a row a detector."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from xaibench.api import literal, say
+    from xaibench_report.values.number_format import number, plural
+    from xaibench_report.values.run_values import short
+
+    say(console, f"\nbalance against {short(found.baseline)}", style="bold")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("detector", "AUC", "kept accuracy A", "interpretability I", "harmonic H", "runs"):
+        table.add_column(name, justify="left" if name == "detector" else "right", overflow="fold")
+    for row in found.rows:
+        b = row.balance
+        parts = [number(x) for x in (row.auc, b.accuracy, b.interpretability, b.harmonic)]
+        table.add_row(*(literal(console, c) for c in (short(row.model), *parts, plural(row.runs, "run"))))
+    console.print(table)
+    for row in found.rows:
+        if row.balance.reason:
+            say(console, f"  note: {short(row.model)}: {row.balance.reason}", style="dim")
+    for note in found.notes:
+        say(console, f"  note: {note}", style="dim")
