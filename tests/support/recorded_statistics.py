@@ -133,7 +133,32 @@ def comparisons() -> Iterator[tuple[str, Any]]:
     }
     yield "controls", judge_against_controls(deltas, resamples=FEW)
     margins = {key: {"x": 0.9} for key in deltas}
+    yield from crossed_comparisons()
     yield "controls beyond ties", judge_against_controls(deltas, margins=margins, resamples=FEW)
+
+
+def crossed_comparisons() -> Iterator[tuple[str, Any]]:
+    """Ranks, verdicts and gains on targets and donors, some pictures without a donor."""
+    numbers = draw(70).normal(size=(8, 400))
+    full = crossed(numbers[0], 15, 14)
+    cross = [d if i % 5 else None for i, d in enumerate(full.cross)]
+    part = Values.of(full.samples.tolist(), full.values.tolist(), full.groups.tolist(), cross)
+    for name, design in (("full", full), ("some donors", part)):
+        n = len(design)
+        yield f"crossed mean, {name}", mean_interval(design)
+        rows = {f"e{i}": design.with_values(numbers[i, :n] * 0.5 + 0.1 * i) for i in range(4)}
+        yield f"crossed ranks, {name}", rank_explainers(rows, "lower", margins={"e2": 0.05}, resamples=FEW)
+        deltas = {(e, "s"): {c: v.with_values(v.values + 0.1 * j) for j, c in enumerate("xy")} for e, v in rows.items()}
+        yield f"crossed controls, {name}", judge_against_controls(deltas, resamples=FEW)
+        fake = np.arange(n) % 2 == 0
+        odds = [design.with_values(numbers[4 + i, :n] + (2 * fake - 1) * 0.3 * (i + 1)) for i in range(3)]
+        readings = [(v, v.values > 0) for v in odds]
+        yield f"crossed gains, {name}", accuracy_gains(*readings[0], readings[1:], fake)
+        yield f"crossed AUC, {name}", auc_interval(odds[2], fake)
+        yield (
+            f"crossed accuracy, {name}",
+            detector_accuracy(odds[2], 1 / (1 + np.exp(-odds[2].values)), fake, odds[2].values > 0),
+        )
 
 
 def detectors() -> Iterator[tuple[str, Any]]:
@@ -169,6 +194,14 @@ def families() -> Iterator[tuple[str, Any]]:
     pairs = {(a, b): (ord(a) * ord(b) % 17) / 17 for a in "abcde" for b in "abcde" if a < b}
     yield "pairs of runs", runs_interval(Runs.of_pairs(pairs))
     yield "pairs on people", runs_interval(Runs.of_pairs(pairs, many[0]))
+    fewer = {k: v * 0.5 for k, v in pairs.items()}
+    yield "difference of pairs", runs_difference(Runs.of_pairs(pairs, many[0]), Runs.of_pairs(fewer, more[0]))
+    yield "difference of pairs alone", runs_difference(Runs.of_pairs(pairs), Runs.of_pairs(fewer))
+    yield "difference of equal pairs", runs_difference(Runs.of_pairs(pairs), Runs.of_pairs(pairs))
+    yield (
+        "difference of many runs",
+        runs_difference(*(Runs.of_values(draw(80 + i).normal(size=14) + i) for i in (0, 1))),
+    )
     yield "variance of people", people_variance(many[0])
     yield "least p", [least_p(m, n) for m in range(1, 7) for n in range(1, 7)]
 
