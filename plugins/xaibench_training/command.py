@@ -12,6 +12,8 @@ from xaibench.api import (
     SHARED_FLAGS,
     JsonFlag,
     PluginFiles,
+    completion,
+    help_page,
     make_console,
     parse_assignments,
     plugin_output,
@@ -27,9 +29,19 @@ if TYPE_CHECKING:
 OPTIMISTIC = "best/ was chosen on the validation pictures, so its AUC on them is optimistic"
 
 
+@help_page(
+    "Check and extend",
+    "xaibench train cyborg -D faces -o families/guided --runs 3",
+    "xaibench train cross-entropy -D demo:split=train -o families/plain --dry-run",
+)
 @with_flags
 def train(
-    recipe: Annotated[str, typer.Argument(help="Recipe, NAME[:KEY=VALUE,...]; see xaibench list recipe.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="Recipe, NAME[:KEY=VALUE,...]; see xaibench list recipe.", autocompletion=completion("recipe")
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the family; the same one resumes or extends.")],
     data: DataChoice,
     call: Invocation,

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from xaibench.api.artefacts import Artefact, ArtefactQuery, Artefacts, Product
 from xaibench.api.atomic_files import commit_file, stage_table, stage_text, sync_folder, write_error
+from xaibench.api.command_help import CommandGroup, help_page
+from xaibench.api.completion import completion
 from xaibench.api.datasets import Dataset, Native, Picture, Problem, Resize, Sample, View
 from xaibench.api.delays import Delay, name_delay, silent_delays
 from xaibench.api.detectors import (
@@ -239,6 +241,7 @@ __all__ = [
     "Batch",
     "Better",
     "CardVariant",
+    "CommandGroup",
     "Component",
     "ComponentRecord",
     "Curve",
@@ -346,6 +349,7 @@ __all__ = [
     "check_scores",
     "check_target_rule",
     "commit_file",
+    "completion",
     "connected_components",
     "decoder_versions",
     "describe_error",
@@ -359,6 +363,7 @@ __all__ = [
     "format_spec",
     "format_value",
     "guarded",
+    "help_page",
     "hookimpl",
     "is_fake",
     "is_url",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xaibench.api.completion import completion
 from xaibench.api.errors import XaibenchError, describe_error
 from xaibench.api.flags import SHARED_FLAGS
 from xaibench.api.output_streams import answer_stream, reserve_answer
@@ -30,7 +31,9 @@ def _reserve(value: bool) -> bool:
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", callback=_reserve)]
 PluginFiles = Annotated[list[Path] | None, SHARED_FLAGS["plugin"].option()]
-RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="Folder or URL of a run.")]
+RunFolder = Annotated[
+    str, typer.Argument(metavar="RUN", help="Folder or URL of a run.", autocompletion=completion("run"))
+]
 
 _ASCII = str.maketrans({"↑": "^", "↓": "v", "–": "-"})
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
+from xaibench.api.completion import completion
+
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
@@ -19,13 +21,17 @@ class Flag:
     """A flag of a command.
 
     ``help`` is a phrase without a full stop. ``short`` is a second, short flag. ``path`` is True where the value is the
-    path of a file.
+    path of a file. ``values`` is the kind of its values, which the shell completes (:func:`completion`). ``choices``
+    are its only values. ``panel`` is the heading under which the help shows it.
     """
 
     name: str
     help: str
     short: str = ""
     path: bool = False
+    values: str = ""
+    choices: tuple[str, ...] = ()
+    panel: str = ""
 
     @property
     def long(self) -> str:
@@ -38,19 +44,23 @@ class Flag:
 
         text = help or self.help
         names = (self.long, self.short) if self.short else (self.long,)
+        if self.values or self.choices:
+            details.setdefault("autocompletion", completion(self.values, self.choices))
+        if self.panel:
+            details.setdefault("rich_help_panel", self.panel)
         return typer.Option(*names, help=f"{text[:1].upper()}{text[1:]}.", **details)
 
 
 SHARED_FLAGS: Mapping[str, Flag] = {
     flag.name: flag
     for flag in (
-        Flag("model", "detector: a name, a file, or a folder of files (a family)", "-m"),
-        Flag("dataset", "dataset: a name or a folder", "-D"),
-        Flag("explainer", "explainer, NAME[:KEY=VALUE,...]; default: the preset's", "-e"),
-        Flag("metric", "metric, NAME[:KEY=VALUE,...]; default: the preset's", "-x"),
+        Flag("model", "detector: a name, a file, or a folder of files (a family)", "-m", values="model"),
+        Flag("dataset", "dataset: a name or a folder", "-D", values="dataset"),
+        Flag("explainer", "explainer, NAME[:KEY=VALUE,...]; default: the preset's", "-e", values="explainer"),
+        Flag("metric", "metric, NAME[:KEY=VALUE,...]; default: the preset's", "-x", values="metric"),
         Flag("seed", "seed of every random stream"),
         Flag("limit", "only the first N samples of the seeded order"),
-        Flag("split", "only samples of this split"),
+        Flag("split", "only samples of this split", values="split"),
         Flag("jobs", "worker processes", "-j"),
         Flag("threads", "CPU threads that one detector uses; default: all cores"),
         Flag("device", "device: cpu, cuda, cuda:N or auto"),
@@ -63,7 +73,15 @@ SHARED_FLAGS: Mapping[str, Flag] = {
 
 
 def setting(
-    default: Any, help: str | Flag, *, short: str = "", path: bool = False, flag: str = "", **limits: Any
+    default: Any,
+    help: str | Flag,
+    *,
+    short: str = "",
+    path: bool = False,
+    flag: str = "",
+    values: str = "",
+    panel: str = "",
+    **limits: Any,
 ) -> Any:
     """A field of a :class:`~xaibench.api.Parameters` class that a command takes as a flag (:func:`with_flags`).
 
@@ -75,12 +93,15 @@ def setting(
     short: a second, short flag, such as ``-m``.
     path: whether the value is the path of a file.
     flag: the flag's name where it is not the field's.
+    values: the kind of its values, which the shell completes (:func:`completion`).
+    panel: the heading under which the help of the command shows the flag.
     limits: further arguments of ``pydantic.Field``, such as ``ge=1``.
     """
     from pydantic import Field
 
-    shared = help if isinstance(help, Flag) else Flag(flag, help, short, path)
-    extra: dict[str, Any] = {"flag": shared.name, "short": shared.short, "path": shared.path}
+    shared = help if isinstance(help, Flag) else Flag(flag, help, short, path, values)
+    extra: dict[str, Any] = {key: getattr(shared, key) for key in ("short", "path", "values")}
+    extra |= {"flag": shared.name, "panel": panel}
     return Field(default, description=shared.help, json_schema_extra=extra, **limits)
 
 
@@ -129,14 +150,17 @@ def _flag(key: str, field: FieldInfo) -> Flag:
     """The flag of a field. Its help is the description with the choices and the default."""
     extra: Any = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     name, text, default = extra.get("flag") or key, field.description or "", field.default
+    choices: tuple[str, ...] = ()
     if default is True:
         name, text = f"no_{name}", f"do not {text}"
     elif _kind(field) is Literal:
-        choices = [f"{c} (default)" if c == default else str(c) for c in get_args(_type(field))]
-        text += f": {' or '.join(filter(None, (', '.join(choices[:-1]), choices[-1])))}"
+        choices = tuple(map(str, get_args(_type(field))))
+        words = [f"{c} (default)" if c == default else c for c in choices]
+        text += f": {' or '.join(filter(None, (', '.join(words[:-1]), words[-1])))}"
     elif isinstance(default, str | int | float) and default is not False and default != "":
         text += f" (default {default})"
-    return Flag(name, text, extra.get("short", ""), extra.get("path", False))
+    more = {word: extra.get(word, "") for word in ("short", "values", "panel")}
+    return Flag(name, text, path=extra.get("path", False), choices=choices, **more)
 
 
 def _parameter(flag: Flag, field: FieldInfo) -> inspect.Parameter:

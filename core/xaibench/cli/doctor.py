@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from xaibench.api import JsonFlag, print_json
+from xaibench.api import JsonFlag, help_page, print_json
 from xaibench.discovery.registry import Registry, load_registry
 from xaibench.store.provenance import provenance, version_of
 
 
+@help_page("This machine", "xaibench doctor", "xaibench doctor --json")
 def diagnose(json: JsonFlag = False) -> None:
     """Show versions, devices, ONNX providers, and every plugin with its load time or its error."""
     import sys

@@ -17,6 +17,7 @@ from xaibench.api import (
     Passes,
     PlanError,
     describe_error,
+    help_page,
     make_console,
     plugin_output,
     print_json,
@@ -24,7 +25,7 @@ from xaibench.api import (
     silent_delays,
     with_flags,
 )
-from xaibench.plan.settings import Rerun, Settings, make_settings
+from xaibench.plan.settings import OUTPUT, WHERE, Rerun, Settings, make_settings
 
 if TYPE_CHECKING:
     from xaibench.plan.estimate import Estimate
@@ -39,17 +40,30 @@ _DEAREST = 5
 class Invocation(Parameters):
     """What one call of ``xaibench eval`` is told and no run file holds."""
 
-    rerun: Rerun = setting("missing", "results of this plan that are made: missing, failed, all")
-    replace: bool = setting(False, "supersede results that this plan contradicts")
-    dry_run: bool = setting(False, "print the plan, its cost and what cannot run; do nothing")
-    fail_fast: bool = setting(False, "stop at the first task with a failure")
-    quiet: bool = setting(False, "no progress and no leaderboard", short="-q")
-    max_hours: float = setting(
-        1.0, "hours of detector work beyond which it asks before it starts", ge=0, allow_inf_nan=False
+    rerun: Rerun = setting("missing", "results of this plan that are made", panel=WHERE)
+    replace: bool = setting(False, "supersede results that this plan contradicts", panel=WHERE)
+    dry_run: bool = setting(False, "print the plan, its cost and what cannot run; do nothing", panel=WHERE)
+    fail_fast: bool = setting(False, "stop at the first task with a failure", panel=WHERE)
+    quiet: bool = setting(False, "print what failed, else one line, and nothing more", short="-q", panel=OUTPUT)
+    verbose: bool = setting(
+        False, "say more on stderr: plugins, cells, tasks with their time and passes", short="-v", panel=OUTPUT
     )
-    yes: bool = setting(False, "start without asking, however long it takes", short="-y")
+    max_hours: float = setting(
+        1.0,
+        "hours of detector work beyond which it asks before it starts",
+        ge=0,
+        allow_inf_nan=False,
+        panel=WHERE,
+    )
+    yes: bool = setting(False, "start without asking, however long it takes", short="-y", panel=WHERE)
 
 
+@help_page(
+    "Evaluate",
+    "xaibench eval  # the demo detector on drawn faces",
+    "xaibench eval --model detector.onnx --dataset faces --split test --limit 200",
+    "xaibench eval -e gradcam -e rise:masks=400 -x deletion --dry-run",
+)
 @with_flags
 def evaluate(
     run_file: Annotated[str | None, typer.Argument(help="Run file (TOML) with the same keys as the flags.")] = None,

@@ -14,18 +14,20 @@ import typer
 
 from xaibench import __version__
 from xaibench.api import guarded
+from xaibench.api.command_help import show_help_pages
 from xaibench.api.output_streams import foreign_command, program_streams
+from xaibench.cli.completion import complete, is_completing
 
 COMMANDS = {
+    "eval": "evaluate:evaluate",
+    "explain": "explain_command:explain",
+    "merge": "merge:merge",
+    "status": "results:show_status",
+    "export": "results:export_table",
     "list": "listing:list_components",
     "info": "listing:show_component",
-    "eval": "evaluate:evaluate",
-    "status": "results:show_status",
-    "explain": "explain_command:explain",
-    "export": "results:export_table",
-    "merge": "merge:merge",
-    "doctor": "doctor:diagnose",
     "new-plugin": "new_plugin:write_plugin",
+    "doctor": "doctor:diagnose",
 }
 """The core's own commands: module and function in this folder, imported when the command is given or listed."""
 
@@ -53,6 +55,7 @@ def _program(command: str) -> tuple[typer.Typer, set[str]]:
         from xaibench.discovery.registry import load_registry
 
         foreign = load_registry().add_commands(app)
+    show_help_pages(app)
     return app, foreign
 
 
@@ -61,6 +64,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     argv = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in argv or os.environ.get("XAIBENCH_DEBUG", "").lower() not in ("", "0", "false", "no", "off")
     _open_closed_streams()
+    if is_completing():
+        sys.exit(complete())
     # Read when NumPy is loaded, by workers too: threads of its BLAS would wait for cores that torch's threads hold.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api import JsonFlag, RunFolder, StoreError, UsageError, print_json, printable
+from xaibench.api import JsonFlag, RunFolder, StoreError, UsageError, completion, help_page, print_json, printable
 from xaibench.store.folder import RunFolder as Folder
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from xaibench.store.snapshot import Snapshot
 
 
+@help_page(
+    "Read a run", "xaibench status xaibench-runs/RUN", "xaibench status xaibench-runs/RUN --verify  # compare digests"
+)
 def show_status(
     run: RunFolder,
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its digest.")] = False,
@@ -71,10 +74,15 @@ def _print_state(found: Mapping[str, Any]) -> None:
         print(f"damaged: {printable(f'{name}: {what}')}; the same xaibench eval does its work again")
 
 
+@help_page(
+    "Read a run",
+    "xaibench export xaibench-runs/RUN -o scores.csv",
+    "xaibench export xaibench-runs/RUN --table predictions -o predictions.parquet",
+)
 def export_table(
     run: RunFolder,
     out: Annotated[Path, typer.Option("--out", "-o", help="File ending in .parquet or .csv.")] = Path("scores.parquet"),
-    table: Annotated[str, typer.Option(help="Table to write.")] = "scores",
+    table: Annotated[str, typer.Option(help="Table to write.", autocompletion=completion("table"))] = "scores",
 ) -> None:
     """Write one table of a run into one file.
 
