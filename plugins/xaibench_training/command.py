@@ -58,6 +58,8 @@ def train(
     try:
         with plugin_output():
             plan = _plan(recipe, changes, data, call, settings, plugin or [])
+            if call.verbose:
+                _tell_settings(plan)
         if call.dry_run:
             _show_plan(plan, out, call.runs, json)
             return
@@ -68,7 +70,9 @@ def train(
         raise typer.Exit(130) from None
     if json:
         print_json(_result_json(plan, out, found))
-    elif not call.quiet:
+    elif call.quiet:
+        print(f"{len(found)} run{'s' * (len(found) > 1)} in {out}")
+    else:
         _show_result(out, found)
 
 
@@ -111,6 +115,12 @@ def _announce(plan: TrainingPlan, out: Path, runs: int) -> None:
         f"{s.size}, {plan.runtime.device}, {plan.runtime.threads} threads; into {out}",
         file=sys.stderr,
     )
+
+
+def _tell_settings(plan: TrainingPlan) -> None:
+    """Everything that a run depends on beside the pictures, on stderr."""
+    for key, value in plan.settings.model_dump(mode="json").items():
+        print(f"{key}: {value}", file=sys.stderr)
 
 
 def _show_plan(plan: TrainingPlan, out: Path, runs: int, as_json: bool) -> None:

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from xaibench.api.artefacts import Artefact, ArtefactQuery, Artefacts, Product
 from xaibench.api.atomic_files import commit_file, stage_table, stage_text, sync_folder, write_error
 from xaibench.api.command_help import CommandGroup, help_page
-from xaibench.api.completion import completion
 from xaibench.api.datasets import Dataset, Native, Picture, Problem, Resize, Sample, View
 from xaibench.api.delays import Delay, name_delay, silent_delays
 from xaibench.api.detectors import (
@@ -52,7 +51,7 @@ from xaibench.api.errors import (
     describe_error,
     trace_of,
 )
-from xaibench.api.events import Listener, PassesDone, RunBegins, RunEnds, StageBegins, TaskCommitted
+from xaibench.api.events import Listener, PassesDone, RunBegins, RunEnds, RunWarning, StageBegins, TaskCommitted
 from xaibench.api.executors import Component, Executor, Lost
 from xaibench.api.explainers import Explainer, ExplainRequest, Explanation
 from xaibench.api.fills import Fill, FillFunction, FillParameter, FillRequest, FillResult, MaskFill
@@ -128,6 +127,7 @@ from xaibench.api.targets import (
     verdict,
 )
 from xaibench.api.toml_text import parse_toml, toml_value
+from xaibench.api.value_completion import completion
 from xaibench.api.versions import API_VERSION, accepts_api
 from xaibench.api.vocabulary import STATUSES, Better, Label, Output, Status
 
@@ -168,6 +168,8 @@ _LAZY = {
         "JsonFlag",
         "PluginFiles",
         "RunFolder",
+        "RunWarning",
+        "RunWarning",
         "guarded",
         "literal",
         "make_console",

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api.completion import completion
 from xaibench.api.errors import XaibenchError, describe_error
 from xaibench.api.flags import SHARED_FLAGS
 from xaibench.api.output_streams import answer_stream, reserve_answer
 from xaibench.api.safe_text import printable, redact
+from xaibench.api.value_completion import completion
 
 if TYPE_CHECKING:
     from rich.console import Console

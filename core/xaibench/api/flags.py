@@ -10,7 +10,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from xaibench.api.completion import completion
+from xaibench.api.value_completion import completion
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -66,6 +66,8 @@ SHARED_FLAGS: Mapping[str, Flag] = {
         Flag("device", "device: cpu, cuda, cuda:N or auto"),
         Flag("plugin", "file of a one-off plugin to load", path=True),
         Flag("no_plugin", "distribution whose plugins are left out"),
+        Flag("quiet", "print what failed, else one line, and nothing more", "-q"),
+        Flag("verbose", "say more on stderr: plugins, each part of the work, its time", "-v"),
         Flag("parameter", "component's parameter, KIND.NAME.KEY=VALUE, as explainer.rise.masks=8000", "-p"),
     )
 }
@@ -114,7 +116,8 @@ def with_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 
     * A list may be repeated; a table is written ``-p KEY=VALUE``; a switch that is on by default becomes ``--no-NAME``.
     * The help is the field's description with the choices and the default.
-    * A wrong value raises :class:`~xaibench.api.UsageError`, which names the flag or the variable.
+    * A wrong value raises :class:`~xaibench.api.UsageError`, which names the flag, the variable or the user's config.
+    * A command that has a parameter ``context: typer.Context`` receives it.
     """
     import typer
 
@@ -123,7 +126,8 @@ def with_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(command, eval_str=True)
     groups: dict[str, tuple[type[Parameters], dict[str, Flag]]] = {}
     parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
-    for parameter in signature.parameters.values():
+    takes_context = "context" in signature.parameters
+    for parameter in (p for p in signature.parameters.values() if p.name != "context"):
         model = parameter.annotation
         if isinstance(model, type) and issubclass(model, Parameters):
             flags = {key: _flag(key, field) for key, field in model.model_fields.items()}
@@ -139,11 +143,22 @@ def with_flags(command: Callable[..., Any]) -> Callable[..., Any]:
             fields = {key: value for key, value in inputs.items() if value is not None}
             origins = {key: _origin(context, flags[key]) for key in fields}
             values[argument] = build_parameters(model, fields, context.info_name or "", origins=origins)
-        return command(**values)
+        return command(**values, **({"context": context} if takes_context else {}))
 
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
+
+
+def configured_fields(context: Any, model: type[Any]) -> set[str]:
+    """The fields of ``model`` whose flag has its value from the user's config."""
+    names = {key: _flag(key, field).name for key, field in model.model_fields.items()}
+    return {key for key, name in names.items() if _source(context, name) == "DEFAULT_MAP"}
+
+
+def _source(context: Any, name: str) -> str:
+    source = context.get_parameter_source(name)
+    return source.name if source is not None else ""
 
 
 def _flag(key: str, field: FieldInfo) -> Flag:
@@ -192,11 +207,11 @@ def _input(value: Any, field: FieldInfo) -> Any:
 
 
 def _origin(context: Any, flag: Flag) -> str:
-    """The source of a value for messages: the flag or the environment variable."""
-    source = context.get_parameter_source(flag.name)
-    if source is not None and source.name == "ENVIRONMENT":
+    """The source of a value for messages: the flag, the environment variable, or the config that ``obj`` names."""
+    source = _source(context, flag.name)
+    if source == "ENVIRONMENT":
         return f"{context.auto_envvar_prefix}_{flag.name}".upper()
-    return flag.long
+    return f"{context.obj}: {flag.long[2:]}" if source == "DEFAULT_MAP" else flag.long
 
 
 _REPEATED = (tuple, list, set, frozenset, dict)

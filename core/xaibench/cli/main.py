@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from contextlib import nullcontext
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -16,7 +16,7 @@ from xaibench import __version__
 from xaibench.api import guarded
 from xaibench.api.command_help import show_help_pages
 from xaibench.api.output_streams import foreign_command, program_streams
-from xaibench.cli.completion import complete, is_completing
+from xaibench.cli.shell_completion import complete, is_completing
 
 COMMANDS = {
     "eval": "evaluate:evaluate",
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     debug = "--debug" in argv or os.environ.get("XAIBENCH_DEBUG", "").lower() not in ("", "0", "false", "no", "off")
     _open_closed_streams()
     if is_completing():
-        sys.exit(complete())
+        sys.exit(complete(program))
     # Read when NumPy is loaded, by workers too: threads of its BLAS would wait for cores that torch's threads hold.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
@@ -112,10 +112,35 @@ def _run(argv: list[str]) -> int:
     command = next((a for a in argv if not a.startswith("-")), "")
     with program_streams():
         app, foreign = _program(command)
+        defaults = {} if command == "doctor" or {"-h", "--help", "--version"} & set(argv) else _user_defaults(app)
         with foreign_command() if command in foreign else nullcontext():
             # --debug is accepted anywhere on the line
-            result = app(args=[a for a in argv if a != "--debug"], standalone_mode=True, prog_name="xaibench")
+            arguments = [a for a in argv if a != "--debug"]
+            result = app(args=arguments, standalone_mode=True, prog_name="xaibench", **defaults)
     return int(result or 0)
+
+
+def _user_defaults(app: typer.Typer) -> dict[str, Any]:
+    """The user's config as typer takes it, with its path for messages."""
+    from xaibench.cli.user_config import defaults_of, read_config
+
+    config = read_config()
+    if config is None:
+        return {}
+    group: Any = typer.main.get_command(app)
+    return {"default_map": defaults_of(config, group.commands, command_names), "obj": f"config {config.path}"}
+
+
+def command_names() -> list[str]:
+    """The names of all commands; none where a plugin is broken or left out, whose commands nobody knows then."""
+    from xaibench.discovery.registry import load_registry
+
+    registry, app = load_registry(), typer.Typer()
+    registry.add_commands(app)
+    if registry.failures or os.environ.get("XAIBENCH_DISABLE_PLUGINS"):
+        return []
+    group: Any = typer.main.get_command(app)
+    return [*COMMANDS, *group.commands]
 
 
 def _version(value: bool) -> None:

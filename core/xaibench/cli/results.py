@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xaibench.api import JsonFlag, RunFolder, StoreError, UsageError, completion, help_page, print_json, printable
+from xaibench.store.folder import LOG_FILE
 from xaibench.store.folder import RunFolder as Folder
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ def show_status(
 ) -> None:
     """Say what is done, failed and left in a run's folder, and whether its files are there."""
     snapshot = Folder(run).snapshot(verify=verify)
-    found = {"schema": "xaibench.status/2", "out": str(run), **_state(snapshot)}
+    log = LOG_FILE in snapshot.log.files.entries()
+    found = {
+        "schema": "xaibench.status/2", "out": str(run), "log": f"{run}/{LOG_FILE}" if log else None, **_state(snapshot),
+    }  # fmt: skip
     if json:
         print_json(found)
     else:
@@ -72,6 +76,8 @@ def _print_state(found: Mapping[str, Any]) -> None:
         print(printable(f"failed: {component}: {error}"))
     for name, what in found["damage"].items():
         print(f"damaged: {printable(f'{name}: {what}')}; the same xaibench eval does its work again")
+    if found["log"]:
+        print(f"log: {found['log']}")
 
 
 @help_page(

@@ -24,6 +24,8 @@ from xaibench.store.folder import RUN_FILE, RunFolder
 
 Rerun = Literal["missing", "failed", "all"]
 
+_RECORD = "record"  # the table that a run adds to its run file
+
 # the headings under which the help of `eval` shows the flags
 WHAT, HOW, WHERE, OUTPUT = "What is evaluated", "How", "Where and when it runs", "Output"
 
@@ -137,6 +139,11 @@ def _flat(table: Mapping[str, object], prefix: str = "", depth: int = 1) -> list
 def read_run_file(path: str | Path) -> dict[str, Any]:
     """The keys of a run file, which is a path or a URL. A relative path in it stays relative to the working directory,
     as on the command line."""
+    return {key: value for key, value in _contents(path).items() if key != _RECORD}
+
+
+def _contents(path: str | Path) -> dict[str, Any]:
+    """The keys of a run file, with ``record`` where a run wrote it."""
     try:
         with name_delay(f"reading {path}"):
             data = parse_toml(location(path).read_text(encoding="utf-8"))
@@ -145,7 +152,8 @@ def read_run_file(path: str | Path) -> dict[str, Any]:
         folder = RunFolder(parent or ".")
         if name != RUN_FILE or not folder.exists() or RUN_FILE in folder.files.entries():
             raise PlanError(f"run file {path} cannot be read: {error.strerror or error}", "check the path") from None
-        data = folder.run_file()  # a run that lost the file holds the same settings in its table runs
+        # a run that lost the file holds the same settings in its table runs
+        data = {**folder.run_file(), _RECORD: True}
     except ValueError as error:  # of TOML or of UTF-8
         raise PlanError(
             f"run file {path} is not valid TOML: {error}", "see the run-file reference in the docs"
@@ -153,25 +161,33 @@ def read_run_file(path: str | Path) -> dict[str, Any]:
     keys = [key.replace("-", "_") for key in data]
     if twice := next((key for key in keys if keys.count(key) > 1), None):
         raise PlanError(f"run file {path} gives '{twice}' twice, with a dash and an underscore", "take one off")
-    return {key: value for key, value in zip(keys, data.values(), strict=True) if key != "record"}
+    return dict(zip(keys, data.values(), strict=True))
 
 
-def make_settings(run_file: str | Path | None, flags: Mapping[str, object]) -> Settings:
-    """Settings from a run file and the flags that were given; a flag wins over the file.
+def make_settings(
+    run_file: str | Path | None, flags: Mapping[str, object], defaults: Mapping[str, object] | None = None
+) -> Settings:
+    """Settings from a run file and the flags that were given; a flag wins over the file, and both over ``defaults``.
 
-    ``parameter`` is merged key by key. An unknown key or a wrong value raises :class:`UsageError` (a flag) or
-    :class:`PlanError` (the run file), naming what is accepted.
+    The file that a run wrote is complete: no ``defaults`` are added to it. ``parameter`` is merged key by key. An
+    unknown key or a wrong value raises :class:`UsageError` (a flag) or :class:`PlanError` (the run file), naming what
+    is accepted.
     """
     values: dict[str, Any] = {}
+    base = dict(defaults or {})
     if run_file is not None:
-        values = read_run_file(run_file)
+        values = _contents(run_file)
+        if values.pop(_RECORD, None) is not None:
+            base = {}
         try:
             build_parameters(Settings, values, f"run file {run_file}")
         except UsageError as error:
             raise PlanError(error.what, error.mend) from None
     given = {k: v for k, v in flags.items() if not (v is None or (isinstance(v, list | tuple) and not v))}
-    merged = dict(_flat(values.get("parameter", {}))) | dict(_flat(given.get("parameter", {})))  # type: ignore[arg-type]
-    return build_parameters(Settings, {**values, **given, "parameter": merged}, "eval")
+    merged: dict[str, object] = {}
+    for source in (base, values, given):
+        merged |= dict(_flat(source.get("parameter", {})))  # type: ignore[arg-type]
+    return build_parameters(Settings, {**base, **values, **given, "parameter": merged}, "eval")
 
 
 def without_secrets(settings: Settings, literals: Literals) -> Settings:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
@@ -17,9 +17,9 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from xaibench.api.completion import Source, offer_values
 from xaibench.api.output_streams import program_streams
 from xaibench.api.records import KINDS
+from xaibench.api.value_completion import Source, offer_values
 
 _VARIABLE = "_XAIBENCH_COMPLETE"
 _RUNS = "xaibench-runs"
@@ -32,13 +32,14 @@ def is_completing() -> bool:
     return os.environ.get(_VARIABLE, "").startswith("complete_")
 
 
-def complete() -> int:
-    """Print what the shell asks for; the exit code, by which fish tells whether there is anything."""
+def complete(program: Callable[[str], Any]) -> int:
+    """Print what the shell asks for; the exit code, by which fish tells whether there is anything.
+
+    ``program`` makes the typer app with one command, or with all where it is given none.
+    """
     code = 0
     with suppress(BaseException), _no_stderr(), program_streams():
         try:
-            from xaibench.cli.main import program
-
             _join_bash_words()
             offer_values(SOURCES)
             program(_command())(args=[], prog_name="xaibench", standalone_mode=True)
@@ -90,7 +91,7 @@ def _command() -> str:
     return name if words[-1:] != [name] or line.endswith((" ", "\n")) else ""
 
 
-# ---- values -----------------------------------------------------------------------------------------------------------
+# ---- values ----------------------------------------------------------------------------------------------------------
 
 
 def _components(kinds: Iterable[str], given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -151,4 +152,4 @@ SOURCES: Mapping[str, Source] = {
     "table": _tables,
     "family": _families,
 }
-"""What there is of each kind of value (:func:`xaibench.api.completion`)."""
+"""What there is of each kind of value (:func:`xaibench.api.value_completion`)."""
