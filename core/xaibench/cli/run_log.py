@@ -87,9 +87,7 @@ class RunLog:
 def task_line(event: TaskCommitted) -> str:
     """What a task gave, in one line: ``score gradcam deletion on demo: 48 samples, 3.2 s, 816 forward passes``."""
     names = " ".join(n.replace("xaibench/", "") for n in (event.explainer, event.metric) if n)
-    of = event.model.replace("xaibench/", "") + (
-        f" on {event.dataset.replace('xaibench/', '')}" if event.dataset else ""
-    )
+    of = " on ".join(n.replace("xaibench/", "") for n in (event.model, event.dataset) if n)
     passes = "".join(
         f", {count:,} {word} passes"
         for word, count in (("forward", event.passes.forward), ("backward", event.passes.backward))

@@ -25,7 +25,8 @@ def plan_lines(plan: Plan) -> list[str]:
 def cell_lines(plan: Plan) -> list[str]:
     """A line for each cell: its passes, or the reason why it does not run."""
     return [
-        f"cell: {c.explainer} {c.metric or '(maps)'} on {c.dataset}: {c.reason or count_passes(c.passes)}"
+        f"cell: {' '.join(filter(None, (c.explainer, c.metric or '(maps)')))} on {c.dataset}: "
+        + (c.reason or count_passes(c.passes))
         for c in plan.cells
     ]
 
