@@ -96,6 +96,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def reference(session: nox.Session) -> None:
+    """Renew the pages of the reference that are written from the code."""
+    install(session, "-e", ".")
+    session.run("python", "tools/reference.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Start-up time against `import torch` (fails above the bar), and overhead over bare detector passes."""
     install(session, "-e", ".")

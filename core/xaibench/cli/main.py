@@ -34,10 +34,10 @@ COMMANDS = {
 
 def program(command: str = "") -> typer.Typer:
     """The program with ``command`` alone where that is the core's own, else with every one, those of plugins too."""
-    return _program(command)[0]
+    return commands_of(command)[0]
 
 
-def _program(command: str) -> tuple[typer.Typer, set[str]]:
+def commands_of(command: str) -> tuple[typer.Typer, set[str]]:
     """:func:`program`, and the names of the commands of third-party plugins in it."""
     foreign: set[str] = set()
     app = typer.Typer(
@@ -111,7 +111,7 @@ def _open_closed_streams() -> None:
 def _run(argv: list[str]) -> int:
     command = next((a for a in argv if not a.startswith("-")), "")
     with program_streams():
-        app, foreign = _program(command)
+        app, foreign = commands_of(command)
         defaults = {} if command == "doctor" or {"-h", "--help", "--version"} & set(argv) else _user_defaults(app)
         with foreign_command() if command in foreign else nullcontext():
             # --debug is accepted anywhere on the line
