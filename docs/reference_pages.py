@@ -306,7 +306,7 @@ def hooks() -> str:
     ]
     for name, function in vars(hookspecs).items():
         if name.startswith("xaibench_"):
-            parts += [f"### {name}\n", f"```python\ndef {name}{_signature(function)}\n```\n", f"{text_of(function)}\n"]
+            parts += [f"### {name}\n", f"```python\ndef {name}{_signature(function)}: ...\n```\n", f"{text_of(function)}\n"]
     parts += ["## Records\n", "Parameters are given by their names. Every record has those of `ComponentRecord`.\n", *map(_record, _records())]
     return "\n".join(parts)
 

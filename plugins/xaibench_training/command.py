@@ -46,7 +46,6 @@ def train(
     data: DataChoice,
     call: Invocation,
     settings: TrainingSettings,
-    export: Annotated[bool, typer.Option("--export/--no-export", help="Also write onnx/run-N.onnx.")] = True,
     plugin: PluginFiles = None,
     parameter: Annotated[
         list[str] | None, SHARED_FLAGS["parameter"].option("parameter of the recipe, KEY=VALUE")
@@ -64,7 +63,7 @@ def train(
             _show_plan(plan, out, call.runs, json)
             return
         with plugin_output():
-            found = _train(plan, out, call.runs, export=export, quiet=call.quiet)
+            found = _train(plan, out, call.runs, export=call.export, quiet=call.quiet)
     except KeyboardInterrupt:
         print("xaibench: interrupted; finished epochs are kept, the same command goes on from there", file=sys.stderr)
         raise typer.Exit(130) from None

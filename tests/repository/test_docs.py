@@ -133,6 +133,15 @@ def test_every_built_in_component_is_described(pages):
             assert f"### {component.record.name}\n" in text
 
 
+def test_pictures_are_small_load_nothing_and_are_described():
+    shown = [match for page in WRITTEN for match in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", page.read_text("utf-8"))]
+    assert {Path(path).name for _, path in shown} == {p.name for p in (DOCS / "pictures").iterdir()}
+    assert all(len(text.split()) > 10 for text, _ in shown)
+    assert all(p.stat().st_size < 200_000 for p in (DOCS / "pictures").iterdir())
+    svg = (DOCS / "pictures" / "terminal.svg").read_text(encoding="utf-8")
+    assert "<text" in svg and "url(http" not in svg and "href" not in svg
+
+
 # ---- what is shown works --------------------------------------------------------------------------------------------
 
 

@@ -48,7 +48,23 @@ class Flag:
             details.setdefault("autocompletion", completion(self.values, self.choices))
         if self.panel:
             details.setdefault("rich_help_panel", self.panel)
+        if details.keys() & {"min", "max"}:
+            details["callback"] = _within(details.pop("min", None), details.pop("max", None))
         return typer.Option(*names, help=f"{text[:1].upper()}{text[1:]}.", **details)
+
+
+def _within(low: float | None, high: float | None) -> Callable[[Any], Any]:
+    """A callback that refuses numbers beyond the bounds. Those of typer stand in the help, where they leave no room."""
+
+    def check(value: Any) -> Any:
+        import typer
+
+        bounds = f"{'' if low is None else f'{low} <= '}x{'' if high is None else f' <= {high}'}"
+        if value is not None and ((low is not None and value < low) or (high is not None and value > high)):
+            raise typer.BadParameter(f"{value} is not in the range {bounds}")
+        return value
+
+    return check
 
 
 SHARED_FLAGS: Mapping[str, Flag] = {
@@ -182,7 +198,8 @@ def _parameter(flag: Flag, field: FieldInfo) -> inspect.Parameter:
     """The parameter of a typer command for a field."""
     kind, value = _kind(field), Path if flag.path else str
     annotation: Any = bool if kind is bool else list[value] | None if kind in _REPEATED else value | None  # type: ignore[valid-type]
-    metavar = f"<{kind.__name__}>" if kind in (int, float) else None
+    word = kind.__name__ if kind in (int, float) else "path" if flag.path else "str"
+    metavar = None if kind is bool else f"<{word}>{'...' if kind in _REPEATED else ''}"
     default = inspect.Parameter.empty if field.is_required() else False if kind is bool else None
     return inspect.Parameter(
         flag.name,

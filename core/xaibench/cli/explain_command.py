@@ -13,7 +13,7 @@ from xaibench.api import SHARED_FLAGS, JsonFlag, PluginFiles, help_page, parse_a
 @help_page(
     "Evaluate",
     "xaibench explain face.png",
-    "xaibench explain face.png --model detector.onnx -e gradcam -e rise:masks=400 -o maps",
+    "xaibench explain face.png -m detector.onnx -e gradcam -e rise:masks=400",
 )
 def explain(
     image: Annotated[Path, typer.Argument(help="Picture to explain.")],

@@ -40,7 +40,7 @@ class RunLog:
         found = ", ".join(f"{name} {version}" for name, version in versions().items())
         self._say(
             f"run {event.run} begins",
-            f"command: {shlex.join(sys.argv)}",
+            f"command: {shlex.join(map(redact, sys.argv))}",
             f"versions: Python {platform.python_version()}, {found}; {platform.platform()}",
             *event.plan,
         )
