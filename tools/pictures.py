@@ -3,7 +3,7 @@
     python tools/pictures.py [--run FOLDER]
 
 ``--run`` takes a finished ``xaibench eval`` in place of a new one, which takes a minute. Faces are the demo's own,
-which are drawn from a seed. The picture of the page needs chromium; where it is not installed, that one is left as it is.
+which are drawn from a seed. The picture of the page needs chromium, and is left as it is where there is none.
 """
 
 from __future__ import annotations
