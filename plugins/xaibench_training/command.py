@@ -12,6 +12,7 @@ from xaibench.api import (
     SHARED_FLAGS,
     JsonFlag,
     PluginFiles,
+    UsageError,
     completion,
     help_page,
     make_console,
@@ -53,6 +54,8 @@ def train(
     json: JsonFlag = False,
 ) -> None:
     """Train a family of detectors by a recipe. The same command resumes, and a higher --runs extends the family."""
+    if call.quiet and call.verbose:
+        raise UsageError("--quiet and --verbose contradict each other", "take one off")
     changes = parse_assignments(parameter or [], "KEY=VALUE, a parameter of the recipe")
     try:
         with plugin_output():

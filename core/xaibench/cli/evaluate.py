@@ -17,6 +17,7 @@ from xaibench.api import (
     Parameters,
     Passes,
     PlanError,
+    UsageError,
     describe_error,
     help_page,
     make_console,
@@ -77,6 +78,8 @@ def evaluate(
     context: typer.Context,
 ) -> None:
     """Evaluate explanations. With no arguments: the demo detector on the demo faces, in a minute or two."""
+    if call.quiet and call.verbose:
+        raise UsageError("--quiet and --verbose contradict each other", "take one off")
     configured = configured_fields(context, Settings) & flags.model_fields_set
     given = {key: getattr(flags, key) for key in flags.model_fields_set - configured}
     defaults = {key: getattr(flags, key) for key in configured}

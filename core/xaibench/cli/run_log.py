@@ -26,10 +26,11 @@ from xaibench.api.safe_text import one_line
 from xaibench.store.files import Files, open_files
 from xaibench.store.folder import LOG_FILE
 from xaibench.store.provenance import versions
+from xaibench.store.table_paths import shorten
 
 
 class RunLog:
-    """Adds to the log of the run's folder. Secrets are masked in every line."""
+    """Adds to the log of the run's folder. Secrets are masked and paths are shortened, as in the tables."""
 
     def __init__(self, parameters: Parameters) -> None:
         self._log: LocalLog | RemoteLog | None = None
@@ -40,7 +41,7 @@ class RunLog:
         found = ", ".join(f"{name} {version}" for name, version in versions().items())
         self._say(
             f"run {event.run} begins",
-            f"command: {shlex.join(map(redact, sys.argv))}",
+            f"command: {shlex.join(shorten(redact(word)) for word in sys.argv)}",
             f"versions: Python {platform.python_version()}, {found}; {platform.platform()}",
             *event.plan,
         )
@@ -74,8 +75,8 @@ class RunLog:
     def _say(self, *lines: str, trace: str = "") -> None:
         """Lines with the time, and a trace below them."""
         now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        text = [f"{now} {one_line(line)}" for line in lines]
-        text += [f"    {line}" for line in printable(redact(trace)).splitlines()]
+        text = [f"{now} {shorten(one_line(line))}" for line in lines]
+        text += [f"    {line}" for line in shorten(printable(redact(trace))).splitlines()]
         if self._log is not None:
             self._log.add("".join(f"{line}\n" for line in text))
 

@@ -105,15 +105,17 @@ def test_a_log_that_cannot_be_written_is_said_and_the_run_goes_on(cli):
 
 def test_failures_have_their_trace_and_secrets_are_masked(tmp_path, monkeypatch):
     monkeypatch.setenv("XAIBENCH_SECRET_ACME_API_KEY", SECRET)
-    monkeypatch.setattr("sys.argv", ["xaibench", "eval", "--model", f"acme:api_key={SECRET}", "two words"])
-    trace = f"Traceback:\n  File 'x'\nValueError: {SECRET}\x1b[31m"
+    monkeypatch.setattr(
+        "sys.argv", [f"{tmp_path}/bin/xaibench", "eval", "--model", f"acme:api_key={SECRET}", "two words"]
+    )
+    trace = f"Traceback:\n  File '/data/of/somebody/code.py'\nValueError: {SECRET}\x1b[31m"
     failed = committed(status="failed", reason=f"ValueError: {SECRET}", trace=trace)
     written(tmp_path, (failed, "task_committed"), (RunWarning(text=f"{SECRET}\nis odd"), "run_warned"),
             (ended(interrupted=True, error=f"no {SECRET}"), "run_ends"))  # fmt: skip
     text = (tmp_path / "log.txt").read_text(encoding="utf-8")
-    assert SECRET not in text
+    assert SECRET not in text and str(tmp_path) not in text
     assert "command: xaibench eval --model 'acme:api_key=**********' 'two words'" in text
-    assert "    Traceback:\n      File 'x'\n    ValueError: **********\\x1b[31m\n" in text
+    assert "    Traceback:\n      File 'code.py'\n    ValueError: **********\\x1b[31m\n" in text
     assert "********** is odd\n" in text
     assert "run r is interrupted (no **********): 1 results done" in text
 
