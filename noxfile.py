@@ -1,5 +1,7 @@
 """What is checked, one session each: ``nox -s tests slow lint types docs bench build``.
 
+``reference`` and ``pictures`` write what the documentation shows of the code.
+
 A session makes an environment of its own. With ``nox --no-venv`` it installs what it needs into the environment that
 nox itself runs in, which ``.ci/run`` uses to unpack torch once and not six times.
 """
@@ -93,6 +95,20 @@ def docs(session: nox.Session) -> None:
     """The documentation, built strictly: a dead link or an unlisted page fails."""
     install(session, "-e", ".", groups=("docs",))
     session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
+def reference(session: nox.Session) -> None:
+    """Renew the pages of the reference that are written from the code."""
+    install(session, "-e", ".")
+    session.run("python", "tools/reference.py", *session.posargs)
+
+
+@nox.session
+def pictures(session: nox.Session) -> None:
+    """Draw the pictures of the documentation anew, from a run of the demo; that of the page needs chromium."""
+    install(session, "-e", ".")
+    session.run("python", "tools/pictures.py", *session.posargs)
 
 
 @nox.session

@@ -12,6 +12,7 @@ import pytest
 # The plugins of the tests are our own: a worker process for each run of theirs would take minutes. Tests of isolation
 # run programs without the variable.
 os.environ["XAIBENCH_EVAL_NO_ISOLATION"] = "1"
+os.environ["XAIBENCH_CONFIG"] = ""  # the developer's own config is not read
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: the workers of pytest share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 TOY = Path(__file__).parent / "support" / "plugins" / "toy.py"

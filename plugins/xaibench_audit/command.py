@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api import SHARED_FLAGS, JsonFlag, PluginFiles, UsageError, make_console, plugin_output, print_json
+from xaibench.api import (
+    SHARED_FLAGS,
+    JsonFlag,
+    PluginFiles,
+    UsageError,
+    help_page,
+    make_console,
+    plugin_output,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from xaibench_audit.audit import Audit
@@ -20,6 +29,11 @@ if TYPE_CHECKING:
 LEAST = 10
 
 
+@help_page(
+    "Check and extend",
+    "xaibench audit --quick --metric deletion",
+    "xaibench audit --metric deletion --metric repair --out audit",
+)
 def audit(
     metric: Annotated[
         list[str] | None, SHARED_FLAGS["metric"].option("metric, NAME[:KEY=VALUE,...]; default: all that rank")

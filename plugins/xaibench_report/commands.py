@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from xaibench.api import SHARED_FLAGS, JsonFlag, RunFolder, StoreError, UsageError, make_console, print_json
+from xaibench.api import SHARED_FLAGS, JsonFlag, RunFolder, StoreError, UsageError, help_page, make_console, print_json
 
 Baseline = Annotated[
     str | None, typer.Option(help="Model of the run beside which accuracy and interpretability are balanced.")
@@ -17,6 +17,9 @@ Baseline = Annotated[
 rank = typer.Typer(help="Order what a run compared.", no_args_is_help=True)
 
 
+@help_page(
+    "Read a run", "xaibench report xaibench-runs/RUN", "xaibench report xaibench-runs/RUN --by compression -o page.html"
+)
 def report(
     run: RunFolder,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML file; default RUN/report.html.")] = None,
@@ -62,6 +65,7 @@ def report(
     print(f"report: {target}")
 
 
+@help_page("Read a run", "xaibench compare xaibench-runs/A xaibench-runs/B", "xaibench compare first second --json")
 def compare(first: RunFolder, second: RunFolder, json: JsonFlag = False) -> None:
     """Compare two runs on their common samples: paired differences, second minus first."""
     from xaibench_report.comparisons.compare import compare_runs
@@ -77,6 +81,11 @@ def compare(first: RunFolder, second: RunFolder, json: JsonFlag = False) -> None
 
 
 @rank.command("detectors")
+@help_page(
+    "Read a run",
+    "xaibench rank detectors both --measure relevance-mass",
+    "xaibench rank detectors both --explainer gradcam --all",
+)
 def rank_detectors(
     run: RunFolder,
     explainer: Annotated[

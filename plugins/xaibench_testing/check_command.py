@@ -14,7 +14,9 @@ from xaibench.api import (
     PluginError,
     PluginFiles,
     UsageError,
+    completion,
     describe_error,
+    help_page,
     make_console,
     parse_assignments,
     plugin_output,
@@ -29,8 +31,19 @@ if TYPE_CHECKING:
 VIOLATED = 5
 
 
+@help_page(
+    "Check and extend",
+    "xaibench check detector.onnx --dataset faces",
+    "xaibench check detector.onnx --dataset faces --write-card",
+    "xaibench check xaibench-acme  # an installed plugin, or its file",
+)
 def check(
-    what: Annotated[str, typer.Argument(help="A detector (name, file), or a plugin's distribution or file.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A detector (name, file), or a plugin's distribution or file.", autocompletion=completion("model")
+        ),
+    ],
     dataset: Annotated[
         str | None, SHARED_FLAGS["dataset"].option("labelled pictures to check the detector on: a dataset or a folder")
     ] = None,

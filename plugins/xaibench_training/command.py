@@ -12,6 +12,9 @@ from xaibench.api import (
     SHARED_FLAGS,
     JsonFlag,
     PluginFiles,
+    UsageError,
+    completion,
+    help_page,
     make_console,
     parse_assignments,
     plugin_output,
@@ -27,14 +30,23 @@ if TYPE_CHECKING:
 OPTIMISTIC = "best/ was chosen on the validation pictures, so its AUC on them is optimistic"
 
 
+@help_page(
+    "Check and extend",
+    "xaibench train cyborg -D faces -o families/guided --runs 3",
+    "xaibench train cross-entropy -D demo:split=train -o families/plain --dry-run",
+)
 @with_flags
 def train(
-    recipe: Annotated[str, typer.Argument(help="Recipe, NAME[:KEY=VALUE,...]; see xaibench list recipe.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="Recipe, NAME[:KEY=VALUE,...]; see xaibench list recipe.", autocompletion=completion("recipe")
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the family; the same one resumes or extends.")],
     data: DataChoice,
     call: Invocation,
     settings: TrainingSettings,
-    export: Annotated[bool, typer.Option("--export/--no-export", help="Also write onnx/run-N.onnx.")] = True,
     plugin: PluginFiles = None,
     parameter: Annotated[
         list[str] | None, SHARED_FLAGS["parameter"].option("parameter of the recipe, KEY=VALUE")
@@ -42,21 +54,27 @@ def train(
     json: JsonFlag = False,
 ) -> None:
     """Train a family of detectors by a recipe. The same command resumes, and a higher --runs extends the family."""
+    if call.quiet and call.verbose:
+        raise UsageError("--quiet and --verbose contradict each other", "take one off")
     changes = parse_assignments(parameter or [], "KEY=VALUE, a parameter of the recipe")
     try:
         with plugin_output():
             plan = _plan(recipe, changes, data, call, settings, plugin or [])
+            if call.verbose:
+                _tell_settings(plan)
         if call.dry_run:
             _show_plan(plan, out, call.runs, json)
             return
         with plugin_output():
-            found = _train(plan, out, call.runs, export=export, quiet=call.quiet)
+            found = _train(plan, out, call.runs, export=call.export, quiet=call.quiet)
     except KeyboardInterrupt:
         print("xaibench: interrupted; finished epochs are kept, the same command goes on from there", file=sys.stderr)
         raise typer.Exit(130) from None
     if json:
         print_json(_result_json(plan, out, found))
-    elif not call.quiet:
+    elif call.quiet:
+        print(f"{len(found)} run{'s' * (len(found) > 1)} in {out}")
+    else:
         _show_result(out, found)
 
 
@@ -99,6 +117,12 @@ def _announce(plan: TrainingPlan, out: Path, runs: int) -> None:
         f"{s.size}, {plan.runtime.device}, {plan.runtime.threads} threads; into {out}",
         file=sys.stderr,
     )
+
+
+def _tell_settings(plan: TrainingPlan) -> None:
+    """Everything that a run depends on beside the pictures, on stderr."""
+    for key, value in plan.settings.model_dump(mode="json").items():
+        print(f"{key}: {value}", file=sys.stderr)
 
 
 def _show_plan(plan: TrainingPlan, out: Path, runs: int, as_json: bool) -> None:

@@ -78,7 +78,9 @@ class Invocation(Parameters):
     threads: int | None = setting(None, SHARED_FLAGS["threads"], ge=1, le=1024)
     device: str = setting("auto", SHARED_FLAGS["device"])
     dry_run: bool = setting(False, "check and print the plan; train nothing")
-    quiet: bool = setting(False, "no progress and no summary", short="-q")
+    export: bool = setting(True, "write onnx/run-N.onnx")
+    quiet: bool = setting(False, SHARED_FLAGS["quiet"])
+    verbose: bool = setting(False, SHARED_FLAGS["verbose"])
 
 
 def read_augmentation(text: str) -> Augmentation:

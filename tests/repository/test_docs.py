@@ -32,8 +32,8 @@ def pages():
     """The generated pages, by path."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(DOCS)
-        found = importlib.import_module("hooks").pages()
-        for name in ("hooks", "docstrings"):
+        found = importlib.import_module("reference_pages").pages()
+        for name in ("reference_pages", "docstrings"):
             sys.modules.pop(name, None)
     return found
 
@@ -71,6 +71,11 @@ def test_every_hook_is_described(pages):
         if name.startswith("xaibench_"):
             assert f"### {name}\n" in text
             assert function.__doc__ and " ".join(function.__doc__.split())[:40] in " ".join(text.split())
+
+
+def test_the_reference_is_what_the_code_says(pages):
+    stale = [path for path, text in pages.items() if (DOCS / path).read_text(encoding="utf-8") != text]
+    assert not stale, f"{', '.join(stale)}: renew with: python tools/reference.py"
 
 
 def test_every_command_flag_and_variable_is_described(pages):
@@ -125,7 +130,17 @@ def test_every_built_in_component_is_described(pages):
     text = pages["reference/components.md"]
     for component in load_registry().components:
         if component.origin.built_in:
-            assert f"### {component.record.name} " in text
+            assert f"### {component.record.name}\n" in text
+
+
+def test_pictures_are_small_load_nothing_and_are_described():
+    found = [match for page in WRITTEN for match in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", page.read_text("utf-8"))]
+    shown = [(text, path) for text, path in found if "pictures/" in path]
+    assert {Path(path).name for _, path in shown} == {p.name for p in (DOCS / "pictures").iterdir()}
+    assert all(len(text.split()) > 10 for text, _ in shown)
+    assert all(p.stat().st_size < 200_000 for p in (DOCS / "pictures").iterdir())
+    svg = (DOCS / "pictures" / "terminal.svg").read_text(encoding="utf-8")
+    assert "<text" in svg and "url(http" not in svg and "href" not in svg
 
 
 # ---- what is shown works --------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from xaibench.api.artefacts import Artefact, ArtefactQuery, Artefacts, Product
 from xaibench.api.atomic_files import commit_file, stage_table, stage_text, sync_folder, write_error
+from xaibench.api.command_help import CommandGroup, help_page
 from xaibench.api.datasets import Dataset, Native, Picture, Problem, Resize, Sample, View
 from xaibench.api.delays import Delay, name_delay, silent_delays
 from xaibench.api.detectors import (
@@ -50,7 +51,7 @@ from xaibench.api.errors import (
     describe_error,
     trace_of,
 )
-from xaibench.api.events import Listener, PassesDone, RunBegins, RunEnds, StageBegins, TaskCommitted
+from xaibench.api.events import Listener, PassesDone, RunBegins, RunEnds, RunWarning, StageBegins, TaskCommitted
 from xaibench.api.executors import Component, Executor, Lost
 from xaibench.api.explainers import Explainer, ExplainRequest, Explanation
 from xaibench.api.fills import Fill, FillFunction, FillParameter, FillRequest, FillResult, MaskFill
@@ -126,6 +127,7 @@ from xaibench.api.targets import (
     verdict,
 )
 from xaibench.api.toml_text import parse_toml, toml_value
+from xaibench.api.value_completion import completion
 from xaibench.api.versions import API_VERSION, accepts_api
 from xaibench.api.vocabulary import STATUSES, Better, Label, Output, Status
 
@@ -239,6 +241,7 @@ __all__ = [
     "Batch",
     "Better",
     "CardVariant",
+    "CommandGroup",
     "Component",
     "ComponentRecord",
     "Curve",
@@ -314,6 +317,7 @@ __all__ = [
     "RunBegins",
     "RunEnds",
     "RunFolder",
+    "RunWarning",
     "Runtime",
     "Sample",
     "Scope",
@@ -346,6 +350,7 @@ __all__ = [
     "check_scores",
     "check_target_rule",
     "commit_file",
+    "completion",
     "connected_components",
     "decoder_versions",
     "describe_error",
@@ -359,6 +364,7 @@ __all__ = [
     "format_spec",
     "format_value",
     "guarded",
+    "help_page",
     "hookimpl",
     "is_fake",
     "is_url",

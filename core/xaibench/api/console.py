@@ -15,6 +15,7 @@ from xaibench.api.errors import XaibenchError, describe_error
 from xaibench.api.flags import SHARED_FLAGS
 from xaibench.api.output_streams import answer_stream, reserve_answer
 from xaibench.api.safe_text import printable, redact
+from xaibench.api.value_completion import completion
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +31,9 @@ def _reserve(value: bool) -> bool:
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", callback=_reserve)]
 PluginFiles = Annotated[list[Path] | None, SHARED_FLAGS["plugin"].option()]
-RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="Folder or URL of a run.")]
+RunFolder = Annotated[
+    str, typer.Argument(metavar="RUN", help="Folder or URL of a run.", autocompletion=completion("run"))
+]
 
 _ASCII = str.maketrans({"↑": "^", "↓": "v", "–": "-"})
 

@@ -15,11 +15,16 @@ Output = Literal["text", "json", "none"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunBegins:
-    """A run begins. ``run`` is the id of this invocation, ``out`` the folder or URL that it fills."""
+    """A run begins. ``run`` is the id of this invocation, ``out`` the folder or URL that it fills.
+
+    ``plan`` says in lines what is to be done. ``verbose``: the user wants to see each task on stderr.
+    """
 
     run: str
     out: Path | str
     output: Output
+    plan: tuple[str, ...] = ()
+    verbose: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +48,21 @@ class PassesDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunWarning:
+    """Something speaks against the detector, its card or the files of the run. ``text`` is one line, which the run
+    prints on stderr, too."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCommitted:
     """What a task gave of one cell is in the store. A task may give several.
 
-    ``kind`` is predict, artefact, explain, score, set or model. ``explainer`` and ``metric`` are empty where the cell
-    has none. ``samples`` is the number of samples, ``seconds`` their wall time. ``reason`` says in one line why some
-    failed; it is empty where none did.
+    ``kind`` is predict, artefact, explain, score, set, model or a look at the detector. ``explainer``, ``metric``,
+    ``model`` and ``dataset`` are empty where the cell has none. ``samples`` is the number of samples, ``seconds`` their
+    wall time. ``reason`` says in one line why some failed; it is empty where none did. ``trace`` is the traceback of a
+    failure, where there is one.
     """
 
     kind: str
@@ -59,6 +73,9 @@ class TaskCommitted:
     reason: str
     seconds: float
     passes: Passes
+    model: str = ""
+    dataset: str = ""
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +83,7 @@ class RunEnds:
     """A run ends. ``interrupted`` is True where the user or an error ended it before all tasks were tried.
 
     ``done``, ``reused`` and ``failed`` count results: one of each cell at each of its samples. ``seconds`` is wall
-    time.
+    time. ``error`` says in one line what interrupted it.
     """
 
     run: str
@@ -78,6 +95,7 @@ class RunEnds:
     seconds: float
     interrupted: bool
     output: Output
+    error: str = ""
 
 
 class Listener(Protocol):
@@ -90,5 +108,6 @@ class Listener(Protocol):
     def run_begins(self, event: RunBegins) -> None: ...
     def stage_begins(self, event: StageBegins) -> None: ...
     def passes_done(self, event: PassesDone) -> None: ...
+    def run_warned(self, event: RunWarning) -> None: ...
     def task_committed(self, event: TaskCommitted) -> None: ...
     def run_ends(self, event: RunEnds) -> None: ...

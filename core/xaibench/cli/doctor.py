@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from xaibench.api import JsonFlag, print_json
+from xaibench.api import JsonFlag, UsageError, help_page, print_json, printable
 from xaibench.discovery.registry import Registry, load_registry
 from xaibench.store.provenance import provenance, version_of
 
 
+@help_page("This machine", "xaibench doctor", "xaibench doctor --json")
 def diagnose(json: JsonFlag = False) -> None:
     """Show versions, devices, ONNX providers, and every plugin with its load time or its error."""
     import sys
@@ -16,12 +17,14 @@ def diagnose(json: JsonFlag = False) -> None:
     light = set(sys.modules)
     registry = load_registry()
     heavy = sorted({"torch", "scipy", "onnxruntime", "pyarrow"} & (set(sys.modules) - light))
+    config, wrong = _config()
     found = {
         "schema": "xaibench.doctor/1",
         "provenance": _with_torch(),
         "onnxruntime": _onnxruntime(),
+        "config": config,
         "plugins": _plugins(registry),
-        "problems": _problems(registry, heavy),
+        "problems": [*wrong, *_problems(registry, heavy)],
         "failures": [{"plugin": str(f.origin), "stage": f.stage, "error": f.error, "trace": f.trace}
                      for f in registry.failures],
     }  # fmt: skip
@@ -29,6 +32,24 @@ def diagnose(json: JsonFlag = False) -> None:
         print_json(found)
         return
     _print(found)
+
+
+def _config() -> tuple[dict[str, Any], list[str]]:
+    """The user's config: where it is looked for and what it sets, and what is wrong with it."""
+    from typer.main import get_command
+
+    from xaibench.cli.main import command_names, program
+    from xaibench.cli.user_config import config_path, defaults_of, read_config, settings_in
+
+    path = str(config_path() or "")
+    try:
+        config = read_config()
+        group: Any = get_command(program())
+        if config is not None:
+            defaults_of(config, group.commands, command_names)
+    except UsageError as error:
+        return {"path": path, "read": False, "sets": {}}, [f"{error.what}: {error.mend}"]
+    return {"path": path, "read": config is not None, "sets": dict(settings_in(config)) if config else {}}, []
 
 
 def _with_torch() -> dict[str, Any]:
@@ -81,6 +102,11 @@ def _print(found: dict[str, Any]) -> None:
         print(f"{key}: {value}")
     for key, value in found["onnxruntime"].items():
         print(f"onnxruntime {key}: {value}")
+    config = found["config"]
+    read = "" if config["read"] else " (not read)"
+    print(f"config: {config['path']}{read}" if config["path"] else "config: turned off")
+    for key, value in config["sets"].items():
+        print(printable(f"config {key} = {value}"))
     for p in found["plugins"]:
         print(f"plugin {p['distribution']} {p['version']} ({p['entry_point']}): {p['components']} components, "
               f"{p['milliseconds']} ms")  # fmt: skip

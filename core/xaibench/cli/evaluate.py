@@ -12,21 +12,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xaibench.api import (
+    SHARED_FLAGS,
     JsonFlag,
     Parameters,
     Passes,
     PlanError,
+    UsageError,
     describe_error,
+    help_page,
     make_console,
     plugin_output,
     print_json,
+    printable,
     setting,
     silent_delays,
     with_flags,
 )
-from xaibench.plan.settings import Rerun, Settings, make_settings
+from xaibench.api.flags import configured_fields
+from xaibench.plan.announcement import count_passes, plan_lines
+from xaibench.plan.settings import OUTPUT, WHERE, Rerun, Settings, make_settings
 
 if TYPE_CHECKING:
+    from xaibench.discovery.registry import Registry
     from xaibench.plan.estimate import Estimate
     from xaibench.plan.parts import Plan
     from xaibench.run.driver import PreparedRun, RunResult
@@ -39,17 +46,28 @@ _DEAREST = 5
 class Invocation(Parameters):
     """What one call of ``xaibench eval`` is told and no run file holds."""
 
-    rerun: Rerun = setting("missing", "results of this plan that are made: missing, failed, all")
-    replace: bool = setting(False, "supersede results that this plan contradicts")
-    dry_run: bool = setting(False, "print the plan, its cost and what cannot run; do nothing")
-    fail_fast: bool = setting(False, "stop at the first task with a failure")
-    quiet: bool = setting(False, "no progress and no leaderboard", short="-q")
+    rerun: Rerun = setting("missing", "results of this plan that are made", panel=WHERE)
+    replace: bool = setting(False, "supersede results that this plan contradicts", panel=WHERE)
+    dry_run: bool = setting(False, "print the plan, its cost and what cannot run; do nothing", panel=WHERE)
+    fail_fast: bool = setting(False, "stop at the first task with a failure", panel=WHERE)
+    quiet: bool = setting(False, SHARED_FLAGS["quiet"], panel=OUTPUT)
+    verbose: bool = setting(False, SHARED_FLAGS["verbose"], panel=OUTPUT)
     max_hours: float = setting(
-        1.0, "hours of detector work beyond which it asks before it starts", ge=0, allow_inf_nan=False
+        1.0,
+        "hours of detector work beyond which it asks before it starts",
+        ge=0,
+        allow_inf_nan=False,
+        panel=WHERE,
     )
-    yes: bool = setting(False, "start without asking, however long it takes", short="-y")
+    yes: bool = setting(False, "start without asking, however long it takes", short="-y", panel=WHERE)
 
 
+@help_page(
+    "Evaluate",
+    "xaibench eval  # the demo detector on drawn faces",
+    "xaibench eval --model detector.onnx --dataset faces --split test --limit 200",
+    "xaibench eval -e gradcam -e rise:masks=400 -x deletion --dry-run",
+)
 @with_flags
 def evaluate(
     run_file: Annotated[str | None, typer.Argument(help="Run file (TOML) with the same keys as the flags.")] = None,
@@ -57,10 +75,15 @@ def evaluate(
     flags: Settings,
     call: Invocation,
     json: JsonFlag = False,
+    context: typer.Context,
 ) -> None:
     """Evaluate explanations. With no arguments: the demo detector on the demo faces, in a minute or two."""
-    given = {key: getattr(flags, key) for key in flags.model_fields_set}
-    raise typer.Exit(_evaluate(make_settings(run_file, given), call, json))
+    if call.quiet and call.verbose:
+        raise UsageError("--quiet and --verbose contradict each other", "take one off")
+    configured = configured_fields(context, Settings) & flags.model_fields_set
+    given = {key: getattr(flags, key) for key in flags.model_fields_set - configured}
+    defaults = {key: getattr(flags, key) for key in configured}
+    raise typer.Exit(_evaluate(make_settings(run_file, given, defaults), call, json))
 
 
 def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
@@ -72,6 +95,8 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
     registry = load_registry(settings.plugin, settings.no_plugin)
     for failure in registry.failures:
         print(f"broken plugin: {failure}", file=sys.stderr)
+    if call.verbose:
+        _tell_plugins(registry)
     try:
         with plugin_output(), silent_delays(call.quiet):
             prepared = prepare(settings, registry, will_run=not call.dry_run)
@@ -91,7 +116,7 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
         with plugin_output():
             result = execute(
                 prepared, registry, rerun=call.rerun, replace=call.replace, fail_fast=call.fail_fast,
-                output="none" if call.quiet else "json" if as_json else "text",
+                output="none" if call.quiet else "json" if as_json else "text", verbose=call.verbose,
             )  # fmt: skip
     except KeyboardInterrupt:
         print("xaibench: interrupted; what finished is kept, the same command goes on from there", file=sys.stderr)
@@ -100,6 +125,8 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
         print_json(_result_json(result))
     elif not call.quiet:
         _show_result(result)
+    elif not result.exit_code:
+        print(f"{_result_line(result)}: {result.out}")
     if result.still_failed and (call.quiet or as_json):
         print(_failed_before(result), file=sys.stderr)
     return result.exit_code
@@ -107,21 +134,16 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
 
 def _announce(prepared: PreparedRun) -> None:
     """What is about to run, in a few lines on stderr."""
-    plan = prepared.plan
-    for note in plan.notes:
-        print(note, file=sys.stderr)
-    sizes = ", ".join(f"{d.name} ({len(d.survey.samples)} samples)" for d in plan.datasets)
-    print(f"{', '.join(m.name for m in plan.models)} on {sizes}", file=sys.stderr)
-    cells = [c for c in plan.cells if c.metric is not None]
-    out = sum(bool(c.reason) for c in cells)
-    counts = f"{len(cells) - out} cells, {out} not applicable, {_count(plan.passes)}"
-    print(f"plan: {counts}; results in {prepared.folder.path}", file=sys.stderr)
+    for line in plan_lines(prepared.plan):
+        print(line, file=sys.stderr)
 
 
-def _count(passes: Passes) -> str:
-    word = "" if passes.exact else "at most "
-    back = f" and {passes.backward:,} backward" if passes.backward else ""
-    return f"{word}{passes.forward:,} forward{back} passes"
+def _tell_plugins(registry: Registry) -> None:
+    """Every plugin on stderr, with the time that its registration took."""
+    for origin, seconds in registry.seconds.items():
+        count = sum(c.origin == origin for c in registry.components)
+        plugin = f"{origin.distribution} {origin.version} ({origin.entry_point})"
+        print(printable(f"plugin {plugin}: {count} components, {1000 * seconds:.0f} ms"), file=sys.stderr)
 
 
 # ---- before hours are spent ------------------------------------------------------------------------------------------
@@ -169,7 +191,7 @@ def _print_dearest(cost: Estimate) -> None:
     for kind, costs in (("metrics", cost.metrics()), ("explainers", cost.explainers())):
         print(f"dearest {kind}:", file=sys.stderr)
         for name, part in list(costs.items())[:_DEAREST]:
-            print(f"  {_short(name)}  {_count(part.passes)}  {_duration(part.seconds)}", file=sys.stderr)
+            print(f"  {_short(name)}  {count_passes(part.passes)}  {_duration(part.seconds)}", file=sys.stderr)
 
 
 def _duration(seconds: float) -> str:
@@ -222,7 +244,7 @@ def show_plan(prepared: PreparedRun, as_json: bool) -> None:
         print(f"{made.artefact}, once for all that ask: {passes} on {made.dataset}")
     for line in (line for size in sizes for line in size.lines()):
         print(line)
-    print(f"together: {_count(plan.passes)}")
+    print(f"together: {count_passes(plan.passes)}")
     print(f"about {_duration(cost.total.seconds)} of detector work, from timed batches")
 
 
@@ -275,17 +297,21 @@ def _result_json(result: RunResult) -> dict[str, Any]:
 
 
 def _show_result(result: RunResult) -> None:
-    before = f", {result.still_failed} failed before" if result.still_failed else ""
-    print(
-        f"{result.done:,} results done, {result.reused:,} reused, {result.failed:,} failed{before}; "
-        f"{result.passes.forward:,} forward and {result.passes.backward:,} backward passes in {result.seconds:.0f} s"
-    )
+    print(_result_line(result))
     for line in result.failures[:5]:
         print(f"failed: {line}")
-    if before:
+    if result.still_failed:
         print(_failed_before(result))
     tables = f"{result.out}/{{scores,predictions,detectors,samples}}/*.parquet"
     print(f"tables: {tables}; xaibench report {result.out} for a page")
+
+
+def _result_line(result: RunResult) -> str:
+    before = f", {result.still_failed} failed before" if result.still_failed else ""
+    return (
+        f"{result.done:,} results done, {result.reused:,} reused, {result.failed:,} failed{before}; "
+        f"{result.passes.forward:,} forward and {result.passes.backward:,} backward passes in {result.seconds:.0f} s"
+    )
 
 
 def _failed_before(result: RunResult) -> str:

@@ -7,9 +7,14 @@ from typing import Annotated
 
 import typer
 
-from xaibench.api import SHARED_FLAGS, JsonFlag, PluginFiles, parse_assignments
+from xaibench.api import SHARED_FLAGS, JsonFlag, PluginFiles, help_page, parse_assignments
 
 
+@help_page(
+    "Evaluate",
+    "xaibench explain face.png",
+    "xaibench explain face.png -m detector.onnx -e gradcam -e rise:masks=400",
+)
 def explain(
     image: Annotated[Path, typer.Argument(help="Picture to explain.")],
     model: Annotated[str, SHARED_FLAGS["model"].option()] = "demo",

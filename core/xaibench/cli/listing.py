@@ -26,6 +26,8 @@ from xaibench.api import (
     PluginFiles,
     UnknownComponent,
     UsageError,
+    completion,
+    help_page,
     make_console,
     plugin_output,
     print_json,
@@ -40,15 +42,31 @@ _EXTRAS = ("needs", "gives", "suffixes", "markers", "signed", "class_specific", 
            "stochastic", "family", "scope", "better")  # fmt: skip
 
 
+@help_page(
+    "Components",
+    "xaibench list explainers",
+    "xaibench list metrics --needs mask",
+    "xaibench list --model detector.onnx  # what can be used with this detector",
+)
 def list_components(
-    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help=f"One of {', '.join(KINDS)}.", autocompletion=completion("", KINDS))
+    ] = None,
     needs: Annotated[
-        str | None, typer.Option(help="Only components that need this, such as gradients or mask.")
+        str | None,
+        typer.Option(
+            help="Only components that need this, such as gradients or mask.",
+            autocompletion=completion("", sorted(NEEDS)),
+        ),
     ] = None,
     model: Annotated[str | None, SHARED_FLAGS["model"].option("say what can be used with this detector")] = None,
     layers: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="Show the inner layers of this detector instead: what target_layer takes."),
+        typer.Option(
+            metavar="MODEL",
+            help="Show the inner layers of this detector instead: what target_layer takes.",
+            autocompletion=completion("model"),
+        ),
     ] = None,
     plugin: PluginFiles = None,
     no_plugin: Annotated[list[str] | None, SHARED_FLAGS["no_plugin"].option()] = None,
@@ -230,8 +248,17 @@ def _print_layers(facts: Facts, rows: Sequence[LayerShape]) -> None:
 # ---- info -----------------------------------------------------------------------------------------------------------
 
 
+@help_page(
+    "Components", "xaibench info rise", "xaibench info deletion --json", "xaibench info card  # keys of a model card"
+)
 def show_component(
-    name: Annotated[str, typer.Argument(help="Component, NAME or DISTRIBUTION/NAME; card: the keys of a model card.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Component, NAME or DISTRIBUTION/NAME; card: the keys of a model card.",
+            autocompletion=completion("component", [_CARD]),
+        ),
+    ],
     plugin: PluginFiles = None,
     json: JsonFlag = False,
 ) -> None:

@@ -8,34 +8,36 @@ import os
 import sys
 import threading
 from contextlib import nullcontext
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from xaibench import __version__
 from xaibench.api import guarded
+from xaibench.api.command_help import show_help_pages
 from xaibench.api.output_streams import foreign_command, program_streams
+from xaibench.cli.shell_completion import complete, is_completing
 
 COMMANDS = {
+    "eval": "evaluate:evaluate",
+    "explain": "explain_command:explain",
+    "merge": "merge:merge",
+    "status": "results:show_status",
+    "export": "results:export_table",
     "list": "listing:list_components",
     "info": "listing:show_component",
-    "eval": "evaluate:evaluate",
-    "status": "results:show_status",
-    "explain": "explain_command:explain",
-    "export": "results:export_table",
-    "merge": "merge:merge",
-    "doctor": "doctor:diagnose",
     "new-plugin": "new_plugin:write_plugin",
+    "doctor": "doctor:diagnose",
 }
 """The core's own commands: module and function in this folder, imported when the command is given or listed."""
 
 
 def program(command: str = "") -> typer.Typer:
     """The program with ``command`` alone where that is the core's own, else with every one, those of plugins too."""
-    return _program(command)[0]
+    return commands_of(command)[0]
 
 
-def _program(command: str) -> tuple[typer.Typer, set[str]]:
+def commands_of(command: str) -> tuple[typer.Typer, set[str]]:
     """:func:`program`, and the names of the commands of third-party plugins in it."""
     foreign: set[str] = set()
     app = typer.Typer(
@@ -53,6 +55,7 @@ def _program(command: str) -> tuple[typer.Typer, set[str]]:
         from xaibench.discovery.registry import load_registry
 
         foreign = load_registry().add_commands(app)
+    show_help_pages(app)
     return app, foreign
 
 
@@ -61,6 +64,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     argv = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in argv or os.environ.get("XAIBENCH_DEBUG", "").lower() not in ("", "0", "false", "no", "off")
     _open_closed_streams()
+    if is_completing():
+        sys.exit(complete(program))
     # Read when NumPy is loaded, by workers too: threads of its BLAS would wait for cores that torch's threads hold.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
@@ -106,11 +111,36 @@ def _open_closed_streams() -> None:
 def _run(argv: list[str]) -> int:
     command = next((a for a in argv if not a.startswith("-")), "")
     with program_streams():
-        app, foreign = _program(command)
+        app, foreign = commands_of(command)
+        defaults = {} if command == "doctor" or {"-h", "--help", "--version"} & set(argv) else _user_defaults(app)
         with foreign_command() if command in foreign else nullcontext():
             # --debug is accepted anywhere on the line
-            result = app(args=[a for a in argv if a != "--debug"], standalone_mode=True, prog_name="xaibench")
+            arguments = [a for a in argv if a != "--debug"]
+            result = app(args=arguments, standalone_mode=True, prog_name="xaibench", **defaults)
     return int(result or 0)
+
+
+def _user_defaults(app: typer.Typer) -> dict[str, Any]:
+    """The user's config as typer takes it, with its path for messages."""
+    from xaibench.cli.user_config import defaults_of, read_config
+
+    config = read_config()
+    if config is None:
+        return {}
+    group: Any = typer.main.get_command(app)
+    return {"default_map": defaults_of(config, group.commands, command_names), "obj": f"config {config.path}"}
+
+
+def command_names() -> list[str]:
+    """The names of all commands; none where a plugin is broken or left out, whose commands nobody knows then."""
+    from xaibench.discovery.registry import load_registry
+
+    registry, app = load_registry(), typer.Typer()
+    registry.add_commands(app)
+    if registry.failures or os.environ.get("XAIBENCH_DISABLE_PLUGINS"):
+        return []
+    group: Any = typer.main.get_command(app)
+    return [*COMMANDS, *group.commands]
 
 
 def _version(value: bool) -> None:

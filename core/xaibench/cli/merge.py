@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xaibench.api import JsonFlag, Parameters, print_json, setting, with_flags
+from xaibench.api import JsonFlag, Parameters, completion, help_page, print_json, setting, with_flags
 
 
 class Merging(Parameters):
@@ -16,9 +16,16 @@ class Merging(Parameters):
     out: str = setting(..., "folder or URL of the joined run; a run that is there is joined, too", short="-o")
 
 
+@help_page(
+    "Evaluate",
+    "xaibench merge part-1 part-2 -o whole",
+    "xaibench merge xaibench-runs/A xaibench-runs/B --out both --json",
+)
 @with_flags
 def merge(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Folders or URLs of the runs.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN", help="Folders or URLs of the runs.", autocompletion=completion("run"))
+    ],
     *,
     flags: Merging,
     json: JsonFlag = False,

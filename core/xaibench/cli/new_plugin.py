@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from xaibench.api import UsageError
+from xaibench.api import UsageError, help_page
 
 _FILES = {
     "pyproject.toml": "pyproject.toml.in",
@@ -22,6 +22,7 @@ _FILES = {
 }
 
 
+@help_page("Check and extend", "xaibench new-plugin xaibench-acme", "xaibench new-plugin xaibench-acme --out plugins")
 def write_plugin(
     name: Annotated[str, typer.Argument(help="Name of the distribution, such as xaibench-acme.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to put it in.")] = Path(),

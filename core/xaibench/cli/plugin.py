@@ -21,11 +21,16 @@ def xaibench_executors() -> list[ExecutorRecord]:
 
 @hookimpl
 def xaibench_run_events() -> list[ListenerRecord]:
-    """What a person sees of a run while it goes on."""
+    """What a person sees of a run while it goes on, and what is kept of it."""
     return [
         ListenerRecord(
             name="progress",
             target="xaibench.cli.progress:Progress",
             summary="Bars on a terminal, lines elsewhere: passes done, rate, time left, what failed.",
-        )
+        ),
+        ListenerRecord(
+            name="log",
+            target="xaibench.cli.run_log:RunLog",
+            summary="The file log.txt of a run: command, versions, plan, tasks, failures with their trace, warnings.",
+        ),
     ]

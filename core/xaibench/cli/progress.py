@@ -19,6 +19,7 @@ from xaibench.api import (
     make_console,
     printable,
 )
+from xaibench.cli.run_log import task_line
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -48,10 +49,15 @@ class Progress:
 
     def __init__(self, parameters: Parameters) -> None:
         self._display: Display = Failures()
+        self._verbose = False
 
     def run_begins(self, event: RunBegins) -> None:
+        self._verbose = event.verbose
         if event.output != "none":
             self._display = Bars() if sys.stderr.isatty() else Lines()
+        for line in event.plan if event.verbose else ():
+            if line.startswith("cell: "):
+                self._display.say(line)
 
     def stage_begins(self, event: StageBegins) -> None:
         self._display.stage(_STAGES.get(event.stage, event.stage), event.passes)
@@ -63,6 +69,8 @@ class Progress:
         if event.status == "failed":
             what = " ".join(x for x in (event.explainer, event.metric) if x) or event.kind
             self._display.say(f"failed: {what}: {event.reason}")
+        elif self._verbose:
+            self._display.say(task_line(event))
 
     def run_ends(self, event: RunEnds) -> None:
         self._display.close(complete=not event.interrupted)

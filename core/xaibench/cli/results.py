@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api import JsonFlag, RunFolder, StoreError, UsageError, print_json, printable
+from xaibench.api import JsonFlag, RunFolder, StoreError, UsageError, completion, help_page, print_json, printable
+from xaibench.store.folder import LOG_FILE
 from xaibench.store.folder import RunFolder as Folder
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from xaibench.store.snapshot import Snapshot
 
 
+@help_page(
+    "Read a run", "xaibench status xaibench-runs/RUN", "xaibench status xaibench-runs/RUN --verify  # compare digests"
+)
 def show_status(
     run: RunFolder,
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its digest.")] = False,
@@ -27,7 +31,10 @@ def show_status(
 ) -> None:
     """Say what is done, failed and left in a run's folder, and whether its files are there."""
     snapshot = Folder(run).snapshot(verify=verify)
-    found = {"schema": "xaibench.status/2", "out": str(run), **_state(snapshot)}
+    log = LOG_FILE in snapshot.log.files.entries()
+    found = {
+        "schema": "xaibench.status/2", "out": str(run), "log": f"{run}/{LOG_FILE}" if log else None, **_state(snapshot),
+    }  # fmt: skip
     if json:
         print_json(found)
     else:
@@ -69,12 +76,19 @@ def _print_state(found: Mapping[str, Any]) -> None:
         print(printable(f"failed: {component}: {error}"))
     for name, what in found["damage"].items():
         print(f"damaged: {printable(f'{name}: {what}')}; the same xaibench eval does its work again")
+    if found["log"]:
+        print(f"log: {found['log']}")
 
 
+@help_page(
+    "Read a run",
+    "xaibench export xaibench-runs/RUN -o scores.csv",
+    "xaibench export xaibench-runs/RUN --table predictions -o predictions.parquet",
+)
 def export_table(
     run: RunFolder,
     out: Annotated[Path, typer.Option("--out", "-o", help="File ending in .parquet or .csv.")] = Path("scores.parquet"),
-    table: Annotated[str, typer.Option(help="Table to write.")] = "scores",
+    table: Annotated[str, typer.Option(help="Table to write.", autocompletion=completion("table"))] = "scores",
 ) -> None:
     """Write one table of a run into one file.
 

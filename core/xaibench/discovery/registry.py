@@ -178,9 +178,12 @@ class Registry:
                 own.callback()(lambda: None)
                 with plugin_output():
                     impl.function(own)
-                if impl.plugin_name.partition(":")[0] != PROJECT:
+                distribution = impl.plugin_name.partition(":")[0]
+                if distribution != PROJECT:
                     get_command(own)  # a flag of a type that no command line has would end every command
                     foreign |= _command_names(own) - before
+                    for info in (*own.registered_commands, *own.registered_groups):
+                        info.rich_help_panel = f"Commands of {distribution}"
                 app.registered_commands += own.registered_commands
                 app.registered_groups += own.registered_groups
             except BaseException as raised:

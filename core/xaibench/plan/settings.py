@@ -24,6 +24,11 @@ from xaibench.store.folder import RUN_FILE, RunFolder
 
 Rerun = Literal["missing", "failed", "all"]
 
+_RECORD = "record"  # the table that a run adds to its run file
+
+# the headings under which the help of `eval` shows the flags
+WHAT, HOW, WHERE, OUTPUT = "What is evaluated", "How", "Where and when it runs", "Output"
+
 MANY = 10**9
 """More samples than any dataset has. Beyond it a number is a slip, which nothing is to compute with."""
 
@@ -31,47 +36,64 @@ MANY = 10**9
 class Settings(Parameters):
     """Everything that ``xaibench eval`` can be told of a run. In a run file dashes and underscores are the same."""
 
-    model: tuple[str, ...] = setting((), SHARED_FLAGS["model"])
-    dataset: tuple[str, ...] = setting((), SHARED_FLAGS["dataset"])
-    explainer: tuple[str, ...] = setting((), SHARED_FLAGS["explainer"])
-    metric: tuple[str, ...] = setting((), SHARED_FLAGS["metric"])
-    preset: Literal["quick", "standard", "full"] = setting("quick", "what runs when nothing is named")
-    target: str = setting("predicted", "class explained: predicted, fake, real, label or a class name")
-    out: str | None = setting(None, "folder of the run, the same one resumes; default: xaibench-runs/PLAN", short="-o")
-    seed: int = setting(0, SHARED_FLAGS["seed"], ge=0, lt=2**63)
-    repeats: int = setting(1, "repeats of explainers that draw at random", ge=1, le=10_000)
-    limit: int | None = setting(None, SHARED_FLAGS["limit"], ge=1, le=MANY)
-    split: str | None = setting(None, SHARED_FLAGS["split"])
-    method: tuple[str, ...] = setting((), "only fakes of this manipulation method, and the real pictures")
+    model: tuple[str, ...] = setting((), SHARED_FLAGS["model"], panel=WHAT)
+    dataset: tuple[str, ...] = setting((), SHARED_FLAGS["dataset"], panel=WHAT)
+    explainer: tuple[str, ...] = setting((), SHARED_FLAGS["explainer"], panel=WHAT)
+    metric: tuple[str, ...] = setting((), SHARED_FLAGS["metric"], panel=WHAT)
+    preset: Literal["quick", "standard", "full"] = setting("quick", "what runs when nothing is named", panel=WHAT)
+    target: str = setting("predicted", "class explained: predicted, fake, real, label or a class name", panel=WHAT)
+    out: str | None = setting(
+        None, "folder of the run, the same one resumes; default: xaibench-runs/PLAN", short="-o", panel=WHERE
+    )
+    seed: int = setting(0, SHARED_FLAGS["seed"], ge=0, lt=2**63, panel=HOW)
+    repeats: int = setting(1, "repeats of explainers that draw at random", ge=1, le=10_000, panel=HOW)
+    limit: int | None = setting(None, SHARED_FLAGS["limit"], ge=1, le=MANY, panel=WHAT)
+    split: str | None = setting(None, SHARED_FLAGS["split"], panel=WHAT)
+    method: tuple[str, ...] = setting((), "only fakes of this manipulation method, and the real pictures", panel=WHAT)
     batch_size: int | None = setting(
-        None, "pictures in every detector call; default: 64, less of large pictures on a CPU", ge=1, le=65_536
+        None,
+        "pictures in every detector call; default: 64, less of large pictures on a CPU",
+        ge=1,
+        le=65_536,
+        panel=HOW,
     )
-    part: str | None = setting(None, "only every N-th sample from the I-th on, I/N; xaibench merge joins the parts")
+    part: str | None = setting(
+        None, "only every N-th sample from the I-th on, I/N; xaibench merge joins the parts", panel=WHAT
+    )
     task_samples: int | None = setting(
-        None, "most samples in one task; default: what takes about a minute and fits the memory", ge=1, le=MANY
+        None,
+        "most samples in one task; default: what takes about a minute and fits the memory",
+        ge=1,
+        le=MANY,
+        panel=WHERE,
     )
-    executor: str = setting("local", "where tasks run, NAME[:KEY=VALUE,...]")
-    jobs: int = setting(1, SHARED_FLAGS["jobs"], ge=1, le=1024)
-    threads: int | None = setting(None, SHARED_FLAGS["threads"], ge=1, le=1024)
+    executor: str = setting("local", "where tasks run, NAME[:KEY=VALUE,...]", panel=WHERE, values="executor")
+    jobs: int = setting(1, SHARED_FLAGS["jobs"], ge=1, le=1024, panel=WHERE)
+    threads: int | None = setting(None, SHARED_FLAGS["threads"], ge=1, le=1024, panel=WHERE)
     time_limit: float | None = setting(
         None,
         "seconds that one map or score may take; default: an hour for components of third parties, else any",
         gt=0,
         le=1e9,
+        panel=HOW,
     )
-    accept_detector: bool = setting(False, "go on with a detector whose structure is at fault; its results say so")
-    isolation: bool = setting(True, "run components of third parties in processes of their own")
-    device: str = setting("auto", SHARED_FLAGS["device"])
-    precision: Literal["fp32", "fp16", "bf16"] = setting("fp32", "precision of detector calls")
-    maps: Literal["auto", "keep", "drop"] = setting("auto", "whether saliency maps are kept")
-    members: Literal["first", "all"] = setting("first", "members of a family that sample metrics run on")
+    accept_detector: bool = setting(
+        False, "go on with a detector whose structure is at fault; its results say so", panel=HOW
+    )
+    isolation: bool = setting(True, "run components of third parties in processes of their own", panel=WHERE)
+    device: str = setting("auto", SHARED_FLAGS["device"], panel=WHERE)
+    precision: Literal["fp32", "fp16", "bf16"] = setting("fp32", "precision of detector calls", panel=HOW)
+    maps: Literal["auto", "keep", "drop"] = setting("auto", "whether saliency maps are kept", panel=OUTPUT)
+    members: Literal["first", "all"] = setting("first", "members of a family that sample metrics run on", panel=WHAT)
     controls: bool = setting(
-        True, "run the controls beside the explainers, and the measures that accompany others, such as fill-response"
+        True,
+        "run the controls beside the explainers, and the measures that accompany others, such as fill-response",
+        panel=WHAT,
     )
-    plugin: tuple[str, ...] = setting((), SHARED_FLAGS["plugin"])
-    no_plugin: tuple[str, ...] = setting((), SHARED_FLAGS["no_plugin"])
-    requires: tuple[str, ...] = setting((), "distribution the run needs, such as 'xaibench-acme>=1.2'")
-    parameter: dict[str, Any] = setting({}, SHARED_FLAGS["parameter"])
+    plugin: tuple[str, ...] = setting((), SHARED_FLAGS["plugin"], panel=WHERE)
+    no_plugin: tuple[str, ...] = setting((), SHARED_FLAGS["no_plugin"], panel=WHERE)
+    requires: tuple[str, ...] = setting((), "distribution the run needs, such as 'xaibench-acme>=1.2'", panel=WHERE)
+    parameter: dict[str, Any] = setting({}, SHARED_FLAGS["parameter"], panel=HOW)
 
     @field_validator(
         "model", "dataset", "explainer", "metric", "method", "plugin", "no_plugin", "requires", mode="before"
@@ -117,6 +139,11 @@ def _flat(table: Mapping[str, object], prefix: str = "", depth: int = 1) -> list
 def read_run_file(path: str | Path) -> dict[str, Any]:
     """The keys of a run file, which is a path or a URL. A relative path in it stays relative to the working directory,
     as on the command line."""
+    return {key: value for key, value in _contents(path).items() if key != _RECORD}
+
+
+def _contents(path: str | Path) -> dict[str, Any]:
+    """The keys of a run file, with ``record`` where a run wrote it."""
     try:
         with name_delay(f"reading {path}"):
             data = parse_toml(location(path).read_text(encoding="utf-8"))
@@ -125,7 +152,8 @@ def read_run_file(path: str | Path) -> dict[str, Any]:
         folder = RunFolder(parent or ".")
         if name != RUN_FILE or not folder.exists() or RUN_FILE in folder.files.entries():
             raise PlanError(f"run file {path} cannot be read: {error.strerror or error}", "check the path") from None
-        data = folder.run_file()  # a run that lost the file holds the same settings in its table runs
+        # a run that lost the file holds the same settings in its table runs
+        data = {**folder.run_file(), _RECORD: True}
     except ValueError as error:  # of TOML or of UTF-8
         raise PlanError(
             f"run file {path} is not valid TOML: {error}", "see the run-file reference in the docs"
@@ -133,25 +161,33 @@ def read_run_file(path: str | Path) -> dict[str, Any]:
     keys = [key.replace("-", "_") for key in data]
     if twice := next((key for key in keys if keys.count(key) > 1), None):
         raise PlanError(f"run file {path} gives '{twice}' twice, with a dash and an underscore", "take one off")
-    return {key: value for key, value in zip(keys, data.values(), strict=True) if key != "record"}
+    return dict(zip(keys, data.values(), strict=True))
 
 
-def make_settings(run_file: str | Path | None, flags: Mapping[str, object]) -> Settings:
-    """Settings from a run file and the flags that were given; a flag wins over the file.
+def make_settings(
+    run_file: str | Path | None, flags: Mapping[str, object], defaults: Mapping[str, object] | None = None
+) -> Settings:
+    """Settings from a run file and the flags that were given; a flag wins over the file, and both over ``defaults``.
 
-    ``parameter`` is merged key by key. An unknown key or a wrong value raises :class:`UsageError` (a flag) or
-    :class:`PlanError` (the run file), naming what is accepted.
+    The file that a run wrote is complete: no ``defaults`` are added to it. ``parameter`` is merged key by key. An
+    unknown key or a wrong value raises :class:`UsageError` (a flag) or :class:`PlanError` (the run file), naming what
+    is accepted.
     """
     values: dict[str, Any] = {}
+    base = dict(defaults or {})
     if run_file is not None:
-        values = read_run_file(run_file)
+        values = _contents(run_file)
+        if values.pop(_RECORD, None) is not None:
+            base = {}
         try:
             build_parameters(Settings, values, f"run file {run_file}")
         except UsageError as error:
             raise PlanError(error.what, error.mend) from None
     given = {k: v for k, v in flags.items() if not (v is None or (isinstance(v, list | tuple) and not v))}
-    merged = dict(_flat(values.get("parameter", {}))) | dict(_flat(given.get("parameter", {})))  # type: ignore[arg-type]
-    return build_parameters(Settings, {**values, **given, "parameter": merged}, "eval")
+    merged: dict[str, object] = {}
+    for source in (base, values, given):
+        merged |= dict(_flat(source.get("parameter", {})))  # type: ignore[arg-type]
+    return build_parameters(Settings, {**base, **values, **given, "parameter": merged}, "eval")
 
 
 def without_secrets(settings: Settings, literals: Literals) -> Settings:

@@ -21,14 +21,17 @@ from xaibench.api import (
     PluginError,
     RunBegins,
     RunEnds,
+    RunWarning,
     StageBegins,
     StoreError,
     TaskCommitted,
+    describe_error,
     digest,
     events,
 )
 from xaibench.discovery.components import parse_overrides
 from xaibench.discovery.registry import Registry
+from xaibench.plan.announcement import cell_lines, plan_lines
 from xaibench.plan.choice import choose_executor, names_foreign
 from xaibench.plan.difference import Difference, Rerun
 from xaibench.plan.due import Due, Predictions
@@ -120,6 +123,7 @@ def execute(
     replace: bool = False,
     fail_fast: bool = False,
     output: events.Output = "none",
+    verbose: bool = False,
 ) -> RunResult:
     """Run what is left of the plan and commit every task as it finishes.
 
@@ -128,7 +132,7 @@ def execute(
     rerun: ``missing`` (results that are not there), ``failed`` (those that failed, too) or ``all``.
     replace: supersede results that the plan contradicts instead of refusing to run.
     fail_fast: stop at the first task with a failure.
-    output: what listeners may print.
+    output: what listeners may print. verbose: they say more on stderr.
 
     Raises :class:`NothingToEvaluate` where no metric can run, and :class:`StoreError` where the folder cannot be used.
     """
@@ -147,12 +151,13 @@ def execute(
         location=str(folder.path),
         time_limit=plan.settings.time_limit,
     )
-    with folder.writing(_say_damage) as log:
+    damage: list[str] = []
+    with folder.writing(lambda log: damage.extend(_say_damage(log))) as log:
         relation = relation_of(plan)
         _begin(prepared, relation, log, run, replace)
         size = TaskSize(plan)
         due = Due(plan, relation, log, keep_maps(plan), rerun, max(log.commits), setup, size)
-        result = _Driver(prepared, registry, due, size, Listeners(registry), fail_fast).drive(output)
+        result = _Driver(prepared, registry, due, size, Listeners(registry), fail_fast).drive(output, verbose, damage)
         _write_run_file(prepared, log, run)
         return result
 
@@ -191,9 +196,12 @@ def _executor(plan: Plan, registry: Registry) -> CheckedExecutor:
     return CheckedExecutor(choose_executor(registry, plan.settings, overrides))
 
 
-def _say_damage(log: CommitLog) -> None:
-    for name, what in log.damage.items():
-        print(f"{log.files.location}/{name}: {what}; its work is done again", file=sys.stderr)
+def _say_damage(log: CommitLog) -> list[str]:
+    """Say which files are damaged; the lines that are printed."""
+    lines = [f"{log.files.location}/{name}: {what}; its work is done again" for name, what in log.damage.items()]
+    for line in lines:
+        print(line, file=sys.stderr)
+    return lines
 
 
 def _begin(prepared: PreparedRun, relation: Relation, log: CommitLog, run: str, replace: bool) -> None:
@@ -267,22 +275,29 @@ class _Driver:
         self._executor: CheckedExecutor | None = None
         self._strikes: Counter[str] = Counter()  # samples at which a component died, since it last did its work
 
-    def drive(self, output: events.Output) -> RunResult:
+    def drive(self, output: events.Output, verbose: bool = False, damage: Sequence[str] = ()) -> RunResult:
         """Run what is due. Listeners receive the end of the run, also where it is an exception."""
         start = datetime.now(UTC)
-        self.listeners.send("run_begins", RunBegins(run=self.result.run, out=self.folder.path, output=output))
-        complete = False
+        plan = (*plan_lines(self.plan), *(cell_lines(self.plan) if verbose else ()))
+        begins = RunBegins(run=self.result.run, out=self.folder.path, output=output, plan=plan, verbose=verbose)
+        self.listeners.send("run_begins", begins)
+        for line in damage:
+            self.listeners.send("run_warned", RunWarning(text=line))
+        complete, error = False, ""
         try:
             self._run_stages()
             complete = True
+        except BaseException as raised:
+            error = describe_error(raised)
+            raise
         finally:
             self._close_executor()
             self._commit_interrupted()
             self.result.seconds = (datetime.now(UTC) - start).total_seconds()
-            self.listeners.send("run_ends", self._end(complete, output))
+            self.listeners.send("run_ends", self._end(complete, output, error))
         return self.result
 
-    def _end(self, complete: bool, output: events.Output) -> RunEnds:
+    def _end(self, complete: bool, output: events.Output, error: str) -> RunEnds:
         r = self.result
         return RunEnds(
             run=r.run,
@@ -294,6 +309,7 @@ class _Driver:
             seconds=r.seconds,
             interrupted=not complete,
             output=output,
+            error=error,
         )
 
     def _run_stages(self) -> None:
@@ -310,6 +326,7 @@ class _Driver:
         self._stage("detectors", lambda: due.detector_tasks(self.predictions))
         for line in warnings(self._looks() if looks else (), looks):
             print(line, file=sys.stderr)
+            self.listeners.send("run_warned", RunWarning(text=line))
         self._stage("artefacts", due.artefact_tasks)
         self._stage("explain", lambda: due.explain_tasks(self.predictions))
         self._stage("sets", lambda: due.set_tasks(self.predictions))
@@ -510,6 +527,9 @@ def _commit_event(cell: CellRows) -> TaskCommitted:
         reason=reason_of(cell) if cell.failed else "",
         seconds=cell.seconds,
         passes=cell.passes,
+        model=cell.address.model,
+        dataset=cell.address.dataset,
+        trace=cell.trace if cell.failed else "",
     )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RUN_FILE = "run.toml"
+LOG_FILE = "log.txt"
 _TABLES = ("commits", *DATA_TABLES, *PLAN_TABLES)
 _LOOKS = 5
 
@@ -70,7 +71,7 @@ class RunFolder:
         # all lost.
         tables = {e: self.files.sizes(e) for e in entries if e in _TABLES}
         ours = {t for t, files in tables.items() if all(map(is_ours, files))} | {".lock", ".staging"}
-        ours |= {RUN_FILE} if any(tables.values()) else set()
+        ours |= {RUN_FILE, LOG_FILE} if any(tables.values()) else set()
         foreign = [e for e in entries if e not in ours]
         if foreign:
             raise StoreError(f"{self.path} is no run and holds {foreign[0]}", "give a new or empty folder with --out")

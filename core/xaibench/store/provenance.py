@@ -50,9 +50,14 @@ def provenance() -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "gpu": _gpu(),
-        "versions": {n: v for n in ("xaibench", *_LIBRARIES) if (v := version_of(n))},
+        "versions": versions(),
         "git": _git(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of xaibench and of the libraries that it computes with, as far as they are installed."""
+    return {n: v for n in ("xaibench", *_LIBRARIES) if (v := version_of(n))}
 
 
 def _processor() -> str:

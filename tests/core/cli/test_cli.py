@@ -105,6 +105,8 @@ def refused(result, code, *texts):
         (["eval", "--no-plugin", "nobody"], 2, ["nobody"]),
         (["eval", "--limit", "0"], 2, ["limit"]),
         (["eval", "--no-such-flag"], 2, []),
+        (["eval", "-q", "-v"], 2, ["--quiet and --verbose contradict each other"]),
+        (["train", "cyborg", "-D", "demo", "-o", "f", "-q", "-v"], 2, ["--quiet and --verbose contradict each other"]),
         (["nonsense"], 2, []),
         (["list", "--needs", "luck"], 2, ["luck"]),
         (["list", "things"], 2, ["things"]),

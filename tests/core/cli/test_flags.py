@@ -168,7 +168,7 @@ def test_the_help_says_choices_and_defaults():
     for words in (
         "--level <str> How much: low, mid (default) or high.", "--mode <str> How: a or b.", "--number <float> A number.",
         "--no-on <bool> Do not switch it on.", "--off <bool> Switch it off.", "--folder <path> Where.",
-        "--files <list[Path]> Files.", "--alias <str> Other name.",
+        "--files <path>... Files.", "--alias <str> Other name.",
         "--device <str> Device: cpu, cuda, cuda:N or auto (default auto).",
     ):  # fmt: skip
         assert words in text

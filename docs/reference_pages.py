@@ -1,6 +1,6 @@
-"""Pages of the reference that are written from the code itself, so that they cannot fall behind it.
+"""Pages of the reference that are written from the code itself.
 
-mkdocs calls :func:`on_files`; the tests call :func:`pages`. This folder has to be on ``sys.path``, as it is in mkdocs.
+``tools/reference.py`` writes them, and a test tells when they have fallen behind. This folder has to be on ``sys.path``.
 """
 
 from __future__ import annotations
@@ -15,16 +15,7 @@ from xaibench.api import describe_parameters, parameter_class
 from xaibench.discovery.components import make
 from xaibench.discovery.registry import Registered, load_registry
 
-NOTE = "<!-- written by docs/hooks.py from the code -->\n"
-
-
-def on_files(files: Any, config: Any) -> Any:
-    """Add the generated pages to the site."""
-    from mkdocs.structure.files import File
-
-    for path, text in pages().items():
-        files.append(File.generated(config, path, content=text))
-    return files
+NOTE = "<!-- written by tools/reference.py from the code; do not edit -->\n"
 
 
 def pages() -> dict[str, str]:
@@ -57,6 +48,7 @@ EXIT_CODES = {
 
 VARIABLES = {
     "XAIBENCH_DEBUG": "any value but 0 shows the traceback of an error, as `--debug` does",
+    "XAIBENCH_CONFIG": "the user's config file in place of `~/.config/xaibench/config.toml`; empty, none is read",
     "XAIBENCH_STRICT_PLUGINS": "any value but 0 makes every broken plugin fatal (exit 3), whether it is needed or not",
     "XAIBENCH_DISABLE_PLUGINS": "distributions whose plugins are left out, separated by commas, as `--no-plugin` does; "
     "`distribution:entry-point` leaves out one plugin of several",
@@ -67,21 +59,23 @@ def command_line() -> str:
     """Every command with its arguments and flags, exit codes, environment variables."""
     import typer
 
-    from xaibench.cli.main import program
+    from xaibench.cli.main import commands_of
 
-    group: Any = typer.main.get_command(program())
+    app, foreign = commands_of("")
+    group: Any = typer.main.get_command(app)
     parts = [
         NOTE,
         "# Command line\n",
         "`xaibench COMMAND`, or `python -m xaibench COMMAND`. `--debug` may stand anywhere on the line. Results and "
         "`--json` go to stdout, progress and messages to stderr. Flags that take a list may be repeated.\n",
     ]
-    for name, command in _commands(group.commands):
+    for name, command in _commands({n: c for n, c in group.commands.items() if n not in foreign}):
         parts += [
             f"## {name}\n",
             f"{inspect.cleandoc(command.help or '')}\n",
             _usage(name, command),
             _flags(name, command),
+            _examples(command),
         ]
     parts += [
         "## Exit codes\n",
@@ -106,6 +100,11 @@ def _usage(name: str, command: Any) -> str:
     if getattr(command, "commands", None):
         words.append("COMMAND")
     return f"```sh\nxaibench {' '.join((name, *words))} [FLAGS]\n```\n"
+
+
+def _examples(command: Any) -> str:
+    lines = (command.epilog or "").replace("\\[", "[").splitlines()[1:]
+    return f"```sh\n{chr(10).join(lines)}\n```\n" if lines else ""
 
 
 def _flags(name: str, command: Any) -> str:
@@ -219,7 +218,8 @@ def components() -> str:
 
 def _component(component: Registered) -> str:
     record, target = component.record, component.load()
-    parts = [f"### {record.name} {{#{record.kind}-{record.name.replace('+', 'p')}}}\n", f"{record.summary}\n"]
+    anchor = f"{record.kind}-{record.name.replace('+', 'p')}"
+    parts = [f'<a id="{anchor}"></a>\n', f"### {record.name}\n", f"{record.summary}\n"]
     if record.source:
         parts.append(f"Source: {record.source}\n")
     facts = [
@@ -306,13 +306,31 @@ def hooks() -> str:
     ]
     for name, function in vars(hookspecs).items():
         if name.startswith("xaibench_"):
-            parts += [f"### {name}\n", f"```python\ndef {name}{_signature(function)}\n```\n", f"{text_of(function)}\n"]
-    parts += [
-        "## Records\n",
-        "::: xaibench.api.records\n    options:\n      show_root_heading: false\n      show_root_toc_entry: false\n"
-        "      heading_level: 3\n      filters: ['!^_', '!^(KINDS|NEEDS|FILL_NEEDS|PROJECT|hookimpl)$']\n",
-    ]
+            parts += [f"### {name}\n", f"```python\ndef {name}{_signature(function)}: ...\n```\n", f"{text_of(function)}\n"]
+    parts += ["## Records\n", "Parameters are given by their names. Every record has those of `ComponentRecord`.\n", *map(_record, _records())]
     return "\n".join(parts)
+
+
+def _records() -> list[type]:
+    """The classes of records, the one of what they share first."""
+    from xaibench.api import ComponentRecord, records
+
+    return [r for r in vars(records).values() if isinstance(r, type) and issubclass(r, ComponentRecord)]
+
+
+def _record(record: Any) -> str:
+    """A record's docstring, and the parameters that it adds to those of all records."""
+    shared = inspect.signature(record.__bases__[0]).parameters if record.__bases__[0] is not object else {}
+    own = [p for name, p in inspect.signature(record).parameters.items() if name not in shared]
+    rows = [(f"`{p.name}`", f"`{p.annotation}`", _ready(p.default)) for p in own]
+    table = _table(("parameter", "type", "default"), rows) if rows else ""
+    return f"### {record.__name__}\n\n{text_of(record).rstrip()}\n\n{table}"
+
+
+def _ready(default: object) -> str:
+    if default is inspect.Parameter.empty:
+        return "required"
+    return f"`{default!r}`" if "factory" not in repr(default) else "`{}`"
 
 
 def _signature(function: Any) -> str:
