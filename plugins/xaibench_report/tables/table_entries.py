@@ -107,7 +107,10 @@ class _Labels:
             "explainer": self._explainer(key.explainer),
             "metric": Label(place, short(key.metric)),
             "family": Label(family_order(self.info.family(key.metric)), self.info.family(key.metric)),
-            "score": Label((*place, *natural(item)), title if self.apart or not item else f"{title} {item}"),
+            "score": Label(
+                place if self.apart else (*place, *natural(item)),
+                title if self.apart or not item else f"{title} {item}",
+            ),
             "item": Label(natural(own), own),
             **{name: Label(natural(value), value) for name, value in parts.items()},
         }

@@ -189,8 +189,10 @@ def _dropped(placed: Mapping[_Place, Entry], rows: Sequence[object], columns: Se
     """One line for the rows and columns without any number, by reason."""
     why: dict[str, dict[str, None]] = {}
     for place, entry in placed.items():
-        for path, kept in ((place.row, rows), (place.column, columns)):
-            if path not in kept and entry.section:
+        untouched_row = [(place.row, rows)] if place.column in columns else []
+        sides = [(place.row, rows), (place.column, columns)] if entry.section else untouched_row
+        for path, kept in sides:
+            if path not in kept:
                 why.setdefault(entry.cell.why or "no rows", {})[" ".join(t for _, t in path if t)] = None
     return [f"left out, without any value: {', '.join(names)}: {reason}" for reason, names in sorted(why.items())]
 
