@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from xaibench.api import ScoreSpec
@@ -107,3 +108,19 @@ def with_rows(held: RunTables, **more: Sequence[Row]) -> RunTables:
     """The tables with the rows of further ones, by name."""
     schemas = {"commits": COMMITS, "curves": CURVES, "components": COMPONENTS}
     return replace(held, **{n: pa.Table.from_pylist(list(found), schemas[n]) for n, found in more.items()})
+
+
+def ramp(centre: float, n: int) -> list[float]:
+    return (centre + np.linspace(-0.1, 0.1, n)).tolist()
+
+
+UNEQUAL = [
+    *rows(CAM, {"swap": ramp(0.8, 12), "warp": ramp(0.2, 24)}),
+    *rows(RISE, {"swap": ramp(0.4, 12), "warp": ramp(0.4, 24)}),
+]
+
+
+ITEMS = [
+    attacked(e, m, i, float((i + k) % 4 > 0), f"slic-50 top-{k}")
+    for e in (CAM, RISE) for m in ("swap", "warp") for k in (1, 2, 10) for i in range(12)
+]  # fmt: skip

@@ -17,14 +17,20 @@ SECONDS: Final = ("", "seconds")
 
 @dataclass(frozen=True, slots=True)
 class ScoreChoice:
-    """The scores of a table in the order in which they are named; ``items``: those asked for, None for all."""
+    """The scores of a table in the order in which they are named; ``items``: those asked for, None for all; ``known``:
+    the items that each score of the run has."""
 
     items: Mapping[ScoreKey, frozenset[str] | None]
+    known: Mapping[ScoreKey, frozenset[str]]
 
     def holds(self, metric: str, score: str, item: str) -> bool:
         """Whether a value is asked for; ``item`` is empty where the items of a score are averaged."""
         wanted = self.items.get((metric, score), frozenset())
         return wanted is None or item in wanted
+
+    def items_of(self, metric: str, score: str) -> list[str]:
+        """The items of a score that are asked for."""
+        return sorted(i for i in self.known.get((metric, score), ()) if self.holds(metric, score, i))
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -46,15 +52,16 @@ def choose_scores(tables: RunTables, info: ScoreInfo, wanted: Sequence[str]) -> 
     there = _scores_of(tables)
     if not there:
         raise NothingToEvaluate("the run has no scores", "evaluate a metric first")
+    known = {key: frozenset(items - {""}) for key, (items, _) in there.items()}
     if not wanted:
         primary = [k for k, (_, scopes) in there.items() if info.primary(*k) and scopes != {"model"}]
-        return ScoreChoice(dict.fromkeys(_ordered(primary or there, info)))
+        return ScoreChoice(dict.fromkeys(_ordered(primary or there, info)), known)
     chosen: dict[ScoreKey, frozenset[str] | None] = {}
     for text in wanted:
         for key, items in _chosen(text, there, info).items():
             before = chosen.get(key, frozenset())
             chosen[key] = None if before is None or items is None else before | items
-    return ScoreChoice(chosen)
+    return ScoreChoice(chosen, known)
 
 
 def _scores_of(tables: RunTables) -> dict[ScoreKey, tuple[set[str], set[str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -25,7 +26,6 @@ from xaibench_report.tables.seconds import seconds_cells
 from xaibench_report.tables.table_request import COMPONENT_KEYS, TableRequest, check_keys
 from xaibench_report.tables.untouched import untouched_cells
 from xaibench_report.values.run_values import CellKey, CellValues, Role, RunTables, ScoreInfo, family_order, short
-from xaibench_report.values.score_items import without_item
 from xaibench_statistics import SEED
 
 UNTOUCHED: Final = "untouched"
@@ -157,13 +157,25 @@ def _of_part(
 
 
 def _chosen_cells(part: Part, labels: _Labels) -> dict[CellKey, CellValues]:
+    """The cells of the scores that are asked for. What a metric could not say of any item of a sample is said of all
+    items, where these have cells of their own."""
     cells = prepared_cells(part.tables, labels.info)
-    bare = without_item({(k.metric, k.score) for k in cells}, labels.info)
-    return {
-        key: cell
-        for key, cell in cells.items()
-        if labels.choice.holds(key.metric, *_score_and_item(key)) and (key.metric, key.score) not in bare
-    }
+    chosen = {k: c for k, c in cells.items() if labels.choice.holds(k.metric, *_score_and_item(k))}
+    for key in [k for k, cell in cells.items() if " " not in k.score and not cell.any]:
+        spec = labels.info.spec(key.metric, key.score)
+        if spec is None or not spec.per_item or not (items := labels.choice.items_of(key.metric, key.score)):
+            continue
+        nothing = cells[key]
+        chosen.pop(key, None)
+        for own in (key._replace(score=f"{key.score} {item}") for item in items):
+            chosen[own] = _joined(chosen[own], nothing) if own in chosen else nothing
+    return dict(sorted(chosen.items()))
+
+
+def _joined(cell: CellValues, nothing: CellValues) -> CellValues:
+    """A cell with the samples that have no value of any item."""
+    reasons = Counter(cell.left_out) + Counter(nothing.left_out)
+    return replace(cell, left_out=dict(sorted(reasons.items())), incomplete=cell.incomplete + nothing.incomplete)
 
 
 def _score_and_item(key: CellKey) -> tuple[str, str]:

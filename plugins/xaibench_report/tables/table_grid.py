@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from xaibench.api import NothingToEvaluate
 from xaibench_report.boards.wording import ARROWS
@@ -12,8 +12,11 @@ from xaibench_report.tables.table_caption import caption_of, legend_of, title_of
 from xaibench_report.tables.table_entries import Entries, Entry
 from xaibench_report.tables.table_marks import Note, NoteAt, place_notes
 from xaibench_report.tables.table_request import TableRequest
+from xaibench_report.tables.untouched import NONE_SUCH
 from xaibench_statistics import Estimate
 
+Labels: TypeAlias = tuple[tuple[object, str], ...]
+"""A row or column: of each key what sorts it and what it says."""
 PLAIN_KEYS: Final = frozenset(
     {"explainer", "score", "metric", "family", "item", "model", "member", "dataset", "method", "label", "split"}
 )
@@ -128,8 +131,8 @@ def _differs(entries: Iterable[Entry], key: str, used: Sequence[str]) -> bool:
 
 
 class _Place(NamedTuple):
-    row: tuple[tuple[object, str], ...]
-    column: tuple[tuple[object, str], ...]
+    row: Labels
+    column: Labels
 
 
 def _grid(entries: Sequence[Entry], by: Sequence[str], found: Entries, request: TableRequest) -> Grid | None:
@@ -177,15 +180,13 @@ def _place(entry: Entry, request: TableRequest) -> _Place:
     return _Place(tuple(_label(entry, k) for k in request.rows), tuple(_label(entry, k) for k in request.columns))
 
 
-def _with_values(
-    placed: Mapping[_Place, Entry], side: str, request: TableRequest
-) -> list[tuple[tuple[object, str], ...]]:
+def _with_values(placed: Mapping[_Place, Entry], side: str, request: TableRequest) -> list[Labels]:
     """The rows, or columns, in which an explainer or the detector itself has a number."""
     paths = {getattr(p, side) for p, e in placed.items() if e.cell.estimate is not None}
     return sorted(paths, key=_order)
 
 
-def _dropped(placed: Mapping[_Place, Entry], rows: Sequence[object], columns: Sequence[object]) -> list[str]:
+def _dropped(placed: Mapping[_Place, Entry], rows: Sequence[Labels], columns: Sequence[Labels]) -> list[str]:
     """One line for the rows and columns without any number, by reason."""
     why: dict[str, dict[str, None]] = {}
     for place, entry in placed.items():
@@ -193,7 +194,7 @@ def _dropped(placed: Mapping[_Place, Entry], rows: Sequence[object], columns: Se
         sides = [(place.row, rows), (place.column, columns)] if entry.section else untouched_row
         for path, kept in sides:
             if path not in kept:
-                why.setdefault(entry.cell.why or "no rows", {})[" ".join(t for _, t in path if t)] = None
+                why.setdefault(entry.cell.why or "no rows", {})[_name_of(path, kept)] = None
     return [f"left out, without any value: {', '.join(names)}: {reason}" for reason, names in sorted(why.items())]
 
 
@@ -214,6 +215,12 @@ def _size(shown: Iterable[Entry], column: object, request: TableRequest) -> tupl
     return (here.pop(), False) if len(here) == 1 else (None, True)
 
 
+def _name_of(path: Labels, kept: Sequence[Labels]) -> str:
+    """As many levels of a header as tell it from those that are kept."""
+    levels = next(n for n in range(1, len(path) + 1) if all(k[:n] != path[:n] for k in kept))
+    return " ".join(text for _, text in path[:levels] if text)
+
+
 def _section(row: Sequence[tuple[object, str]], placed: Mapping[_Place, Entry]) -> int:
     return min(e.section for p, e in placed.items() if p.row == row)
 
@@ -225,6 +232,8 @@ def _texts(
         return entry.notes
     beside = next((e for p, e in placed.items() if p.row == row), None)
     across = next((e for p, e in placed.items() if p.column == column), None)
+    if not all(e and e.section for e in (beside, across)):
+        return (NONE_SUCH,)
     reasons = [
         why for key, why in found.absent.items()
         if beside and across and key.explainer in (beside.key.explainer, across.key.explainer)

@@ -83,7 +83,8 @@ def _spots(
     dashes = [(r, c) for r, c in every if not cells[r][c].valued and text in cells[r][c].texts]
     yield from (_Spot(2, r, c, 0) for r, c in dashes)
     valued = {(r, c) for r, c in every if cells[r][c].valued and text in cells[r][c].texts}
-    counting = {(r, c) for r, c in every if cells[r][c].valued and cells[r][c].counts}
+    alone = not any(cells[r][c].counts for r, c in valued)
+    counting = {(r, c) for r, c in every if cells[r][c].valued and (alone or cells[r][c].counts)}
     if valued >= counting and not dashes:
         return
     headers = [(True, i, level) for level in range(len(columns[0])) for i in range(len(columns))]
@@ -91,9 +92,10 @@ def _spots(
     for of_column, index, level in headers:
         under = _under(rows, columns, of_column, index, level)
         here = under & counting
-        if here and here <= valued and _opens(columns if of_column else rows, index, level):
+        if here and here <= valued:
             valued -= under
-            yield _Spot(0, 0, index, level) if of_column else _Spot(1, index, 0, level)
+            same = _same(columns if of_column else rows, index, level)
+            yield from (_Spot(0, 0, i, level) if of_column else _Spot(1, i, 0, level) for i in same)
     yield from (_Spot(2, r, c, 0) for r, c in sorted(valued))
 
 
@@ -101,13 +103,12 @@ def _under(
     rows: Sequence[Sequence[str]], columns: Sequence[Sequence[str]], of_column: bool, index: int, level: int
 ) -> set[tuple[int, int]]:
     """The cells under the header of one level of a row or column: of all neighbours that share it."""
-    labels = columns if of_column else rows
-    same = [i for i in range(len(labels)) if labels[i][: level + 1] == labels[index][: level + 1]]
+    same = _same(columns if of_column else rows, index, level)
     if of_column:
         return {(r, c) for r in range(len(rows)) for c in same}
     return {(r, c) for r in same for c in range(len(columns))}
 
 
-def _opens(labels: Sequence[Sequence[str]], index: int, level: int) -> bool:
-    """Whether a header stands at this row or column and not at one before it."""
-    return index == 0 or labels[index - 1][: level + 1] != labels[index][: level + 1]
+def _same(labels: Sequence[Sequence[str]], index: int, level: int) -> list[int]:
+    """All rows, or columns, under one header."""
+    return [i for i in range(len(labels)) if labels[i][: level + 1] == labels[index][: level + 1]]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 from shaped_tables import (
     ATTACK,
     CAM,
     DELETION,
     INFO,
+    ITEMS,
     RANDOM,
     RISE,
+    UNEQUAL,
     WHERE,
-    attacked,
+    ramp,
     rows,
     sample,
     score,
@@ -42,16 +43,6 @@ def values(found: RunTable, at: int = 0) -> dict[tuple[str, ...], dict[tuple[str
         }
         for r, cells in zip(grid.rows, grid.cells, strict=True)
     }
-
-
-def ramp(centre: float, n: int) -> list[float]:
-    return (centre + np.linspace(-0.1, 0.1, n)).tolist()
-
-
-UNEQUAL = [
-    *rows(CAM, {"swap": ramp(0.8, 12), "warp": ramp(0.2, 24)}),
-    *rows(RISE, {"swap": ramp(0.4, 12), "warp": ramp(0.4, 24)}),
-]
 
 
 def test_the_numbers_are_those_of_the_board_and_methods_weigh_alike() -> None:
@@ -86,12 +77,6 @@ def test_rows_and_columns_change_places() -> None:
     assert list(values(table(held, "method,explainer"))) == [
         ("swap", "gradcam"), ("swap", "rise"), ("warp", "gradcam"), ("warp", "rise"),
     ]  # fmt: skip
-
-
-ITEMS = [
-    attacked(e, m, i, float((i + k) % 4 > 0), f"slic-50 top-{k}")
-    for e in (CAM, RISE) for m in ("swap", "warp") for k in (1, 2, 10) for i in range(12)
-]  # fmt: skip
 
 
 def test_parts_of_items_are_keys_and_sort_as_numbers() -> None:
@@ -167,6 +152,27 @@ def test_no_number_at_all_is_an_error_with_the_reason() -> None:
     assert (error.value.what, error.value.mend) == ("the table has no number", "undefined: real pictures have no mask")
     with pytest.raises(NothingToEvaluate, match="the run has no scores"):
         table(tables([]))
+
+
+def test_what_no_item_has_is_said_of_every_item() -> None:
+    real = [
+        score(e, "real", i, None, metric=ATTACK, score="accuracy", better="lower")
+        for e in (CAM, RISE)
+        for i in range(4)
+    ]
+    held = tables([*ITEMS, *real])
+    (grid,) = table(held, columns="k", score="accuracy").grids
+    assert [c.labels for c in grid.columns] == [("1",), ("2",), ("10",)]
+    assert ("", "samples are left out: undefined: real pictures have no mask") in grid.notes
+    (split,) = table(held, columns="method,k", score="accuracy").grids
+    assert [c.labels[0] for c in split.columns] == ["swap"] * 3 + ["warp"] * 3
+    assert split.notes[-1].text == "left out, without any value: real: undefined: real pictures have no mask"
+
+
+def test_a_value_without_numbers_has_no_table_and_says_so() -> None:
+    found = table(tables(REAL), by="label")
+    assert [g.by for g in found.grids] == [{"label": "fake"}]
+    assert found.grids[0].notes[-1].text == "no table, without any value: real: undefined: real pictures have no mask"
 
 
 # ---- footing --------------------------------------------------------------------------------------------------------
