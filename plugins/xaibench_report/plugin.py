@@ -40,7 +40,7 @@ def xaibench_run_views() -> list[ViewRecord]:
         ),
         ViewRecord(
             name="table",
-            target="xaibench_report.tables.view:table",
+            target="xaibench_report.views:table",
             summary="Scores as a table of any shape: text, Markdown, LaTeX, CSV, HTML, a data frame.",
         ),
         ViewRecord(

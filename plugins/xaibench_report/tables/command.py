@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -13,9 +13,6 @@ from xaibench.api import (
     RunFolder,
     UsageError,
     commit_file,
-    literal,
-    make_console,
-    print_json,
     printable,
     stage_text,
 )
@@ -67,7 +64,7 @@ def table(
 ) -> None:
     """Print scores as a table of any shape: for a paper, a page or a spreadsheet."""
     from xaibench_report.tables.run_table import build_table
-    from xaibench_report.tables.table_json import to_json
+    from xaibench_report.tables.show_table import show_table
     from xaibench_report.tables.table_request import make_request
     from xaibench_report.values.run_tables import read_run
 
@@ -82,12 +79,12 @@ def table(
         _write(text, out)
     if name == "csv":
         _print_notes(found)
-    if json:
-        print_json(to_json(found) | ({"out": str(out)} if out else {}))
-    elif out is not None:
+    if out is not None and not json:
         print(f"wrote {_count(found)} to {out}")
+    elif json or name == "text":
+        show_table(found, json=json, out=out)
     else:
-        _print(found, text, name)
+        print(text, end="")
 
 
 def _format(name: str | None, out: Path | None) -> str:
@@ -111,13 +108,3 @@ def _print_notes(found: RunTable) -> None:
     """On stderr, what belongs to a whole table: a file of rows has no place for it."""
     for text in dict.fromkeys(note.text for grid in found.grids for note in grid.notes if not note.mark):
         print(f"note: {printable(text)}", file=sys.stderr)
-
-
-def _print(found: RunTable, text: str, name: str) -> None:
-    """Text as wide as the terminal; every other format as it is, since a program reads it."""
-    console: Any = make_console()
-    if name != "text":
-        print(text, end="")
-        return
-    for line in found.to_text(console.width).splitlines():
-        console.print(literal(console, line), soft_wrap=True)

@@ -1,13 +1,25 @@
-"""Tables as the object of ``--json``."""
+"""Tables on stdout: as text as wide as the terminal, or as the object of ``--json``."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
+from xaibench.api import literal, make_console, print_json
 from xaibench_report.tables.run_table import RunTable
 from xaibench_report.tables.table_grid import Grid
 
 SCHEMA: Final = "xaibench.table/1"
+
+
+def show_table(table: RunTable, *, json: bool, out: Path | None = None) -> None:
+    """Print the tables; ``out`` is the file that they were written to."""
+    if json:
+        print_json(to_json(table) | ({"out": str(out)} if out else {}))
+        return
+    console: Any = make_console()
+    for line in table.to_text(console.width).splitlines():
+        console.print(literal(console, line), soft_wrap=True)
 
 
 def to_json(table: RunTable) -> dict[str, Any]:
