@@ -42,7 +42,7 @@ def table(
     by: Annotated[
         list[str] | None, typer.Option(help="A table for each value of this key, or column of the samples.")
     ] = None,
-    format_: Annotated[
+    format: Annotated[
         str | None, typer.Option("--format", "-f", help="text (default), markdown, latex, csv or html.")
     ] = None,
     out: Annotated[
@@ -72,7 +72,7 @@ def table(
         rows, columns, score or (), by or (), intervals=intervals, n=n, controls=controls, untouched=untouched,
         bold=bold, digits=digits,
     )  # fmt: skip
-    name = _format(format_, out)
+    name = _format(format, out)
     found = build_table(*read_run(run), request)
     text = found.to_format(name, caption, label)
     if out is not None:

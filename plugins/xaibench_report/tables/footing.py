@@ -9,7 +9,7 @@ from xaibench_report.boards.leaderboard import prepared_cells
 from xaibench_report.detectors.detection import Detection
 from xaibench_report.detectors.marks import DetectorMark, withholding
 from xaibench_report.judgement.board_scores import explainer_ranks
-from xaibench_report.judgement.manipulation_methods import FAMILY, CentreGate, centre_gate
+from xaibench_report.judgement.manipulation_methods import FAMILY, GATE, CentreGate, centre_gate, method_name
 from xaibench_report.judgement.score_gates import withheld_scores, without_headroom
 from xaibench_report.judgement.tie_spread import tie_spreads
 from xaibench_report.values.run_values import (
@@ -48,14 +48,18 @@ class Footings:
             tables=tables, info=info, seed=seed, cells=prepared_cells(tables, info), marks=marks, metrics=metrics
         )
 
-    def notes(self, key: CellKey) -> Iterator[str]:
-        """Why a number ranks nothing; nothing where it does."""
+    def notes(self, key: CellKey, cell: CellValues) -> Iterator[str]:
+        """Why a number ranks nothing, or some of its samples do not; nothing where all do."""
         score, here = (key.metric, key.score), self._of(key.where)
         yield from here.marks
         if score in here.withheld:
             yield f"ranks nothing here: {here.withheld[score]}"
         elif reason := here.left_out.get(score, {}).get(key.explainer):
             yield f"not ranked: {reason}"
+        central = sorted(set(here.centre.shut) & set(cell.methods.tolist())) if self._localises(key.metric) else []
+        if central and score not in here.withheld:
+            names = ", ".join(map(method_name, central))
+            yield f"{names}: no part in ranks: the centre prior's mask AUC is above {GATE:g}"
         spec = self.info.spec(*score)
         if spec is not None and not (spec.ranked and spec.primary):
             yield f"ranks nothing: {spec.why_not or 'a score beside the board'}"
@@ -77,7 +81,7 @@ class Footings:
         here, spec = self._of(where), self.info.spec(*score)
         if here.marks or score in here.withheld or (spec is not None and not (spec.ranked and spec.primary)):
             return
-        centre = here.centre if self.info.family(score[0]) == FAMILY else CentreGate()
+        centre = here.centre if self._localises(score[0]) else CentreGate()
         kept = {e: centre.keeps(c) for e, c in column.items() if e not in here.left_out.get(score, {})}
         spreads = tie_spreads(where, score, self.cells, column, self.info)
         ranking = explainer_ranks(kept, spreads, self.info, self.seed)
@@ -98,15 +102,15 @@ class Footings:
             marks=tuple(f"the detector is marked: {m.text}" for m in withholding(where, self.marks)),
             withheld=withheld_scores(where, ranked, self.cells, self.info),
             left_out={k: without_headroom(where, k, c, self.cells, self.info) for k, c in ranked.items()},
-            centre=centre_gate(where, self.cells) if self._localises() else CentreGate(),
+            centre=centre_gate(where, self.cells) if any(map(self._localises, self.metrics)) else CentreGate(),
         )
 
     def _ranks(self, key: ScoreKey, column: Mapping[str, CellValues]) -> bool:
         spec = self.info.spec(*key)
         return (spec is None or (spec.ranked and spec.primary)) and measured(column).better != "none"
 
-    def _localises(self) -> bool:
-        return any(self.info.family(metric) == FAMILY for metric in self.metrics)
+    def _localises(self, metric: str) -> bool:
+        return self.info.family(metric) == FAMILY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -72,9 +72,11 @@ def _mean(entries: Sequence[Entry], found: Entries, request: TableRequest) -> st
     within = [k for k in ("repeat", "item") if k not in request.keys and _averaged(entries, k, found.info)]
     if within:
         text += f" (first over the {' and '.join(f'{k}s' for k in within)} of each)"
+    if request.intervals:
+        text += " with 95 % intervals clustered by group"
     if "method" not in request.keys and any(found.info.family(e.key.metric) == FAMILY for e in entries):
         text += "; under scores of localisation every manipulation method weighs alike"
-    return f"{text}, with 95 % intervals clustered by group." if request.intervals else f"{text}."
+    return f"{text}."
 
 
 def _averaged(entries: Iterable[Entry], key: str, info: ScoreInfo) -> bool:

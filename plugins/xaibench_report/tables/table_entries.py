@@ -188,7 +188,7 @@ def _entry(
     request: TableRequest, seed: int,
 ) -> Entry:  # fmt: skip
     made = make_cell(cell, seed)
-    notes = (*_notes(made, cell, request.intervals), *(footings.notes(key) if made.estimate else ()))
+    notes = (*_notes(made, cell, request.intervals), *(footings.notes(key, cell) if made.estimate else ()))
     role = labels.info.role(key.explainer)
     return Entry(
         labels={**labels.of(key), **part.labels},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,9 +53,9 @@ def test_the_numbers_are_those_of_the_board_and_methods_weigh_alike() -> None:
     board = build_leaderboards(held, INFO).boards[0]
     cell = next(r.cells[0] for r in board.rows if r.explainer == CAM)
     assert cell is not None and found.grids[0].cells[0][0].estimate == cell.estimate
-    assert (
-        "every manipulation method weighs alike, with 95 % intervals clustered by group. n = 36"
-        in found.grids[0].caption
+    assert found.grids[0].caption == (
+        "Means over samples (first over the repeats of each) with 95 % intervals clustered by group; under scores of "
+        "localisation every manipulation method weighs alike. n = 36 samples in 36 groups."
     )
 
 
@@ -199,6 +200,17 @@ def test_bold_is_what_is_not_told_apart_from_the_best() -> None:
     few = table(tables(rows(CAM, {"swap": ramp(0.8, 4)}) + rows(RISE, {"swap": ramp(0.2, 4)})), bold="best").grids[0]
     assert not any(x.best for row in few.cells for x in row)
     assert few.notes[-1].text.startswith("nothing is bold")
+
+
+def test_a_method_whose_masks_lie_in_the_middle_is_marked_and_has_no_bold() -> None:
+    auc, prior = "xaibench/mask-auc", "xaibench/center-prior"
+    middle = rows(prior, {"swap": [0.99] * 12, "warp": [0.5] * 24}, metric=auc, score="mask-auc")
+    info = replace(INFO, families={**INFO.families, auc: "localisation"})
+    request = make_request(columns="method", score="relevance-mass", bold="best")
+    (grid,) = build_table(tables([*UNEQUAL, *middle]), info, request).grids
+    assert [c.marks for c in grid.columns] == [("a",), ("",)]
+    assert grid.notes[0] == ("a", "swap: no part in ranks: the centre prior's mask AUC is above 0.95")
+    assert [[x.best for x in cells] for cells in grid.cells] == [[False, False], [False, True]]
 
 
 def test_controls_have_rows_when_asked_for_and_are_never_bold() -> None:
