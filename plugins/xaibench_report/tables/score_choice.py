@@ -100,9 +100,9 @@ def _chosen(
     if not fits:
         items = sorted({i for k in keys for i in there[k][0] if i})
         every = [*dict.fromkeys(k[1] for k in there), SECONDS[1], *dict.fromkeys(short(k[0]) for k in there)]
-        raise UsageError(
-            f"no score '{text}' in this run", f"there are {closest_first(first, items if rest else every)}"
-        )
+        each = "give every score a --score of its own; " if "," in text else ""
+        names = closest_first(first, items if rest else every)
+        raise UsageError(f"no score '{text}' in this run", f"{each}there are {names}")
     return {k: None if not rest else items for k, items in fits.items()}
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from xaibench.api import literal, make_console, print_json
 from xaibench_report.tables.run_table import RunTable
 from xaibench_report.tables.table_grid import Grid
+from xaibench_report.tables.text_format import RULE
 
 SCHEMA: Final = "xaibench.table/1"
 
@@ -18,7 +19,8 @@ def show_table(table: RunTable, *, json: bool, out: Path | None = None) -> None:
         print_json(to_json(table) | ({"out": str(out)} if out else {}))
         return
     console: Any = make_console()
-    for line in table.to_text(console.width).splitlines():
+    text = table.to_text(console.width)
+    for line in (text if console.encoding.startswith("utf") else text.replace(RULE, "-")).splitlines():
         console.print(literal(console, line), soft_wrap=True)
 
 

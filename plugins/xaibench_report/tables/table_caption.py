@@ -50,7 +50,9 @@ def _place(entries: Sequence[Entry], request: TableRequest) -> str:
     where = next(iter(wheres))
     member = where.member if len({w.member for w in wheres}) == 1 and "member" not in axes else ""
     named = len(models) == 1 and "model" not in axes
-    detector = f"detector {detector_title(where._replace(member=member))}" if named else member
+    detector = (
+        f"detector {detector_title(where._replace(member=member))}" if named else f"member {member}" if member else ""
+    )
     dataset = f"on {short(where.dataset)}" if len(datasets) == 1 and "dataset" not in axes else ""
     return f"{detector} {dataset}".strip()
 

@@ -8,6 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from xaibench.api import NothingToEvaluate
 from xaibench_report.boards.board_cells import Cell, make_cell
 from xaibench_report.boards.detector_tables import of_detector
 from xaibench_report.boards.leaderboard import prepared_cells
@@ -73,15 +77,28 @@ def make_entries(tables: RunTables, info: ScoreInfo, request: TableRequest, seed
     entries: list[Entry] = []
     absent: dict[CellKey, str] = {}
     footings = Footings.of(tables, labels.info, choice.metrics, detections(tables), seed)
-    for part in split_tables(tables, split):
+    for part in split_tables(_of_metrics(tables, choice), split):
         found, nothing = _of_part(part, labels, request, footings, seed)
         entries += found
         absent |= nothing
     if SECONDS in choice.items:
         entries += _seconds(tables, labels, split, request)
     if not request.controls:
-        entries = [e for e in entries if e.section < 2]
+        entries = _without_controls(entries)
     return Entries(entries=tuple(entries), absent=absent, choice=choice, info=labels.info, names=names)
+
+
+def _of_metrics(tables: RunTables, choice: ScoreChoice) -> RunTables:
+    """The tables without the scores of metrics that the table does not show."""
+    rows = pc.is_in(tables.scores["metric"], pa.array(choice.metrics, pa.string()))
+    return replace(tables, scores=tables.scores.filter(rows))
+
+
+def _without_controls(entries: Sequence[Entry]) -> list[Entry]:
+    shown = [e for e in entries if e.section < 2]
+    if entries and not any(e.section for e in shown):
+        raise NothingToEvaluate("only controls and references have these scores", "show them with --controls")
+    return shown
 
 
 @dataclass(frozen=True, slots=True)

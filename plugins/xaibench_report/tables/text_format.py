@@ -12,6 +12,7 @@ from xaibench_report.tables.table_grid import Grid, GridCell, Path
 from xaibench_report.values.number_format import interval, number
 
 WIDTH: Final = 80
+RULE: Final = "\u2500"
 _GAP: Final = 2
 _WIDEST: Final = 30
 _LEAST: Final = 7
@@ -142,7 +143,7 @@ def _table(grid: Grid, part: Sequence[int], names: Sequence[Sequence[str]], stub
         yield from _level(paths, level, widths, names[0] if level == len(grid.column_keys) - 1 else [""], stub)
     if any(p.size for p in paths):
         yield from _columns([[""], *([_n(p)] for p in paths)], [stub, *widths])
-    yield " ".join(["─" * stub, *("─" * (w + _GAP - 1) for w in widths)])
+    yield " ".join([RULE * stub, *(RULE * (w + _GAP - 1) for w in widths)])
     for at, (row, name) in enumerate(zip(grid.rows, names[1:], strict=True)):
         if at and (row.section != grid.rows[at - 1].section or _outer(row) != _outer(grid.rows[at - 1])):
             yield ""

@@ -27,6 +27,7 @@ from shaped_tables import (
 from xaibench.api import NothingToEvaluate, UsageError
 from xaibench_report.boards.leaderboard import build_leaderboards
 from xaibench_report.tables.run_table import RunTable, build_table
+from xaibench_report.tables.score_choice import item_parts
 from xaibench_report.tables.table_request import make_request
 from xaibench_report.values.run_values import cell_values
 from xaibench_statistics import mean_interval
@@ -107,6 +108,22 @@ def test_an_item_can_be_named_with_its_score() -> None:
     assert [g.title.partition(" (")[0] for g in found.grids] == ["accuracy slic-50 top-2 of segment-attack"]
 
 
+def test_built_in_metrics_name_the_parts_of_their_items() -> None:
+    from xaibench_metrics.attack.scores import SCORES
+    from xaibench_metrics.faithfulness.correlation import SENSITIVITY_AT
+    from xaibench_metrics.faithfulness.road import MORF_KEPT
+    from xaibench_metrics.robustness.randomisation import CASCADING
+
+    specs = {("m", s.name): s for s in (*SCORES, SENSITIVITY_AT, MORF_KEPT, CASCADING)}
+    info = replace(INFO, specs=specs)
+    assert all(
+        item_parts(("m", s.name), "slic-50 top-3", info) == {"segmentation": "slic-50", "k": "3"} for s in SCORES
+    )
+    assert item_parts(("m", "sensitivity-at"), "0.1", info) == {"share": "0.1"}
+    assert item_parts(("m", "morf-kept"), "10", info) == {"percent": "10"}
+    assert item_parts(("m", "cascading"), "body.0.conv", info) == {"layer": "body.0.conv"}
+
+
 def test_repeats_are_averaged_or_a_key() -> None:
     held = tables([*rows(CAM, {"swap": [0.2] * 12}), *rows(CAM, {"swap": [0.6] * 12}, repeat=1)])
     assert values(table(held)) == {("gradcam",): {("relevance-mass",): 0.4}}
@@ -151,6 +168,9 @@ def test_no_number_at_all_is_an_error_with_the_reason() -> None:
     with pytest.raises(NothingToEvaluate) as error:
         table(tables(rows(CAM, {"real": [None] * 4})))
     assert (error.value.what, error.value.mend) == ("the table has no number", "undefined: real pictures have no mask")
+    with pytest.raises(NothingToEvaluate) as error:
+        table(tables(rows(RANDOM, {"swap": ramp(0.5, 12)})))
+    assert error.value.mend == "show them with --controls"
     with pytest.raises(NothingToEvaluate, match="the run has no scores"):
         table(tables([]))
 
@@ -273,6 +293,7 @@ def test_seconds_are_those_of_the_commits() -> None:
     [
         ({"rows": "metod"}, "no key 'metod' of rows or columns", "there are method, "),
         ({"score": "relevance"}, "no score 'relevance' in this run", "there are relevance-mass, "),
+        ({"score": "a,b"}, "no score 'a,b' in this run", "give every score a --score of its own; there are "),
         ({"score": "accuracy top-3"}, "no score 'accuracy top-3' in this run", "there are slic-50 top-1, "),
         ({"rows": "method", "columns": "method"}, "the key 'method' is named twice", "name each key once"),
         ({"rows": ""}, "a table needs rows and columns", "name a key"),
