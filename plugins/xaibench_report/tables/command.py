@@ -101,7 +101,11 @@ def _count(found: RunTable) -> str:
 
 
 def _write(text: str, out: Path) -> None:
-    commit_file(stage_text(text, out.parent, f".{out.name}"), out)
+    staged = stage_text(text, out.parent, f".{out.name}")
+    try:
+        commit_file(staged, out)
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 def _print_notes(found: RunTable) -> None:

@@ -61,6 +61,9 @@ def test_writes_a_file_in_the_format_of_its_ending(run: xaibench.Run, tmp_path: 
     assert code == 2 and "names no format" in err
     code, _, err = cli("table", run.path, "--out", str(tmp_path / "no" / "table.md"))
     assert code == 3 and "cannot write" in err
+    (tmp_path / "folder.md").mkdir()
+    assert cli("table", run.path, "--out", str(tmp_path / "folder.md"))[0] == 3
+    assert not [p.name for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
 @pytest.mark.parametrize(

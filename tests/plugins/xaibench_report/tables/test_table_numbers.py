@@ -103,6 +103,18 @@ def test_what_is_neither_row_nor_column_gives_a_table_each() -> None:
     assert [g.by["dataset"] for g in table(tables(two)).grids] == ["faces", "other"]
 
 
+def test_runs_of_a_family_are_not_averaged() -> None:
+    other = [r | {"member": "demo-1", "value": 0.3} for r in rows(CAM, {"swap": ramp(0.5, 12)})]
+    held = tables([*rows(CAM, {"swap": ramp(0.5, 12)}), *other])
+    assert [(g.by, values(RunTable((g,)))) for g in table(held).grids] == [
+        ({"member": m}, {("gradcam",): {("relevance-mass",): v}}) for m, v in (("demo-0", 0.5), ("demo-1", 0.3))
+    ]
+    (grid,) = table(held, "member", "explainer").grids
+    assert (grid.title, [r.labels for r in grid.rows]) == (
+        "relevance-mass (higher is better), detector demo on faces", [("demo-0",), ("demo-1",)],
+    )  # fmt: skip
+
+
 def test_an_item_can_be_named_with_its_score() -> None:
     found = table(tables(ITEMS), columns="method", score="segment-attack accuracy top-2")
     assert [g.title.partition(" (")[0] for g in found.grids] == ["accuracy slic-50 top-2 of segment-attack"]
