@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -112,13 +112,15 @@ _NUMBERS: Final = (
 
 def _frame(pandas: Any, grid: Grid) -> Any:
     values = [[c.estimate.value if c.estimate else None for c in row] for row in grid.cells]
-    index = [(*grid.by.values(), *row.labels) for row in grid.rows]
-    return pandas.DataFrame(
-        values,
-        index=pandas.MultiIndex.from_tuples(index, names=[*grid.by, *grid.row_keys]),
-        columns=pandas.MultiIndex.from_tuples([c.labels for c in grid.columns], names=grid.column_keys),
-        dtype="float64",
-    )
+    rows = _index(pandas, [(*grid.by.values(), *row.labels) for row in grid.rows], (*grid.by, *grid.row_keys))
+    columns = _index(pandas, [c.labels for c in grid.columns], grid.column_keys)
+    return pandas.DataFrame(values, index=rows, columns=columns, dtype="float64")
+
+
+def _index(pandas: Any, paths: Sequence[tuple[str, ...]], keys: Sequence[str]) -> Any:
+    if len(keys) == 1:
+        return pandas.Index([path[0] for path in paths], name=keys[0])
+    return pandas.MultiIndex.from_tuples(paths, names=keys)
 
 
 def build_table(tables: RunTables, info: ScoreInfo, request: TableRequest) -> RunTable:

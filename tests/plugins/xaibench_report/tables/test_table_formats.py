@@ -218,7 +218,9 @@ def test_pandas_has_the_shape_of_the_table() -> None:
     pytest.importorskip("pandas")
     frame = table(tables(ITEMS), "explainer", "method,k", "accuracy").to_pandas()
     assert frame.index.names == ["explainer"] and frame.columns.names == ["method", "k"]
-    assert frame.loc[("gradcam",), ("swap", "10")].item() == 0.75
+    assert frame.loc["gradcam", ("swap", "10")] == 0.75
+    two = table(tables(ITEMS), "explainer", "k", "accuracy", by="method").to_pandas()
+    assert two.index.names == ["method", "explainer"] and two.loc[("warp", "rise"), "10"] == 0.75
 
 
 def test_without_pandas_the_arrow_table_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -234,6 +234,13 @@ def test_bold_is_what_is_not_told_apart_from_the_best() -> None:
     assert few.notes[-1].text.startswith("nothing is bold")
 
 
+def test_a_detector_that_is_marked_is_said_and_has_no_bold() -> None:
+    called = {"swap": [True] * 12, "warp": [True] * 24, "real": [True] * 12}
+    (grid,) = table(tables(UNEQUAL, called), bold="best").grids
+    assert grid.notes[0].mark == "" and grid.notes[0].text.startswith("the detector is marked: ")
+    assert not any(x.best for row in grid.cells for x in row)
+
+
 def test_a_method_whose_masks_lie_in_the_middle_is_marked_and_has_no_bold() -> None:
     auc, prior = "xaibench/mask-auc", "xaibench/center-prior"
     middle = rows(prior, {"swap": [0.99] * 12, "warp": [0.5] * 24}, metric=auc, score="mask-auc")
