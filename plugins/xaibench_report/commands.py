@@ -66,13 +66,26 @@ def report(
 
 
 @help_page("Read a run", "xaibench compare xaibench-runs/A xaibench-runs/B", "xaibench compare first second --json")
-def compare(first: RunFolder, second: RunFolder, json: JsonFlag = False) -> None:
+def compare(
+    first: RunFolder,
+    second: RunFolder,
+    by: Annotated[
+        str | None, typer.Option(help="Print the differences by the values of this column of the samples.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
     """Compare two runs on their common samples: paired differences, second minus first."""
     from xaibench_report.comparisons.compare import compare_runs
     from xaibench_report.terminal import boards_terminal as terminal
     from xaibench_report.values.run_tables import read_run
 
     (a, info), (b, _) = read_run(first), read_run(second)
+    if by is not None:
+        from xaibench_report.comparisons.compare_by_column import compare_by_column
+        from xaibench_report.tables.show_table import show_table
+
+        show_table(compare_by_column(a, b, info, by), json=json)
+        return
     comparison = compare_runs(a, b, info)
     if json:
         print_json(terminal.comparison_to_json(comparison))

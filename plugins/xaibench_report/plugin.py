@@ -26,7 +26,7 @@ def xaibench_run_events() -> list[ListenerRecord]:
 
 @hookimpl
 def xaibench_run_views() -> list[ViewRecord]:
-    """``run.leaderboards()`` and the overlay that ``explain`` writes."""
+    """``run.leaderboards()``, ``run.table()`` and the overlay that ``explain`` writes."""
     return [
         ViewRecord(
             name="leaderboards",
@@ -37,6 +37,11 @@ def xaibench_run_views() -> list[ViewRecord]:
             name="by-column",
             target="xaibench_report.views:by_column",
             summary="Every board by the values of one column of the samples, with the gap between them, as data.",
+        ),
+        ViewRecord(
+            name="table",
+            target="xaibench_report.views:table",
+            summary="Scores as a table of any shape: text, Markdown, LaTeX, CSV, HTML, a data frame.",
         ),
         ViewRecord(
             name="overlay",
@@ -74,9 +79,11 @@ def _section(name: str, title: str, position: int, summary: str) -> SectionRecor
 
 @hookimpl
 def xaibench_add_commands(app: typer.Typer) -> None:
-    """``report``, ``compare`` and ``rank detectors``."""
+    """``report``, ``table``, ``compare`` and ``rank detectors``."""
     from xaibench_report.commands import compare, rank, report
+    from xaibench_report.tables.command import table
 
     app.command()(report)
+    app.command()(table)
     app.command()(compare)
     app.add_typer(rank, name="rank")

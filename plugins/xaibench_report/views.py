@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from xaibench_report.boards.by_column import ByColumn, build_by_column
 from xaibench_report.boards.leaderboard import Leaderboards
 from xaibench_report.page.report_context import context_of
+from xaibench_report.tables.run_table import RunTable, build_table
+from xaibench_report.tables.table_request import make_request
 
 if TYPE_CHECKING:
     from xaibench import Run
@@ -21,3 +24,41 @@ def by_column(run: Run, column: str) -> ByColumn:
     """Every board by the values of one column of the table ``samples``: what ``xaibench report --by COLUMN`` prints."""
     context = context_of(run)
     return build_by_column(context.tables, context.info, column)
+
+
+def table(
+    run: Run,
+    rows: str | Sequence[str] = "explainer",
+    columns: str | Sequence[str] = "score",
+    score: str | Sequence[str] = (),
+    by: str | Sequence[str] = (),
+    *,
+    intervals: bool = False,
+    n: bool = False,
+    controls: bool = False,
+    untouched: bool = False,
+    bold: str | None = None,
+    digits: int | None = None,
+) -> RunTable:
+    """Scores as a table of any shape: what ``xaibench table`` prints.
+
+    Parameters
+    ----------
+    rows, columns, by: keys, as a list or joined by commas: ``explainer``, ``score``, ``metric``, ``family``, ``item``
+        or a part of it such as ``k``, ``model``, ``member``, ``dataset``, ``repeat``, or a column of the table
+        ``samples`` such as ``method``. ``by`` gives a table for each value.
+    score: ``SCORE``, ``METRIC`` or ``METRIC SCORE``, with words of an item; ``seconds`` for the time of a map; empty:
+        every primary score.
+    intervals, n, controls, untouched: what stands beside the means.
+    bold: ``best`` marks what is not told apart from the best explainer.
+    digits: decimals, None for three (CSV: all).
+
+    Raises :class:`~xaibench.api.UsageError` for a key or score that the run does not have, and
+    :class:`~xaibench.api.NothingToEvaluate` where no number is left.
+    """
+    request = make_request(
+        rows, columns, score, by, intervals=intervals, n=n, controls=controls, untouched=untouched, bold=bold,
+        digits=digits,
+    )  # fmt: skip
+    context = context_of(run)
+    return build_table(context.tables, context.info, request)

@@ -51,6 +51,8 @@ class ScoreSpec:
     primary: the score has a column in the leaderboard.
     ranked: explainers are ranked and tested by the score; otherwise the leaderboard only shows it.
     per_item: each item has a column of its own; items are not averaged.
+    item_form: how an item is written, with the names of its parts in braces: ``{segmentation} top-{k}``. A table can
+        have each part as a row or a column.
     item_is_sample: of scope ``model``: an item is the id of a sample. Statistics read the value as that sample's, with
         its groups and its label.
     headroom: the scores that show whether the measure can tell maps apart.
@@ -62,6 +64,8 @@ class ScoreSpec:
         alone. A leaderboard whose scores differ in it says which are which.
     untouched: of measures that remove pixels or bring them back, the end of the metric's curves that is the untouched
         picture's score. A leaderboard then says how often a curve rises above it.
+    is_accuracy: the value is 1 where the detector still calls the changed picture by its label, else 0. A table can
+        show beside it how often the detector does so on the untouched pictures.
     description: what the value is, in one line, with its unit.
     """
 
@@ -75,12 +79,14 @@ class ScoreSpec:
     primary: bool = True
     ranked: bool = True
     per_item: bool = False
+    item_form: str = ""
     item_is_sample: bool = False
     headroom: Headroom | None = None
     event: str = ""
     tie_spread: str = ""
     output: Output | None = None
     untouched: Literal["start", "end"] | None = None
+    is_accuracy: bool = False
     description: str = ""
 
 

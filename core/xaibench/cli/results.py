@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xaibench.api import JsonFlag, RunFolder, StoreError, UsageError, completion, help_page, print_json, printable
+from xaibench.api import (
+    FORMULA_START,
+    JsonFlag,
+    RunFolder,
+    StoreError,
+    UsageError,
+    completion,
+    help_page,
+    print_json,
+    printable,
+    spreadsheet_text,
+)
 from xaibench.store.folder import LOG_FILE
 from xaibench.store.folder import RunFolder as Folder
 
@@ -126,19 +136,16 @@ def export_table(
     print(f"wrote {len(rows):,} rows to {out}{lacking}")
 
 
-_FORMULA = r"^[=+\-@\t\r\n]"
-
-
 def _without_formulas(rows: pa.Table) -> pa.Table:
     """The rows with an apostrophe before every text, and every column's name, that a spreadsheet would run."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     for at, column in enumerate(rows.schema):
-        name = f"'{column.name}" if re.match(_FORMULA, column.name) else column.name
+        name = spreadsheet_text(column.name)
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
         values = rows.column(at)
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            values = pc.replace_substring_regex(values.cast(kind), pattern=f"({_FORMULA})", replacement="'\\1")
+            values = pc.replace_substring_regex(values.cast(kind), pattern=f"({FORMULA_START})", replacement="'\\1")
         rows = rows.set_column(at, pa.field(name, values.type), values)
     return rows

@@ -47,6 +47,7 @@ SENSITIVITY_N = ScoreSpec(
 )
 SENSITIVITY_AT = ScoreSpec(
     name="sensitivity-at",
+    item_form="{share}",
     better="higher",
     low=-1,
     high=1,

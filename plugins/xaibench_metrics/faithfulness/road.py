@@ -51,6 +51,7 @@ LERF = ScoreSpec(
 )
 MORF_KEPT = ScoreSpec(
     name="morf-kept",
+    item_form="{percent}",
     better="lower",
     low=0,
     high=1,
@@ -60,6 +61,7 @@ MORF_KEPT = ScoreSpec(
 )
 LERF_KEPT = ScoreSpec(
     name="lerf-kept",
+    item_form="{percent}",
     better="higher",
     low=0,
     high=1,

@@ -52,6 +52,7 @@ EFFICIENT = ScoreSpec(
 )
 CASCADING = ScoreSpec(
     name="cascading",
+    item_form="{layer}",
     better="lower",
     low=-1,
     high=1,
@@ -61,6 +62,7 @@ CASCADING = ScoreSpec(
 )
 INDEPENDENT = ScoreSpec(
     name="independent",
+    item_form="{layer}",
     better="lower",
     low=-1,
     high=1,

@@ -48,7 +48,7 @@ MOST_NUMBERS: Final = 6
 MOST_VALUES: Final = 30
 DETECTION: Final = "detection"
 _ROLES: Final[tuple[Role, ...]] = ("explainer", "control", "inverse", "reference")
-_IDENTITIES: Final = frozenset(
+IDENTITIES: Final = frozenset(
     {
         *("dataset", "sample", "order", "pair", "stranger"),
         *("digest", "stranger_digest", "picture", "pixel_digest", "fingerprint"),
@@ -99,7 +99,7 @@ class ByColumn:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Parts:
+class ColumnParts:
     """Which value every sample of one dataset has."""
 
     names: tuple[str, ...]
@@ -146,33 +146,38 @@ def offered_columns(samples: Table | None) -> tuple[str, ...]:
     """The columns of the table ``samples`` by which a board can be split: two values or more, and no identities."""
     if samples is None:
         return ()
-    planned = _planned(samples)
-    kinds = {n: planned[n].drop_null().unique() for n in planned.column_names if n not in _IDENTITIES}
+    planned = planned_samples(samples)
+    kinds = {n: planned[n].drop_null().unique() for n in planned.column_names if n not in IDENTITIES}
     return tuple(name for name, values in kinds.items() if len(values) > 1)
 
 
-def _planned(samples: Table) -> Table:
+def planned_samples(samples: Table) -> Table:
+    """The samples of the last plan."""
     return samples.filter(samples["order"].is_valid())
 
 
-def _parts(samples: Table | None, column: str) -> dict[str, _Parts]:
+def _parts(samples: Table | None, column: str) -> dict[str, ColumnParts]:
     """By dataset, those in which the column has a value."""
     offered = offered_columns(samples)
     if samples is None or column not in offered:
         names = f"columns: {', '.join(offered)}" if offered else "the run has no column with two values"
         raise UsageError(f"no column '{column}' by which the pictures of this run differ", names)
-    planned = _planned(samples)
+    planned = planned_samples(samples)
     rows = zip(
         texts(planned, "dataset").tolist(), texts(planned, "sample").tolist(), planned[column].to_pylist(), strict=True
     )
     by_dataset: dict[str, dict[str, Any]] = {}
     for dataset, sample, value in rows:
         by_dataset.setdefault(dataset, {})[sample] = value
-    parts = {dataset: _dataset_parts(values, column) for dataset, values in by_dataset.items()}
+    parts = {dataset: column_parts(values, column) for dataset, values in by_dataset.items()}
     return {dataset: found for dataset, found in parts.items() if set(found.names) - {NONE}}
 
 
-def _dataset_parts(values: Mapping[str, Any], column: str) -> _Parts:
+def column_parts(values: Mapping[str, Any], column: str) -> ColumnParts:
+    """Which value every sample of one dataset has, from the raw values of the column by sample.
+
+    Raises UsageError where there are more than :data:`MOST_VALUES`.
+    """
     present = {s: v for s, v in values.items() if v is not None and v != ""}
     distinct = sorted(set(present.values()))
     numeric = all(isinstance(v, int | float) for v in distinct)
@@ -185,7 +190,7 @@ def _dataset_parts(values: Mapping[str, Any], column: str) -> _Parts:
             f"column '{column}' has {len(names)} values, more than {MOST_VALUES}",
             "give one that names kinds of pictures",
         )
-    return _Parts(tuple(dict.fromkeys([*names, *([NONE] if len(present) < len(values) else [])])), named)
+    return ColumnParts(tuple(dict.fromkeys([*names, *([NONE] if len(present) < len(values) else [])])), named)
 
 
 def _terciles(values: Mapping[str, float]) -> tuple[list[str], dict[str, str]]:
@@ -200,7 +205,7 @@ def _terciles(values: Mapping[str, float]) -> tuple[list[str], dict[str, str]]:
 
 
 def _board(
-    where: Where, family: str, cells: Mapping[CellKey, CellValues], parts: _Parts, info: ScoreInfo
+    where: Where, family: str, cells: Mapping[CellKey, CellValues], parts: ColumnParts, info: ScoreInfo
 ) -> ColumnBoard:
     by_score: dict[tuple[str, str], dict[str, CellValues]] = {}
     for key, cell in cells.items():
@@ -221,7 +226,7 @@ def _board(
     )
 
 
-def _score(key: tuple[str, str], cells: Mapping[str, CellValues], parts: _Parts, info: ScoreInfo) -> ColumnScore:
+def _score(key: tuple[str, str], cells: Mapping[str, CellValues], parts: ColumnParts, info: ScoreInfo) -> ColumnScore:
     spec = info.spec(*key)
     rows = [_cell(e, info.role(e), c, parts) for e, c in sorted(cells.items()) if len(c.values)]
     return ColumnScore(
@@ -233,7 +238,7 @@ def _score(key: tuple[str, str], cells: Mapping[str, CellValues], parts: _Parts,
     )
 
 
-def _cell(explainer: str, role: Role, cell: CellValues, parts: _Parts) -> ColumnCell:
+def _cell(explainer: str, role: Role, cell: CellValues, parts: ColumnParts) -> ColumnCell:
     split = parts.split(cell)
     return _column_cell(
         explainer,
@@ -245,7 +250,7 @@ def _cell(explainer: str, role: Role, cell: CellValues, parts: _Parts) -> Column
 
 
 def _column_cell(
-    explainer: str, role: Role, values: Mapping[str, Values], means: Mapping[str, Estimate], parts: _Parts
+    explainer: str, role: Role, values: Mapping[str, Values], means: Mapping[str, Estimate], parts: ColumnParts
 ) -> ColumnCell:
     known = {name: mean for name, mean in means.items() if name != NONE}
     return ColumnCell(
@@ -256,7 +261,7 @@ def _column_cell(
     )
 
 
-def _detection(predictions: Table, parts: Mapping[str, _Parts]) -> Iterator[ColumnBoard]:
+def _detection(predictions: Table, parts: Mapping[str, ColumnParts]) -> Iterator[ColumnBoard]:
     """How often every detector calls a picture by its label."""
     given = predictions.filter(predictions["correct"].is_valid())
     names = [texts(given, column) for column in ("dataset", "model", "member")]
@@ -272,7 +277,7 @@ def _detection(predictions: Table, parts: Mapping[str, _Parts]) -> Iterator[Colu
         yield ColumnBoard(family=DETECTION, where=where, values=here, scores=scores, notes=_few_notes(scores, here))
 
 
-def _accuracy(values: Values, parts: _Parts) -> ColumnScore:
+def _accuracy(values: Values, parts: ColumnParts) -> ColumnScore:
     kind: Strings = np.asarray([parts.of_sample.get(s, NONE) for s in values.samples.tolist()], dtype=np.str_)
     by_value = {name: values.where(kind == name) for name in parts.names if (kind == name).any()}
     means = {name: mean_interval(v) for name, v in by_value.items()}

@@ -119,7 +119,7 @@ def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) 
 
     Scores of a whole family of training runs stand on a board of their own, whose ``where.member`` is empty.
     """
-    cells = _prepared_cells(tables, info)
+    cells = prepared_cells(tables, info)
     mapped = {key: cell for key, cell in cells.items() if not of_detector(cell)}
     found = detections(tables)
     seen = {d.where: d for d in found}
@@ -143,11 +143,11 @@ def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) 
 def ready_cells(tables: RunTables, info: ScoreInfo) -> dict[CellKey, CellValues]:
     """Every cell of a run as detectors are compared by it: as on a board, but undefined where a measure has no
     headroom."""
-    cells = _prepared_cells(tables, info)
+    cells = prepared_cells(tables, info)
     return {key: require_headroom(key, cell, cells, info) for key, cell in cells.items()}
 
 
-def _prepared_cells(tables: RunTables, info: ScoreInfo) -> dict[CellKey, CellValues]:
+def prepared_cells(tables: RunTables, info: ScoreInfo) -> dict[CellKey, CellValues]:
     """Every cell of a run: items apart, censored values marked, and manipulation methods kept apart only where they
     weigh alike."""
     cells = cell_values(split_items(tables.scores, info))

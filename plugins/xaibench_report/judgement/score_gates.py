@@ -11,8 +11,9 @@ few groups the gate is *not measured*, which is said and withholds nothing.
 
 **Floor and ceiling.** A score has no room where at least :data:`MOST_AT_BOUND` of all values, of explainers and
 controls together, and of the random control by itself, lie within :data:`HAIR` of the score's range of one and the same
-declared bound; or where all means are equal as they are printed. References count in neither, since they are expected
-at a bound. The rule needs no groups: it speaks of the values that there are.
+declared bound; or where all means, in localisation over methods that weigh alike, are equal as they are printed.
+References count in neither, since they are expected at a bound. The rule needs no groups: it speaks of the values that
+there are.
 
 **Fill.** Filling regions anywhere turns real pictures fake (:mod:`~xaibench_report.judgement.fill_gate`).
 
@@ -28,7 +29,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from xaibench_report.judgement.fill_gate import fill_gate, fill_unmeasured
-from xaibench_report.judgement.manipulation_methods import FAMILY, centre_gate
+from xaibench_report.judgement.manipulation_methods import FAMILY, centre_gate, even
 from xaibench_report.judgement.oriented_pairs import OrientedPair
 from xaibench_report.judgement.tie_spread import tie_spreads
 from xaibench_report.values.number_format import interval, number, plural
@@ -100,7 +101,8 @@ def _at_bound(key: ScoreKey, column: Mapping[str, CellValues], info: ScoreInfo) 
 
 
 def _equal_means(column: Mapping[str, CellValues], info: ScoreInfo) -> str:
-    means = [number(exact_mean(v)) for _, v in _compared_values(column, info)]
+    cells = [c for e, c in column.items() if len(c.values) and info.role(e) != "reference"]
+    means = [number(exact_mean(even(c, c.values.samples).values)) for c in cells]
     return f"all means are {means[0]}, equal at the shown precision" if len(means) > 1 and len(set(means)) == 1 else ""
 
 
