@@ -24,6 +24,7 @@ COMMANDS = {
     "explain": "explain_command:explain",
     "export": "results:export_table",
     "merge": "merge:merge",
+    "verify": "verify:verify",
     "doctor": "doctor:diagnose",
     "new-plugin": "new_plugin:write_plugin",
 }
