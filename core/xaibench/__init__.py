@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from xaibench.plan.runtime import make_runtime
     from xaibench.run.evaluation import evaluate, explain, score
     from xaibench.run.examination import Examination, examine, refuse_faulty
+    from xaibench.run.verification import Verification, verify
     from xaibench.run.workbench import Bench
     from xaibench.store.open_run import Run, open_run
     from xaibench.store.provenance import provenance, runtime_identity
@@ -40,6 +41,7 @@ _MODULE_OF = {
     "Registry": "discovery.registry",
     "Run": "store.open_run",
     "Use": "discovery.components",
+    "Verification": "run.verification",
     "compute_batch": "detector.batch_size",
     "doubt_lines": "data.doubts",
     "evaluate": "run.evaluation",
@@ -63,6 +65,7 @@ _MODULE_OF = {
     "show_picture": "data.pictures",
     "survey": "data.survey",
     "use_identity": "discovery.code_identity",
+    "verify": "run.verification",
 }
 
 
@@ -84,6 +87,7 @@ __all__ = [
     "Registry",
     "Run",
     "Use",
+    "Verification",
     "compute_batch",
     "doubt_lines",
     "evaluate",
@@ -107,4 +111,5 @@ __all__ = [
     "show_picture",
     "survey",
     "use_identity",
+    "verify",
 ]

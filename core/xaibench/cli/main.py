@@ -22,6 +22,7 @@ COMMANDS = {
     "eval": "evaluate:evaluate",
     "explain": "explain_command:explain",
     "merge": "merge:merge",
+    "verify": "verify:verify",
     "status": "results:show_status",
     "export": "results:export_table",
     "list": "listing:list_components",

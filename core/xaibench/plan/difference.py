@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from xaibench.plan.keys import detector_address
 from xaibench.plan.parts import ArtefactCell, Cell, DetectorCell, Plan
 from xaibench.store.commits import CommitLog
-from xaibench.store.relation import WHOLE, Relation, RelationCell
+from xaibench.store.relation import WHOLE, Address, Relation, RelationCell
 
 Rerun = Literal["missing", "failed", "all"]
+SampleSelection = Mapping[Address, Collection[str]]
+"""Some rows of a relation: the samples of each cell, ``("",)`` for the one row of a whole cell."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Difference:
     keep: whether maps are kept.
     rerun: which rows are made again: none, those that failed, or all that lie in commits up to ``since``.
     since: number of the last commit before the run.
+    only: the rows that are due at all; None: all of the relation.
     """
 
     plan: Plan
@@ -37,6 +40,7 @@ class Difference:
     keep: bool
     rerun: Rerun
     since: int
+    only: SampleSelection | None = field(default=None, kw_only=True)
 
     def missing(self, cell: RelationCell) -> NDArray[np.bool_]:
         """Which of a cell's samples have no row that counts; one value for the whole of a cell that has one row."""
@@ -49,7 +53,7 @@ class Difference:
             valid &= ~(ledger.failed(cell.address, ids) & old)
         if cell.address.kind == "explain" and self.keep and self.plan.settings.maps == "keep":
             valid &= ledger.kept(cell.address, ids)
-        return ~valid
+        return ~valid if self.only is None else ~valid & _among(ids, self.only.get(cell.address, ()))
 
     def count(self) -> tuple[int, int]:
         """The number of rows (cell and sample) that are planned, and of those that are due."""
@@ -79,3 +83,8 @@ class Difference:
         """The share of the clean predictions that is due."""
         masks = [self.missing(c) for c in self.relation.cells if c.address.kind == "predict"]
         return float(np.mean(np.concatenate(masks))) if masks else 0.0
+
+
+def _among(ids: Sequence[str], chosen: Collection[str]) -> NDArray[np.bool_]:
+    """Which of the ids are among the chosen ones."""
+    return np.fromiter((i in chosen for i in ids), np.bool_, len(ids)) if chosen else np.zeros(len(ids), np.bool_)

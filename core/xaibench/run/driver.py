@@ -33,7 +33,7 @@ from xaibench.discovery.components import parse_overrides
 from xaibench.discovery.registry import Registry
 from xaibench.plan.announcement import cell_lines, plan_lines
 from xaibench.plan.choice import choose_executor, names_foreign
-from xaibench.plan.difference import Difference, Rerun
+from xaibench.plan.difference import Difference, Rerun, SampleSelection
 from xaibench.plan.due import Due, Predictions
 from xaibench.plan.identity import contradicts
 from xaibench.plan.keys import detector_address, relation_of
@@ -124,6 +124,7 @@ def execute(
     fail_fast: bool = False,
     output: events.Output = "none",
     verbose: bool = False,
+    only: SampleSelection | None = None,
 ) -> RunResult:
     """Run what is left of the plan and commit every task as it finishes.
 
@@ -133,6 +134,8 @@ def execute(
     replace: supersede results that the plan contradicts instead of refusing to run.
     fail_fast: stop at the first task with a failure.
     output: what listeners may print. verbose: they say more on stderr.
+    only: the rows of the plan that are made, those that they read included; None: all. Listeners of third parties are
+        not told of such a run.
 
     Raises :class:`NothingToEvaluate` where no metric can run, and :class:`StoreError` where the folder cannot be used.
     """
@@ -156,17 +159,18 @@ def execute(
         relation = relation_of(plan)
         _begin(prepared, relation, log, run, replace)
         size = TaskSize(plan)
-        due = Due(plan, relation, log, keep_maps(plan), rerun, max(log.commits), setup, size)
-        result = _Driver(prepared, registry, due, size, Listeners(registry), fail_fast).drive(output, verbose, damage)
+        due = Due(plan, relation, log, keep_maps(plan), rerun, max(log.commits), setup, size, only=only)
+        listeners = Listeners(registry, built_in=only is not None)
+        result = _Driver(prepared, registry, due, size, listeners, fail_fast).drive(output, verbose, damage)
         _write_run_file(prepared, log, run)
         return result
 
 
-def left_of(prepared: PreparedRun, rerun: Rerun = "missing") -> Difference:
-    """What a run would do, from the present state of its folder."""
+def left_of(prepared: PreparedRun, rerun: Rerun = "missing", only: SampleSelection | None = None) -> Difference:
+    """What a run would do, from the present state of its folder. ``rerun`` and ``only`` as for :func:`execute`."""
     plan, folder = prepared.plan, prepared.folder
     log = folder.snapshot().log if folder.exists() else CommitLog(folder.files)
-    return Difference(plan, relation_of(plan), log, keep_maps(plan), rerun, max(log.commits, default=0))
+    return Difference(plan, relation_of(plan), log, keep_maps(plan), rerun, max(log.commits, default=0), only=only)
 
 
 def _refuse_empty(plan: Plan) -> None:

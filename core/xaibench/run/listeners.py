@@ -13,11 +13,16 @@ from xaibench.discovery.registry import Registry
 
 
 class Listeners:
-    """The listeners of all plugins, the built-in ones first. One that raises is reported on stderr and dropped."""
+    """The listeners of all plugins, the built-in ones first. One that raises is reported on stderr and dropped.
 
-    def __init__(self, registry: Registry) -> None:
+    ``built_in``: the built-in ones alone.
+    """
+
+    def __init__(self, registry: Registry, *, built_in: bool = False) -> None:
         self._listeners: list[tuple[Use, Listener]] = []
         for registered in registry.of_kind("listener"):
+            if built_in and not registered.built_in:
+                continue
             try:
                 use = make(registered, {})
                 self._listeners.append((use, use.instance))
