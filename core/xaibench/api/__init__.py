@@ -110,6 +110,7 @@ from xaibench.api.records import (
     ViewRecord,
     hookimpl,
 )
+from xaibench.api.references import Reference, ReferenceKind, latex_text
 from xaibench.api.safe_text import printable, redact, secret_variable
 from xaibench.api.sample_columns import SAMPLE_COLUMNS, check_column_names, check_columns
 from xaibench.api.score_checks import BadScores, check_scores
@@ -307,6 +308,8 @@ __all__ = [
     "Programme",
     "Recipe",
     "RecipeRecord",
+    "Reference",
+    "ReferenceKind",
     "RemotePath",
     "Reply",
     "Request",
@@ -362,6 +365,7 @@ __all__ = [
     "hookimpl",
     "is_fake",
     "is_url",
+    "latex_text",
     "likeliest_fake",
     "list_folder",
     "literal",
