@@ -74,9 +74,11 @@ def _section(name: str, title: str, position: int, summary: str) -> SectionRecor
 
 @hookimpl
 def xaibench_add_commands(app: typer.Typer) -> None:
-    """``report``, ``compare`` and ``rank detectors``."""
+    """``report``, ``compare``, ``rank detectors`` and ``export``."""
     from xaibench_report.commands import compare, rank, report
+    from xaibench_report.exports.command import export
 
     app.command()(report)
     app.command()(compare)
     app.add_typer(rank, name="rank")
+    app.command()(export)

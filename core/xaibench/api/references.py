@@ -140,8 +140,11 @@ class Reference:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items() if v}
 
-    def bibtex(self) -> str:
-        """An entry for BibTeX and biber, in ASCII where LaTeX has an accent for a letter, else in UTF-8."""
+    def bibtex(self, key: str = "") -> str:
+        """An entry for BibTeX and biber, in ASCII where LaTeX has an accent for a letter, else in UTF-8.
+
+        ``key`` stands in place of its own where it is given.
+        """
         venue = _VENUE_FIELDS.get(self.kind, "howpublished")
         preprint = f"arXiv:{self.arxiv}" if self.arxiv and self.kind == "misc" else ""  # plain styles show no eprint
         entry = {
@@ -159,7 +162,7 @@ class Reference:
             "url": _address(self.url),
         }
         lines = "".join(f"  {name} = {{{value}}},\n" for name, value in entry.items() if value)
-        return f"@{self.kind}{{{self.key},\n{lines}}}\n"
+        return f"@{self.kind}{{{key or self.key},\n{lines}}}\n"
 
     def _bibtex_name(self, name: str) -> str:
         if name == OTHERS:

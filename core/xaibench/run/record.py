@@ -116,6 +116,8 @@ def _component_rows(plan: Plan) -> Iterator[dict[str, Any]]:
             "signed": explainer.use.trait("signed"),
             "class_specific": r.class_specific,
             "model_independent": explainer.use.trait("model_independent"),
+            "draws": explainer.draws,
+            "repeats": explainer.repeats,
         }
         yield _component_row("explainer", explainer.name, explainer.use, details)
     for metric in plan.metrics:
