@@ -14,7 +14,7 @@ from xaibench.api.safe_text import printable
 
 ReferenceKind = Literal["article", "inproceedings", "incollection", "book", "misc"]
 
-OTHERS = "others"
+_OTHERS = "others"
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9:.+-]*")
 _ARXIV = re.compile(r"\d{4}\.\d{4,5}|[a-z-]+(\.[A-Z]{2})?/\d{7}")
 _DOI = re.compile(r"10\.\d{4,9}/\S+")
@@ -84,7 +84,10 @@ class Reference:
             (_KEY.fullmatch(self.key), "its key is not made of letters, digits and :.+-, a letter first"),
             (self.kind in get_args(ReferenceKind), f"its kind is none of {', '.join(get_args(ReferenceKind))}"),
             (self.authors and all(self.authors), "it has no authors, or one without a name"),
-            (OTHERS not in self.authors[:-1] and self.authors != (OTHERS,), "'others' is not the last of its authors"),
+            (
+                _OTHERS not in self.authors[:-1] and self.authors != (_OTHERS,),
+                "'others' is not the last of its authors",
+            ),
             (self.title, "it has no title"),
             (1500 <= self.year <= 2999, f"its year is {self.year}"),
             (self.venue or self.kind not in _VENUE_FIELDS, f"{self.kind} asks for a venue"),
@@ -96,7 +99,7 @@ class Reference:
     def label(self) -> str:
         """Authors and year: ``Selvaraju et al. 2017``, ``Draelos and Carin 2020``, ``Fawcett 2006``."""
         families = [name.partition(",")[0] for name in self.authors]
-        if len(families) > 2 or families[-1] == OTHERS:
+        if len(families) > 2 or families[-1] == _OTHERS:
             return f"{families[0]} et al. {self.year}"
         return f"{' and '.join(families)} {self.year}"
 
@@ -112,7 +115,7 @@ class Reference:
     def text(self) -> str:
         """The reference in full, as in a list of references."""
         names = [self._in_reading_order(name) for name in self.authors]
-        last = "et al." if names[-1] == OTHERS else names[-1]
+        last = "et al." if names[-1] == _OTHERS else names[-1]
         authors = f"{', '.join(names[:-1])}{' ' if last == 'et al.' else ' and '}{last}" if names[1:] else last
         title = self.title if self.title[-1] in ".?!”" else f"{self.title}."
         parts = (f"{authors}{'' if authors.endswith('.') else '.'} {title}", self._place(), str(self.year))
@@ -165,8 +168,8 @@ class Reference:
         return f"@{self.kind}{{{key or self.key},\n{lines}}}\n"
 
     def _bibtex_name(self, name: str) -> str:
-        if name == OTHERS:
-            return OTHERS
+        if name == _OTHERS:
+            return _OTHERS
         return latex_text(name) if "," in name else f"{{{latex_text(name)}}}"
 
 
