@@ -78,7 +78,7 @@ KAPISHNIKOV_2019: Final = Reference(
     authors=("Kapishnikov, Andrei", "Bolukbasi, Tolga", "Viégas, Fernanda", "Terry, Michael"),
     title="XRAI: Better attributions through regions",
     year=2019,
-    venue=_ICCV,
+    venue="IEEE/CVF International Conference on Computer Vision (ICCV)",
     arxiv="1906.02825",
 )
 ERION_2021: Final = Reference(

@@ -18,7 +18,7 @@ def export(
             "--out", "-o", help="File ending in .parquet or .csv; for --methods in .tex, .md or .txt, default stdout."
         ),
     ] = None,
-    table: Annotated[str | None, typer.Option(help="Table to write.  [default: scores]")] = None,
+    table: Annotated[str | None, typer.Option(help="Table to write; default scores.")] = None,
     methods: Annotated[
         bool, typer.Option("--methods", help="The methods of the run in words, for a paper, instead of a table.")
     ] = False,

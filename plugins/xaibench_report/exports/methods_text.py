@@ -32,7 +32,7 @@ def methods_of(record: RunRecord, reporter: str) -> tuple[Block, ...]:
         Block(title="Measures", parts=tuple(_measures(record))),
         Block(title="Statistics", parts=tuple(_statistics(record, reporter))),
         Block(title="Computation", parts=tuple(_computation(record))),
-        Block(title="All parameters", items=tuple(_parameters(c) for c in record.components if c.kind != "model")),
+        Block(title="All parameters", items=tuple(_parameters(c) for c in record.components)),
         Block(title="Digests", items=tuple(_digests(record))),
     )
     return tuple(b for b in blocks if b.parts or b.items)
@@ -79,14 +79,12 @@ def _data(record: RunRecord) -> Iterator[Part]:
     ]
     yield from _joined(sentences, " ")
     chosen = [
-        f"--{name.replace('_', '-')} {' '.join(map(str, value)) if isinstance(value, list) else value}"
-        for name in ("split", "method", "limit", "part")
-        if (value := record.settings.get(name))
+        f"--{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name in ("preset", "split", "method", "limit", "part")
+        if (value := record.preset if name == "preset" else record.settings.get(name))
     ]
     if chosen:
         yield from (" Chosen with ", Code(" ".join(chosen)), ".")
-    elif not record.settings["dataset"] or not (record.settings["explainer"] and record.settings["metric"]):
-        yield from (" Preset: ", Code(record.settings["preset"]), ".")
 
 
 def _pictures(data: DataFacts) -> str:
@@ -149,7 +147,11 @@ def _measures(record: RunRecord) -> Iterator[Part]:
 def _named(component: ComponentFacts) -> Parts:
     maps = f" ({component.maps:,} maps of each picture)" if component.maps > 1 else ""
     foreign = f" ({component.distribution} {component.version})" if component.distribution != "xaibench" else ""
-    return Code(short(component.name)), Cite(component.references), maps or "", foreign
+    note = str(component.details.get("note", "")) if component.role == "explainer" else ""
+    source: Parts = (Cite(component.references),)
+    if note:
+        source = (f" ({note}", *source, ")")
+    return Code(short(component.name)), *source, maps, foreign
 
 
 # ---- statistics -----------------------------------------------------------------------------------------------------
@@ -239,15 +241,27 @@ def _version(record: RunRecord, name: str) -> str:
 
 
 def _parameters(component: ComponentFacts) -> Parts:
-    parameters = sorted(component.parameters.items())
-    values = ", ".join(f"{name} = {'none' if value is None else format_value(value)}" for name, value in parameters)
+    facts = _detector_settings(component) if component.kind == "model" else _definition(component)
+    return Code(short(component.name)), f": {'; '.join(f for f in facts if f)}."
+
+
+def _detector_settings(model: ComponentFacts) -> tuple[str, ...]:
+    resize = _values(model.details.get("resize", {}))
+    layer = model.details.get("target_layer") or "none"
+    return f"detector of {model.distribution}", _values(model.parameters), f"layer {layer}", f"resized with {resize}"
+
+
+def _definition(component: ComponentFacts) -> tuple[str, ...]:
     scores = ", ".join(f"{s['name']} {s['version']} ({s['better']})" for s in component.details.get("scores", ()))
-    facts = (
+    return (
         f"{component.kind} of {component.distribution} {component.version}, version {component.definition}",
         f"scores with the version of their definition and direction: {scores}" if scores else "",
-        values or "no parameters",
+        _values(component.parameters) or "no parameters",
     )
-    return Code(short(component.name)), f": {'; '.join(f for f in facts if f)}."
+
+
+def _values(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{k} = {'none' if v is None else format_value(v)}" for k, v in sorted(values.items()))
 
 
 def _digests(record: RunRecord) -> Iterator[Parts]:

@@ -68,7 +68,12 @@ class DataFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """What the methods of a paper say of a run. ``runs`` are the rows of ``runs``, the last one that of the plan."""
+    """What the methods of a paper say of a run.
+
+    ``runs`` are the rows of ``runs``, the last one that of the plan. ``settings`` are the plan's as a run file.
+    ``preset`` chose some of detectors, data, explainers and measures; it is empty where all were named or runs were
+    joined.
+    """
 
     runs: tuple[Mapping[str, Any], ...]
     settings: Mapping[str, Any]
@@ -78,6 +83,7 @@ class RunRecord:
     data: tuple[DataFacts, ...]
     statuses: Mapping[str, int]
     passes: tuple[int, int]
+    preset: str = ""
     marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     has_accuracy: bool = False
 
@@ -99,7 +105,8 @@ class RunRecord:
                 marks[name] = (*marks.get(name, ()), row["mark"])
         return cls(
             runs=runs,
-            settings=plan["settings"],
+            settings=plan["run_file"],
+            preset=_preset(plan),
             identity=plan["identity"],
             provenance=json.loads(runs[-1]["provenance"]),
             components=_components(run.to_arrow("components").to_pylist(), plan["relation"]),
@@ -109,6 +116,12 @@ class RunRecord:
             marks=marks,
             has_accuracy=any(row["check"] == "accuracy" for row in detectors),
         )
+
+
+def _preset(plan: Mapping[str, Any]) -> str:
+    asked = plan.get("settings")  # a plan of joined runs has none
+    named = asked is None or all(asked[kind] for kind in ("model", "dataset", "explainer", "metric"))
+    return "" if named or asked is None else str(asked["preset"])
 
 
 def _components(rows: Sequence[Mapping[str, Any]], relation: Sequence[Sequence[Any]]) -> tuple[ComponentFacts, ...]:

@@ -71,6 +71,20 @@ def test_every_citation_has_its_entry(run, cli, tmp_path):
     assert found["xaibench"]["title"].endswith(f"Version {xaibench.__version__}".replace("Version", "{Version}"))
 
 
+def test_joined_runs_have_methods_too(run, cli, tmp_path):
+    toy_run(tmp_path / "more", explainer=["saliency"], metric=["range"], limit=4, seed=7)
+    assert cli("merge", run, tmp_path / "more", "-o", tmp_path / "joined")[0] == 0
+    code, text, err = cli("export", tmp_path / "joined", "--methods")
+    assert code == 0, err
+    assert "4 explainers: " in text and "saliency [Simonyan et al. 2013]" in text and "Seed 7," in text
+    assert "--preset" not in text
+
+
+def test_what_was_not_named_came_from_a_preset(run, cli):
+    assert "--preset" not in cli("export", run, "--methods")[1]
+    assert RunRecord.read(xaibench.open_run(run)).preset == ""
+
+
 def test_bibtex_alone_needs_no_methods(run, cli, tmp_path):
     code, out, err = cli("export", run, "--bibtex", tmp_path / "m.bib")
     assert code == 0 and out == "" and "references to" in err

@@ -20,14 +20,12 @@ def component(kind, name, details=None, parameters=None, references=(), distribu
     )  # fmt: skip
 
 
-CARD = {"format": "ONNX", "input_size": [64, 48], "classes": ["real", "fake"], "threshold": 0.5, "precision": "fp32"}
+CARD = {"format": "ONNX", "input_size": [64, 48], "classes": ["real", "fake"], "threshold": 0.5, "precision": "fp32",
+        "target_layer": "conv", "resize": {"mode": "squash", "antialias": True}}  # fmt: skip
 SCORES = [{"name": "deletion", "version": 2, "better": "lower", "event": ""}]
 RECORD = RunRecord(
     runs=({"run": "20260101T000000.000000Z", "plan_digest": "fedcba9876543210" * 4},),
-    settings={
-        "members": "first", "target": "predicted", "seed": 3, "repeats": 1, "split": None, "method": [], "limit": None,
-        "part": None, "preset": "quick", "dataset": ["faces"], "explainer": ["gradcam"], "metric": ["deletion"],
-    },
+    settings={"members": "first", "target": "predicted", "seed": 3, "repeats": 1},
     identity={"precision": "fp32", "device": "cpu", "threads": 2},
     provenance={"versions": {"xaibench": "0.1.0", "torch": "2.6.0", "onnxruntime": "1.20.0"}, "python": "3.11.7",
                 "platform": "Linux", "gpu": None, "processor": "CPU", "machine": "x86_64", "cores": 8},
@@ -86,6 +84,7 @@ Statistics. {STATISTICS}{VERDICTS}{RANKS}
 Computation. Seed 3, 1 repeat of explainers that draw at random, fp32 on cpu (CPU, 8 cores), 2 threads. Python 3.11.7, torch 2.6.0, onnxruntime 1.20.0; Linux. The run took 12,345 forward and 1,220 backward passes. It holds 2,443 values of scores: 2,440 ok, 3 undefined. It is run 20260101T000000.000000Z of plan fedcba987654.
 
 All parameters.
+- detector: detector of xaibench; layer conv; resized with antialias = true, mode = squash.
 - acme/faces: dataset of acme 1.2, version 1; path = faces.
 - gradcam: explainer of xaibench 0.1.0, version 1; layer = none.
 - random: explainer of xaibench 0.1.0, version 1; cells = 7.
@@ -145,8 +144,9 @@ def test_targets_are_said():
 def test_the_choice_of_pictures_is_said():
     chosen = changed({"limit": 48, "method": ["swap", "blend"], "part": "1/2"})
     assert paragraph(chosen, "Data").endswith(" Chosen with --method swap blend --limit 48 --part 1/2.")
-    assert paragraph(changed({"dataset": []}), "Data").endswith(" Preset: quick.")
-    assert "Preset" not in paragraph(RECORD, "Data")
+    assert paragraph(changed({"split": "test"}, preset="quick"), "Data").endswith(
+        " Chosen with --preset quick --split test."
+    )
 
 
 def test_a_run_without_controls_and_one_without_explainers():
@@ -158,6 +158,18 @@ def test_a_run_without_controls_and_one_without_explainers():
         "Evaluation", "Detectors", "Data", "Statistics", "Computation", "All parameters", "Digests",
     ]  # fmt: skip
     assert paragraph(detectors, "Statistics") == STATISTICS
+
+
+def test_notes_on_sources_stand_before_them():
+    scored = {"family": "faithfulness", "scores": []}
+    more = (
+        component("metric", "xaibench/repair", {**scored, "note": "own"}),
+        component("metric", "xaibench/fill-response", {**scored, "note": "own, after"}, references=(RISE,)),
+        component("explainer", "xaibench/edges", {"control": True, "note": "own"}),
+    )
+    text = paragraph(changed(components=more), "Measures")
+    assert text.endswith("Faithfulness: repair (own), fill-response (own, after [P and D 2018]).")
+    assert paragraph(changed(components=more), "Controls").endswith("never ranked: edges.")
 
 
 def test_localisation_censored_scores_and_accuracy():
