@@ -303,15 +303,6 @@ LUNDBERG_2017: Final = Reference(
     venue=_NEURIPS,
     arxiv="1705.07874",
 )
-PETSIUK_2018: Final = Reference(
-    key="petsiuk2018rise",
-    kind="inproceedings",
-    authors=("Petsiuk, Vitali", "Das, Abir", "Saenko, Kate"),
-    title="RISE: Randomized input sampling for explanation of black-box models",
-    year=2018,
-    venue=_BMVC,
-    arxiv="1806.07421",
-)
 SUNDARARAJAN_2020: Final = Reference(
     key="sundararajan2020many",
     kind="inproceedings",

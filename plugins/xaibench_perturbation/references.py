@@ -1,4 +1,4 @@
-"""Publications behind fills, twins and their attacks, which explainers and metrics cite too."""
+"""Publications behind fills, masks, twins and their attacks, which explainers and metrics cite too."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ from typing import Final
 
 from xaibench.api import Reference
 
+PETSIUK_2018: Final = Reference(
+    key="petsiuk2018rise",
+    kind="inproceedings",
+    authors=("Petsiuk, Vitali", "Das, Abir", "Saenko, Kate"),
+    title="RISE: Randomized input sampling for explanation of black-box models",
+    year=2018,
+    venue="British Machine Vision Conference (BMVC)",
+    arxiv="1806.07421",
+)
 RONG_2022: Final = Reference(
     key="rong2022consistent",
     kind="inproceedings",

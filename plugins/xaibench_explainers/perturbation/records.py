@@ -8,12 +8,11 @@ from xaibench_explainers.references import (
     FEL_2021,
     LUNDBERG_2017,
     NOVELLO_2022,
-    PETSIUK_2018,
     RIBEIRO_2016,
     WANG_2020,
     ZEILER_2014,
 )
-from xaibench_perturbation import TSIGOS_2024, TSIGOS_2025
+from xaibench_perturbation import PETSIUK_2018, TSIGOS_2024, TSIGOS_2025
 
 _STANDARD = frozenset({"standard"})
 

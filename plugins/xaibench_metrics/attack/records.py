@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xaibench.api import MetricRecord
-from xaibench_metrics.references import GOWRISANKAR_2024
+from xaibench_metrics.faithfulness_references import GOWRISANKAR_2024
 from xaibench_perturbation import TSIGOS_2024
 
 ATTACK: tuple[MetricRecord, ...] = (

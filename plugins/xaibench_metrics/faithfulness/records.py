@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xaibench.api import MetricRecord
-from xaibench_metrics.references import (
+from xaibench_metrics.faithfulness_references import (
     ALQURASHI_2026,
     ALVAREZ_MELIS_2018_SELF,
     ANCONA_2018,
@@ -13,14 +13,13 @@ from xaibench_metrics.references import (
     CHATTOPADHAY_2018,
     GOWRISANKAR_2024,
     NGUYEN_2020,
-    PETSIUK_2018,
     RIEGER_2020,
     SAMEK_2017,
     SCHULZ_2020,
     YEH_2019,
     ZHANG_2024,
 )
-from xaibench_perturbation import RONG_2022
+from xaibench_perturbation import PETSIUK_2018, RONG_2022
 
 _STANDARD = frozenset({"standard"})
 

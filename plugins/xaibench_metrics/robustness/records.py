@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xaibench.api import MetricRecord
+from xaibench_metrics.faithfulness_references import YEH_2019
 from xaibench_metrics.references import (
     ADEBAYO_2018_SANITY,
     AGARWAL_2022,
@@ -10,7 +11,6 @@ from xaibench_metrics.references import (
     HEDSTROM_2024,
     MONTAVON_2018,
     SIXT_2020,
-    YEH_2019,
 )
 
 _HERE = "xaibench_metrics.robustness"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from xaibench.api import MetricRecord
-from xaibench_metrics.references import BHATT_2020, CHALASANI_2020, CRUM_2023, HEDSTROM_2023, NGUYEN_2020
+from xaibench_metrics.faithfulness_references import BHATT_2020, NGUYEN_2020
+from xaibench_metrics.references import CHALASANI_2020, CRUM_2023, HEDSTROM_2023
 
 _STANDARD = frozenset({"standard"})
 _AS_PUBLISHED = {"similarity": "ssim", "quantised": True}
