@@ -192,7 +192,7 @@ class SegmentAttack:
             lambda image, mask, landmarks: (near, mask, landmarks),
         )
         other: Explanation = yield from case.explain(view=view)
-        return [_correlation(item, case.explanation.map, other)]
+        return [correlation(item, case.explanation.map, other)]
 
     def passes(self, query: PassQuery) -> Passes:
         """At most: an attack of every region, shared where several maps choose the same."""
@@ -235,7 +235,8 @@ def flipped_curves(item: str, own: Outcome, largest: float | None) -> Iterator[C
         yield Curve(name="flipped", item=item, x=x, y=[float(own.flipped and bound <= b) for b in x])
 
 
-def _correlation(item: str, first: Tensor | None, second: Explanation) -> Score:
+def correlation(item: str, first: Tensor | None, second: Explanation) -> Score:
+    """Pearson's correlation of two maps, -1 to 1; undefined where one is constant or missing."""
     if first is None or second.map is None:
         return Score(name="stability", item=item, status="undefined", reason=f"no second map: {second.reason}")
     pair = torch.stack([first.flatten(), second.map.flatten()]).double()

@@ -123,6 +123,14 @@ def by_chance(
     return np.array(found)
 
 
+def p_value(null: NDArray[np.float64], distance: float) -> float:
+    """Share of random deals, the observed one among them, whose distance is at least ``distance``.
+
+    Equal deals differ in the last digits, since their sums run in another order: 1e-12 counts as equal.
+    """
+    return float((1 + (null >= distance - 1e-12).sum()) / (1 + len(null)))
+
+
 def mean_map(maps: Sequence[Tensor]) -> Tensor:
     """``(h, w)`` mean of stretched maps, constant ones left out; empty where nothing is left."""
     usable = [stretch(m.cpu()) for m in maps if not is_constant(m)]
@@ -164,7 +172,7 @@ class OutOfSet:
         return _scores({
             "distance": distance, "difference": difference, "matched": share, "position": position,
             "null": float(null.mean()) if len(null) else "no random deal has a match",
-            "p-value": float((1 + (null >= distance - 1e-12).sum()) / (1 + len(null))),
+            "p-value": p_value(null, distance),
         })  # fmt: skip
 
     def _drawn(self, cases: Iterable[MapCase], where: str) -> tuple[list[Drawn], list[Tensor]]:

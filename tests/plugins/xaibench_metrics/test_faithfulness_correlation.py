@@ -478,6 +478,20 @@ def test_average_gain_keeps_its_digits_where_p_is_almost_1() -> None:
     assert [s.value for s in values.values()] == pytest.approx([0, 1, 3e-9 / (4e-9 + 1e-8)], abs=1e-6)
 
 
+def test_an_increase_keeps_its_digits_where_p_is_almost_0() -> None:
+    """P(fake) of the picture is 1e-9 and of the masked one 1.75e-9: that of the other class is 1 in float32."""
+
+    class Unsure(Patch):
+        def probabilities(self, images: Tensor) -> Tensor:
+            fake = (2 - images.mean((1, 2, 3))) * 1e-9
+            return torch.stack((1 - fake, fake), 1)
+
+    quarter = torch.zeros(4, 4)
+    quarter[:2, :2] = 1
+    drop, increase, _ = all_of(make(AverageDrop), case_of(quarter, Unsure(), torch.ones(3, 4, 4))).values()
+    assert (drop.value, increase.value) == (0, 1)
+
+
 def test_what_is_left_to_other_classes_adds_their_digits() -> None:
     assert rest(torch.tensor([1e-9, 1.0, 3e-9]), 1) == pytest.approx(4e-9, rel=1e-6)
     assert rest(torch.tensor([0.25, 0.75]), 0) == 0.75

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from xaibench.store.folder import RunFolder
-from xaibench_metrics.salience.out_of_set import Drawn, by_chance, compared, dealt, matches, mean_map
+from xaibench_metrics.salience.out_of_set import Drawn, by_chance, compared, dealt, matches, mean_map, p_value
 
 
 def seen(*values, confidence=0.9, target=1, group="g"):
@@ -63,6 +63,13 @@ def test_mean_maps_leave_constant_ones_out():
     rising = torch.tensor([[0.0, 2.0]])
     assert mean_map([rising, torch.ones(1, 2)]).tolist() == [[0.0, 1.0]]
     assert mean_map([torch.ones(1, 2)]).numel() == 0
+
+
+def test_the_p_value_counts_the_observed_deal_and_those_that_are_as_far():
+    null = np.array([0.1, 0.2 - 1e-13, 0.2, 0.3])
+    assert p_value(null, 0.2) == (1 + 3) / 5
+    assert p_value(null, 0.4) == 1 / 5 and p_value(null, 0.0) == 1
+    assert p_value(np.array([]), 0.2) == 1
 
 
 def test_a_second_dataset_is_compared_with_the_first(cli, tmp_path):

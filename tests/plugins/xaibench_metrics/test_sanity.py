@@ -381,9 +381,11 @@ def test_each_cascading_step_keeps_what_the_last_one_drew(tmp_path: Path) -> Non
 def test_the_other_class() -> None:
     generator = torch.Generator().manual_seed(0)
     assert other_class(0, 2, generator) == 1 and other_class(1, 2, generator) == 0
-    drawn = [other_class(2, 4, generator) for _ in range(300)]
-    assert set(drawn) == {0, 1, 3}
-    assert all(70 < drawn.count(c) < 130 for c in (0, 1, 3))
+    for target in range(4):
+        others = {0, 1, 2, 3} - {target}
+        drawn = [other_class(target, 4, generator) for _ in range(300)]
+        assert set(drawn) == others
+        assert all(70 < drawn.count(c) < 130 for c in others)
 
 
 @pytest.mark.parametrize(("absolute", "alike"), [(False, 0.8), (True, 0.8)])

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from xaibench.api import Native, Passes, PassQuery, Picture, Sample, Score, Scores, Streams
-from xaibench_metrics.attack.choice import area_bin, random_regions, ranked_segments, region_of, shifted_grid
+from xaibench.api import Explanation, Native, Passes, PassQuery, Picture, Sample, Score, Scores, Streams
+from xaibench_metrics.attack.choice import CELLS, area_bin, random_regions, ranked_segments, region_of, shifted_grid
 from xaibench_metrics.attack.counterpart_attack import CounterpartAttack
 from xaibench_metrics.attack.judging import distortion_upper_bound, percentile
-from xaibench_metrics.attack.segment_attack import SegmentAttack, grid_advantages
+from xaibench_metrics.attack.segment_attack import SegmentAttack, correlation, grid_advantages
 from xaibench_metrics.attack.subjects import why_no_attack
 from xaibench_perturbation import slic_segments
 from xaibench_testing.harness import drawn_by, make_bench, metric_use, score, value
@@ -378,3 +378,15 @@ def test_stability_is_one_for_a_map_that_ignores_the_picture_and_asked_of_the_la
     ))  # fmt: skip
     assert found["slic-50 top-2"]["stability"] == pytest.approx(1)
     assert found["slic-50 top-1"]["stability"].status == "not_applicable"
+
+
+def test_stability_is_the_correlation_of_two_maps_and_may_be_negative() -> None:
+    rising = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
+    assert correlation("top-1", rising, Explanation(map=5 - rising)).value == pytest.approx(-1)
+    assert correlation("top-1", rising, Explanation(map=torch.tensor([[0.0, 1.0], [1.0, 0.0]]))).value == 0
+    assert correlation("top-1", rising, Explanation(map=torch.ones(2, 2))).status == "undefined"
+    assert "no second map" in correlation("top-1", None, Explanation(map=rising)).reason
+
+
+def test_the_most_segments_are_half_as_many_again_as_slic_is_asked_for() -> None:
+    assert dict(CELLS) == {"slic-50": 75, "slic-80": 120, "slic-100": 150, "grid-7": 8 * 8}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from xaibench_statistics import (
     roc_auc,
 )
 from xaibench_statistics.bootstrap import Design, expanded_tail, mean_replicates
+from xaibench_statistics.paired import _t_test
 
 
 def clustered(values, size=1):
@@ -209,6 +211,14 @@ def test_crossed_factors_use_the_bootstrap_t_test():
     assert paired_difference(noise, base).test == "bootstrap t test"
     assert paired_difference(noise.with_values(noise.values + 3), base).p < 0.001
     assert paired_difference(base, base).p == 1.0
+
+
+def test_the_bootstrap_t_test_is_students_with_the_replicates_deviation():
+    replicates = np.array([0.0, 1.0, 2.0, 3.0])  # deviation sqrt(5 / 3)
+    expected = 2 * scipy.stats.t(4).sf(2.0 / np.sqrt(5 / 3) * np.sqrt(4 / 5))
+    assert _t_test(2.0, replicates, 5) == pytest.approx(expected, rel=1e-12)
+    assert _t_test(-2.0, replicates, 5) == pytest.approx(expected, rel=1e-12)
+    assert (_t_test(0.0, np.ones(4), 5), _t_test(0.1, np.ones(4), 5)) == (1.0, 0.0)
 
 
 def test_holm():

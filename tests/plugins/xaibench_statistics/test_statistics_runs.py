@@ -6,6 +6,7 @@ from scipy import stats
 
 from xaibench_statistics import Runs, Values, auc_interval, censored_median, runs_difference, runs_interval
 from xaibench_statistics.auc import mean_auc_interval
+from xaibench_statistics.censored import _index
 from xaibench_statistics.runs import least_p, people_variance, permute_runs
 
 DRAW = np.random.default_rng(0)
@@ -122,6 +123,9 @@ def test_the_mean_auc_of_a_family():
     both = mean_auc_interval([first, second], fake)
     assert both.value == pytest.approx((alone.value + other.value) / 2)
     assert 0 <= both.low < both.value < both.high <= 1
+    perfect, blind = first.with_values(fake.astype(float)), first.with_values(np.zeros(40))
+    runs_alone = mean_auc_interval([perfect, blind], fake)  # people add nothing: 1 and .5, variance .125 / 2
+    assert runs_alone.value == 0.75 and runs_alone.low < 0.05 and runs_alone.high > 0.99
     same = mean_auc_interval([first] * 3, fake)  # runs that do not vary add nothing
     assert same.low == pytest.approx(alone.low, abs=0.05)
 
@@ -172,6 +176,13 @@ def test_the_upper_end_of_the_interval_may_be_open():
     found = censored(numbers, numbers >= 0.6)
     assert (found.value, found.above) == (pytest.approx(0.5), False)
     assert (found.high, found.high_above) == (0.6, True)
+
+
+@pytest.mark.parametrize(
+    ("q", "n", "index"), [(0, 10, 0), (0.1, 10, 0), (0.11, 10, 1), (0.5, 10, 4), (1, 10, 9), (0.99, 10, 9)]
+)
+def test_a_quantile_is_the_smallest_value_with_that_share_at_or_below_it(q, n, index):
+    assert _index(q, n) == index
 
 
 def test_clusters_widen_it():
