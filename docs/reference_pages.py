@@ -220,8 +220,8 @@ def _component(component: Registered) -> str:
     record, target = component.record, component.load()
     anchor = f"{record.kind}-{record.name.replace('+', 'p')}"
     parts = [f'<a id="{anchor}"></a>\n', f"### {record.name}\n", f"{record.summary}\n"]
-    if record.source:
-        parts.append(f"Source: {record.source}\n")
+    if record.sources:
+        parts.append(f"Source: {' '.join(record.sources)}\n")
     facts = [
         f"{word}: {', '.join(f'`{v}`' for v in sorted(values))}"
         for word in ("needs", "gives", "suffixes", "markers", "presets")

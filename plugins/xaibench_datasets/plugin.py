@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xaibench.api import DatasetRecord, hookimpl
+from xaibench_datasets.references import ROSSLER_2019, SHIOHARA_2022
 
 XAIBENCH_API = "1"
 
@@ -40,7 +41,7 @@ def xaibench_datasets() -> Sequence[DatasetRecord]:
             name="faceforensics",
             target="xaibench_datasets.faceforensics:FaceForensicsDataset",
             summary="The FaceForensics++ tree after frame extraction and cropping, with masks and official splits.",
-            source="Rössler et al., FaceForensics++: Learning to Detect Manipulated Facial Images, ICCV 2019",
+            references=(ROSSLER_2019,),
             gives=frozenset(("mask", "pair")),
             markers=("original_sequences", "manipulated_sequences"),
             precedence=20,
@@ -49,7 +50,7 @@ def xaibench_datasets() -> Sequence[DatasetRecord]:
             name="self-blend",
             target="xaibench_datasets.self_blending.dataset:SelfBlendDataset",
             summary="Real faces of another dataset, and pseudo-fakes blended of each picture with itself.",
-            source="Shiohara & Yamasaki, Detecting Deepfakes with Self-Blended Images, CVPR 2022",
+            references=(SHIOHARA_2022,),
             gives=_EVERYTHING,
         ),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from xaibench.api import ExplainerRecord, hookimpl
 from xaibench_explainers.gradient.records import GRADIENT
 from xaibench_explainers.perturbation.records import PERTURBATION
+from xaibench_explainers.references import ADEBAYO_2018_SANITY, SHAPLEY_1953, SUNDARARAJAN_2020
 
 XAIBENCH_API = "1"
 
@@ -23,6 +24,7 @@ def xaibench_explainers() -> list[ExplainerRecord]:
             summary="Maps made anywhere, also by people, one file a sample: maps:DIR.",
             signed=True,
             class_specific=False,
+            note="whoever made the maps",
         ),
         ExplainerRecord(
             name="counterfactual-oracle",
@@ -31,7 +33,7 @@ def xaibench_explainers() -> list[ExplainerRecord]:
             needs=frozenset({"pair"}),
             signed=True,
             reference=True,
-            source="Shapley: A value for n-person games, 1953; baseline form: Sundararajan, Najmi, arXiv:1908.08474",
+            references=(SHAPLEY_1953, SUNDARARAJAN_2020),
         ),
         *_controls(),
     ]
@@ -48,6 +50,7 @@ def _controls() -> list[ExplainerRecord]:
             model_independent=True,
             stochastic=True,
             presets=_STANDARD,
+            note="own",
         ),
         ExplainerRecord(
             name="center-prior",
@@ -57,6 +60,7 @@ def _controls() -> list[ExplainerRecord]:
             control=True,
             model_independent=True,
             presets=_STANDARD,
+            note="own",
         ),
         ExplainerRecord(
             name="face-hull",
@@ -66,6 +70,7 @@ def _controls() -> list[ExplainerRecord]:
             class_specific=False,
             control=True,
             model_independent=True,
+            note="own",
         ),
         ExplainerRecord(
             name="other-mask",
@@ -74,6 +79,7 @@ def _controls() -> list[ExplainerRecord]:
             needs=frozenset({"mask", "stranger"}),
             control=True,
             model_independent=True,
+            note="own",
         ),
         ExplainerRecord(
             name="edges",
@@ -83,7 +89,7 @@ def _controls() -> list[ExplainerRecord]:
             control=True,
             model_independent=True,
             presets=_STANDARD,
-            source="Adebayo et al.: Sanity checks for saliency maps, NeurIPS 2018, arXiv:1810.03292",
+            references=(ADEBAYO_2018_SANITY,),
         ),
         ExplainerRecord(
             name="inverse",
@@ -91,6 +97,7 @@ def _controls() -> list[ExplainerRecord]:
             summary="Control: another explainer's map upside down: inverse:of=NAME.",
             control=True,
             presets=_STANDARD,
+            note="own",
         ),
         ExplainerRecord(
             name="mask-oracle",
@@ -101,5 +108,6 @@ def _controls() -> list[ExplainerRecord]:
             model_independent=True,
             reference=True,
             presets=_STANDARD,
+            note="own",
         ),
     ]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         window_count,
     )
     from xaibench_perturbation.ordering import ascending, is_constant, mean_ranks, pixel_ranks, step_counts, tied_share
+    from xaibench_perturbation.references import PETSIUK_2018, RONG_2022, TSIGOS_2024, TSIGOS_2025
     from xaibench_perturbation.regions import RegionAttack, region_digest
     from xaibench_perturbation.scoring import ScoreKind, target_scores
     from xaibench_perturbation.segments import (
@@ -61,8 +62,12 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     "CHUNK": "masks",
     "IMAGENET_MEAN": "switching",
+    "PETSIUK_2018": "references",
     "PICTURE_FILLS": "fill_parameters",
+    "RONG_2022": "references",
     "SIGMA": "fills",
+    "TSIGOS_2024": "references",
+    "TSIGOS_2025": "references",
     "AnyFill": "fill_parameters",
     "AttackMode": "attacks",
     "AttackSettings": "attacks",
@@ -134,8 +139,12 @@ def __dir__() -> list[str]:
 __all__ = [
     "CHUNK",
     "IMAGENET_MEAN",
+    "PETSIUK_2018",
     "PICTURE_FILLS",
+    "RONG_2022",
     "SIGMA",
+    "TSIGOS_2024",
+    "TSIGOS_2025",
     "AnyFill",
     "AttackMode",
     "AttackSettings",

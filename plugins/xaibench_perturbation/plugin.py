@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xaibench.api import FillRecord, hookimpl
+from xaibench_perturbation.references import RONG_2022, TSIGOS_2025
 
 XAIBENCH_API = "1"
 
@@ -40,14 +41,14 @@ FILLS: tuple[FillRecord, ...] = (
         target="xaibench_perturbation.explanation_fills:inpainted",
         summary="Each hole interpolated from its border.",
         needs=frozenset({"masks"}),
-        source="Rong et al.: A consistent and efficient evaluation strategy for attribution methods, ICML 2022 (ROAD)",
+        references=(RONG_2022,),
     ),
     FillRecord(
         name="twin",
         target="xaibench_perturbation.explanation_fills:twin",
         summary="The adversarial twin: the picture after a small attack that makes the detector say real.",
         needs=frozenset({"twin"}),
-        source="Tsigos et al.: Improving the perturbation-based explanation of deepfake detectors, arXiv:2502.03957",
+        references=(TSIGOS_2025,),
     ),
     FillRecord(
         name="noise-twin",

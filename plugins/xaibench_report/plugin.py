@@ -79,11 +79,13 @@ def _section(name: str, title: str, position: int, summary: str) -> SectionRecor
 
 @hookimpl
 def xaibench_add_commands(app: typer.Typer) -> None:
-    """``report``, ``table``, ``compare`` and ``rank detectors``."""
+    """``report``, ``table``, ``compare``, ``rank detectors`` and ``export``."""
     from xaibench_report.commands import compare, rank, report
+    from xaibench_report.exports.command import export
     from xaibench_report.tables.command import table
 
     app.command()(report)
     app.command()(table)
     app.command()(compare)
     app.add_typer(rank, name="rank")
+    app.command()(export)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xaibench.api import RecipeRecord, hookimpl
+from xaibench_training.references import BOYD_2023, HUA_2021, HUA_2023
 
 if TYPE_CHECKING:
     import typer
 
 XAIBENCH_API = "1"
-
-_CYBORG = "Boyd, Tinsley, Bowyer, Czajka: CYBORG, WACV 2023 (arXiv 2112.00686)"
 
 
 @hookimpl
@@ -27,19 +26,19 @@ def xaibench_recipes() -> list[RecipeRecord]:
             name="cyborg",
             target="xaibench_training.recipes.cyborg:Cyborg",
             summary="Human-guided: class activation maps are drawn towards masks, annotations or another model's maps.",
-            source=_CYBORG,
+            references=(BOYD_2023,),
         ),
         RecipeRecord(
             name="cyborg-shuffled",
             target="xaibench_training.recipes.cyborg:CyborgShuffled",
             summary="The control of cyborg: the same guides, each on another picture.",
-            source=_CYBORG,
+            references=(BOYD_2023,),
         ),
         RecipeRecord(
             name="whitening",
             target="xaibench_training.whitening.recipe:Whitening",
             summary="Channels decorrelated by a whitening layer and turned to patches of the face.",
-            source="Hua et al., Feature Whitening (arXiv 2106.10834) and IEEE TIP 32, 2023",
+            references=(HUA_2021, HUA_2023),
         ),
     ]
 

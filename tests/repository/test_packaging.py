@@ -151,6 +151,6 @@ def test_the_wheel_carries_entry_points_script_and_licence(built):
 def test_the_sdist_holds_what_the_readmes_commands_need(built):
     with tarfile.open(built[1]) as sdist:
         inside = {n.partition("/")[2] for n in sdist.getnames()}
-    for needed in ("README.md", "CHANGELOG.md", "LICENSE", "constraints.txt", "noxfile.py",
+    for needed in ("README.md", "CHANGELOG.md", "LICENSE", "CITATION.cff", "constraints.txt", "noxfile.py",
                    "mkdocs.yml", "pyproject.toml", "tests/conftest.py", "docs/index.md"):  # fmt: skip
         assert needed in inside

@@ -20,6 +20,7 @@ from typing import ClassVar, Literal, get_args
 
 import pluggy
 
+from xaibench.api.references import Reference
 from xaibench.api.safe_text import printable
 
 PROJECT = "xaibench"
@@ -51,7 +52,8 @@ class ComponentRecord:
     summary: one line for ``xaibench list``.
     presets: names of the presets (``standard``) that include the component. ``full`` includes every built-in component
         that it does not leave out by name.
-    source: the paper or document that defines it.
+    references: the publications that define it.
+    note: what these leave open, in a few words, such as ``own, after``; it stands before them.
     parameters: values in place of the target's own defaults, for variants of one class.
     version: raise it when the numbers that the component produces change; it is part of the key of every cell that
         the component takes part in.
@@ -64,7 +66,8 @@ class ComponentRecord:
     target: str
     summary: str
     presets: frozenset[str] = frozenset()
-    source: str = ""
+    references: tuple[Reference, ...] = ()
+    note: str = ""
     parameters: Mapping[str, object] = field(default_factory=dict)
     version: int = 1
     kind: ClassVar[Kind]
@@ -76,10 +79,23 @@ class ComponentRecord:
         if not _TARGET.fullmatch(self.target):
             raise ValueError(f"target {self.target!r} of {self.name!r} is not of the form 'package.module:Class'")
         object.__setattr__(self, "presets", frozenset(self.presets))
-        for text in ("summary", "source", *self._texts):
+        for text in ("summary", "note", *self._texts):
             if not isinstance(getattr(self, text), str):
                 raise TypeError(f"{text} of {self.name!r} is {type(getattr(self, text)).__name__}, not str")
             object.__setattr__(self, text, printable(getattr(self, text)))
+        if not isinstance(self.references, tuple) or not all(isinstance(r, Reference) for r in self.references):
+            raise TypeError(f"references of {self.name!r} are no tuple of xaibench.api.Reference")
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, on one line: the note, then the references in their short form."""
+        return " ".join(part for part in (self.note, "; ".join(r.short for r in self.references)) if part)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where it comes from, in full: a line a reference, the note before the first."""
+        first, *more = [r.text for r in self.references] or [""]
+        return tuple(line for line in (f"{self.note} {first}".strip(), *more) if line)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

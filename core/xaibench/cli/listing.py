@@ -138,7 +138,8 @@ def _as_json(c: Registered) -> dict[str, Any]:
     r = c.record
     row: dict[str, Any] = {
         "kind": r.kind, "name": c.name, "origin": c.origin.distribution, "version": c.origin.version,
-        "summary": r.summary, "source": r.source, "presets": sorted(r.presets), "target": r.target,
+        "summary": r.summary, "source": r.source, "note": r.note, "references": [x.to_dict() for x in r.references],
+        "presets": sorted(r.presets), "target": r.target,
     }  # fmt: skip
     for extra in _EXTRAS:
         value = getattr(r, extra, None)
@@ -360,7 +361,9 @@ def _print_one(component: Registered, row: dict[str, Any]) -> None:
     console.print(f"[bold]{row['kind']} {row['name']}[/bold]  {escape(row['origin'])} {escape(row['version'])}")
     text = inspect.getdoc(component.load()) or row["summary"]
     console.print("\n\n".join(" ".join(p.split()) for p in text.split("\n\n")), markup=False, highlight=False)
-    for key in ("source", "presets", *_EXTRAS):
+    for line in component.record.sources:
+        console.print(f"[bold]source[/bold]: {escape(line)}", highlight=False)
+    for key in ("presets", *_EXTRAS):
         if row.get(key) not in (None, "", []):
             value = ", ".join(row[key]) if isinstance(row[key], list) else row[key]
             console.print(f"[bold]{key}[/bold]: {escape(str(value))}", highlight=False)

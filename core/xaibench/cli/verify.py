@@ -17,6 +17,7 @@ from xaibench.api import (
     PlanError,
     RunFolder,
     describe_error,
+    help_page,
     make_console,
     plugin_output,
     print_json,
@@ -50,6 +51,11 @@ class Verifying(Parameters):
     yes: bool = setting(False, "start without asking, however long it takes", short="-y")
 
 
+@help_page(
+    "Read a run",
+    "xaibench verify xaibench-runs/RUN",
+    "xaibench verify their-run --rows 100 -D /data/faces  # the pictures lie elsewhere here",
+)
 @with_flags
 def verify(run: RunFolder, *, flags: Verifying, json: JsonFlag = False) -> None:
     """Compute random rows of a run anew from detector, pictures and parameters, and say whether they are equal."""
@@ -91,8 +97,8 @@ def _may_start(prepared: PreparedVerification, flags: Verifying) -> bool:
     passes, seconds = cost
     sets = f", {prepared.of_whole_sets} of whole data sets" if prepared.of_whole_sets else ""
     print(
-        f"rows to compute: {len(prepared.rows)}{sets}; at most {passes.forward:,} forward and {passes.backward:,} backward passes,"
-        f" about {_duration(seconds)}",
+        f"rows to compute: {len(prepared.rows)}{sets}; at most {passes.forward:,} forward and {passes.backward:,} "
+        f"backward passes, about {_duration(seconds)}",
         file=sys.stderr,
     )
     if flags.yes or seconds <= 3600 * flags.max_hours:

@@ -150,10 +150,15 @@ def use_identity(use: Use) -> dict[str, Any]:
     """All of a component that can change numbers: versions, code, every parameter, the fills that they name, the
     content it reads."""
     identity = component_identity(use.registered) | {"as": use.name, "parameters": json.loads(use.ref.parameters)}
-    named = {fill: fill.component for fill in _fills(use.parameters)}
-    fills = {fill: component_identity(c) for fill, c in named.items() if isinstance(c, Registered)}
+    fills = {fill: component_identity(component) for fill, component in fills_of(use).items()}
     content = getattr(use.instance, "content_digest", None)
     return identity | ({"fills": fills} if fills else {}) | ({"content": content()} if content else {})
+
+
+def fills_of(use: Use) -> dict[Fill, Registered]:
+    """The components of the fills that the parameters of a component name."""
+    named = {fill: fill.component for fill in _fills(use.parameters)}
+    return {fill: component for fill, component in named.items() if isinstance(component, Registered)}
 
 
 def _fills(value: object) -> Iterator[Fill]:

@@ -143,8 +143,8 @@ def choose_model(
             ref = DetectorRef(model=name, member=member or inner, ref=use.ref, inner=inner, digest=facts.digest)
             opened[ref] = detector
             batch = compute_batch(detector, settings.batch_size)
-            component = component_identity(use.registered)
-            members.append(PlannedMember(ref=ref, facts=facts, batch_size=batch, component=component))
+            component, record = component_identity(use.registered), use.registered.record
+            members.append(PlannedMember(ref=ref, facts=facts, batch_size=batch, component=component, record=record))
     path = _model_path(registry, text)
     return PlannedModel(
         name=name, members=tuple(members), scored=len(members) if settings.members == "all" else 1,

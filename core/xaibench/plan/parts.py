@@ -10,6 +10,7 @@ from typing import Any, Literal
 from xaibench.api import (
     PROJECT,
     Artefact,
+    ComponentRecord,
     Detector,
     ExplainerRecord,
     Facts,
@@ -32,13 +33,14 @@ class PlannedMember:
     """One opened detector.
 
     ``ref`` opens it again in any process. ``batch_size`` is its compute batch. ``component`` identifies the version and
-    the code of the component that opens it.
+    the code of the component that opens it, ``record`` describes it.
     """
 
     ref: DetectorRef
     facts: Facts
     batch_size: int
     component: Mapping[str, str]
+    record: ComponentRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from xaibench.api import canonical_json
-from xaibench.discovery.code_identity import use_identity
+from xaibench.api import ComponentRecord, canonical_json
+from xaibench.discovery.code_identity import fills_of, use_identity
 from xaibench.discovery.components import Use
 from xaibench.plan.parts import Cell, Plan, PlannedMember
 from xaibench.store.planning import changes_of
@@ -116,6 +116,8 @@ def _component_rows(plan: Plan) -> Iterator[dict[str, Any]]:
             "signed": explainer.use.trait("signed"),
             "class_specific": r.class_specific,
             "model_independent": explainer.use.trait("model_independent"),
+            "draws": explainer.draws,
+            "repeats": explainer.repeats,
         }
         yield _component_row("explainer", explainer.name, explainer.use, details)
     for metric in plan.metrics:
@@ -133,7 +135,7 @@ def _member_row(model: str, member: PlannedMember) -> dict[str, Any]:
     facts, ref = member.facts, member.ref
     names = ("classes", "threshold", "precision", "stochastic", "remote", "input_size", "target_layer", "notes")
     details = {**facts.details, **{name: getattr(facts, name) for name in names}}
-    details |= {"resize": asdict(facts.resize), "limits": dict(facts.limits)}
+    details |= {"resize": asdict(facts.resize), "limits": dict(facts.limits), **_source(member.record)}
     return {
         "kind": "model",
         "name": f"{model} {ref.member}".strip(),
@@ -156,5 +158,11 @@ def _component_row(kind: str, name: str, use: Use, details: Mapping[str, Any]) -
         "component_version": registered.record.version,
         "parameters": canonical_json(identity["parameters"]),
         "digest": identity.get("content") or identity.get("code"),
-        "details": json.dumps({"source": registered.record.source, **details}),
+        "details": json.dumps({**_source(registered.record, *(c.record for c in fills_of(use).values())), **details}),
     }
+
+
+def _source(record: ComponentRecord, *fills: ComponentRecord) -> dict[str, Any]:
+    """Where a component comes from, as text and as references, those of the fills that it uses after its own."""
+    references = dict.fromkeys(reference for r in (record, *fills) for reference in r.references)
+    return {"source": record.source, "note": record.note, "references": [r.to_dict() for r in references]}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from xaibench.api import PROJECT, Resize, StoreError, UnknownComponent, UsageError, XaibenchError
@@ -51,6 +52,13 @@ class Run:
         return Run, (self.path,)
 
     # ---- tables ----
+
+    @property
+    def tables(self) -> Mapping[str, pa.Schema]:
+        """The schemas of its tables by name: columns with descriptions and units, and the version of the schema."""
+        from xaibench.store.schema import TABLES
+
+        return MappingProxyType(TABLES)
 
     def to_arrow(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a table that the last plan asks for, as Arrow, with all or some columns.

@@ -192,7 +192,7 @@ COMPONENTS: Final = _schema("components", [
     _field("component_version", pa.int32(), "version of the component's definition"),
     _field("parameters", pa.string(), "all parameters as canonical JSON"),
     _field("digest", pa.string(), "weights or data digest, or code digest of local code", nullable=True),
-    _field("details", pa.string(), "card, licence, providers, notes, as JSON", nullable=True),
+    _field("details", pa.string(), "card, licence, providers, notes, source and references, as JSON", nullable=True),
 ])  # fmt: skip
 
 TABLES: Final[dict[str, pa.Schema]] = {

@@ -3,6 +3,29 @@
 from __future__ import annotations
 
 from xaibench.api import ExplainerRecord
+from xaibench_explainers.references import (
+    ABNAR_2020,
+    ADEBAYO_2018_LOCAL,
+    BACH_2015,
+    CHATTOPADHAY_2018,
+    CHEFER_2021,
+    DRAELOS_2020,
+    ERION_2021,
+    FU_2020,
+    JIANG_2021,
+    KAPISHNIKOV_2019,
+    KOKHLIKYAN_2020,
+    MUHAMMAD_2020,
+    SELVARAJU_2017,
+    SHRIKUMAR_2016,
+    SHRIKUMAR_2017,
+    SIMONYAN_2013,
+    SMILKOV_2017,
+    SPRINGENBERG_2014,
+    SRINIVAS_2019,
+    SUNDARARAJAN_2017,
+)
+from xaibench_perturbation import TSIGOS_2024
 
 _STANDARD = frozenset({"standard"})
 _PROPAGATION = frozenset({"gradients", "operations"})
@@ -14,7 +37,7 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         summary="Activation maps of a layer weighted by their mean gradient, rectified.",
         needs=frozenset({"gradients", "activations"}),
         presets=_STANDARD,
-        source="Selvaraju et al.: Grad-CAM, ICCV 2017, arXiv:1610.02391",
+        references=(SELVARAJU_2017,),
     ),
     ExplainerRecord(
         name="integrated-gradients",
@@ -23,7 +46,7 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         needs=frozenset({"gradients"}),
         signed=True,
         presets=_STANDARD,
-        source="Sundararajan, Taly, Yan: Axiomatic attribution, ICML 2017, arXiv:1703.01365",
+        references=(SUNDARARAJAN_2017,),
     ),
     ExplainerRecord(
         name="expected-gradients",
@@ -32,8 +55,7 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         needs=frozenset({"gradients"}),
         signed=True,
         stochastic=True,
-        source="Erion et al.: Improving performance of deep learning models with axiomatic attribution priors and "
-        "expected gradients, Nature Machine Intelligence 2021, arXiv:1906.10670",
+        references=(ERION_2021,),
     ),
     ExplainerRecord(
         name="saliency",
@@ -41,7 +63,7 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         summary="Largest absolute gradient of a pixel's channels.",
         needs=frozenset({"gradients"}),
         presets=_STANDARD,
-        source="Simonyan, Vedaldi, Zisserman: Deep inside convolutional networks, 2013, arXiv:1312.6034",
+        references=(SIMONYAN_2013,),
     ),
     ExplainerRecord(
         name="input-x-gradient",
@@ -49,7 +71,7 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         summary="Gradient times picture, summed over channels.",
         needs=frozenset({"gradients"}),
         signed=True,
-        source="Shrikumar et al.: Not just a black box, 2016, arXiv:1605.01713",
+        references=(SHRIKUMAR_2016,),
     ),
     ExplainerRecord(
         name="smoothgrad",
@@ -57,7 +79,7 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         summary="Saliency of the gradient averaged over noisy copies of the picture.",
         needs=frozenset({"gradients"}),
         stochastic=True,
-        source="Smilkov et al.: SmoothGrad, 2017, arXiv:1706.03825",
+        references=(SMILKOV_2017,),
     ),
     ExplainerRecord(
         name="vargrad",
@@ -65,8 +87,7 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         summary="Variance of the gradient over noisy copies of the picture.",
         needs=frozenset({"gradients"}),
         stochastic=True,
-        source="Adebayo et al.: Local explanation methods for deep neural networks lack sensitivity to parameter "
-        "values, 2018, arXiv:1810.03307",
+        references=(ADEBAYO_2018_LOCAL,),
     ),
     ExplainerRecord(
         name="xrai",
@@ -74,7 +95,7 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         summary="Regions grown by the density of integrated gradients from black and white.",
         needs=frozenset({"gradients"}),
         signed=True,
-        source="Kapishnikov et al.: XRAI, ICCV 2019, arXiv:1906.02825",
+        references=(KAPISHNIKOV_2019,),
     ),
     ExplainerRecord(
         name="gradcam++",
@@ -82,14 +103,14 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         summary="Activation maps weighted by their rectified gradients, position by position.",
         needs=frozenset({"gradients", "activations"}),
         presets=_STANDARD,
-        source="Chattopadhyay et al.: Grad-CAM++, WACV 2018, arXiv:1710.11063",
+        references=(CHATTOPADHAY_2018,),
     ),
     ExplainerRecord(
         name="gradcam++-t24",
         target="xaibench_explainers.gradient.every_convolution:EveryConvolution",
         summary="gradcam++ as published: averaged over all convolutions, gradient of the probability.",
         needs=_PROPAGATION,
-        source="Tsigos et al. 2024, arXiv:2404.18649",
+        references=(TSIGOS_2024,),
         parameters={"output": "probability"},
     ),
     ExplainerRecord(
@@ -98,21 +119,21 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         summary="Activation times gradient, summed over the channels of a layer.",
         needs=frozenset({"gradients", "activations"}),
         signed=True,
-        source="Draelos, Carin: Use HiResCAM instead of Grad-CAM, 2020, arXiv:2011.08891",
+        references=(DRAELOS_2020,),
     ),
     ExplainerRecord(
         name="xgradcam",
         target="xaibench_explainers.gradient.cams:XGradCam",
         summary="Activation maps weighted by their gradients, averaged where the channel is active.",
         needs=frozenset({"gradients", "activations"}),
-        source="Fu et al.: Axiom-based Grad-CAM, BMVC 2020, arXiv:2008.02312",
+        references=(FU_2020,),
     ),
     ExplainerRecord(
         name="layercam",
         target="xaibench_explainers.gradient.cams:LayerCam",
         summary="Activation times rectified gradient, summed over the channels of a layer.",
         needs=frozenset({"gradients", "activations"}),
-        source="Jiang et al.: LayerCAM, IEEE Transactions on Image Processing 2021",
+        references=(JIANG_2021,),
     ),
     ExplainerRecord(
         name="eigencam",
@@ -120,14 +141,14 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         summary="First principal component of a layer's activations; the same for every class.",
         needs=frozenset({"activations"}),
         class_specific=False,
-        source="Muhammad, Yeasin: Eigen-CAM, IJCNN 2020, arXiv:2008.00299",
+        references=(MUHAMMAD_2020,),
     ),
     ExplainerRecord(
         name="guided-backprop",
         target="xaibench_explainers.gradient.propagation.guided_backprop:GuidedBackprop",
         summary="Absolute gradient whose positive part alone passes each rectifier.",
         needs=_PROPAGATION,
-        source="Springenberg et al.: Striving for simplicity, 2014, arXiv:1412.6806",
+        references=(SPRINGENBERG_2014,),
     ),
     ExplainerRecord(
         name="deeplift",
@@ -135,7 +156,7 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         summary="Difference from a baseline, passed back by multipliers in place of slopes (rescale rule).",
         needs=_PROPAGATION,
         signed=True,
-        source="Shrikumar, Greenside, Kundaje: DeepLIFT, ICML 2017, arXiv:1704.02685",
+        references=(SHRIKUMAR_2017,),
     ),
     ExplainerRecord(
         name="lrp",
@@ -143,14 +164,14 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         summary="Relevance of the output shared out layer by layer down to the pixels.",
         needs=_PROPAGATION,
         signed=True,
-        source="Bach et al.: Layer-wise relevance propagation, PLOS ONE 2015, doi:10.1371/journal.pone.0130140",
+        references=(BACH_2015,),
     ),
     ExplainerRecord(
         name="fullgrad",
         target="xaibench_explainers.gradient.propagation.fullgrad:FullGrad",
         summary="Input times gradient and bias times gradient of every layer, stretched and added.",
         needs=_PROPAGATION,
-        source="Srinivas, Fleuret: Full-gradient representation, NeurIPS 2019, arXiv:1905.00780",
+        references=(SRINIVAS_2019,),
     ),
     ExplainerRecord(
         name="attention-rollout",
@@ -158,14 +179,14 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         summary="Attention of all layers multiplied, with the connections around them.",
         needs=_PROPAGATION | {"attention"},
         class_specific=False,
-        source="Abnar, Zuidema: Quantifying attention flow, ACL 2020, arXiv:2005.00928",
+        references=(ABNAR_2020,),
     ),
     ExplainerRecord(
         name="transformer-attribution",
         target="xaibench_explainers.gradient.propagation.attention:TransformerAttribution",
         summary="Attention times its gradient, gathered through the layers.",
         needs=_PROPAGATION | {"attention"},
-        source="Chefer, Gur, Wolf: Generic attention-model explainability, ICCV 2021, arXiv:2103.15679",
+        references=(CHEFER_2021,),
     ),
     ExplainerRecord(
         name="captum",
@@ -173,6 +194,6 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
         summary="An attribution class of captum.attr, by name: captum:Saliency.",
         signed=True,
         stochastic=True,
-        source="Kokhlikyan et al.: Captum, 2020, arXiv:2009.07896",
+        references=(KOKHLIKYAN_2020,),
     ),
 )

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from xaibench.api import ExplainerRecord
+from xaibench_explainers.references import (
+    DESAI_2020,
+    FEL_2021,
+    LUNDBERG_2017,
+    NOVELLO_2022,
+    RIBEIRO_2016,
+    WANG_2020,
+    ZEILER_2014,
+)
+from xaibench_perturbation import PETSIUK_2018, TSIGOS_2024, TSIGOS_2025
 
 _STANDARD = frozenset({"standard"})
 
@@ -28,7 +38,7 @@ PERTURBATION: tuple[ExplainerRecord, ...] = (
         summary="Mean of random masks weighted by the score of the masked picture.",
         stochastic=True,
         presets=_STANDARD,
-        source="Petsiuk, Das, Saenko: RISE, BMVC 2018, arXiv:1806.07421",
+        references=(PETSIUK_2018,),
     ),
     ExplainerRecord(
         name="lime",
@@ -37,7 +47,7 @@ PERTURBATION: tuple[ExplainerRecord, ...] = (
         signed=True,
         stochastic=True,
         presets=_STANDARD,
-        source="Ribeiro, Singh, Guestrin: Why should I trust you?, KDD 2016, arXiv:1602.04938",
+        references=(RIBEIRO_2016,),
     ),
     ExplainerRecord(
         name="lime-adv",
@@ -46,7 +56,7 @@ PERTURBATION: tuple[ExplainerRecord, ...] = (
         signed=True,
         stochastic=True,
         presets=_STANDARD,
-        source="Tsigos et al.: Improving the perturbation-based explanation of deepfake detectors, arXiv:2502.03957",
+        references=(TSIGOS_2025,),
         parameters={"fill": "twin"},
     ),
     ExplainerRecord(
@@ -55,7 +65,7 @@ PERTURBATION: tuple[ExplainerRecord, ...] = (
         summary="lime as published: 50 SLIC segments, 2000 samples, softmax of probabilities.",
         signed=True,
         stochastic=True,
-        source="Tsigos et al. 2024, arXiv:2404.18649",
+        references=(TSIGOS_2024,),
         parameters={**_LIME_T24, "fill": "segment-mean"},
     ),
     ExplainerRecord(
@@ -64,7 +74,7 @@ PERTURBATION: tuple[ExplainerRecord, ...] = (
         summary="lime-adv as published: lime-t24 with the published attack's twin.",
         signed=True,
         stochastic=True,
-        source="Tsigos et al. 2025, arXiv:2502.03957",
+        references=(TSIGOS_2025,),
         parameters={**_LIME_T24, **_TWIN_T24},
     ),
     ExplainerRecord(
@@ -73,7 +83,7 @@ PERTURBATION: tuple[ExplainerRecord, ...] = (
         summary="Shapley values of segments, exact where they are few.",
         signed=True,
         stochastic=True,
-        source="Lundberg, Lee: A unified approach to interpreting model predictions, NeurIPS 2017, arXiv:1705.07874",
+        references=(LUNDBERG_2017,),
     ),
     ExplainerRecord(
         name="partition-shap",
@@ -81,14 +91,14 @@ PERTURBATION: tuple[ExplainerRecord, ...] = (
         summary="Owen values of a picture halved wherever the score changes most.",
         signed=True,
         presets=_STANDARD,
-        source="Lundberg, Lee: A unified approach to interpreting model predictions, NeurIPS 2017, arXiv:1705.07874",
+        references=(LUNDBERG_2017,),
     ),
     ExplainerRecord(
         name="shap-adv",
         target="xaibench_explainers.perturbation.partition_shap:PartitionShap",
         summary="partition-shap with switched-off parts taken from the adversarial twin.",
         signed=True,
-        source="Tsigos et al.: Improving the perturbation-based explanation of deepfake detectors, arXiv:2502.03957",
+        references=(TSIGOS_2025,),
         parameters={"fill": "twin"},
     ),
     ExplainerRecord(
@@ -96,7 +106,7 @@ PERTURBATION: tuple[ExplainerRecord, ...] = (
         target="xaibench_explainers.perturbation.partition_shap:PartitionShap",
         summary="partition-shap as published: 2000 pictures, probability, box blur of 128 pixels.",
         signed=True,
-        source="Tsigos et al. 2024, arXiv:2404.18649",
+        references=(TSIGOS_2024,),
         parameters={**_SHAP_T24, "fill": "blur", "box": 128},
     ),
     ExplainerRecord(
@@ -104,7 +114,7 @@ PERTURBATION: tuple[ExplainerRecord, ...] = (
         target="xaibench_explainers.perturbation.partition_shap:PartitionShap",
         summary="shap-adv as published: shap-t24 with the published attack's twin.",
         signed=True,
-        source="Tsigos et al. 2025, arXiv:2502.03957",
+        references=(TSIGOS_2025,),
         parameters={**_SHAP_T24, **_TWIN_T24},
     ),
     ExplainerRecord(
@@ -112,7 +122,7 @@ PERTURBATION: tuple[ExplainerRecord, ...] = (
         target="xaibench_explainers.perturbation.rise:Rise",
         summary="rise with switched-off cells taken from the adversarial twin.",
         stochastic=True,
-        source="Tsigos et al.: Improving the perturbation-based explanation of deepfake detectors, arXiv:2502.03957",
+        references=(TSIGOS_2025,),
         parameters={"fill": "twin"},
     ),
     ExplainerRecord(
@@ -120,7 +130,7 @@ PERTURBATION: tuple[ExplainerRecord, ...] = (
         target="xaibench_explainers.perturbation.rise:Rise",
         summary="rise as published: cells kept with probability .54, softmax of probabilities.",
         stochastic=True,
-        source="Tsigos et al. 2024, arXiv:2404.18649",
+        references=(TSIGOS_2024,),
         parameters={**_RISE_T24, "fill": "colour"},
     ),
     ExplainerRecord(
@@ -128,7 +138,7 @@ PERTURBATION: tuple[ExplainerRecord, ...] = (
         target="xaibench_explainers.perturbation.rise:Rise",
         summary="rise-adv as published: rise-t24 with the published attack's twin.",
         stochastic=True,
-        source="Tsigos et al. 2025, arXiv:2502.03957",
+        references=(TSIGOS_2025,),
         parameters={**_RISE_T24, **_TWIN_T24},
     ),
     ExplainerRecord(
@@ -137,28 +147,28 @@ PERTURBATION: tuple[ExplainerRecord, ...] = (
         summary="Share of the score's variance in which each cell has a part.",
         stochastic=True,
         presets=_STANDARD,
-        source="Fel et al.: Look at the variance!, NeurIPS 2021, arXiv:2111.04138",
+        references=(FEL_2021,),
     ),
     ExplainerRecord(
         name="sobol-adv",
         target="xaibench_explainers.perturbation.sobol:Sobol",
         summary="sobol with dimmed cells blended into the adversarial twin.",
         stochastic=True,
-        source="Tsigos et al.: Improving the perturbation-based explanation of deepfake detectors, arXiv:2502.03957",
+        references=(TSIGOS_2025,),
         parameters={"fill": "twin"},
     ),
     ExplainerRecord(
         name="sobol-t24",
         target="xaibench_explainers.perturbation.sobol:Sobol",
         summary="sobol as published: plain sequence, probability, bicubic map.",
-        source="Tsigos et al. 2024, arXiv:2404.18649",
+        references=(TSIGOS_2024,),
         parameters={**_SOBOL_T24, "fill": "colour"},
     ),
     ExplainerRecord(
         name="sobol-adv-t24",
         target="xaibench_explainers.perturbation.sobol:Sobol",
         summary="sobol-adv as published: sobol-t24 with the published attack's twin.",
-        source="Tsigos et al. 2025, arXiv:2502.03957",
+        references=(TSIGOS_2025,),
         parameters={**_SOBOL_T24, **_TWIN_T24},
     ),
     ExplainerRecord(
@@ -166,27 +176,27 @@ PERTURBATION: tuple[ExplainerRecord, ...] = (
         target="xaibench_explainers.perturbation.hsic:Hsic",
         summary="Dependence of the score on whether a cell is there.",
         stochastic=True,
-        source="Novello, Fel, Vigouroux: Making sense of dependence, NeurIPS 2022, arXiv:2206.06219",
+        references=(NOVELLO_2022,),
     ),
     ExplainerRecord(
         name="occlusion",
         target="xaibench_explainers.perturbation.occlusion:Occlusion",
         summary="Fall of the score where a sliding window covers the picture.",
         signed=True,
-        source="Zeiler, Fergus: Visualizing and understanding convolutional networks, ECCV 2014, arXiv:1311.2901",
+        references=(ZEILER_2014,),
     ),
     ExplainerRecord(
         name="scorecam",
         target="xaibench_explainers.perturbation.scorecam:ScoreCam",
         summary="Activation maps weighted by the score of the picture seen through them.",
         needs=frozenset({"activations"}),
-        source="Wang et al.: Score-CAM, CVPR Workshops 2020, arXiv:1910.01279",
+        references=(WANG_2020,),
     ),
     ExplainerRecord(
         name="ablationcam",
         target="xaibench_explainers.perturbation.ablationcam:AblationCam",
         summary="Activation maps weighted by how far the score falls without them.",
         needs=frozenset({"activations"}),
-        source="Desai, Ramaswamy: Ablation-CAM, WACV 2020",
+        references=(DESAI_2020,),
     ),
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from xaibench.api import MetricRecord
+from xaibench_metrics.faithfulness_references import GOWRISANKAR_2024
+from xaibench_perturbation import TSIGOS_2024
 
 ATTACK: tuple[MetricRecord, ...] = (
     MetricRecord(
@@ -12,8 +14,7 @@ ATTACK: tuple[MetricRecord, ...] = (
         family="attack",
         better="higher",
         version=2,  # the score `grid-advantage` joined
-        source="Tsigos et al.: Towards quantitative evaluation of explainable AI methods for deepfake detection, "
-        "MAD 2024, arXiv:2404.18649",
+        references=(TSIGOS_2024,),
     ),
     MetricRecord(
         name="counterpart-attack",
@@ -22,7 +23,6 @@ ATTACK: tuple[MetricRecord, ...] = (
         family="attack",
         better="higher",
         needs=frozenset({"pair"}),
-        source="Gowrisankar, Thing: An adversarial attack approach for explainable AI evaluation on deepfake detection "
-        "models, Computers & Security 139, 2024, arXiv:2312.06627",
+        references=(GOWRISANKAR_2024,),
     ),
 )

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from xaibench.api import MetricRecord
+from xaibench_metrics.faithfulness_references import (
+    ALQURASHI_2026,
+    ALVAREZ_MELIS_2018_SELF,
+    ANCONA_2018,
+    ARYA_2019,
+    BACH_2015,
+    BHATT_2020,
+    CHATTOPADHAY_2018,
+    GOWRISANKAR_2024,
+    NGUYEN_2020,
+    RIEGER_2020,
+    SAMEK_2017,
+    SCHULZ_2020,
+    YEH_2019,
+    ZHANG_2024,
+)
+from xaibench_perturbation import PETSIUK_2018, RONG_2022
 
 _STANDARD = frozenset({"standard"})
-_BHATT = "Bhatt, Weller, Moura: Evaluating and aggregating feature-based model explanations, 2020, arXiv:2005.00631"
-_GOWRISANKAR = "Gowrisankar, Thing, Computers & Security 139:103684, 2024, arXiv:2312.06627"
-_RISE = "Petsiuk, Das, Saenko: RISE, BMVC 2018, arXiv:1806.07421"
 
 FAITHFULNESS: tuple[MetricRecord, ...] = (
     MetricRecord(
@@ -17,7 +31,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         family="faithfulness",
         better="lower",
         presets=_STANDARD,
-        source=_RISE,
+        references=(PETSIUK_2018,),
     ),
     MetricRecord(
         name="insertion",
@@ -26,7 +40,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         family="faithfulness",
         better="higher",
         presets=_STANDARD,
-        source=_RISE,
+        references=(PETSIUK_2018,),
     ),
     MetricRecord(
         name="pixel-flipping",
@@ -34,7 +48,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         summary="Area under the score while the most salient pixels are flipped first, some at a time.",
         family="faithfulness",
         better="lower",
-        source="Bach et al., PLoS ONE 10(7):e0130140, 2015",
+        references=(BACH_2015,),
     ),
     MetricRecord(
         name="region-perturbation",
@@ -42,7 +56,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         summary="Mean loss of the score while the most salient patches are replaced first (AOPC).",
         family="faithfulness",
         better="higher",
-        source="Samek et al., IEEE TNNLS 28(11):2660-2673, 2017, arXiv:1509.06321",
+        references=(SAMEK_2017,),
     ),
     MetricRecord(
         name="irof",
@@ -50,7 +64,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         summary="Area over the score while the most salient superpixels take the mean colour first.",
         family="faithfulness",
         better="higher",
-        source="Rieger, Hansen: IROF, arXiv:2003.08747, 2020",
+        references=(RIEGER_2020,),
     ),
     MetricRecord(
         name="road",
@@ -58,7 +72,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         summary="Score with the most and the least relevant pixels imputed from their surroundings.",
         family="faithfulness",
         better="higher",
-        source="Rong et al.: ROAD, ICML 2022, arXiv:2202.00449",
+        references=(RONG_2022,),
     ),
     MetricRecord(
         name="abpc",
@@ -66,7 +80,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         summary="Area between the scores with the least and with the most salient pixels removed first.",
         family="faithfulness",
         better="higher",
-        source="Schulz et al.: Restricting the Flow, ICLR 2020, arXiv:2001.00396",
+        references=(SCHULZ_2020,),
     ),
     MetricRecord(
         name="accuracy-under-removal",
@@ -74,7 +88,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         summary="The verdict, not the score, as the most salient pixels are removed or shown first.",
         family="faithfulness",
         better="lower",
-        source=_GOWRISANKAR,
+        references=(GOWRISANKAR_2024,),
     ),
     MetricRecord(
         name="top-minus-random",
@@ -82,7 +96,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         summary="Deletion minus the mean deletion of random maps as smooth.",
         family="faithfulness",
         better="lower",
-        source="Alqurashi et al.: STeREx-Net, Technologies 14(9):545, 2026",
+        references=(ALQURASHI_2026,),
     ),
     MetricRecord(
         name="repair",
@@ -91,7 +105,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         family="faithfulness",
         better="lower",
         needs=frozenset({"pair"}),
-        source="own",
+        note="own",
     ),
     MetricRecord(
         name="fill-response",
@@ -99,7 +113,8 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         summary="How often filling regions at random places makes a fake more fake, or a real picture fake.",
         family="faithfulness",
         scope="model",
-        source=f"own, after {_GOWRISANKAR}",
+        references=(GOWRISANKAR_2024,),
+        note="own, after",
     ),
     MetricRecord(
         name="sensitivity-n",
@@ -107,7 +122,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         summary="Correlation of summed attribution and drop of the score over random sets of pixels of several sizes.",
         family="faithfulness",
         better="higher",
-        source="Ancona et al.: Towards better understanding of gradient-based attribution, ICLR 2018, arXiv:1711.06104",
+        references=(ANCONA_2018,),
     ),
     MetricRecord(
         name="faithfulness-correlation",
@@ -115,7 +130,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         summary="Correlation of summed attribution and drop of the score over random sets of pixels of one size.",
         family="faithfulness",
         better="higher",
-        source=_BHATT,
+        references=(BHATT_2020,),
     ),
     MetricRecord(
         name="faithfulness-estimate",
@@ -123,7 +138,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         summary="Correlation of attribution and drop of the score over blocks of the ordered pixels, each alone.",
         family="faithfulness",
         better="higher",
-        source="Alvarez-Melis, Jaakkola: Self-explaining neural networks, NeurIPS 2018, arXiv:1806.07538",
+        references=(ALVAREZ_MELIS_2018_SELF,),
     ),
     MetricRecord(
         name="mufidelity",
@@ -131,7 +146,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         summary="Rank correlation of summed attribution and drop of the score over random cells of a grid.",
         family="faithfulness",
         better="higher",
-        source=_BHATT,
+        references=(BHATT_2020,),
     ),
     MetricRecord(
         name="monotonicity",
@@ -139,7 +154,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         summary="Share of steps at which the score does not fall while pixels come in, least attribution first.",
         family="faithfulness",
         better="higher",
-        source="Arya et al.: One explanation does not fit all (AI Explainability 360), 2019, arXiv:1909.03012",
+        references=(ARYA_2019,),
     ),
     MetricRecord(
         name="monotonicity-correlation",
@@ -147,7 +162,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         summary="Rank correlation of attribution and movement of the score under random pixels, block by block.",
         family="faithfulness",
         better="higher",
-        source="Nguyen, Martinez: On quantitative aspects of model interpretability, 2020, arXiv:2007.07584",
+        references=(NGUYEN_2020,),
     ),
     MetricRecord(
         name="infidelity",
@@ -155,7 +170,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         summary="Squared error of the map as a prediction of how the score changes when squares are removed.",
         family="faithfulness",
         better="lower",
-        source="Yeh et al.: On the (in)fidelity and sensitivity of explanations, NeurIPS 2019, arXiv:1901.09392",
+        references=(YEH_2019,),
     ),
     MetricRecord(
         name="average-drop",
@@ -163,6 +178,6 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         summary="Share of the score lost, how often it rises and the share gained, when the map masks the picture.",
         family="faithfulness",
         better="lower",
-        source="Chattopadhay et al.: Grad-CAM++, WACV 2018, arXiv:1710.11063; Zhang et al.: Opti-CAM, CVIU 2024",
+        references=(CHATTOPADHAY_2018, ZHANG_2024),
     ),
 )

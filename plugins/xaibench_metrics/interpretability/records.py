@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from xaibench.api import MetricRecord
+from xaibench_metrics.references import CHEN_2020, ZHOU_2016
 
 _ACTIVATIONS = frozenset({"activations"})
-_CONCEPT_WHITENING = "Chen, Bei, Rudin: Concept whitening for interpretable image recognition, Nature MI 2, 2020, "
-_CAM = "Zhou et al.: Learning deep features for discriminative localization, CVPR 2016, arXiv:1512.04150"
 
 INTERPRETABILITY: tuple[MetricRecord, ...] = (
     MetricRecord(
@@ -17,7 +16,7 @@ INTERPRETABILITY: tuple[MetricRecord, ...] = (
         scope="model",
         better="lower",
         needs=_ACTIVATIONS,
-        source=f"{_CONCEPT_WHITENING}arXiv:2002.01650",
+        references=(CHEN_2020,),
     ),
     MetricRecord(
         name="axis-purity",
@@ -27,7 +26,7 @@ INTERPRETABILITY: tuple[MetricRecord, ...] = (
         scope="model",
         better="higher",
         needs=_ACTIVATIONS,
-        source=f"{_CONCEPT_WHITENING}arXiv:2002.01650",
+        references=(CHEN_2020,),
     ),
     MetricRecord(
         name="region-share",
@@ -37,6 +36,7 @@ INTERPRETABILITY: tuple[MetricRecord, ...] = (
         scope="model",
         better="higher",
         needs=_ACTIVATIONS,
+        note="own",
     ),
     MetricRecord(
         name="cam-concentration",
@@ -45,6 +45,6 @@ INTERPRETABILITY: tuple[MetricRecord, ...] = (
         family="interpretability",
         scope="model",
         needs=_ACTIVATIONS | {"gradients"},
-        source=_CAM,
+        references=(ZHOU_2016,),
     ),
 )

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from xaibench.api import MetricRecord
+from xaibench_metrics.references import (
+    ARRAS_2022,
+    FAWCETT_2006,
+    KOHLBRENNER_2020,
+    TANTARU_2024,
+    THEINER_2022,
+    ZHANG_2016,
+)
 
 _STANDARD = frozenset({"standard"})
 _MASK = frozenset({"mask"})
-_CLEVR_XAI = "Arras, Osman, Samek: CLEVR-XAI, Information Fusion 81, 2022, arXiv:2003.07258"
 
 LOCALISATION: tuple[MetricRecord, ...] = (
     MetricRecord(
@@ -17,7 +24,7 @@ LOCALISATION: tuple[MetricRecord, ...] = (
         better="higher",
         needs=_MASK,
         presets=_STANDARD,
-        source="Zhang et al.: Top-down neural attention by excitation backprop, ECCV 2016, arXiv:1608.00507",
+        references=(ZHANG_2016,),
         version=2,  # the score `chance` joined
     ),
     MetricRecord(
@@ -28,7 +35,7 @@ LOCALISATION: tuple[MetricRecord, ...] = (
         better="higher",
         needs=_MASK,
         presets=_STANDARD,
-        source=_CLEVR_XAI,
+        references=(ARRAS_2022,),
     ),
     MetricRecord(
         name="relevance-rank",
@@ -38,7 +45,7 @@ LOCALISATION: tuple[MetricRecord, ...] = (
         better="higher",
         needs=_MASK,
         presets=_STANDARD,
-        source=_CLEVR_XAI,
+        references=(ARRAS_2022,),
     ),
     MetricRecord(
         name="mask-auc",
@@ -48,7 +55,7 @@ LOCALISATION: tuple[MetricRecord, ...] = (
         better="higher",
         needs=_MASK,
         presets=_STANDARD,
-        source="Fawcett: An introduction to ROC analysis, Pattern Recognition Letters 27, 2006",
+        references=(FAWCETT_2006,),
     ),
     MetricRecord(
         name="iou",
@@ -57,7 +64,7 @@ LOCALISATION: tuple[MetricRecord, ...] = (
         family="localisation",
         better="higher",
         needs=_MASK,
-        source="Tantaru, Oneata, Oneata: Weakly-supervised deepfake localization, WACV 2024, arXiv:2311.04584",
+        references=(TANTARU_2024,),
     ),
     MetricRecord(
         name="attribution-localisation",
@@ -66,7 +73,7 @@ LOCALISATION: tuple[MetricRecord, ...] = (
         family="localisation",
         better="higher",
         needs=_MASK,
-        source="Kohlbrenner et al.: Towards best practice in explaining with LRP, IJCNN 2020, arXiv:1910.09840",
+        references=(KOHLBRENNER_2020,),
     ),
     MetricRecord(
         name="top-k",
@@ -75,6 +82,6 @@ LOCALISATION: tuple[MetricRecord, ...] = (
         family="localisation",
         better="higher",
         needs=_MASK,
-        source="Theiner, Mueller-Budack, Ewerth: Interpretable semantic photo geolocation, WACV 2022, arXiv:2104.14995",
+        references=(THEINER_2022,),
     ),
 )

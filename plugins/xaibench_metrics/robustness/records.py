@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from xaibench.api import MetricRecord
+from xaibench_metrics.faithfulness_references import YEH_2019
+from xaibench_metrics.references import (
+    ADEBAYO_2018_SANITY,
+    AGARWAL_2022,
+    ALVAREZ_MELIS_2018_ROBUSTNESS,
+    HEDSTROM_2024,
+    MONTAVON_2018,
+    SIXT_2020,
+)
 
 _HERE = "xaibench_metrics.robustness"
 
@@ -13,7 +22,7 @@ ROBUSTNESS: tuple[MetricRecord, ...] = (
         summary="Largest and mean change of the map under small uniform noise.",
         family="robustness",
         better="lower",
-        source="Yeh et al.: On the (In)fidelity and Sensitivity of Explanations, NeurIPS 2019, arXiv:1901.09392",
+        references=(YEH_2019,),
     ),
     MetricRecord(
         name="local-lipschitz",
@@ -21,7 +30,7 @@ ROBUSTNESS: tuple[MetricRecord, ...] = (
         summary="Largest change of the map over the change of the picture, under normal noise.",
         family="robustness",
         better="lower",
-        source="Alvarez-Melis, Jaakkola: On the Robustness of Interpretability Methods, 2018, arXiv:1806.08049",
+        references=(ALVAREZ_MELIS_2018_ROBUSTNESS,),
     ),
     MetricRecord(
         name="relative-stability",
@@ -29,7 +38,7 @@ ROBUSTNESS: tuple[MetricRecord, ...] = (
         summary="Relative change of the map over the relative change of the picture, and over that of the logits.",
         family="robustness",
         better="lower",
-        source="Agarwal et al.: Rethinking Stability for Attribution-based Explanations, 2022, arXiv:2203.06877",
+        references=(AGARWAL_2022,),
     ),
     MetricRecord(
         name="continuity",
@@ -37,7 +46,7 @@ ROBUSTNESS: tuple[MetricRecord, ...] = (
         summary="Largest change of the map over the change of the picture while it slides sideways.",
         family="robustness",
         better="lower",
-        source="Montavon, Samek, Mueller: Methods for interpreting deep networks, DSP 73, 2018, arXiv:1706.07979",
+        references=(MONTAVON_2018,),
     ),
     MetricRecord(
         name="compression-response",
@@ -45,7 +54,7 @@ ROBUSTNESS: tuple[MetricRecord, ...] = (
         summary="What JPEG and halving change in the map, with its chance level, and in the verdict.",
         family="robustness",
         better="lower",
-        source="xaibench",
+        note="own",
     ),
     MetricRecord(
         name="parameter-randomisation",
@@ -54,8 +63,7 @@ ROBUSTNESS: tuple[MetricRecord, ...] = (
         family="robustness",
         better="lower",
         needs=frozenset({"gradients"}),
-        source="Adebayo et al.: Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv:1810.03292; "
-        "Hedstroem et al.: Sanity Checks Revisited, 2023, arXiv:2401.06465",
+        references=(ADEBAYO_2018_SANITY, HEDSTROM_2024),
     ),
     MetricRecord(
         name="random-logit",
@@ -63,6 +71,6 @@ ROBUSTNESS: tuple[MetricRecord, ...] = (
         summary="How much the map for another class is the same map.",
         family="robustness",
         better="lower",
-        source="Sixt, Granz, Landgraf: When Explanations Lie, ICML 2020, arXiv:1912.09818",
+        references=(SIXT_2020,),
     ),
 )

@@ -138,7 +138,7 @@ class GuidedDegradation:
 
     ``contrast = drop(object) - drop(background)`` in [-1, 1] with ``drop = P(x) - P(x degraded)`` of the explained
     class; higher = the verdict hangs on what the map marks. A pixel at level s (0 least salient, 10 most) is blurred
-    by ``10 ((10 - s) / 10)^4`` pixels in ``background``; ``object`` turns the levels over. Explain To Me (Boyd et al.,
+    by ``10 ((10 - s) / 10)^4`` pixels in ``background``; ``object`` turns the levels over. Explain To Me (Crum et al.,
     IEEE TAI 2023) has no threshold and no filling, only this blur.
 
     By default the levels are the map's ranks, so that both modes and every map blur the same area: a sparse map

@@ -82,7 +82,7 @@ class NoiseResponse:
     """Similarity between the maps of the picture and of the picture under salt-and-pepper noise, level by level.
 
     ``s_a = similarity(M(x), M(x_a))`` in [-1, 1], ``a`` the share of colour values turned 0 or 1; higher = the map
-    falls slowly, which Explain To Me (Boyd et al., IEEE TAI 2023) wants. An item a level, the curve over the levels,
+    falls slowly, which Explain To Me (Crum et al., IEEE TAI 2023) wants. An item a level, the curve over the levels,
     and beside each: ``null``, the mean similarity between the picture's map and those of ``nulls`` pictures of pure
     noise (nothing of the picture is left, the detector and the class are the same), ``corrected``
     ``(s - s0) / (1 - s0)``, ``change`` of the class's probability and ``flip`` of the verdict.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from xaibench.api import MetricRecord
+from xaibench_metrics.faithfulness_references import BHATT_2020, NGUYEN_2020
+from xaibench_metrics.references import CHALASANI_2020, CRUM_2023, HEDSTROM_2023
 
 _STANDARD = frozenset({"standard"})
-_EXPLAIN_TO_ME = "Boyd et al.: Explain To Me, IEEE TAI 2023, arXiv:2303.11969"
 _AS_PUBLISHED = {"similarity": "ssim", "quantised": True}
 
 SALIENCE: tuple[MetricRecord, ...] = (
@@ -16,7 +17,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
         family="salience",
         better="lower",
         presets=_STANDARD,
-        source=_EXPLAIN_TO_ME,
+        references=(CRUM_2023,),
     ),
     MetricRecord(
         name="entropy-spatial",
@@ -25,7 +26,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
         family="salience",
         better="lower",
         presets=_STANDARD,
-        source=_EXPLAIN_TO_ME,
+        references=(CRUM_2023,),
     ),
     MetricRecord(
         name="sparseness",
@@ -33,7 +34,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
         summary="On how few pixels a map rests: Gini index, and Hoyer's sparseness.",
         family="salience",
         better="higher",
-        source="Chalasani et al.: Concise explanations of neural networks, ICML 2020, arXiv:1810.06583",
+        references=(CHALASANI_2020,),
     ),
     MetricRecord(
         name="complexity",
@@ -41,8 +42,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
         summary="Entropy of the map's absolute values as a distribution over pixels.",
         family="salience",
         better="lower",
-        source="Bhatt, Weller, Moura: Evaluating and aggregating feature-based model explanations, IJCAI 2020, "
-        "arXiv:2005.00631",
+        references=(BHATT_2020,),
     ),
     MetricRecord(
         name="effective-complexity",
@@ -50,7 +50,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
         summary="How many pixels have more than a negligible attribution.",
         family="salience",
         better="lower",
-        source="Hedström et al.: Quantus, JMLR 24, 2023, arXiv:2202.06861, after Nguyen, Martinez, arXiv:2007.07584",
+        references=(HEDSTROM_2023, NGUYEN_2020),
     ),
     MetricRecord(
         name="out-of-set",
@@ -59,7 +59,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
         family="salience",
         scope="detector",
         needs=frozenset({"reference"}),
-        source=_EXPLAIN_TO_ME,
+        references=(CRUM_2023,),
     ),
     MetricRecord(
         name="noise-response",
@@ -68,7 +68,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
         summary="How alike the map stays under salt-and-pepper noise.",
         family="salience",
         better="higher",
-        source=_EXPLAIN_TO_ME,
+        references=(CRUM_2023,),
     ),
     MetricRecord(
         name="noise-response-explain2me",
@@ -77,7 +77,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
         summary="The same as published: 8-bit maps, SSIM, each picture's own likeliest class.",
         family="salience",
         better="higher",
-        source=_EXPLAIN_TO_ME,
+        references=(CRUM_2023,),
         parameters={
             **_AS_PUBLISHED,
             "class_rule": "argmax",
@@ -92,7 +92,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
         summary="How well the map follows flips, shifts and quarter turns of the picture.",
         family="salience",
         better="higher",
-        source=_EXPLAIN_TO_ME,
+        references=(CRUM_2023,),
     ),
     MetricRecord(
         name="geometric-following-explain2me",
@@ -101,7 +101,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
         summary="The same as published: upsampled 8-bit maps, SSIM, each picture's own likeliest class.",
         family="salience",
         better="higher",
-        source=_EXPLAIN_TO_ME,
+        references=(CRUM_2023,),
         parameters={**_AS_PUBLISHED, "class_rule": "argmax", "size": "upscaled", "scaled": False, "margin": 0},
     ),
     MetricRecord(
@@ -113,7 +113,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
         better="higher",
         scope="family",
         needs=frozenset({"family"}),
-        source=_EXPLAIN_TO_ME,
+        references=(CRUM_2023,),
     ),
     MetricRecord(
         name="run-stability-explain2me",
@@ -124,7 +124,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
         better="higher",
         scope="family",
         needs=frozenset({"family"}),
-        source=_EXPLAIN_TO_ME,
+        references=(CRUM_2023,),
         parameters={**_AS_PUBLISHED, "same_class": False},
     ),
     MetricRecord(
@@ -134,7 +134,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
         summary="What blurring the salient part costs beyond blurring the rest, area for area.",
         family="salience",
         better="higher",
-        source=_EXPLAIN_TO_ME,
+        references=(CRUM_2023,),
     ),
     MetricRecord(
         name="guided-degradation-explain2me",
@@ -143,7 +143,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
         summary="The same as published: 8-bit maps and pictures, areas as they fall.",
         family="salience",
         better="higher",
-        source=_EXPLAIN_TO_ME,
+        references=(CRUM_2023,),
         parameters={**_AS_PUBLISHED, "class_rule": "argmax", "matched": False, "scaled": False},
     ),
 )

@@ -205,7 +205,7 @@ class RunStability:
     """Mean similarity between the maps that independent training runs draw of the same picture.
 
     ``s = mean over pairs of runs a < b of mean over pictures of similarity(M_a(x), M_b(x))`` in [-1, 1], no run with
-    itself; higher = the explanation belongs to the task rather than to the seed (Explain To Me: Boyd et al., IEEE TAI
+    itself; higher = the explanation belongs to the task rather than to the seed (Explain To Me: Crum et al., IEEE TAI
     2023, 45 pairs of 10 runs). ``pair`` has an item a pair of runs. ``null``: other pictures *and* other runs, the
     mean over drawn pairs of pictures of different groups whose maps speak for one class (Arun et al., Radiology: AI
     2021, take 50 random pairs); ``corrected`` ``(s - s0) / (1 - s0)``. The run is the unit of replication, so

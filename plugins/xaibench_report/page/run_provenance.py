@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xaibench_report.values.run_values import Table, short, texts
@@ -35,19 +35,22 @@ def run_rows(runs: Table | None) -> list[dict[str, Any]]:
 
 
 def component_rows(components: Table | None) -> list[dict[str, Any]]:
-    """Every component once, as the last run used it."""
+    """Every component once, as the last run used it, with its source from the details."""
     rows = components.to_pylist() if components is not None else []
-    latest = {(r["kind"], r["name"]): r for r in rows}
+    latest = {(r["kind"], r["name"]): r | {"source": _details(r).get("source", "")} for r in rows}
     return [latest[key] for key in sorted(latest)]
 
 
 def model_notes(components: Table | None) -> list[str]:
     """What the detectors of the last run say of themselves: Python code that they run, each card's once."""
     models = [row for row in component_rows(components) if row["kind"] == "model"]
-    notes = (
-        (short(row["name"]), note) for row in models for note in json.loads(row["details"] or "{}").get("notes", ())
-    )
+    notes = ((short(row["name"]), note) for row in models for note in _details(row).get("notes", ()))
     return list(dict.fromkeys(f"{name}: {note}" for name, note in notes if note.startswith("Python code")))
+
+
+def _details(row: Mapping[str, Any]) -> dict[str, Any]:
+    details: dict[str, Any] = json.loads(row["details"] or "{}")
+    return details
 
 
 def _pretty(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from xaibench.cli.results import _without_formulas
+from xaibench_report.exports.table_file import without_formulas
 
 
 def test_text_that_begins_as_a_formula_gets_an_apostrophe(tmp_path) -> None:
@@ -14,7 +14,7 @@ def test_text_that_begins_as_a_formula_gets_an_apostrophe(tmp_path) -> None:
         "text": texts, "=name": texts, "number": [-1.5] * len(texts), "count": [-2] * len(texts),
         "coded": pa.array(texts).dictionary_encode(),
     })  # fmt: skip
-    safe = _without_formulas(table)
+    safe = without_formulas(table)
     expected = [f"'{t}" if t and t[0] in "=+-@\t\r\n" else t for t in texts]
     assert safe.column_names == ["text", "'=name", "number", "count", "coded"]
     for name in ("text", "'=name", "coded"):
