@@ -66,7 +66,8 @@ class RunEnds:
     """A run ends. ``interrupted`` is True where the user or an error ended it before all tasks were tried.
 
     ``done``, ``reused`` and ``failed`` count results: one of each cell at each of its samples. ``seconds`` is wall
-    time.
+    time. ``detail`` and ``by``: whether the command was asked for everything, and for results by which columns of the
+    samples, where a listener prints results.
     """
 
     run: str
@@ -78,6 +79,8 @@ class RunEnds:
     seconds: float
     interrupted: bool
     output: Output
+    detail: bool = False
+    by: tuple[str, ...] = ()
 
 
 class Listener(Protocol):

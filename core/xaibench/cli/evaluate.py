@@ -44,6 +44,8 @@ class Invocation(Parameters):
     dry_run: bool = setting(False, "print the plan, its cost and what cannot run; do nothing")
     fail_fast: bool = setting(False, "stop at the first task with a failure")
     quiet: bool = setting(False, "no progress and no leaderboard", short="-q")
+    detail: bool = setting(False, "print everything of the results, not the answer and short boards")
+    by: tuple[str, ...] = setting((), "print the results by the values of this column of the samples, too")
     max_hours: float = setting(
         1.0, "hours of detector work beyond which it asks before it starts", ge=0, allow_inf_nan=False
     )
@@ -67,6 +69,7 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
     """Run a plan and show what came of it; the exit code."""
     from xaibench.detector.torch_settings import prepare_torch
     from xaibench.discovery.registry import load_registry
+    from xaibench.plan.known_samples import refuse_columns
     from xaibench.run.driver import execute, prepare
 
     registry = load_registry(settings.plugin, settings.no_plugin)
@@ -75,6 +78,7 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
     try:
         with plugin_output(), silent_delays(call.quiet):
             prepared = prepare(settings, registry, will_run=not call.dry_run)
+        refuse_columns(prepared.plan.datasets, call.by)
         prepare_torch(prepared.plan.runtime.threads)
         if call.dry_run:
             show_plan(prepared, as_json)
@@ -91,7 +95,7 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
         with plugin_output():
             result = execute(
                 prepared, registry, rerun=call.rerun, replace=call.replace, fail_fast=call.fail_fast,
-                output="none" if call.quiet else "json" if as_json else "text",
+                output="none" if call.quiet else "json" if as_json else "text", detail=call.detail, by=call.by,
             )  # fmt: skip
     except KeyboardInterrupt:
         print("xaibench: interrupted; what finished is kept, the same command goes on from there", file=sys.stderr)
@@ -284,8 +288,7 @@ def _show_result(result: RunResult) -> None:
         print(f"failed: {line}")
     if before:
         print(_failed_before(result))
-    tables = f"{result.out}/{{scores,predictions,detectors,samples}}/*.parquet"
-    print(f"tables: {tables}; xaibench report {result.out} for a page")
+    print(f"tables: {result.out}/*/*.parquet; a page: xaibench report {result.out}")
 
 
 def _failed_before(result: RunResult) -> str:

@@ -120,6 +120,8 @@ def execute(
     replace: bool = False,
     fail_fast: bool = False,
     output: events.Output = "none",
+    detail: bool = False,
+    by: Sequence[str] = (),
 ) -> RunResult:
     """Run what is left of the plan and commit every task as it finishes.
 
@@ -128,7 +130,8 @@ def execute(
     rerun: ``missing`` (results that are not there), ``failed`` (those that failed, too) or ``all``.
     replace: supersede results that the plan contradicts instead of refusing to run.
     fail_fast: stop at the first task with a failure.
-    output: what listeners may print.
+    output: what listeners may print. ``detail``: everything; ``by``: the columns of the samples by which they print
+        results, too.
 
     Raises :class:`NothingToEvaluate` where no metric can run, and :class:`StoreError` where the folder cannot be used.
     """
@@ -152,7 +155,8 @@ def execute(
         _begin(prepared, relation, log, run, replace)
         size = TaskSize(plan)
         due = Due(plan, relation, log, keep_maps(plan), rerun, max(log.commits), setup, size)
-        result = _Driver(prepared, registry, due, size, Listeners(registry), fail_fast).drive(output)
+        driver = _Driver(prepared, registry, due, size, Listeners(registry), fail_fast)
+        result = driver.drive(output, detail, tuple(by))
         _write_run_file(prepared, log, run)
         return result
 
@@ -267,7 +271,7 @@ class _Driver:
         self._executor: CheckedExecutor | None = None
         self._strikes: Counter[str] = Counter()  # samples at which a component died, since it last did its work
 
-    def drive(self, output: events.Output) -> RunResult:
+    def drive(self, output: events.Output, detail: bool, by: tuple[str, ...]) -> RunResult:
         """Run what is due. Listeners receive the end of the run, also where it is an exception."""
         start = datetime.now(UTC)
         self.listeners.send("run_begins", RunBegins(run=self.result.run, out=self.folder.path, output=output))
@@ -279,7 +283,7 @@ class _Driver:
             self._close_executor()
             self._commit_interrupted()
             self.result.seconds = (datetime.now(UTC) - start).total_seconds()
-            self.listeners.send("run_ends", self._end(complete, output))
+            self.listeners.send("run_ends", replace(self._end(complete, output), detail=detail, by=by))
         return self.result
 
     def _end(self, complete: bool, output: events.Output) -> RunEnds:

@@ -36,7 +36,7 @@ from xaibench_report.judgement.manipulation_methods import (
     centre_notes,
     method_cells,
 )
-from xaibench_report.judgement.pictures_needed import pictures_note
+from xaibench_report.judgement.pictures_needed import LevelPair, level_pairs, pictures_note
 from xaibench_report.judgement.score_gates import unmeasured_notes
 from xaibench_report.judgement.tie_spread import tie_notes
 from xaibench_report.judgement.verdicts import ScoreVerdict, board_verdicts
@@ -86,7 +86,8 @@ class Board:
 
     ``methods``: the manipulation methods behind a board of localisation; empty on others. ``beside``: the scores that
     are not primary, in the order in which they are declared. ``withheld``: the marks of the detector for which the
-    board has neither ranks nor verdicts; what a gate withholds of one score stands in its column.
+    board has neither ranks nor verdicts; what a gate withholds of one score stands in its column. ``level``: the pairs
+    of explainers that share a rank, with the groups that would tell them apart.
     """
 
     family: str
@@ -99,6 +100,7 @@ class Board:
     methods: tuple[BoardMethod, ...] = ()
     beside: tuple[Companion, ...] = ()
     withheld: tuple[DetectorMark, ...] = ()
+    level: tuple[LevelPair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +221,7 @@ def _board(
         methods=methods,
         beside=tuple(_beside(_columns(mapped, where, family, info, primary=False), names - absent.keys(), info, seed)),
         withheld=withheld,
+        level=level_pairs(scores),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
@@ -14,8 +13,8 @@ from rich.text import Text
 from xaibench.api import literal, say
 from xaibench_report.boards.by_column import EXPLANATION, ByColumn, ColumnBoard, ColumnScore, cell_name, gap_lines
 from xaibench_report.boards.wording import ARROWS, place
-from xaibench_report.terminal.boards_terminal import plain
 from xaibench_report.values.number_format import interval, number
+from xaibench_report.values.plain_data import plain_data
 from xaibench_report.values.run_values import score_name
 from xaibench_statistics import Estimate, Gap
 
@@ -25,7 +24,7 @@ _CELL_WIDTH: Final = 14
 
 def to_json(found: Sequence[ByColumn]) -> dict[str, Any]:
     """Everything that is printed, and the numbers behind it, as JSON-able data."""
-    return {"by_column": [asdict(one, dict_factory=plain) for one in found]}
+    return {"by_column": [plain_data(one) for one in found]}
 
 
 def print_by_column(found: ByColumn, console: Console) -> None:

@@ -18,7 +18,7 @@ from xaibench_report.comparisons.balance import balances
 from xaibench_report.comparisons.ranking import rank_detectors
 from xaibench_report.detectors.detector_accuracy import Entrant, accuracy_lines, entrant_line, equal_classes
 from xaibench_report.page.figures import pareto_figure
-from xaibench_report.terminal.ranking_terminal import print_ranking
+from xaibench_report.terminal.ranking_terminal import print_all_measures
 from xaibench_report.values.run_values import RunTables, ScoreInfo
 from xaibench_statistics import Estimate
 
@@ -520,7 +520,7 @@ def test_balance_refuses_in_one_line():
 
 def test_what_is_printed():
     out = io.StringIO()
-    print_ranking(ranked([*family(GUIDED, LOW), *family(PLAIN, HIGH)]), Console(file=out, width=100))
+    print_all_measures(ranked([*family(GUIDED, LOW), *family(PLAIN, HIGH)]), Console(file=out, width=100))
     text = out.getvalue()
     assert "guided: AUC 1.000 [0.793, 1.000], 5 runs" in text
     assert "0.140  #1" in text

@@ -17,7 +17,7 @@ from xaibench.store.schema import CURVES, PREDICTIONS, SCORES
 from xaibench_report.boards.leaderboard import build_leaderboards
 from xaibench_report.comparisons.compare import compare_runs
 from xaibench_report.page.figures import mean_curves, overlay
-from xaibench_report.terminal.boards_terminal import comparison_to_json, print_comparison
+from xaibench_report.terminal.comparison_terminal import comparison_to_json, print_comparison
 from xaibench_report.values.run_values import RunTables, ScoreInfo
 
 INFO = ScoreInfo(controls=frozenset({"xaibench/random"}), families={METRIC: "faithfulness"})
@@ -179,7 +179,7 @@ def test_other_pictures_under_the_same_names_are_refused():
 def test_comparisons_print_in_eighty_columns_and_as_json():
     found = compare_runs(run_tables(), run_tables(shift=0.1, n=9), INFO)
     console = Console(file=io.StringIO(), width=80)
-    print_comparison(found, console)
+    print_comparison(found, console, detail=True)
     assert max(map(len, console.file.getvalue().splitlines())) <= 80
     assert "fewer than" in console.file.getvalue()
     data = json.loads(json.dumps(comparison_to_json(found), allow_nan=False))

@@ -1,0 +1,76 @@
+"""The sentences of an answer about explainers, and the lines that say what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xaibench_report.answer.family_words import MARKED, FamilyCell, Measure, brief
+from xaibench_report.values.aliases import Aliases
+from xaibench_report.values.number_format import plural
+
+
+def explainer_sentences(
+    rows: Sequence[tuple[str, Sequence[FamilyCell]]], every: Sequence[Measure], runs: int
+) -> list[str]:
+    """How many explainers are shown better than every control, by how many measures each."""
+    if not rows:
+        return []
+    judged = sum(m.state == "judged" for m in every)
+    if all(m.why == MARKED for m in every):
+        return []  # the sentence on the detector says it
+    if not judged:
+        reasons = list(dict.fromkeys(brief(m.why) for m in every if m.state in ("withheld", "no verdict")))
+        why = f": {', '.join(reasons)}" if reasons else ""
+        return [f"Nothing can be said of {_explainers(len(rows))}: no measure gives a verdict{why}."]
+    better = {alias: sum(c.better for c in cells) for alias, cells in rows}
+    worse = {alias: sum(k for c in cells for _, k in c.worse) for alias, cells in rows}
+    what = f"Of {plural(judged, 'judged measure')}"
+    what += f" (counted in each of {runs} runs)" if runs > 1 else ""
+    if not any(better.values()):
+        losers = [f"{alias} by {n}" for alias, n in worse.items() if n]
+        more = f" Shown worse than a control: {', '.join(losers)}." if losers else ""
+        return [f"{what}, none shows any of {_explainers(len(rows))} better than every control.{more}"]
+    names = [f"{alias} by {_better(n, worse[alias])}" for alias, n in better.items()]
+    return [f"{what}, shown better than every control: {', '.join(names)}."]
+
+
+def _better(better: int, worse: int) -> str:
+    """``1 (worse than one by 2)``."""
+    return f"{better or 'none'}{f' (worse than one by {worse})' if worse else ''}"
+
+
+def _explainers(n: int) -> str:
+    return plural(n, "explainer")
+
+
+def family_head(every: Sequence[Measure]) -> str:
+    """``1 of 2 judged``, ``4 judged``, ``none of 2 judged``: what stands over the column of a family."""
+    ranking = [m for m in every if m.state != "describes"]
+    judged = sum(m.state == "judged" for m in ranking)
+    if not ranking:
+        return f"{len(every)}"
+    if judged == len(ranking):
+        return f"{judged} judged"
+    return f"{judged or 'none'} of {len(ranking)} judged"
+
+
+def footing_lines(pictures: str, every: Sequence[Measure], aliases: Aliases) -> list[str]:
+    """The pictures, how many measures have footing, and which do not and why, as one line."""
+    judged = sum(m.state == "judged" for m in every)
+    measures = f"{judged} of {plural(len(every), 'measure')} judged" if every else ""
+    members = {m.member for m in every}
+    by_reason: dict[tuple[str, str], dict[str, str]] = {}
+    for m in every:
+        if m.state in ("withheld", "no verdict"):
+            by_reason.setdefault((m.state, brief(m.why)), {}).setdefault(aliases.score(m.metric, m.score), m.why)
+    lines = []
+    for (state, why), found in by_reason.items():
+        every_why = set(found.values())
+        full = _plain(every_why.pop().partition("; use ")[0]) if len(every_why) == 1 and len(members) < 2 else why
+        lines.append(f"{state}: {', '.join(found)}: {aliases.text(full)}")
+    return ["; ".join(line for line in (pictures, measures, *lines) if line)]
+
+
+def _plain(reason: str) -> str:
+    """A reason without the interval in brackets that may end it."""
+    return reason.rpartition(" (")[0] if reason.endswith(")") else reason
