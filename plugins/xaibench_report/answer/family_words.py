@@ -76,7 +76,8 @@ def _state(board: Board, column: Column) -> tuple[State, str]:
 def _no_value(board: Board, column: Column) -> str:
     at = board.columns.index(column)
     cells = [row.cells[at] for row in board.rows if row.role == "explainer"]
-    return _commonest([c.why for c in cells if c is not None and c.why]) or "no explainer has a value"
+    reasons = [c.why for c in cells if c is not None and c.why] or list(board.absent.values())
+    return _commonest(reasons) or "no explainer has a value"
 
 
 def _commonest(reasons: Sequence[str]) -> str:
@@ -141,7 +142,8 @@ def _verdict(board: Board, column: Column, explainer: str) -> Verdict:
         return verdict
     row = next((r for r in board.rows if r.explainer == explainer), None)
     cell = row.cells[board.columns.index(column)] if row else None
-    return Verdict(explainer=explainer, word=None, why=cell.why if cell and cell.why else "not applicable")
+    why = cell.why if cell and cell.why else board.absent.get(explainer, "not applicable")
+    return Verdict(explainer=explainer, word=None, why=why)
 
 
 def _control(verdict: Verdict, aliases: Aliases) -> str:

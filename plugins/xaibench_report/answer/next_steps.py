@@ -4,6 +4,7 @@ detector, more explainers."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from xaibench_report.answer.detector_fitness import Fitness
 from xaibench_report.answer.family_words import Measure
@@ -14,7 +15,8 @@ from xaibench_report.values.aliases import Aliases
 from xaibench_report.values.run_values import ScoreInfo
 from xaibench_statistics import MINIMUM_GROUPS
 
-_MASK = "mask"
+_IN_DATA: Final = ("masks", "real counterparts", "landmarks")
+_FEW: Final = f"fewer than {MINIMUM_GROUPS}"
 
 
 def next_steps(
@@ -31,16 +33,25 @@ def next_steps(
     if fitness.fit is None:
         yield f"more groups: at least {MINIMUM_GROUPS} of each label, so that the detector's accuracy is measured"
     yield from _fills(every, aliases)
-    if any(_MASK in m.why and m.state == "no verdict" for m in every):
-        names = dict.fromkeys(
-            aliases.score(m.metric, m.score) for m in every if m.state == "no verdict" and _MASK in m.why
-        )
-        yield f"masks: {', '.join(names)} cannot be measured without manipulation masks in the data set"
+    yield from _lacks(every, aliases)
     if boards and not any(info.role(r.explainer) == "control" for b in boards for r in b.rows):
         yield "controls: run without --no-controls, since nothing is judged without them"
     yield from _groups([pair for b in boards for pair in b.level], aliases)
     if explainers == 1:
         yield "more explainers: one alone is held against controls and ranked against none (--explainer NAME)"
+
+
+def _lacks(every: Sequence[Measure], aliases: Aliases) -> Iterator[str]:
+    """What the data set would have to hold, and groups where there are too few for any verdict."""
+    for what in _IN_DATA:
+        if names := _names([m for m in every if m.why.startswith(f"needs {what}")], aliases):
+            yield f"{what} in the data set, for {names}"
+    if names := _names([m for m in every if m.state == "no verdict" and _FEW in m.why], aliases):
+        yield f"more groups: at least {MINIMUM_GROUPS} for any verdict by {names}"
+
+
+def _names(some: Sequence[Measure], aliases: Aliases) -> str:
+    return ", ".join(dict.fromkeys(aliases.score(m.metric, m.score) for m in some))
 
 
 def _fills(every: Sequence[Measure], aliases: Aliases) -> Iterator[str]:

@@ -19,7 +19,7 @@ from xaibench_report.judgement.verdicts import OWN_INVERSE
 from xaibench_report.values.aliases import Aliases
 from xaibench_report.values.run_values import ScoreInfo, family_order, short
 
-CAUTION: Final = "That a map is right, or what the map of one picture is worth, it does not show."
+CAUTION: Final = "No verdict says that a map is right, or what the map of one picture is worth."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,16 +80,16 @@ class Answer:
         return f"Better: than every control{controls}, on average over these pictures, paired and corrected. {CAUTION}"
 
 
-def title(model: str, members: Sequence[str], dataset: str) -> str:
-    """A detector, its training run where that has a name, and the dataset."""
+def title(model: str, members: Sequence[str], dataset: str = "") -> str:
+    """A detector, its training run where that has a name, and the dataset where it is given."""
     runs = [m for m in members if m not in ("", model)]
     what = f"{len(runs)} runs" if len(runs) > 1 else "".join(runs)
-    return f"{short(model)}{f' ({what})' if what else ''} on {short(dataset)}"
+    return f"{short(model)}{f' ({what})' if what else ''}{f' on {short(dataset)}' if dataset else ''}"
 
 
 def run_aliases(leaderboards: Leaderboards, info: ScoreInfo) -> Aliases:
     """The short names of what stands on the boards of a run."""
-    explainers = {row.explainer for b in leaderboards.boards for row in b.rows if row.explainer}
+    explainers = {e for b in leaderboards.boards for e in (*(r.explainer for r in b.rows), *b.absent) if e}
     columns = [c for b in leaderboards.boards for c in (*b.columns, *(x.column for x in b.beside))]
     columns += [c for t in leaderboards.detectors for c in t.columns]
     return Aliases.of(explainers | set(info.controls), {c.metric for c in columns} | set(info.families))
@@ -114,7 +114,8 @@ def _of_detector(
     wheres = [*(d.where for d in found), *(b.where for b in boards)]
     members = tuple(dict.fromkeys(where.member for where in wheres if where.member))
     families = tuple(_footing(name, some) for name, some in by_family(boards))
-    explainers = sorted({r.explainer for b in boards for r in b.rows if r.explainer and r.role == "explainer"})
+    names = {e for b in boards for e in (*(r.explainer for r in b.rows), *b.absent) if e}
+    explainers = sorted(e for e in names if info.role(e) == "explainer")
     rows = tuple(
         AnswerRow(
             explainer=e,

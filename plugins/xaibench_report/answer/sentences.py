@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from xaibench_report.answer.family_words import MARKED, FamilyCell, Measure, brief
 from xaibench_report.values.aliases import Aliases
 from xaibench_report.values.number_format import plural
+
+_NAMED: Final = 5
 
 
 def explainer_sentences(
@@ -24,19 +27,31 @@ def explainer_sentences(
         return [f"Nothing can be said of {_explainers(len(rows))}: no measure gives a verdict{why}."]
     better = {alias: sum(c.better for c in cells) for alias, cells in rows}
     worse = {alias: sum(k for c in cells for _, k in c.worse) for alias, cells in rows}
-    what = f"Of {plural(judged, 'judged measure')}"
-    what += f" (counted in each of {runs} runs)" if runs > 1 else ""
+    what = plural(judged, "judged measure") + (f" (counted in each of {runs} runs)" if runs > 1 else "")
     if not any(better.values()):
-        losers = [f"{alias} by {n}" for alias, n in worse.items() if n]
-        more = f" Shown worse than a control: {', '.join(losers)}." if losers else ""
-        return [f"{what}, none shows any of {_explainers(len(rows))} better than every control.{more}"]
-    names = [f"{alias} by {_better(n, worse[alias])}" for alias, n in better.items()]
-    return [f"{what}, shown better than every control: {', '.join(names)}."]
+        return [f"None of {_explainers(len(rows))} is shown better than every control by {what}.", *_losers(worse)]
+    if len(rows) > _NAMED:
+        return [_summed(better, judged, what), *_losers(worse)]
+    names = [f"{alias} in {_better(n, worse[alias])}" for alias, n in better.items()]
+    return [f"Shown better than every control, by {what}: {', '.join(names)}."]
 
 
 def _better(better: int, worse: int) -> str:
-    """``1 (worse than one by 2)``."""
-    return f"{better or 'none'}{f' (worse than one by {worse})' if worse else ''}"
+    """``1 (worse in 2)``."""
+    return f"{better or 'none'}{f' (worse in {worse})' if worse else ''}"
+
+
+def _summed(better: Mapping[str, int], judged: int, what: str) -> str:
+    some, every = sum(n > 0 for n in better.values()), sum(n == judged for n in better.values())
+    return (
+        f"{some} of {_explainers(len(better))} {'is' if some == 1 else 'are'} shown better than every control in at "
+        f"least one of {what}, {every or 'none'} in all."
+    )
+
+
+def _losers(worse: Mapping[str, int]) -> list[str]:
+    losers = sum(n > 0 for n in worse.values())
+    return [f"{losers} {'is' if losers == 1 else 'are'} shown worse than a control in at least one."] if losers else []
 
 
 def _explainers(n: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from xaibench_report.boards.above_untouched import above_notes, above_untouched
 from xaibench_report.boards.board_cells import Cell, Column, make_cell, make_column
@@ -87,7 +87,8 @@ class Board:
     ``methods``: the manipulation methods behind a board of localisation; empty on others. ``beside``: the scores that
     are not primary, in the order in which they are declared. ``withheld``: the marks of the detector for which the
     board has neither ranks nor verdicts; what a gate withholds of one score stands in its column. ``level``: the pairs
-    of explainers that share a rank, with the groups that would tell them apart.
+    of explainers that share a rank, with the groups that would tell them apart. ``absent``: the explainers that no
+    score of the board applies to, which have no row, with the reason.
     """
 
     family: str
@@ -101,6 +102,7 @@ class Board:
     beside: tuple[Companion, ...] = ()
     withheld: tuple[DetectorMark, ...] = ()
     level: tuple[LevelPair, ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +224,7 @@ def _board(
         beside=tuple(_beside(_columns(mapped, where, family, info, primary=False), names - absent.keys(), info, seed)),
         withheld=withheld,
         level=level_pairs(scores),
+        absent=absent,
     )
 
 

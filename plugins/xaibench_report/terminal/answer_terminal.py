@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import Console
 
 from xaibench.api import literal, say
-from xaibench_report.answer.run_answer import Answer, AnswerRow, DetectorAnswer
+from xaibench_report.answer.run_answer import Answer, AnswerRow, DetectorAnswer, title
 from xaibench_report.terminal.text_columns import (
     GAP,
     MARGIN,
@@ -25,6 +25,8 @@ def print_answer(answer: Answer, console: Console) -> None:
     for detector in answer.detectors:
         text = " ".join((*detector.fitness.sentences, *detector.sentences))
         say_text(text, console, style="yellow" if detector.fitness.fit is not True else "bold")
+    if not answer.detectors:
+        say(console, "Nothing was measured: the run holds neither predictions nor scores.", style="yellow")
     _print_table(answer, console)
     for head, lines in (("rests on", _shared(answer, "rests_on")), ("next", _shared(answer, "next_steps"))):
         for line in lines:
@@ -104,12 +106,18 @@ def _print_part(
         shared = [_shared_cell(detector, f) if len(detectors) > 1 else "" for f in families]
         if len(detectors) > 1:
             cells = (broken(console, t, room) for t, room in zip(shared, widths, strict=True))
-            table.add_row(broken(console, detector.title, width, "bold"), *cells)
+            table.add_row(broken(console, _section_title(detector, detectors), width, "bold"), *cells)
         for row in detector.rows if not all(shared) else ():
             own = ["" if text else _cell(row, f) for f, text in zip(families, shared, strict=True)]
             cells = (broken(console, text, room) for text, room in zip(own, widths, strict=True))
             table.add_row(broken(console, row.alias, width), *cells)
     console.print(table)
+
+
+def _section_title(detector: DetectorAnswer, detectors: Sequence[DetectorAnswer]) -> str:
+    """A detector's name, with its dataset where there are several."""
+    several = len({d.dataset for d in detectors}) > 1
+    return detector.title if several else title(detector.model, detector.members)
 
 
 def _shared_cell(detector: DetectorAnswer, family: str) -> str:

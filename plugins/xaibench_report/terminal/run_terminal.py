@@ -22,7 +22,7 @@ from xaibench_report.values.run_values import ScoreInfo, score_name, short
 
 RANKS = "# is the interval of the rank."
 MORE = "Everything: xaibench report {run} --detail"
-_NOTED = 5
+_NOTED = 3
 
 
 def print_run(
@@ -70,7 +70,7 @@ def _print_detector_tables(
 
 
 def short_notes(leaderboards: Leaderboards) -> Iterator[str]:
-    """The gist of every note and of what was left out, each once, with how often it was said."""
+    """The gist of every note and of what was left out, each once, with how often it was said, the commonest first."""
     counts: dict[str, int] = {}
     for board in leaderboards.boards:
         names = {score_name(c.metric, c.score) for c in board.columns}
@@ -84,7 +84,7 @@ def short_notes(leaderboards: Leaderboards) -> Iterator[str]:
             counts[line] = counts.get(line, 0) + 1
     for doubt in leaderboards.doubts:
         counts[doubt] = counts.get(doubt, 0) + 1
-    for gist, n in counts.items():
+    for gist, n in sorted(counts.items(), key=lambda item: -item[1]):
         yield f"{gist} ({n} x)" if n > 1 else gist
     yield from _values_left_out(leaderboards)
 
@@ -100,11 +100,9 @@ def _values_left_out(leaderboards: Leaderboards) -> Iterator[str]:
 
 
 def _gist(note: str, names: Set[str]) -> str:
-    """The first clause of a note without the score that it is about."""
-    for name in sorted(names, key=len, reverse=True):
-        if note.startswith(name):
-            note = re.sub(r"^( of [^:]*)?: ", "", note.removeprefix(name))
-            break
+    """The first clause of a note without the scores that it is about."""
+    any_name = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    note = re.sub(rf"^(?:{any_name})(?:, (?:{any_name}))*(?: of [^:]*(?::\S[^:]*)*)?: ", "", note)
     for end in (": ", "; ", " ("):
         note = note.partition(end)[0]
     return note

@@ -72,10 +72,11 @@ def _print_family(heading: str, boards: Sequence[Board], aliases: Aliases, conso
     for model, some in by_model.items():
         if len(by_model) > 1:
             members = dict.fromkeys(b.where.member for b in some if b.where.member)
-            lines.append(_Line(title(model, tuple(members), "").removesuffix(" on "), (), "bold"))
+            lines.append(_Line(title(model, tuple(members)), (), "bold"))
         lines += _lines(some, tuple(columns), aliases)
     heads = [_head(key, column, boards, aliases) for key, column in columns.items()]
-    _print_tables(heading, heads, lines, console)
+    if any(line.entries for line in lines):
+        _print_tables(heading, heads, lines, console)
 
 
 def _head(key: ScoreKey, column: Column, boards: Sequence[Board], aliases: Aliases) -> tuple[str, str]:
@@ -143,7 +144,8 @@ def _best(
     }
     if not means:
         return "", ""
-    best = (max if better == "higher" else min)(means, key=lambda c: (means[c], c))
+    sign = -1 if better == "higher" else 1
+    best = min(means, key=lambda c: (sign * means[c], c))
     return best, number(means[best])
 
 
