@@ -74,7 +74,8 @@ def _sentences(
         same = f" ({equal} are equal)" if equal else ""
         sentences.append(f"{level} {'is' if level == 1 else 'are'} not shown to differ{same}.")
     if untested:
-        why = ", ".join(f"{reason} {n}" for reason, n in untested.most_common())
+        alone = len(untested) == 1
+        why = "; ".join(reason if alone else f"{reason} ({n})" for reason, n in untested.most_common())
         sentences.append(f"{sum(untested.values())} could not be tested: {why}.")
     sentences.append("Second run minus first, on common samples; p adjusted by Holm over all rows.")
     missing = [
