@@ -36,14 +36,15 @@ def comparison_to_json(comparison: RunComparison) -> dict[str, Any]:
 def print_comparison(comparison: RunComparison, console: Console, *, detail: bool) -> None:
     """Print the answer of a comparison, and with ``detail`` all of it."""
     answer = comparison_answer(comparison)
-    _print_answer(answer, console)
+    _print_answer(answer, console, detail=detail)
     if detail:
         say(console, "")
         print_all_rows(comparison, console)
 
 
-def _print_answer(answer: ComparisonAnswer, console: Console) -> None:
-    say_text(" ".join(answer.sentences), console, style="bold")
+def _print_answer(answer: ComparisonAnswer, console: Console, *, detail: bool) -> None:
+    more = () if detail else ("All rows: --detail.",)
+    say_text(" ".join((*answer.sentences, *more)), console, style="bold")
     if not answer.changed:
         return
     names = [answer.aliases(row.explainer) or "(detector)" for row in answer.changed]

@@ -16,7 +16,7 @@ def evaluated(cli, tmp_path, monkeypatch):
     def run(*arguments):
         return cli(
             "eval", "--plugin", TOY, "--model", "toy", "--dataset", "demo:identities=8", "-e", "rows", "-x", "range",
-            "-x", "deletion:steps=2", "--limit", 12, "--threads", 1, "--no-isolation", "-o", "out", *arguments,
+            "--no-controls", "--limit", 12, "--threads", 1, "--no-isolation", "-o", "out", *arguments,
         )  # fmt: skip
 
     return run
@@ -35,7 +35,7 @@ def test_detail_prints_everything_and_is_no_setting_of_the_run(evaluated, tmp_pa
     _, full, _ = evaluated("--detail")
     assert short.partition("\n\n")[0] in full
     assert len(full.splitlines()) > len(short.splitlines())
-    assert "deletion:steps=2: " in full
+    assert "range: " in full
     assert "Everything: xaibench report out --detail" in short
     assert max(map(len, short.splitlines()[:-2])) <= 80
     assert settings(tmp_path / "out") == written
@@ -44,10 +44,12 @@ def test_detail_prints_everything_and_is_no_setting_of_the_run(evaluated, tmp_pa
 
 
 def test_by_prints_the_boards_by_a_column(evaluated):
-    code, out, _ = evaluated("--by", "label")
+    """A column that names single pictures is known only at the end, and said there in one line."""
+    code, out, err = evaluated("--by", "label", "--by", "sample")
     assert code == 0
-    assert "faithfulness by label" in out
-    assert out.index("Everything: xaibench report") < out.index("faithfulness by label")
+    assert out.index("Everything: xaibench report") < out.index(" by label") < out.index("results done")
+    (line,) = [x for x in err.splitlines() if x.startswith("--by: ")]
+    assert "no column 'sample' by which the pictures of this run differ; columns: " in line
 
 
 def test_a_column_by_which_the_pictures_do_not_differ_is_refused_before_the_run(evaluated, tmp_path):
@@ -56,11 +58,3 @@ def test_a_column_by_which_the_pictures_do_not_differ_is_refused_before_the_run(
     assert "no column 'nonsense' by which the pictures of this plan differ" in err
     assert "label" in err
     assert not (tmp_path / "out" / "commits").exists()
-
-
-def test_a_column_that_names_single_pictures_is_said_at_the_end_in_one_line(evaluated):
-    code, out, err = evaluated("--by", "sample")
-    assert code == 0
-    assert "results done" in out
-    (line,) = [x for x in err.splitlines() if x.startswith("--by: ")]
-    assert "no column 'sample' by which the pictures of this run differ; columns: " in line
