@@ -30,7 +30,7 @@ def texts(detector):
 def test_a_cell_counts_the_words_of_a_family():
     found = only(quick_run())
     assert [(f.family, f.head) for f in found.families] == [
-        ("faithfulness", "2 judged"), ("localisation", "4 judged"), ("salience", "2"),
+        ("faithfulness", "2 judged"), ("localisation", "4 judged"), ("salience", "2 measures"),
     ]  # fmt: skip
     shown = texts(found)
     assert shown["gradcam"] == ["better 2 of 2", "better 4 of 4", "describes only"]
