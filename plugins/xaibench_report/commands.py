@@ -40,6 +40,7 @@ def report(
     from xaibench_report.page.report_page import sections_of, write_report
     from xaibench_report.terminal import boards_terminal as terminal
     from xaibench_report.terminal import by_column_terminal
+    from xaibench_report.terminal.answer_terminal import print_answer
     from xaibench_report.terminal.run_terminal import print_run
     from xaibench_report.values.plain_data import plain_data
 
@@ -62,7 +63,7 @@ def report(
         print_json(terminal.to_json(boards) | answer | split | {"report": str(target)})
         return
     if by:
-        terminal.print_marks(boards.marks, make_console())
+        print_answer(context.answer, make_console())
     else:
         print_run(context.answer, boards, context.info, make_console(), detail=detail, run=str(run))
     for found in context.by_columns:

@@ -31,14 +31,20 @@ def detector_fitness(subject: str, detections: Sequence[Detection]) -> Fitness:
     """What is known of one detector, or of the runs of one family, on one dataset. ``subject``: what sentences call
     it."""
     runs = max(1, len(detections))
-    texts = [next((m.text for m in d.marks if m.withholds_ranks), "") for d in detections]
-    marked = [t for t in texts if t]
+    marked = [text for d in detections if (text := _withholding(d))]
     doubts = list(dict.fromkeys(m.text for d in detections for m in d.marks if not m.withholds_ranks))
     fit, why = _fit(detections, marked, doubts)
     word = _word(subject, fit, why, len(marked), runs)
     sentences = [s for s in (word, *_figures(detections)) if s]
     sentences += [f"Marked: {text}." for text in doubts if not why or why not in text]
     return Fitness(fit=fit, runs=runs, marked=len(marked), why=why, sentences=tuple(sentences))
+
+
+def _withholding(detection: Detection) -> str:
+    """The first mark of a detector that withholds ranks, and how many more there are; empty where there is none."""
+    texts = list(dict.fromkeys(m.text for m in detection.marks if m.withholds_ranks))
+    more = f" (and {plural(len(texts) - 1, 'further mark')})" if len(texts) > 1 else ""
+    return f"{texts[0]}{more}" if texts else ""
 
 
 def _fit(detections: Sequence[Detection], marked: Sequence[str], doubts: Sequence[str]) -> tuple[bool | None, str]:

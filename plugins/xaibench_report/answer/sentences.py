@@ -59,7 +59,7 @@ def _explainers(n: int) -> str:
 
 
 def family_head(every: Sequence[Measure]) -> str:
-    """``1 of 2 judged``, ``4 judged``, ``none of 2 judged``, ``2 measures``: what stands over the column of a family."""
+    """``1 of 2 judged``, ``4 judged``, ``none of 2 judged``, ``2 measures``: stands over a family's column."""
     ranking = [m for m in every if m.state != "describes"]
     judged = sum(m.state == "judged" for m in ranking)
     if not ranking:

@@ -107,7 +107,7 @@ def _comparison_table(rows: Sequence[ComparedScore], console: Console) -> Table:
     first = rows[0]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     title = f"{score_name(first.metric, first.score)} {ARROWS.get(first.better, '')}".rstrip()
-    table.add_column(literal(console, title), overflow="fold", max_width=_NAME_WIDTH)
+    table.add_column(broken(console, title, _NAME_WIDTH), overflow="fold", max_width=_NAME_WIDTH)
     for name in ("first", "second", "difference", "p", "n"):
         table.add_column(name, justify="right", overflow="fold")
     for row in rows:
@@ -115,7 +115,7 @@ def _comparison_table(rows: Sequence[ComparedScore], console: Console) -> Table:
         change = f"{number(d.value)}{_star(d)}\n{interval(d) or d.note}"
         size = f"{d.n}\n-{d.dropped}" if d.dropped else str(d.n)
         cells = (
-            short(row.explainer) or "(detector)",
+            break_lines(short(row.explainer) or "(detector)", _NAME_WIDTH),
             number(row.first),
             number(row.second),
             change,

@@ -157,21 +157,21 @@ def _table(models: Sequence[str], measures: Sequence[MeasureRanking], console: C
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from xaibench.api import literal
     from xaibench_report.boards.wording import ARROWS
+    from xaibench_report.terminal.text_columns import broken
     from xaibench_report.values.run_values import score_name, short
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("detector", overflow="fold", max_width=_NAME_WIDTH)
     for m in measures:
         name = score_name(m.measure.metric, m.measure.score, "\n")
-        header = literal(console, f"{name} {ARROWS.get(m.better, '')}".rstrip())
+        header = broken(console, f"{name} {ARROWS.get(m.better, '')}".rstrip(), _CELL_WIDTH)
         if m.n:
             header.append(f"\nn={m.n}", style="dim")
         table.add_column(header, overflow="fold", max_width=_CELL_WIDTH)
     order = [s.model for s in measures[0].standings]
     for model in sorted(models, key=order.index):
-        table.add_row(literal(console, short(model)), *(_cell(m, model, console) for m in measures))
+        table.add_row(broken(console, short(model), _NAME_WIDTH), *(_cell(m, model, console) for m in measures))
     return table
 
 
