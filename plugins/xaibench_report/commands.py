@@ -14,6 +14,10 @@ Baseline = Annotated[
     str | None, typer.Option(help="Model of the run beside which accuracy and interpretability are balanced.")
 ]
 
+Detail = Annotated[
+    bool, typer.Option("--detail", help="Print everything: all values, intervals, controls, notes and left-out counts.")
+]
+
 rank = typer.Typer(help="Order what a run compared.", no_args_is_help=True)
 
 
@@ -30,14 +34,18 @@ def report(
             help="Print every board by the values of this column of the samples, with the gap; may be repeated."
         ),
     ] = None,
+    detail: Detail = False,
     json: JsonFlag = False,
 ) -> None:
-    """Print a run's leaderboards and write a self-contained HTML report."""
+    """Print a run's answer and boards, and write a self-contained HTML report."""
     from xaibench import open_run
     from xaibench_report.page.report_context import ReportContext
     from xaibench_report.page.report_page import sections_of, write_report
     from xaibench_report.terminal import boards_terminal as terminal
     from xaibench_report.terminal import by_column_terminal
+    from xaibench_report.terminal.answer_terminal import print_answer
+    from xaibench_report.terminal.run_terminal import print_run
+    from xaibench_report.values.plain_data import plain_data
 
     opened = open_run(run)
     target = out or (opened.path / "report.html" if isinstance(opened.path, Path) else None)
@@ -54,12 +62,13 @@ def report(
         raise StoreError(f"cannot write {target}: {error.strerror}", "choose another --out") from None
     if json:
         split = by_column_terminal.to_json(context.by_columns) if by else {}
-        print_json(terminal.to_json(boards) | split | {"report": str(target)})
+        answer = {"answer": plain_data(context.answer)}
+        print_json(terminal.to_json(boards) | answer | split | {"report": str(target)})
         return
     if by:
-        terminal.print_marks(boards.marks, make_console())
+        print_answer(context.answer, make_console())
     else:
-        terminal.print_leaderboards(boards, make_console())
+        print_run(context.answer, boards, context.info, make_console(), detail=detail, run=str(run))
     for found in context.by_columns:
         by_column_terminal.print_by_column(found, make_console())
     print(f"report: {target}")
@@ -72,11 +81,12 @@ def compare(
     by: Annotated[
         str | None, typer.Option(help="Print the differences by the values of this column of the samples.")
     ] = None,
+    detail: Detail = False,
     json: JsonFlag = False,
 ) -> None:
     """Compare two runs on their common samples: paired differences, second minus first."""
     from xaibench_report.comparisons.compare import compare_runs
-    from xaibench_report.terminal import boards_terminal as terminal
+    from xaibench_report.terminal.comparison_terminal import comparison_to_json, print_comparison
     from xaibench_report.values.run_tables import read_run
 
     (a, info), (b, _) = read_run(first), read_run(second)
@@ -88,9 +98,9 @@ def compare(
         return
     comparison = compare_runs(a, b, info)
     if json:
-        print_json(terminal.comparison_to_json(comparison))
+        print_json(comparison_to_json(comparison))
         return
-    terminal.print_comparison(comparison, make_console())
+    print_comparison(comparison, make_console(), detail=detail)
 
 
 @rank.command("detectors")
@@ -113,6 +123,7 @@ def rank_detectors(
     correct: Annotated[
         bool, typer.Option("--correct", help="Compare all, on pictures that every run calls by their label.")
     ] = False,
+    detail: Detail = False,
     json: JsonFlag = False,
 ) -> None:
     """Order detectors or families of equal accuracy by each measure, the explainer fixed."""
@@ -129,6 +140,6 @@ def rank_detectors(
     if json:
         print_json(ranking_terminal.to_json(found, balanced))
         return
-    ranking_terminal.print_ranking(found, make_console())
+    ranking_terminal.print_ranking(found, make_console(), detail=detail)
     if balanced is not None:
         ranking_terminal.print_balances(balanced, make_console())

@@ -1,20 +1,44 @@
-"""The leaderboards on stdout when a run ends."""
+"""The answer and the boards on stdout when a run ends."""
 
 from __future__ import annotations
 
-from xaibench.api import Parameters, RunEnds, make_console
+import sys
+from typing import TYPE_CHECKING
+
+from xaibench.api import Parameters, RunEnds, UsageError, make_console
+
+if TYPE_CHECKING:
+    from xaibench_report.values.run_values import RunTables, ScoreInfo
 
 
 class Leaderboards:
-    """Prints the leaderboards of everything in the folder, where a person reads and the run came to its end."""
+    """Prints the answer and the boards of everything in the folder, where a person reads and the run came to its
+    end."""
 
     def __init__(self, parameters: Parameters) -> None: ...
 
     def run_ends(self, event: RunEnds) -> None:
         if event.interrupted or event.output != "text":
             return
+        from xaibench_report.answer.run_answer import build_answer
         from xaibench_report.boards.leaderboard import build_leaderboards
-        from xaibench_report.terminal import boards_terminal as terminal
+        from xaibench_report.terminal.run_terminal import print_run
         from xaibench_report.values.run_tables import read_run
 
-        terminal.print_leaderboards(build_leaderboards(*read_run(event.out)), make_console())
+        tables, info = read_run(event.out)
+        boards = build_leaderboards(tables, info)
+        answer = build_answer(boards, info)
+        print_run(answer, boards, info, make_console(), detail=event.detail, run=str(event.out))
+        for column in event.by:
+            _print_by(column, tables, info)
+
+
+def _print_by(column: str, tables: RunTables, info: ScoreInfo) -> None:
+    """The boards by one column; one line on stderr where they cannot be split by it."""
+    from xaibench_report.boards.by_column import build_by_column
+    from xaibench_report.terminal.by_column_terminal import print_by_column
+
+    try:
+        print_by_column(build_by_column(tables, info, column), make_console())
+    except UsageError as error:
+        print(f"--by: {error.what}; {error.mend}", file=sys.stderr)

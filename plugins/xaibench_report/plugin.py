@@ -26,8 +26,13 @@ def xaibench_run_events() -> list[ListenerRecord]:
 
 @hookimpl
 def xaibench_run_views() -> list[ViewRecord]:
-    """``run.leaderboards()``, ``run.table()`` and the overlay that ``explain`` writes."""
+    """``run.summary()``, ``run.leaderboards()``, ``run.table()`` and the overlay that ``explain`` writes."""
     return [
+        ViewRecord(
+            name="summary",
+            target="xaibench_report.run_summary:summary",
+            summary="The answer of a run: is the detector fit to be explained, and what is shown of each explainer.",
+        ),
         ViewRecord(
             name="leaderboards",
             target="xaibench_report.views:leaderboards",
@@ -58,6 +63,7 @@ def xaibench_report_sections() -> list[SectionRecord]:
     """The sections of every page. Those of other plugins stand between the maps and what was left out, unless their
     ``position`` says otherwise."""
     return [
+        _section("answer", "Answer", 3, "Is the detector fit to be explained, and what is shown of each explainer."),
         _section("marks", "Marks", 5, "What a reader of any result of a detector must know first."),
         _section("detectors", "Detectors", 10, "What every detector says of the untouched pictures."),
         _section("boards", "Leaderboards", 20, "One leaderboard a metric family, with verdicts and notes."),

@@ -41,13 +41,15 @@ class Ranking:
 
     ``order``: the ranked explainers by their means on these samples, the best first, equal means by name. ``unranked``
     are explainers with less than half of the samples of the best covered one: ranking them would cost all others most
-    of their samples. ``note`` says what is not as one would expect.
+    of their samples. ``apart``: the pairs told apart, the better one first. ``note`` says what is not as one would
+    expect.
     """
 
     ranks: Mapping[str, Rank]
     samples: tuple[str, ...]
     order: tuple[str, ...] = ()
     unranked: tuple[str, ...] = ()
+    apart: frozenset[tuple[str, str]] = frozenset()
     note: str = ""
 
     @property
@@ -82,11 +84,13 @@ def rank_explainers(
     shown = np.zeros((len(on), len(on)), dtype=np.bool_)
     if not note and len(on) > 1:
         shown = shown_better(list(on.values()), [margins.get(n, 0.0) for n in on], seed=seed, resamples=resamples)
+    names = list(on)
     return Ranking(
-        ranks={} if note else _ranks(list(on), shown),
+        ranks={} if note else _ranks(names, shown),
         samples=tuple(samples.tolist()),
         order=tuple(sorted(on, key=lambda n: (-exact_mean(on[n].values), n))),
         unranked=unranked,
+        apart=frozenset((names[i], names[j]) for i, j in np.argwhere(shown).tolist()),
         note=note,
     )
 

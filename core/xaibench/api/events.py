@@ -14,6 +14,23 @@ Output = Literal["text", "json", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Display:
+    """What a command was asked to print of a run.
+
+    ``verbose``: more of the progress, on stderr. ``detail``: everything of the results; ``by``: the columns of the
+    samples by which they are printed, too.
+    """
+
+    output: Output = "none"
+    verbose: bool = False
+    detail: bool = False
+    by: tuple[str, ...] = ()
+
+
+SILENT = Display()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunBegins:
     """A run begins. ``run`` is the id of this invocation, ``out`` the folder or URL that it fills.
 
@@ -83,7 +100,8 @@ class RunEnds:
     """A run ends. ``interrupted`` is True where the user or an error ended it before all tasks were tried.
 
     ``done``, ``reused`` and ``failed`` count results: one of each cell at each of its samples. ``seconds`` is wall
-    time. ``error`` says in one line what interrupted it.
+    time. ``error`` says in one line what interrupted it. ``detail`` and ``by``: whether the command was asked for
+    everything, and for results by which columns of the samples, where a listener prints results.
     """
 
     run: str
@@ -95,6 +113,8 @@ class RunEnds:
     seconds: float
     interrupted: bool
     output: Output
+    detail: bool = False
+    by: tuple[str, ...] = ()
     error: str = ""
 
 

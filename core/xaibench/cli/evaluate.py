@@ -28,6 +28,7 @@ from xaibench.api import (
     silent_delays,
     with_flags,
 )
+from xaibench.api.events import Display, Output
 from xaibench.api.flags import configured_fields
 from xaibench.plan.announcement import count_passes, plan_lines
 from xaibench.plan.settings import OUTPUT, WHERE, Rerun, Settings, make_settings
@@ -52,6 +53,10 @@ class Invocation(Parameters):
     fail_fast: bool = setting(False, "stop at the first task with a failure", panel=WHERE)
     quiet: bool = setting(False, SHARED_FLAGS["quiet"], panel=OUTPUT)
     verbose: bool = setting(False, SHARED_FLAGS["verbose"], panel=OUTPUT)
+    detail: bool = setting(False, "print everything of the results, not the answer and short boards", panel=OUTPUT)
+    by: tuple[str, ...] = setting(
+        (), "print the results by the values of this column of the samples, too", panel=OUTPUT
+    )
     max_hours: float = setting(
         1.0,
         "hours of detector work beyond which it asks before it starts",
@@ -60,6 +65,11 @@ class Invocation(Parameters):
         panel=WHERE,
     )
     yes: bool = setting(False, "start without asking, however long it takes", short="-y", panel=WHERE)
+
+    def display(self, as_json: bool) -> Display:
+        """What is printed of the run."""
+        output: Output = "none" if self.quiet else "json" if as_json else "text"
+        return Display(output=output, verbose=self.verbose, detail=self.detail, by=self.by)
 
 
 @help_page(
@@ -90,6 +100,7 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
     """Run a plan and show what came of it; the exit code."""
     from xaibench.detector.torch_settings import prepare_torch
     from xaibench.discovery.registry import load_registry
+    from xaibench.plan.known_samples import refuse_columns
     from xaibench.run.driver import execute, prepare
 
     registry = load_registry(settings.plugin, settings.no_plugin)
@@ -100,6 +111,7 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
     try:
         with plugin_output(), silent_delays(call.quiet):
             prepared = prepare(settings, registry, will_run=not call.dry_run)
+        refuse_columns(prepared.plan.datasets, call.by)
         prepare_torch(prepared.plan.runtime.threads)
         if call.dry_run:
             show_plan(prepared, as_json)
@@ -116,7 +128,7 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
         with plugin_output():
             result = execute(
                 prepared, registry, rerun=call.rerun, replace=call.replace, fail_fast=call.fail_fast,
-                output="none" if call.quiet else "json" if as_json else "text", verbose=call.verbose,
+                display=call.display(as_json),
             )  # fmt: skip
     except KeyboardInterrupt:
         print("xaibench: interrupted; what finished is kept, the same command goes on from there", file=sys.stderr)
@@ -302,8 +314,7 @@ def _show_result(result: RunResult) -> None:
         print(f"failed: {line}")
     if result.still_failed:
         print(_failed_before(result))
-    tables = f"{result.out}/{{scores,predictions,detectors,samples}}/*.parquet"
-    print(f"tables: {tables}; xaibench report {result.out} for a page")
+    print(f"tables: {result.out}/*/*.parquet; a page: xaibench report {result.out}")
 
 
 def _result_line(result: RunResult) -> str:

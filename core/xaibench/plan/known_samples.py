@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from xaibench.api import Sample, StoreError, digest
+from xaibench.api import Sample, StoreError, UsageError, digest
 from xaibench.data.doubts import MASK, PAIR, RULES, split_doubt
 from xaibench.data.survey import Known
 from xaibench.discovery.code_identity import use_identity
@@ -45,6 +45,17 @@ def sample_rows(datasets: Sequence[PlannedDataset], before: Sequence[Row]) -> li
     rows = [row for dataset in datasets for row in _rows(dataset)]
     here = {(r["dataset"], r["sample"]) for r in rows}
     return [*rows, *(r | {"order": None} for r in before if (r["dataset"], r["sample"]) not in here)]
+
+
+def refuse_columns(datasets: Sequence[PlannedDataset], columns: Sequence[str]) -> None:
+    """Raise :class:`UsageError` for a column of ``samples`` in which the pictures of the plan do not differ."""
+    rows = [r for r in sample_rows(datasets, ()) if r["order"] is not None] if columns else []
+    names = dict.fromkeys(name for row in rows for name in row)
+    differing = [n for n in names if len({repr(v) for r in rows if (v := r.get(n)) not in (None, "")}) > 1]
+    for column in columns:
+        if column not in differing:
+            offered = f"columns: {', '.join(differing)}" if differing else "all pictures are alike"
+            raise UsageError(f"no column '{column}' by which the pictures of this plan differ", offered)
 
 
 def same_rows(some: Sequence[Row], others: Sequence[Row]) -> bool:

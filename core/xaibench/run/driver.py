@@ -27,8 +27,8 @@ from xaibench.api import (
     TaskCommitted,
     describe_error,
     digest,
-    events,
 )
+from xaibench.api.events import SILENT, Display
 from xaibench.discovery.components import parse_overrides
 from xaibench.discovery.registry import Registry
 from xaibench.plan.announcement import cell_lines, plan_lines
@@ -122,8 +122,7 @@ def execute(
     rerun: Rerun = "missing",
     replace: bool = False,
     fail_fast: bool = False,
-    output: events.Output = "none",
-    verbose: bool = False,
+    display: Display = SILENT,
     only: SampleSelection | None = None,
 ) -> RunResult:
     """Run what is left of the plan and commit every task as it finishes.
@@ -133,7 +132,7 @@ def execute(
     rerun: ``missing`` (results that are not there), ``failed`` (those that failed, too) or ``all``.
     replace: supersede results that the plan contradicts instead of refusing to run.
     fail_fast: stop at the first task with a failure.
-    output: what listeners may print. verbose: they say more on stderr.
+    display: what listeners may print.
     only: the rows of the plan that are made, those that they read included; None: all. Listeners of third parties are
         not told of such a run.
 
@@ -161,7 +160,7 @@ def execute(
         size = TaskSize(plan)
         due = Due(plan, relation, log, keep_maps(plan), rerun, max(log.commits), setup, size, only=only)
         listeners = Listeners(registry, built_in=only is not None)
-        result = _Driver(prepared, registry, due, size, listeners, fail_fast).drive(output, verbose, damage)
+        result = _Driver(prepared, registry, due, size, listeners, fail_fast).drive(display, damage)
         _write_run_file(prepared, log, run)
         return result
 
@@ -279,11 +278,13 @@ class _Driver:
         self._executor: CheckedExecutor | None = None
         self._strikes: Counter[str] = Counter()  # samples at which a component died, since it last did its work
 
-    def drive(self, output: events.Output, verbose: bool = False, damage: Sequence[str] = ()) -> RunResult:
+    def drive(self, display: Display, damage: Sequence[str] = ()) -> RunResult:
         """Run what is due. Listeners receive the end of the run, also where it is an exception."""
         start = datetime.now(UTC)
-        plan = (*plan_lines(self.plan), *(cell_lines(self.plan) if verbose else ()))
-        begins = RunBegins(run=self.result.run, out=self.folder.path, output=output, plan=plan, verbose=verbose)
+        plan = (*plan_lines(self.plan), *(cell_lines(self.plan) if display.verbose else ()))
+        begins = RunBegins(
+            run=self.result.run, out=self.folder.path, output=display.output, plan=plan, verbose=display.verbose
+        )
         self.listeners.send("run_begins", begins)
         for line in damage:
             self.listeners.send("run_warned", RunWarning(text=line))
@@ -298,10 +299,10 @@ class _Driver:
             self._close_executor()
             self._commit_interrupted()
             self.result.seconds = (datetime.now(UTC) - start).total_seconds()
-            self.listeners.send("run_ends", self._end(complete, output, error))
+            self.listeners.send("run_ends", self._end(complete, display, error))
         return self.result
 
-    def _end(self, complete: bool, output: events.Output, error: str) -> RunEnds:
+    def _end(self, complete: bool, display: Display, error: str) -> RunEnds:
         r = self.result
         return RunEnds(
             run=r.run,
@@ -312,7 +313,9 @@ class _Driver:
             passes=r.passes,
             seconds=r.seconds,
             interrupted=not complete,
-            output=output,
+            output=display.output,
+            detail=display.detail,
+            by=display.by,
             error=error,
         )
 

@@ -24,7 +24,7 @@ from xaibench.api import (
     UsageError,
     read_picture,
 )
-from xaibench.api.events import Output
+from xaibench.api.events import Display, Output
 from xaibench.data.arrays import PictureArrays
 from xaibench.detector.torch_settings import prepare_torch
 from xaibench.discovery.components import Use, hold_component, open_component, with_held
@@ -103,7 +103,7 @@ def evaluate(
                 print(note, file=sys.stderr)
         prepare_torch(prepared.plan.runtime.threads)
         output: Output = "json" if progress else "none"
-        result = execute(prepared, components, rerun=rerun, replace=replace, output=output)
+        result = execute(prepared, components, rerun=rerun, replace=replace, display=Display(output=output))
         run = Run(result.out, components)
     except BaseException:
         if temporary:

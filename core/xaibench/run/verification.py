@@ -20,7 +20,7 @@ from xaibench.api import (
     XaibenchError,
     parse_spec,
 )
-from xaibench.api.events import Output
+from xaibench.api.events import Display, Output
 from xaibench.detector.torch_settings import prepare_torch
 from xaibench.discovery.components import HELD
 from xaibench.discovery.registry import Registry, load_registry
@@ -310,7 +310,7 @@ class PreparedVerification:
     def compute(self, output: Output = "none") -> Verification:
         """Compute and compare. ``output`` is what listeners may print."""
         if self.only:
-            execute(self.prepared, self.registry, only=self.only, output=output)
+            execute(self.prepared, self.registry, only=self.only, display=Display(output=output))
         of_rows, values = dict[Row, CheckedRow](), 0
         for part in self._comparable() if self.only else ():
             stored, recomputed = read_rows(self.before, part), read_rows(self._after, part)

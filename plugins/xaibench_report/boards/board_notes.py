@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from xaibench_report.judgement.manipulation_methods import missing_notes
 from xaibench_report.values.run_values import CellValues, ScoreInfo, inverse_of, score_name, short
 from xaibench_statistics import Estimate, Ranking
+
+INDEPENDENT: Final = "model-independent, never ranked"
 
 
 def not_applicable(columns: Mapping[tuple[str, str], Mapping[str, CellValues]], names: Iterable[str]) -> dict[str, str]:
@@ -32,7 +35,7 @@ def absent_notes(absent: Mapping[str, str], info: ScoreInfo) -> list[str]:
 def independent_notes(explainers: Iterable[str], info: ScoreInfo) -> list[str]:
     """Which rows no detector enters."""
     found = sorted(short(e) for e in explainers if e in info.independent)
-    return [f"model-independent, never ranked: {', '.join(found)}: no detector enters these maps"] if found else []
+    return [f"{INDEPENDENT}: {', '.join(found)}: no detector enters these maps"] if found else []
 
 
 def score_notes(

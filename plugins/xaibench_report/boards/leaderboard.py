@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from xaibench_report.boards.above_untouched import above_notes, above_untouched
 from xaibench_report.boards.board_cells import Cell, Column, make_cell, make_column
@@ -36,7 +36,7 @@ from xaibench_report.judgement.manipulation_methods import (
     centre_notes,
     method_cells,
 )
-from xaibench_report.judgement.pictures_needed import pictures_note
+from xaibench_report.judgement.pictures_needed import LevelPair, level_pairs, pictures_note
 from xaibench_report.judgement.score_gates import unmeasured_notes
 from xaibench_report.judgement.tie_spread import tie_notes
 from xaibench_report.judgement.verdicts import ScoreVerdict, board_verdicts
@@ -86,7 +86,9 @@ class Board:
 
     ``methods``: the manipulation methods behind a board of localisation; empty on others. ``beside``: the scores that
     are not primary, in the order in which they are declared. ``withheld``: the marks of the detector for which the
-    board has neither ranks nor verdicts; what a gate withholds of one score stands in its column.
+    board has neither ranks nor verdicts; what a gate withholds of one score stands in its column. ``level``: the pairs
+    of explainers that share a rank, with the groups that would tell them apart. ``absent``: the explainers that no
+    score of the board applies to, which have no row, with the reason.
     """
 
     family: str
@@ -99,6 +101,8 @@ class Board:
     methods: tuple[BoardMethod, ...] = ()
     beside: tuple[Companion, ...] = ()
     withheld: tuple[DetectorMark, ...] = ()
+    level: tuple[LevelPair, ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +223,8 @@ def _board(
         methods=methods,
         beside=tuple(_beside(_columns(mapped, where, family, info, primary=False), names - absent.keys(), info, seed)),
         withheld=withheld,
+        level=level_pairs(scores),
+        absent=absent,
     )
 
 

@@ -10,6 +10,7 @@ from xaibench_report.boards.leaderboard import Board, Row
 from xaibench_report.detectors.detection import DEFAULT_THRESHOLD, Detection, LeftOut
 from xaibench_report.detectors.marks import DetectorMark
 from xaibench_report.judgement.manipulation_methods import BoardMethod, MethodCell, method_name
+from xaibench_report.judgement.pictures_needed import LevelPair
 from xaibench_report.values.number_format import DASH, interval, number, plural
 from xaibench_report.values.run_values import Where, score_name, short
 from xaibench_statistics import CALIBRATION_BINS, Accuracy, CensoredMedian, Estimate, Rank
@@ -103,6 +104,13 @@ def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:
         f"{short(x.what)}: {x.count} {x.status.replace('_', ' ')}" + (f": {x.reason}" if x.reason else "")
         for x in left_out
     ]
+
+
+def level_line(pair: LevelPair) -> str:
+    """``deletion: gradcam and rise differ by 0.039, which about 117 groups tell, and here are 24``."""
+    differ = f"{score_name(pair.metric, pair.score)}: {short(pair.first)} and {short(pair.second)} differ by"
+    needed = "" if pair.needed is None else f", which about {plural(pair.needed, 'group')} tell"
+    return f"{differ} {number(pair.difference)}{needed}, and here are {pair.groups}"
 
 
 def column_title(column: Column) -> str:

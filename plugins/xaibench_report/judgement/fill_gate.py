@@ -24,6 +24,8 @@ CHANGE: Final = "real-change"
 DEFAULT_FILL: Final = "black"
 WITHOUT_FILL: Final = ("repair", "counterpart-attack")
 """Measures that ask where the evidence is and replace no pixels by a fill. Both need real counterparts."""
+_MISLEADS: Final = "removal misleads on this detector"
+_USE: Final = "; use "
 
 
 def fill_gate(where: Where, columns: Columns, cells: Cells, info: ScoreInfo) -> Mapping[ScoreKey, str]:
@@ -109,7 +111,12 @@ def _reason(
     share = f"{_percent(estimate.value)} of the regions filled anywhere turn a real picture fake"
     known = f"95 % interval {_percent(estimate.low)} to {_percent(estimate.high)}, {estimate.n} pictures"
     instead = " or ".join(_instead(responses, where, cells))
-    return f"removal misleads on this detector: with {fill_text(metric)}, {share} ({known}); use {instead} instead"
+    return f"{_MISLEADS}: with {fill_text(metric)}, {share} ({known}){_USE}{instead} instead"
+
+
+def advice(reason: str) -> str:
+    """What to use instead, of a reason that this gate gave; empty for any other text."""
+    return reason.partition(_USE)[2].removesuffix(" instead") if reason.startswith(_MISLEADS) else ""
 
 
 def _instead(responses: Mapping[str, Estimate], where: Where, cells: Cells) -> Iterator[str]:

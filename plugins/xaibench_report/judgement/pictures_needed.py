@@ -1,8 +1,10 @@
-"""How many groups of pictures would tell the two explainers with the best means apart."""
+"""How many groups of pictures would tell explainers apart that a score does not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
 from math import comb, sqrt
 from typing import Final
 
@@ -22,6 +24,53 @@ _LEAST_EFFECT: Final = 0.01  # in deviations: below it some 100,000 groups are n
 _ROUNDING: Final = 1e-12  # relative: below it a deviation of floats is 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelPair:
+    """Two ranked explainers that a score does not tell apart, ``first`` with the better mean.
+
+    ``difference``: of their means on the samples of the ranks, at least 0. ``groups``: those that there are.
+    ``needed``: the groups that tell such a difference (power 0.8, corrected over the pairs of the score); None where no
+    difference is seen, or the spread is unknown.
+    """
+
+    metric: str
+    score: str
+    first: str
+    second: str
+    difference: float
+    groups: int
+    needed: int | None
+
+
+def level_pairs(scores: Iterable[BoardScore]) -> tuple[LevelPair, ...]:
+    """Every pair of explainers that a score ranks and does not tell apart, in the order of their means."""
+    return tuple(pair for s in scores if s.ranking is not None and s.ranking.ranks for pair in _level(s, s.ranking))
+
+
+def _level(score: BoardScore, ranking: Ranking) -> Iterator[LevelPair]:
+    for first, second in combinations(ranking.order, 2):
+        if not {(first, second), (second, first)} & ranking.apart:
+            delta = _delta(score, ranking, first, second)
+            groups, deviation = group_deviation(delta)
+            seen = abs(exact_mean(delta.values))
+            known = groups >= _FEWEST and seen > _LEAST_EFFECT * deviation > 0
+            yield LevelPair(
+                metric=score.key[0],
+                score=score.key[1],
+                first=first,
+                second=second,
+                difference=seen,
+                groups=groups,
+                needed=_needed(seen / deviation, ranking) if known else None,
+            )
+
+
+def _delta(score: BoardScore, ranking: Ranking, first: str, second: str) -> Values:
+    samples = np.asarray(ranking.samples, dtype=np.str_)
+    a, b = (even(score.cells[e], samples).on(samples) for e in (first, second))
+    return a.with_values(a.values - b.values)
+
+
 def pictures_note(scores: Iterable[BoardScore]) -> list[str]:
     """One line about the first score that ranks two explainers, none where there is no such score.
 
@@ -35,9 +84,7 @@ def pictures_note(scores: Iterable[BoardScore]) -> list[str]:
 
 def _note(score: BoardScore, ranking: Ranking) -> str:
     best, second = ranking.order[:2]
-    samples = np.asarray(ranking.samples, dtype=np.str_)
-    a, b = (even(score.cells[e], samples).on(samples) for e in (best, second))
-    delta = a.with_values(a.values - b.values)
+    delta = _delta(score, ranking, best, second)
     groups, deviation = group_deviation(delta)
     if groups < _FEWEST or deviation <= _ROUNDING * float(np.abs(delta.values).max()):
         return ""
@@ -53,8 +100,11 @@ def _note(score: BoardScore, ranking: Ranking) -> str:
 
 def _groups(effect: float, ranking: Ranking) -> str:
     """``64 groups``: so many tell a pair apart that differs by ``effect`` deviations."""
-    needed = groups_needed(effect, 1.0, tests=comb(len(ranking.order), 2), controls=1, power=POWER)
-    return plural(needed, "group")
+    return plural(_needed(effect, ranking), "group")
+
+
+def _needed(effect: float, ranking: Ranking) -> int:
+    return groups_needed(effect, 1.0, tests=comb(len(ranking.order), 2), controls=1, power=POWER)
 
 
 def group_deviation(delta: Values) -> tuple[int, float]:

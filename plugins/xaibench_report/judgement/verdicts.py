@@ -69,12 +69,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreVerdict:
-    """The verdicts under one score of one metric, and the sentence that says them."""
+    """The verdicts under one score of one metric, and the sentence that says them. ``unjudged``: why the score is held
+    against no control although no gate withholds it."""
 
     metric: str
     score: str
     verdicts: tuple[Verdict, ...]
     sentence: str
+    unjudged: str = ""
 
 
 _Key = tuple[str, str]
@@ -161,8 +163,12 @@ def _score_verdict(
         failed = _failed(_controls(e, score, info), score)
         found.append(_verdict(e, score, judged[key], pairs[key], failed))
     return ScoreVerdict(
-        metric=score.key[0], score=score.key[1], verdicts=tuple(found), sentence=_sentence(score, found)
-    )  # fmt: skip
+        metric=score.key[0],
+        score=score.key[1],
+        verdicts=tuple(found),
+        sentence=_sentence(score, found),
+        unjudged=score.unjudged,
+    )
 
 
 def _too_few(pairs: Mapping[str, OrientedPair]) -> str:

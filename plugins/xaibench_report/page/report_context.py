@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from xaibench_report.answer.run_answer import Answer, build_answer
 from xaibench_report.boards.by_column import ByColumn, build_by_column
 from xaibench_report.boards.leaderboard import Leaderboards, build_leaderboards
 from xaibench_report.comparisons.balance import Balances, balances
@@ -43,6 +44,11 @@ class ReportContext:
     def leaderboards(self) -> Leaderboards:
         """Detectors and boards, with intervals, ranks and verdicts."""
         return build_leaderboards(self.tables, self.info)
+
+    @cached_property
+    def answer(self) -> Answer:
+        """What a reader must know first."""
+        return build_answer(self.leaderboards, self.info)
 
     @cached_property
     def maps(self) -> Table:

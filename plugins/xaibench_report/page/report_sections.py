@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from xaibench_report.detectors.detection import Detection
 
 
+def answer(run: Run) -> str | None:
+    """A paragraph on every detector, what is shown of each explainer, what that rests on, and what comes next."""
+    found = context_of(run).answer
+    return render("answer.html", answer=found) if found.detectors else None
+
+
 def marks(run: Run) -> str | None:
     """What a reader of any result of a detector must know first."""
     found = context_of(run).leaderboards.marks

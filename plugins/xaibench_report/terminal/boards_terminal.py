@@ -1,9 +1,8 @@
-"""Leaderboards and comparisons as tables for a terminal, and as plain data for ``--json``."""
+"""Leaderboards in full as tables for a terminal, and as plain data for ``--json``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
@@ -16,13 +15,13 @@ from xaibench_report.boards.board_cells import Cell
 from xaibench_report.boards.detector_tables import DetectorTable
 from xaibench_report.boards.leaderboard import Board, Leaderboards
 from xaibench_report.boards.wording import (
-    ARROWS,
     column_size,
     column_title,
     detection_lines,
     detection_notes,
     detector_title,
     left_out_lines,
+    level_line,
     mark_line,
     median,
     method_cell,
@@ -34,13 +33,13 @@ from xaibench_report.boards.wording import (
     span,
     withheld_line,
 )
-from xaibench_report.comparisons.compare import ComparedScore, RunComparison
 from xaibench_report.detectors.detection import Detection, LeftOut
 from xaibench_report.detectors.marks import DetectorMark
 from xaibench_report.judgement.manipulation_methods import BoardMethod
-from xaibench_report.values.number_format import DASH, interval, number, p_value, plural
+from xaibench_report.terminal.text_columns import broken
+from xaibench_report.values.number_format import DASH, interval, number
+from xaibench_report.values.plain_data import plain_data
 from xaibench_report.values.run_values import score_name, short
-from xaibench_statistics import Difference
 
 JSON_VERSION: Final = 1
 _NAME_WIDTH: Final = 22
@@ -50,25 +49,7 @@ _METHOD_WIDTH: Final = 16
 
 def to_json(leaderboards: Leaderboards) -> dict[str, Any]:
     """Everything that is printed, and the numbers behind it, as JSON-able data."""
-    return {"version": JSON_VERSION, **asdict(leaderboards, dict_factory=plain)}
-
-
-def comparison_to_json(comparison: RunComparison) -> dict[str, Any]:
-    """A comparison as JSON-able data."""
-    return {"version": JSON_VERSION, **asdict(comparison, dict_factory=plain)}
-
-
-def plain(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields of a dataclass as JSON-able data, for ``asdict``."""
-    return {key: _plain_value(value) for key, value in pairs}
-
-
-def _plain_value(value: Any) -> Any:
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return plain(value._asdict().items())
-    if isinstance(value, (tuple, list)):
-        return [_plain_value(v) for v in value]
-    return value
+    return {"version": JSON_VERSION, **plain_data(leaderboards)}
 
 
 def print_leaderboards(leaderboards: Leaderboards, console: Console) -> None:
@@ -139,6 +120,8 @@ def _print_board(board: Board, console: Console, several: bool) -> None:
         say(console, withheld_line(board.withheld), style="yellow")
     for verdict in board.verdicts:
         say(console, verdict.sentence)
+    for pair in board.level:
+        say(console, f"  not told apart: {level_line(pair)}", style="dim")
     for note in board.notes:
         say(console, f"  note: {note}", style="dim")
     if board.beside:
@@ -152,7 +135,7 @@ def _board_table(board: Board, columns: range, console: Console) -> Table:
     table.add_column("explainer", overflow="fold", max_width=_NAME_WIDTH)
     sizes = [column_size(board, i) for i in columns]
     for i, size in zip(columns, sizes, strict=True):
-        header = literal(console, column_title(board.columns[i]))
+        header = broken(console, column_title(board.columns[i]), _CELL_WIDTH)
         for line in (f"n={size}" if size else "", "no ranks" if board.columns[i].withheld else ""):
             header.append(f"\n{line}" if line else "", style="dim")
         table.add_column(header, overflow="fold", max_width=_CELL_WIDTH)
@@ -160,7 +143,7 @@ def _board_table(board: Board, columns: range, console: Console) -> Table:
     for i, row in enumerate(board.rows):
         cells = [_cell(row.cells[c], console, n is None) for c, n in zip(columns, sizes, strict=True)]
         style = "" if row.role == "explainer" else "dim"
-        table.add_row(literal(console, row_title(row)), *cells, style=style, end_section=i == last_ranked)
+        table.add_row(broken(console, row_title(row), _NAME_WIDTH), *cells, style=style, end_section=i == last_ranked)
     return table
 
 
@@ -173,10 +156,11 @@ def _print_detectors(found: DetectorTable, console: Console) -> None:
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         table.add_column("detector", overflow="fold", max_width=_NAME_WIDTH)
         for i in columns:
-            table.add_column(literal(console, column_title(found.columns[i])), overflow="fold", max_width=_CELL_WIDTH)
+            header = broken(console, column_title(found.columns[i]), _CELL_WIDTH)
+            table.add_column(header, overflow="fold", max_width=_CELL_WIDTH)
         for row in found.rows:
             cells = [_cell(row.cells[i], console, with_size=False) for i in columns]
-            table.add_row(literal(console, detector_title(row.where)), *cells)
+            table.add_row(broken(console, detector_title(row.where), _NAME_WIDTH), *cells)
         console.print(table)
     _print_left_out(found.left_out, console)
 
@@ -205,7 +189,7 @@ def _method_table(board: Board, methods: Sequence[BoardMethod], console: Console
             found = [method_cell(row.cells[i], method) for method in methods]
             means = [f"{number(m.estimate.value)} n={m.n}" if m else DASH for m in found]
             style = "" if row.role == "explainer" else "dim"
-            cells = (literal(console, text) for text in (row_title(row), *means))
+            cells = (broken(console, text, _NAME_WIDTH) for text in (row_title(row), *means))
             table.add_row(*cells, style=style, end_section=row is rows[-1])
     return table
 
@@ -221,62 +205,3 @@ def _cell(cell: Cell | None, console: Console, with_size: bool) -> Text:
         if line:
             text.append(f"\n{line}", style="dim")
     return text
-
-
-def print_comparison(comparison: RunComparison, console: Console) -> None:
-    """Print the marks of both runs and the differences (second run minus first), row by row."""
-    print_marks(comparison.first_marks, console, "first run: ")
-    print_marks(comparison.second_marks, console, "second run: ")
-    for note in comparison.notes:
-        say(console, note, style="dim")
-    where = None
-    for group in _by_score(comparison.rows):
-        if group[0].where != where:
-            where = group[0].where
-            say(console, f"\n{place(where)}", style="bold")
-        console.print(_comparison_table(group, console))
-    say(
-        console,
-        "Second run minus first on common samples, with 95 % intervals clustered by group; p adjusted by Holm over "
-        "all rows. * the interval, which is not adjusted, excludes 0.",
-        style="dim",
-    )
-    for name, missing in (("first", comparison.only_first), ("second", comparison.only_second)):
-        if missing:
-            say(console, f"only in the {name} run: {plural(len(missing), 'cell')} (see --json)", style="dim")
-
-
-def _by_score(rows: Sequence[ComparedScore]) -> list[list[ComparedScore]]:
-    groups: dict[tuple[object, ...], list[ComparedScore]] = {}
-    for row in rows:
-        groups.setdefault((row.where, row.metric, row.score), []).append(row)
-    return list(groups.values())
-
-
-def _comparison_table(rows: Sequence[ComparedScore], console: Console) -> Table:
-    first = rows[0]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    title = f"{score_name(first.metric, first.score)} {ARROWS.get(first.better, '')}".rstrip()
-    table.add_column(literal(console, title), overflow="fold", max_width=_NAME_WIDTH)
-    for name in ("first", "second", "difference", "p", "n"):
-        table.add_column(name, justify="right", overflow="fold")
-    for row in rows:
-        d = row.difference
-        change = f"{number(d.value)}{_star(d)}\n{interval(d) or d.note}"
-        size = f"{d.n}\n-{d.dropped}" if d.dropped else str(d.n)
-        cells = (
-            short(row.explainer) or "(detector)",
-            number(row.first),
-            number(row.second),
-            change,
-            p_value(d.p_holm),
-            size,
-        )
-        table.add_row(*(literal(console, c) for c in cells))
-    return table
-
-
-def _star(difference: Difference) -> str:
-    """A star where the interval excludes 0."""
-    low, high = difference.low, difference.high
-    return "*" if low is not None and high is not None and (low > 0 or high < 0) else ""

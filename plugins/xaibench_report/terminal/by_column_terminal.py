@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
@@ -14,8 +13,10 @@ from rich.text import Text
 from xaibench.api import literal, say
 from xaibench_report.boards.by_column import EXPLANATION, ByColumn, ColumnBoard, ColumnScore, cell_name, gap_lines
 from xaibench_report.boards.wording import ARROWS, place
-from xaibench_report.terminal.boards_terminal import plain
+from xaibench_report.terminal.text_columns import broken
+from xaibench_report.values.aliases import longest_piece
 from xaibench_report.values.number_format import interval, number
+from xaibench_report.values.plain_data import plain_data
 from xaibench_report.values.run_values import score_name
 from xaibench_statistics import Estimate, Gap
 
@@ -25,7 +26,7 @@ _CELL_WIDTH: Final = 14
 
 def to_json(found: Sequence[ByColumn]) -> dict[str, Any]:
     """Everything that is printed, and the numbers behind it, as JSON-able data."""
-    return {"by_column": [asdict(one, dict_factory=plain) for one in found]}
+    return {"by_column": [plain_data(one) for one in found]}
 
 
 def print_by_column(found: ByColumn, console: Console) -> None:
@@ -43,16 +44,25 @@ def print_by_column(found: ByColumn, console: Console) -> None:
 
 def _print_score(board: ColumnBoard, score: ColumnScore, console: Console) -> None:
     """The gap first; where the values do not fit beside it, they go on in further tables."""
-    fit = max(1, (console.width - _NAME_WIDTH - 2) // (_CELL_WIDTH + 2))
+    width = _name_width(score)
+    fit = max(1, (console.width - width - 2) // (_CELL_WIDTH + 2))
     cuts = [0, *range(fit - 1, len(board.values), fit)] if fit > 1 else range(len(board.values))
     for start, stop in zip(cuts, [*cuts[1:], len(board.values)], strict=True):
-        console.print(_table(board, score, range(start, stop), console))
+        console.print(_table(board, score, range(start, stop), width, console))
 
 
-def _table(board: ColumnBoard, score: ColumnScore, values: range, console: Console) -> Table:
+def _name_width(score: ColumnScore) -> int:
+    """The width in which no name is cut inside a word."""
+    return max(_NAME_WIDTH, *(longest_piece(text) for text in (_title(score), *map(cell_name, score.cells))))
+
+
+def _title(score: ColumnScore) -> str:
+    return f"{score_name(score.metric, score.score, chr(10))} {ARROWS.get(score.better, '')}".rstrip()
+
+
+def _table(board: ColumnBoard, score: ColumnScore, values: range, width: int, console: Console) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    title = f"{score_name(score.metric, score.score, chr(10))} {ARROWS.get(score.better, '')}".rstrip()
-    table.add_column(literal(console, title), overflow="fold", max_width=_NAME_WIDTH)
+    table.add_column(broken(console, _title(score), width), overflow="fold", max_width=width)
     if values.start == 0:
         table.add_column("gap", overflow="fold", max_width=_CELL_WIDTH)
     sizes = [_shared_size(score, i) for i in values]
@@ -65,7 +75,7 @@ def _table(board: ColumnBoard, score: ColumnScore, values: range, console: Conso
         means = [_mean(cell.means[i], console, with_size=size is None) for i, size in zip(values, sizes, strict=True)]
         gap = [_gap(cell.gap, console)] if values.start == 0 else []
         style = "" if cell.role == "explainer" else "dim"
-        table.add_row(literal(console, cell_name(cell)), *gap, *means, style=style)
+        table.add_row(broken(console, cell_name(cell), width), *gap, *means, style=style)
     return table
 
 

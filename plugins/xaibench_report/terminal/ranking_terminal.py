@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
 
     from xaibench_report.comparisons.balance import Balances
     from xaibench_report.comparisons.standings import DetectorRanking, EqualAccuracy, MeasureRanking
+    from xaibench_report.values.aliases import Aliases
 
 _NAME_WIDTH = 22
 _CELL_WIDTH = 17
@@ -24,14 +24,90 @@ _TESTED = (
 
 def to_json(found: DetectorRanking, balanced: Balances | None) -> dict[str, Any]:
     """Everything that is printed, and the numbers behind it."""
-    from xaibench_report.terminal.boards_terminal import plain
+    from xaibench_report.answer.ranking_answer import ranking_answer
+    from xaibench_report.values.plain_data import plain_data
 
-    data: dict[str, Any] = {"schema": "xaibench.ranking/1", **asdict(found, dict_factory=plain)}
+    answer = plain_data(ranking_answer(found))
+    del answer["aliases"]
+    data: dict[str, Any] = {"schema": "xaibench.ranking/1", "answer": answer, **plain_data(found)}
     data["entrants"] = [e | {"correct": len(e["correct"])} for e in data["entrants"]]
-    return data | ({"balance": asdict(balanced, dict_factory=plain)} if balanced is not None else {})
+    return data | ({"balance": plain_data(balanced)} if balanced is not None else {})
 
 
-def print_ranking(found: DetectorRanking, console: Console) -> None:
+def print_ranking(found: DetectorRanking, console: Console, *, detail: bool) -> None:
+    """Print which measures tell detectors apart, then one line a measure, or with ``detail`` everything."""
+    from xaibench.api import say
+    from xaibench_report.answer.ranking_answer import ranking_answer
+    from xaibench_report.terminal.answer_terminal import say_text
+
+    answer = ranking_answer(found)
+    say_text(" ".join(answer.sentences), console, style="bold")
+    if detail:
+        say(console, "")
+        print_all_measures(found, console)
+        return
+    _print_entrants(found, console)
+    for note in found.notes:
+        say_text(note, console)
+    for group in found.classes:
+        _print_short(group, answer.aliases, console)
+    if found.classes:
+        text = "Means over runs; # is the rank. Intervals, p and runs: --detail"
+        say_text(text, console, style="dim")
+
+
+def _print_entrants(found: DetectorRanking, console: Console) -> None:
+    """One line a detector, with its first mark and how many there are."""
+    from xaibench_report.detectors.detector_accuracy import entrant_line
+    from xaibench_report.terminal.answer_terminal import say_text
+    from xaibench_report.values.number_format import plural
+    from xaibench_report.values.run_values import short
+
+    several = len({e.dataset for e in found.entrants}) > 1
+    for entrant in found.entrants:
+        on = f" on {short(entrant.dataset)}" if several else ""
+        texts = list(dict.fromkeys(m.text for m in entrant.marks))
+        more = f" (and {plural(len(texts) - 1, 'further mark')})" if len(texts) > 1 else ""
+        marked = f"; marked: {texts[0]}{more}" if texts else ""
+        say_text(f"{entrant_line(entrant)}{on}{marked}", console, style="yellow" if texts else "")
+
+
+def _print_short(group: EqualAccuracy, aliases: Aliases, console: Console) -> None:
+    """One line a measure, a column a detector."""
+    from xaibench_report.terminal.text_columns import broken, name_width, plain_table
+    from xaibench_report.values.run_values import short
+
+    table = plain_table()
+    names = [_measure_name(m, aliases) for m in group.measures]
+    width = max(name_width(["measure", *names]), min(max(map(len, names)), console.width // 2))
+    table.add_column("measure", no_wrap=True, min_width=width)
+    for model in group.models:
+        table.add_column(broken(console, short(model), _NAME_WIDTH), no_wrap=True)
+    for measure, name in zip(group.measures, names, strict=True):
+        cells = (broken(console, _short_cell(measure, model), _NAME_WIDTH) for model in group.models)
+        table.add_row(broken(console, name, width), *cells)
+    console.print("")
+    console.print(table)
+
+
+def _measure_name(measure: MeasureRanking, aliases: Aliases) -> str:
+    from xaibench_report.boards.wording import ARROWS
+
+    m = measure.measure
+    of = f", {aliases(m.explainer)}" if m.explainer else ""
+    return f"{aliases.score(m.metric, m.score)} {ARROWS.get(measure.better, '')}".rstrip() + of
+
+
+def _short_cell(measure: MeasureRanking, model: str) -> str:
+    from xaibench_report.boards.wording import rank
+    from xaibench_report.values.number_format import number
+
+    standing = next(s for s in measure.standings if s.model == model)
+    value = standing.estimate.value if standing.estimate else None
+    return f"{number(value)} {rank(standing.rank)}".rstrip()
+
+
+def print_all_measures(found: DetectorRanking, console: Console) -> None:
     """Print the marks, who is compared, the tables and the findings."""
     from xaibench.api import say
     from xaibench_report.detectors.detector_accuracy import entrant_line
@@ -81,21 +157,21 @@ def _table(models: Sequence[str], measures: Sequence[MeasureRanking], console: C
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from xaibench.api import literal
     from xaibench_report.boards.wording import ARROWS
+    from xaibench_report.terminal.text_columns import broken
     from xaibench_report.values.run_values import score_name, short
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("detector", overflow="fold", max_width=_NAME_WIDTH)
     for m in measures:
         name = score_name(m.measure.metric, m.measure.score, "\n")
-        header = literal(console, f"{name} {ARROWS.get(m.better, '')}".rstrip())
+        header = broken(console, f"{name} {ARROWS.get(m.better, '')}".rstrip(), _CELL_WIDTH)
         if m.n:
             header.append(f"\nn={m.n}", style="dim")
         table.add_column(header, overflow="fold", max_width=_CELL_WIDTH)
     order = [s.model for s in measures[0].standings]
     for model in sorted(models, key=order.index):
-        table.add_row(literal(console, short(model)), *(_cell(m, model, console) for m in measures))
+        table.add_row(broken(console, short(model), _NAME_WIDTH), *(_cell(m, model, console) for m in measures))
     return table
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 from itertools import combinations
 
 import numpy as np
@@ -14,11 +15,12 @@ from typer.testing import CliRunner
 from xaibench.api import PlanError, ScoreSpec, UsageError
 from xaibench.cli.main import program
 from xaibench.store.schema import COMMITS, PREDICTIONS, SCORES
+from xaibench_report.answer.ranking_answer import ranking_answer
 from xaibench_report.comparisons.balance import balances
 from xaibench_report.comparisons.ranking import rank_detectors
 from xaibench_report.detectors.detector_accuracy import Entrant, accuracy_lines, entrant_line, equal_classes
 from xaibench_report.page.figures import pareto_figure
-from xaibench_report.terminal.ranking_terminal import print_ranking
+from xaibench_report.terminal.ranking_terminal import print_all_measures, print_ranking
 from xaibench_report.values.run_values import RunTables, ScoreInfo
 from xaibench_statistics import Estimate
 
@@ -520,11 +522,39 @@ def test_balance_refuses_in_one_line():
 
 def test_what_is_printed():
     out = io.StringIO()
-    print_ranking(ranked([*family(GUIDED, LOW), *family(PLAIN, HIGH)]), Console(file=out, width=100))
+    print_all_measures(ranked([*family(GUIDED, LOW), *family(PLAIN, HIGH)]), Console(file=out, width=100))
     text = out.getvalue()
     assert "guided: AUC 1.000 [0.793, 1.000], 5 runs" in text
     assert "0.140  #1" in text
     assert "guided, plain: gradcam" in text
+
+
+def test_the_answer_says_which_measures_tell_detectors_apart():
+    rows = [*family(GUIDED, LOW), *family(PLAIN, HIGH)]
+    answer = ranking_answer(ranked(rows, test_all=True))
+    assert answer.sentences == (
+        "guided, plain: 1 of 1 tested measure tells them apart: entropy-spatial of gradcam (guided better than plain).",
+    )
+    (measure,) = answer.measures
+    assert (measure.pairs, measure.apart) == (1, ((GUIDED, PLAIN),))
+    untested = ranking_answer(ranked(rows, test_all=False))
+    assert untested.sentences == ("guided, plain: 1 measure compared, and none is tested.",)
+    level = ranking_answer(ranked([*family(GUIDED, LOW), *family(PLAIN, LOW)], test_all=True))
+    assert level.sentences == ("guided, plain: none of 1 tested measure tells them apart.",)
+
+
+def test_the_short_ranking_has_one_line_a_measure():
+    rows = [*family(GUIDED, LOW), *family(PLAIN, HIGH)]
+    out = io.StringIO()
+    print_ranking(ranked(rows, test_all=True), Console(file=out, width=80), detail=False)
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert lines[0].startswith("guided, plain: 1 of 1 tested measure tells them apart")
+    assert re.fullmatch(r"entropy-spatial ↓, gradcam +0\.140 #1 +0\.\d{3} #2", lines[-2])
+    full = io.StringIO()
+    print_ranking(ranked(rows, test_all=True), Console(file=full, width=80), detail=True)
+    every = io.StringIO()
+    print_all_measures(ranked(rows, test_all=True), Console(file=every, width=80))
+    assert full.getvalue().endswith(every.getvalue())
 
 
 def test_the_command(monkeypatch):
@@ -538,4 +568,5 @@ def test_the_command(monkeypatch):
     (measure,) = found["classes"][0]["measures"]
     assert measure["measure"] == {"explainer": "xaibench/gradcam", "metric": ENTROPY, "score": "entropy-spatial"}
     assert measure["contests"][0]["difference"]["p"] == 2 / 252
+    assert found["answer"]["measures"][0]["apart"] == [[GUIDED, PLAIN]]
     assert found["entrants"][0]["correct"] == N

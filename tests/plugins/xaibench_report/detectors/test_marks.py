@@ -15,8 +15,9 @@ from xaibench_report.boards.leaderboard import build_leaderboards
 from xaibench_report.comparisons.compare import compare_runs
 from xaibench_report.comparisons.ranking import rank_detectors
 from xaibench_report.detectors.marks import DetectorMark, withholding
-from xaibench_report.terminal.boards_terminal import comparison_to_json, print_comparison, print_leaderboards, to_json
-from xaibench_report.terminal.ranking_terminal import print_ranking
+from xaibench_report.terminal.boards_terminal import print_leaderboards, to_json
+from xaibench_report.terminal.comparison_terminal import comparison_to_json, print_all_rows
+from xaibench_report.terminal.ranking_terminal import print_all_measures
 from xaibench_report.terminal.ranking_terminal import to_json as ranking_to_json
 from xaibench_report.values.run_values import Where
 
@@ -174,7 +175,7 @@ def test_compare_shows_the_marks_of_both_runs_and_calls_nothing_improved():
         assert {r.improved for r in found.rows} == {None}
         assert found.rows[0].difference.value is not None
         which = "first" if first else "second"
-        assert printed(print_comparison, found, 200).startswith(f"mark: {which} run: demo (0) on faces: {ALL_FAKE}")
+        assert printed(print_all_rows, found, 200).startswith(f"mark: {which} run: demo (0) on faces: {ALL_FAKE}")
     assert comparison_to_json(found)["first_marks"][0]["text"] == ALL_FAKE
 
 
@@ -185,5 +186,5 @@ def test_detectors_are_not_ranked_where_one_is_marked():
     found = rank_detectors(tables(scores, rows), INFO)
     assert found.classes == ()
     assert f"bad is not compared: {ALL_FAKE}" in found.notes
-    assert printed(print_ranking, found, 200).startswith(f"mark: bad (0) on faces: {ALL_FAKE}")
+    assert printed(print_all_measures, found, 200).startswith(f"mark: bad (0) on faces: {ALL_FAKE}")
     assert ranking_to_json(found, None)["entrants"][0]["marks"][0]["text"] == ALL_FAKE

@@ -14,10 +14,11 @@ from rich.console import Console
 
 from xaibench.api import PlanError, ScoreSpec, UnreadablePicture
 from xaibench.store.schema import CURVES, PREDICTIONS, SCORES
+from xaibench_report.answer.comparison_answer import comparison_answer
 from xaibench_report.boards.leaderboard import build_leaderboards
 from xaibench_report.comparisons.compare import compare_runs
 from xaibench_report.page.figures import mean_curves, overlay
-from xaibench_report.terminal.boards_terminal import comparison_to_json, print_comparison
+from xaibench_report.terminal.comparison_terminal import comparison_to_json, print_comparison
 from xaibench_report.values.run_values import RunTables, ScoreInfo
 
 INFO = ScoreInfo(controls=frozenset({"xaibench/random"}), families={METRIC: "faithfulness"})
@@ -130,6 +131,10 @@ def test_overlay_shows_evidence_for_in_red_and_against_in_blue():
         overlay(grey.astype(float), signed)
 
 
+def words(text):
+    return " ".join(text.split())
+
+
 # ---- comparison -------------------------------------------------------------------------------------------------
 
 
@@ -179,8 +184,47 @@ def test_other_pictures_under_the_same_names_are_refused():
 def test_comparisons_print_in_eighty_columns_and_as_json():
     found = compare_runs(run_tables(), run_tables(shift=0.1, n=9), INFO)
     console = Console(file=io.StringIO(), width=80)
-    print_comparison(found, console)
+    print_comparison(found, console, detail=True)
     assert max(map(len, console.file.getvalue().splitlines())) <= 80
     assert "fewer than" in console.file.getvalue()
     data = json.loads(json.dumps(comparison_to_json(found), allow_nan=False))
     assert data["rows"][0]["difference"]["value"] == pytest.approx(0.1 * 8.9 / 9)
+
+
+def test_a_comparison_begins_with_what_changed():
+    same = comparison_answer(compare_runs(run_tables(), run_tables(), INFO))
+    assert same.sentences[:2] == (
+        "None of 2 means is shown to have changed.",
+        "2 are not shown to differ (2 are equal).",
+    )
+    assert (same.changed, same.level, same.untested) == ((), 2, ())
+    better = comparison_answer(compare_runs(run_tables(), run_tables(shift=-0.05), INFO))
+    assert better.sentences[0] == "2 of 2 means changed by more than chance: 2 for the better."
+    assert [row.explainer for row in better.changed] == ["xaibench/gradcam", "xaibench/random"]
+    few = comparison_answer(compare_runs(run_tables(), run_tables(shift=0.1, n=9), INFO))
+    assert few.sentences[:2] == (
+        "None of 2 means is shown to have changed.", "2 could not be tested: 9 groups, fewer than 10.",
+    )  # fmt: skip
+    none = comparison_answer(compare_runs(run_tables(), run_tables(explainers=("acme/new",)), INFO))
+    assert none.sentences == ("The runs have no measure of an explainer in common: nothing is compared.",)
+
+
+def test_a_comparison_prints_the_changed_rows_and_all_with_detail():
+    found = compare_runs(run_tables(), run_tables(shift=-0.05), INFO)
+
+    def printed(detail):
+        console = Console(file=io.StringIO(), width=80)
+        print_comparison(found, console, detail=detail)
+        return console.file.getvalue()
+
+    short = printed(False)
+    assert max(map(len, short.splitlines())) <= 80
+    assert [line.split()[:4] for line in short.splitlines() if line.startswith(("gradcam", "random"))] == [
+        ["gradcam", "deletion", "auc", "↓"], ["random", "deletion", "auc", "↓"],
+    ]  # fmt: skip
+    assert short.count("better") == 1 + 2
+    full = printed(True)
+    assert words(full).startswith(words(short).replace(" All rows: --detail.", "").partition(" explainer")[0])
+    assert full.count("p adjusted by Holm over") == 2
+    assert len(full.splitlines()) > len(short.splitlines())
+    assert comparison_to_json(found)["answer"]["changed"][0]["explainer"] == "xaibench/gradcam"
