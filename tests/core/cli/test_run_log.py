@@ -114,7 +114,7 @@ def test_failures_have_their_trace_and_secrets_are_masked(tmp_path, monkeypatch)
             (ended(interrupted=True, error=f"no {SECRET}"), "run_ends"))  # fmt: skip
     text = (tmp_path / "log.txt").read_text(encoding="utf-8")
     assert SECRET not in text and str(tmp_path) not in text
-    assert "command: xaibench eval --model 'acme:api_key=**********' 'two words'" in text
+    assert "command: bin/xaibench eval --model 'acme:api_key=**********' 'two words'" in text
     assert "    Traceback:\n      File 'code.py'\n    ValueError: **********\\x1b[31m\n" in text
     assert "********** is odd\n" in text
     assert "run r is interrupted (no **********): 1 results done" in text
