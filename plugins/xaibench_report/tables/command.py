@@ -13,6 +13,7 @@ from xaibench.api import (
     RunFolder,
     UsageError,
     commit_file,
+    help_page,
     printable,
     stage_text,
 )
@@ -28,6 +29,11 @@ Keys = (
 Keys += "family, or a column of the table samples such as method"
 
 
+@help_page(
+    "Read a run",
+    "xaibench table xaibench-runs/RUN --columns method --score relevance-mass --intervals",
+    "xaibench table xaibench-runs/RUN --columns method,k --score accuracy --untouched -o table.tex",
+)
 def table(
     run: RunFolder,
     rows: Annotated[str, typer.Option(help=f"Rows: {Keys}.")] = "explainer",
