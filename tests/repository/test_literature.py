@@ -10,6 +10,7 @@ from bibtex_entries import entries
 
 import xaibench
 from xaibench.discovery.registry import load_registry
+from xaibench_report.exports.statistics_references import xaibench_reference
 
 ROOT = Path(__file__).parents[2]
 RECORDS = [c.record for c in load_registry().components if c.origin.built_in]
@@ -58,6 +59,8 @@ def test_the_citation_file_is_of_this_version():
     assert values["type"] == "software" and values["title"] == "xaibench" and values["license"] == "Apache-2.0"
     assert values["message"]
     assert "\nauthors:\n  - name: The xaibench authors\n" in text
+    reference = xaibench_reference(xaibench.__version__)  # what export --bibtex gives
+    assert reference.authors == ("The xaibench authors",) and reference.url == values["url"]
     # The keys that the schema of CFF 1.2.0 knows at the top level and that are used here.
     assert set(values) | {"authors", "keywords"} == set(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
     assert set(values) <= {"cff-version", "message", "type", "title", "abstract", "version", "license", "url"}

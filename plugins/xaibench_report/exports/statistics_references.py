@@ -164,5 +164,6 @@ def xaibench_reference(version: str) -> Reference:
         authors=("The xaibench authors",),
         title=f"xaibench: Which explanation of a deepfake detector can be trusted? Version {version}",
         year=2026,
+        venue="Software",
         url="https://xaibench.readthedocs.io",
     )
