@@ -48,9 +48,9 @@ def groups_needed(
         return low
     high = 2 * low
     while power_of(high, effect, tests=tests, controls=controls, level=level) < power:
-        low, high = high, 2 * high
-        if high > _MOST:
+        if high == _MOST:
             raise ValueError(f"a difference of {effect:g} standard deviations needs more than {_MOST:,} groups")
+        low, high = high, min(2 * high, _MOST)
     while high - low > 1:
         middle = (low + high) // 2
         enough = power_of(middle, effect, tests=tests, controls=controls, level=level) >= power

@@ -43,6 +43,14 @@ def test_one_comparison_follows_the_formula_of_a_single_test():
     assert groups_needed(0.02, 1.0, tests=10, controls=1) == pytest.approx((bar + 0.8416) ** 2 / 0.0004, rel=1e-3)
 
 
+def test_up_to_ten_million_groups_are_counted():
+    # 7.849 / d^2: 7.849 and 9.985 million, and 10.01 million, which is more
+    assert groups_needed(0.001, 1.0, tests=1, controls=1) == pytest.approx(7_849_000, rel=1e-3)
+    assert groups_needed(8.866e-4, 1.0, tests=1, controls=1) == pytest.approx(9_985_000, rel=1e-3)
+    with pytest.raises(ValueError, match=r"0\.0008855 standard deviations needs more than 10,000,000 groups"):
+        groups_needed(8.855e-4, 1.0, tests=1, controls=1)
+
+
 def test_more_tests_and_more_power_need_more_groups():
     plain = groups_needed(0.5, 1.0, tests=20)
     assert plain < groups_needed(0.5, 1.0, tests=200)

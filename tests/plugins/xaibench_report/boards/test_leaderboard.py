@@ -119,6 +119,13 @@ def test_few_groups_give_no_interval_and_say_so():
     assert sentence(board) == "deletion auc: no verdict on a: 6 groups, fewer than 10."
 
 
+@pytest.mark.parametrize(("common", "why"), [(1, "1 group, fewer than 10"), (0, "no common samples with any control")])
+def test_one_common_sample_is_a_comparison_of_one_group(common, why):
+    rows = column({"a": 0.2})
+    rows += [score("xaibench/random", 0.9, 12 - common + i) for i in range(12)]
+    assert sentence(only_board(rows)) == f"deletion auc: no verdict on a: {why}."
+
+
 def test_an_explainer_without_values_stays_on_the_board_with_the_reason():
     rows = column({"a": 0.2}) + [score("b", 0, i, status="failed", reason="RuntimeError: boom") for i in range(3)]
     found = cell(only_board(rows), "b")

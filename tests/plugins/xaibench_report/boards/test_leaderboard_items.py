@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -42,10 +43,10 @@ def rows(item: str, explainer: str, *, drop: float, **beside: float) -> list[dic
     return found
 
 
-def boards(table: list[dict[str, Any]]) -> Any:
+def boards(table: list[dict[str, Any]], info: ScoreInfo = INFO) -> Any:
     scores = pa.Table.from_pylist(table, schema=SCORES)
     tables = RunTables(scores=scores, predictions=PREDICTIONS.empty_table(), commits=COMMITS.empty_table())
-    (board,) = build_leaderboards(tables, INFO).boards
+    (board,) = build_leaderboards(tables, info).boards
     return board
 
 
@@ -88,6 +89,15 @@ def test_an_explainer_whose_own_regions_leave_no_headroom_is_left_out_alone() ->
     why = "saturated: random regions of the same area turn 95% of the verdicts"
     assert f"attack drop top-1: not ranked: c: {why}" in board.notes
     assert [v.explainer for v in board.verdicts[0].verdicts] == ["a", "b"]
+
+
+def test_headroom_of_a_control_and_explainers_without_values_open_nothing() -> None:
+    good = {"ceiling": 2.0, "random": 0.1, "ceiling_flip": 0.5, "random_flip": 0.2}
+    blind = good | {"random_flip": 0.95}
+    failed = [r | {"status": "failed", "value": None, "reason": "boom"} for r in rows("top-1", "b", drop=0.7)]
+    table = [*rows("top-1", "a", drop=1.2, **blind), *failed, *rows("top-1", "random", drop=0.3, **good)]
+    board = boards(table, replace(INFO, controls=frozenset(("random",))))
+    assert board.columns[0].withheld.startswith("saturated: random regions")
 
 
 def test_without_a_ceiling_the_ranks_stand_and_the_gate_is_not_measured() -> None:

@@ -102,6 +102,7 @@ def test_the_mean_is_the_mean_over_methods_and_each_method_is_shown() -> None:
     assert [(m.method, m.n, m.estimate.n) for m in cell.methods] == [("swap", 3, 3), ("warp", 1, 1)]
     assert [m.estimate.value for m in cell.methods] == pytest.approx([0.4, 0.8])
     assert [(m.method, m.n, m.correct) for m in board.methods] == [("swap", 4, 3), ("warp", 1, 0)]
+    assert "means are over 2 methods that weigh alike" in board.notes
 
 
 def test_other_families_weigh_samples() -> None:

@@ -9,7 +9,15 @@ from toy_runs import toy_run
 
 from xaibench.api import ScoreSpec
 from xaibench_metrics.faithfulness.fill_response import FillResponseParameters
-from xaibench_report.judgement.fill_gate import DEFAULT_FILL, METRIC, TURNS, fill_gate, fill_text, fill_unmeasured
+from xaibench_report.judgement.fill_gate import (
+    DEFAULT_FILL,
+    METRIC,
+    TURNS,
+    _percent,
+    fill_gate,
+    fill_text,
+    fill_unmeasured,
+)
 from xaibench_report.values.run_tables import read_run, score_info
 from xaibench_report.values.run_values import CellKey, CellValues, ScoreInfo, Where, cell_values
 from xaibench_report.values.sample_items import with_samples
@@ -57,18 +65,40 @@ def test_a_fill_that_turns_real_pictures_withholds_the_scores_of_its_measures_al
     assert not fill_unmeasured(WHERE, {DELETION: {}, PLAIN: {}}, every, INFO)
 
 
-@pytest.mark.parametrize(("change", "offered"), [(-0.09, True), (-0.11, False), (0.05, True)])
+@pytest.mark.parametrize(
+    ("change", "offered"),
+    [
+        ([-0.09] * 20, True),
+        ([-0.1] * 20, True),
+        ([-0.11] * 20, False),
+        ([0.05] * 20, True),
+        ([-0.2], False),
+        ([], True),
+    ],
+)
 def test_a_fill_that_hides_evidence_is_not_offered(change, offered):
     every = cells(black=share(0.5), blur=share(0.05))
-    every[CellKey(WHERE, BLUR, "real-change", "")] = cell([change] * 20)
+    every[CellKey(WHERE, BLUR, "real-change", "")] = cell(change)
     text = fill_gate(WHERE, COLUMNS, every, INFO)[DELETION]
     assert ("fill=blur" in text) == offered
     assert text.endswith("repair or counterpart-attack instead")
 
 
-@pytest.mark.parametrize(("turned", "speaks"), [(0.1, False), (0.15, True), (0.0, False)])
+@pytest.mark.parametrize(("turned", "speaks"), [(0.1, False), (0.104, True), (0.15, True), (0.0, False)])
 def test_it_speaks_above_a_tenth(turned, speaks):
-    assert (DELETION in fill_gate(WHERE, COLUMNS, cells(black=share(turned)), INFO)) == speaks
+    assert (DELETION in fill_gate(WHERE, COLUMNS, cells(black=share(turned, 500)), INFO)) == speaks
+
+
+def test_of_two_fills_that_turn_alike_the_last_by_name_is_named():
+    assert "with fill=blur, 50 %" in fill_gate(WHERE, COLUMNS, cells(black=share(0.5), blur=share(0.5)), INFO)[BOTH]
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [(0.0, "0 %"), (0.004, "0.4 %"), (0.0099, "1.0 %"), (0.01, "1 %"), (0.0104, "1 %"), (0.9, "90 %"), (1.0, "100 %")],
+)
+def test_small_shares_are_told_from_none(part, words):
+    assert _percent(part) == words
 
 
 def test_the_worst_fill_is_named_and_the_least_harmful_offered():

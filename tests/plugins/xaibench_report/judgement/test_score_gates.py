@@ -63,6 +63,24 @@ def test_nine_tenths_of_all_values_and_of_the_random_control_count(a, random, cl
     assert withheld(rows(values)) == ("saturated at 1.000" if closed else "")
 
 
+@pytest.mark.parametrize(("a", "random", "closed"), [
+    (8, 10, True),  # 18 of 20 values
+    (7, 10, False),
+    (10, 9, True),  # nine of ten of the random control's own
+    (10, 8, False),  # 18 of 20, but eight of ten of its own
+])  # fmt: skip
+def test_exactly_nine_tenths_are_enough(a, random, closed):
+    values = {"a": [1.0] * a + [0.5] * (10 - a), RANDOM: [1.0] * random + [0.4] * (10 - random)}
+    assert withheld(rows(values)) == ("saturated at 1.000" if closed else "")
+
+
+def test_a_hair_is_a_hundredth_of_the_range():
+    wide = replace(INFO, specs={(DELETION, "auc"): replace(MEASURED, high=100)})
+    for level, reason in ((99.0, "saturated at 100.000"), (98.96, "")):
+        values = {"a": [level] * 12, "b": [level + 0.002] * 12, RANDOM: [level + 0.004] * 12}
+        assert withheld(rows(values), wide) == reason
+
+
 def test_a_reference_at_a_bound_does_not_count():
     assert withheld(rows({"a": wiggling(0.3), RANDOM: wiggling(0.6, seed=1), ORACLE: [0.0] * 12})) == ""
     values = {"a": [1.0] * 12, RANDOM: [1.0] * 12, ORACLE: wiggling(0.3)}
@@ -87,6 +105,7 @@ def test_means_that_print_alike_rank_nothing():
     found = board(rows(values), INFO)  # no declared range
     assert found.columns[0].withheld == "all means are 0.400, equal at the shown precision"
     assert withheld(rows({**values, RANDOM: [0.401] * 12}), INFO) == ""
+    assert withheld(rows({"a": [0.5, 0.3] * 6, RANDOM: [0.4] * 12}), INFO).startswith("all means are 0.400")
     assert withheld(rows({"a": [0.5, 0.3] * 6}), INFO) == ""  # one explainer is no comparison
 
 
@@ -144,6 +163,14 @@ def test_random_maps_are_the_control_of_that_name_whatever_its_parameters():
     assert any(note.endswith("no random maps have values") for note in board(rows(values), info).notes)
 
 
+def test_of_several_random_controls_the_first_by_name_is_compared():
+    smooth = "xaibench/random:smooth=3"
+    info = replace(BOUNDED, controls=INFO.controls | {smooth})
+    values = {"a": wiggling(0.4), ORACLE: wiggling(0.6, seed=2), RANDOM: wiggling(0.61, seed=1), smooth: wiggling(0.9)}
+    assert withheld(rows(values), info).startswith("mask-oracle is not told from random maps: ")
+    assert withheld(rows({**values, RANDOM: values[smooth], smooth: values[RANDOM]}), info) == ""
+
+
 def test_a_reference_and_random_maps_of_other_pictures_are_not_compared():
     scores = [*rows({"a": wiggling(0.4), RANDOM: wiggling(0.6)}), *[score(ORACLE, 0.1, i) for i in range(20, 32)]]
     assert withheld(scores) == ""
@@ -185,6 +212,12 @@ def test_a_reference_within_what_ties_move_is_not_told():
     ties = [score(ORACLE, 0.4, i, score="tie-spread", better="none") for i in range(12)]
     assert withheld(rows(values), info) == ""
     assert withheld([*rows(values), *ties], info).endswith("; ties move it by 0.400")
+    steps = [i / 32 for i in range(12)]
+    exact = {"a": wiggling(0.7), RANDOM: [s + 0.25 for s in steps], ORACLE: steps}
+    ties = [score(ORACLE, 0.25, i, score="tie-spread", better="none") for i in range(12)]
+    assert withheld([*rows(exact), *ties], info).endswith("; ties move it by 0.250")  # as far as they differ
+    alike = withheld([*rows({**exact, ORACLE: exact[RANDOM]}), *ties], info)
+    assert alike == "mask-oracle is not told from random maps: difference 0.000 in 12 groups"
 
 
 # ---- where it is shown ------------------------------------------------------------------------------------------
