@@ -54,7 +54,7 @@ class Verifying(Parameters):
 @help_page(
     "Read a run",
     "xaibench verify xaibench-runs/RUN",
-    "xaibench verify their-run --rows 100 -D /data/faces  # the pictures lie elsewhere here",
+    "xaibench verify RUN --rows 100 -D /data/faces  # the pictures moved",
 )
 @with_flags
 def verify(run: RunFolder, *, flags: Verifying, json: JsonFlag = False) -> None:

@@ -14,7 +14,7 @@ from xaibench.api import RunFolder, UsageError, completion, help_page
     "Read a run",
     "xaibench export xaibench-runs/RUN -o scores.csv",
     "xaibench export xaibench-runs/RUN --table predictions -o predictions.parquet",
-    "xaibench export xaibench-runs/RUN --methods -o methods.tex --bibtex methods.bib",
+    "xaibench export RUN --methods -o methods.tex --bibtex methods.bib",
 )
 def export(
     run: RunFolder,

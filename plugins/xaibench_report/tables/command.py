@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 SUFFIXES: Final = {".txt": "text", ".md": "markdown", ".tex": "latex", ".csv": "csv", ".html": "html"}
 
-Keys = (
+KEYS: Final = (
     "keys joined by commas: explainer, score, metric, item or a part of it such as k, model, member, dataset, repeat, "
+    "family, or a column of the table samples such as method"
 )
-Keys += "family, or a column of the table samples such as method"
 
 
 @help_page(
     "Read a run",
-    "xaibench table xaibench-runs/RUN --columns method --score relevance-mass --intervals",
-    "xaibench table xaibench-runs/RUN --columns method,k --score accuracy --untouched -o table.tex",
+    "xaibench table RUN --columns method --score relevance-mass --intervals",
+    "xaibench table RUN --columns method,k --score accuracy -o table.tex",
 )
 def table(
     run: RunFolder,
-    rows: Annotated[str, typer.Option(help=f"Rows: {Keys}.")] = "explainer",
+    rows: Annotated[str, typer.Option(help=f"Rows: {KEYS}.")] = "explainer",
     columns: Annotated[str, typer.Option(help="Columns, in the same way; several give levels of headers.")] = "score",
     score: Annotated[
         list[str] | None,
