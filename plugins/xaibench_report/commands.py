@@ -65,7 +65,7 @@ def report(
         answer = {"answer": plain_data(context.answer)}
         print_json(terminal.to_json(boards) | answer | split | {"report": str(target)})
         return
-    if by:
+    if by and not detail:
         print_answer(context.answer, make_console())
     else:
         print_run(context.answer, boards, context.info, make_console(), detail=detail, run=str(run))

@@ -161,6 +161,9 @@ def _print_tables(heading: str, heads: Sequence[tuple[str, str]], lines: Sequenc
     room = console.width - name - MARGIN
     with_ends = sum(_width(i, heads, lines, ends=True) + GAP for i in range(len(heads))) <= room
     widths = [_width(i, heads, lines, ends=with_ends) for i in range(len(heads))]
+    whole = [max(width, len(title)) for width, (title, _) in zip(widths, heads, strict=True)]
+    if sum(whole) + GAP * len(whole) <= room:  # titles break only where they must
+        widths = whole
     for part, (start, stop) in enumerate(parts := list(_parts(widths, room)), start=1):
         of = f" ({part}/{len(parts)})" if len(parts) > 1 else ""
         say(console, "")
