@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from xaibench.api import PROJECT, Resize, StoreError, UnknownComponent, UsageError, XaibenchError
 from xaibench.discovery.components import HELD, Ref, resolve
 from xaibench.discovery.registry import Registered, Registry, load_registry
+from xaibench.store.data_frames import pandas_frame, polars_frame
 from xaibench.store.files import location_of
 from xaibench.store.folder import RunFolder
 from xaibench.store.table_paths import recorded_paths, restore_values
@@ -80,12 +80,11 @@ class Run:
 
     def to_pandas(self, name: str = "scores") -> Any:
         """A table as a pandas data frame. Raises :class:`UsageError` where pandas is not installed."""
-        _import("pandas")
-        return self.to_arrow(name).to_pandas()
+        return pandas_frame(self.to_arrow(name))
 
     def to_polars(self, name: str = "scores") -> Any:
         """A table as a polars data frame. Raises :class:`UsageError` where polars is not installed."""
-        return _import("polars").from_arrow(self.to_arrow(name))
+        return polars_frame(self.to_arrow(name))
 
     # ---- maps and pictures ----
 
@@ -183,15 +182,6 @@ def open_run(path: str | Path, registry: Registry | None = None) -> Run:
     :class:`xaibench.api.StoreError` where the folder is no run.
     """
     return Run(path, registry)
-
-
-def _import(library: str) -> Any:
-    try:
-        return importlib.import_module(library)
-    except ImportError:
-        raise UsageError(
-            f"{library} is not installed", f"pip install {library}, or take the Arrow table of run.to_arrow()"
-        ) from None
 
 
 def _full_names(name: str) -> tuple[str, ...]:
