@@ -26,12 +26,22 @@ def xaibench_run_events() -> list[ListenerRecord]:
 
 @hookimpl
 def xaibench_run_views() -> list[ViewRecord]:
-    """``run.leaderboards()`` and the overlay that ``explain`` writes."""
+    """Boards, one or all, a picture with its maps, and the overlay that ``explain`` writes."""
     return [
         ViewRecord(
             name="leaderboards",
             target="xaibench_report.views:leaderboards",
             summary="The leaderboards of a run, as data.",
+        ),
+        ViewRecord(
+            name="leaderboard",
+            target="xaibench_report.views:leaderboard",
+            summary="The leaderboard of one family of metrics, as text, as a table or as data.",
+        ),
+        ViewRecord(
+            name="show",
+            target="xaibench_report.views:show",
+            summary="One picture beside its mask and the maps of every explainer.",
         ),
         ViewRecord(
             name="by-column",

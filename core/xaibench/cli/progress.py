@@ -1,4 +1,5 @@
-"""Progress on stderr: rich bars with rate and time left on a terminal, one line a stage elsewhere.
+"""Progress: rich bars with rate and time left on a terminal, one line that changes in a notebook, one line a stage on
+stderr elsewhere.
 
 A listener like anybody's: it hears of a run through ``xaibench_run_events``.
 """
@@ -19,6 +20,7 @@ from xaibench.api import (
     make_console,
     printable,
 )
+from xaibench.cli.notebook_progress import notebook_line
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -44,14 +46,17 @@ class Display(Protocol):
 
 
 class Progress:
-    """Bars where stderr is a terminal, lines where it is not; where nothing is to be printed, what failed alone."""
+    """A line in a notebook, bars where stderr is a terminal, lines elsewhere.
+
+    Where nothing is to be printed, what failed alone.
+    """
 
     def __init__(self, parameters: Parameters) -> None:
         self._display: Display = Failures()
 
     def run_begins(self, event: RunBegins) -> None:
         if event.output != "none":
-            self._display = Bars() if sys.stderr.isatty() else Lines()
+            self._display = notebook_line() or (Bars() if sys.stderr.isatty() else Lines())
 
     def stage_begins(self, event: StageBegins) -> None:
         self._display.stage(_STAGES.get(event.stage, event.stage), event.passes)

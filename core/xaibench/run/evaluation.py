@@ -54,7 +54,7 @@ def evaluate(
         other processes work on them in a temporary folder, and go with the returned run.
     card: keys of a model card for a live model: ``size`` (required), ``mean``, ``std``, ``activation``, ``high`` ...
     version: identifies the code of live objects. Without a version no other process can resume the run.
-    progress: show progress and the plan's notes on stderr.
+    progress: show progress, in a notebook as one line under the cell, and the plan's notes on stderr.
     rerun: ``missing``, ``failed`` or ``all``.
     replace: supersede results that the plan contradicts instead of refusing to run.
     registry: the registry of components. None: installed plugins and the files of ``plugin``.

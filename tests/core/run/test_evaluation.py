@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from small_networks import PairNet
 
 import xaibench
-from xaibench.api import DatasetError, ModelError, Passes, StoreError, UsageError, XaibenchError
+from xaibench.api import DatasetError, ModelError, Passes, StoreError, UsageError
 
 SIZE = 24
 CARD = {"size": SIZE, "target_layer": "body"}
@@ -174,6 +174,7 @@ def test_numbers_of_numpy_are_settings():
 
 def test_nothing_is_left_of_a_run_that_is_interrupted(tmp_path, monkeypatch):
     gc.collect()
+
     class Stop:
         def explain(self, request):
             raise KeyboardInterrupt
@@ -196,7 +197,9 @@ def test_a_run_in_memory_writes_no_file_and_goes_with_its_object(tmp_path, monke
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     run = xaibench.evaluate(PairNet(), arrays(2), card=CARD, maps="keep", **CHOICE)
-    named = xaibench.evaluate("demo", "demo:identities=2", explainers="edges", metrics="entropy-spatial", controls=False)
+    named = xaibench.evaluate(
+        "demo", "demo:identities=2", explainers="edges", metrics="entropy-spatial", controls=False
+    )
     assert run.path.startswith("memory://") and named.path != run.path
     assert list(tmp_path.iterdir()) == [] and len(run.scores) and run.map("0001", "gradcam").shape == (SIZE, SIZE)
     path = run.path.removeprefix("memory:/")

@@ -73,7 +73,10 @@ def test_scores_on_arrays_are_those_of_a_run_to_the_byte(run, metric):
     scores = xaibench.score(
         metric, PairNet(), data["images"], saliency, "fake", seed=3, card=CARD, **beside(data)
     )  # fmt: skip
-    mine = {(r["sample"], r["score"], r["item"]): (r["value"], r["status"], r["reason"]) for r in scores.to_arrow().to_pylist()}
+    mine = {
+        (r["sample"], r["score"], r["item"]): (r["value"], r["status"], r["reason"])
+        for r in scores.to_arrow().to_pylist()
+    }
     theirs = rows_of(run, metric, "rise:masks=8")
     assert mine == theirs  # floats compare bit for bit here: there is no NaN among them
     assert sum(status == "ok" for _, status, _ in mine.values()) >= 4
@@ -109,7 +112,9 @@ def test_pictures_share_detector_calls():
         return 9 * shown.mean(dim=(2, 3))[:, :2]
 
     images = pictures()["images"]
-    xaibench.score("entropy-spatial", detector, images, np.ones((8, SIZE, SIZE)), card={"size": SIZE}, accept_detector=True)
+    xaibench.score(
+        "entropy-spatial", detector, images, np.ones((8, SIZE, SIZE)), card={"size": SIZE}, accept_detector=True
+    )
     opening = len(calls)  # what opening a model asks, and the clean predictions
     calls.clear()
     xaibench.explain(detector, images, "rise:masks=8", card={"size": SIZE}, accept_detector=True)
@@ -164,7 +169,9 @@ def test_a_target_for_all_or_for_each(targets, names):
 
 def test_predicted_is_the_verdict():
     maps = xaibench.explain(PairNet(), pictures(2)["images"], "gradcam", card=CARD)
-    assert maps.targets == maps.verdicts and all((p >= 0.5) == (v == "fake") for p, v in zip(maps.p_fake, maps.verdicts, strict=True))
+    assert maps.targets == maps.verdicts and all(
+        (p >= 0.5) == (v == "fake") for p, v in zip(maps.p_fake, maps.verdicts, strict=True)
+    )
 
 
 def test_maps_keep_the_target_that_was_explained():
@@ -233,7 +240,9 @@ def test_a_metric_that_draws_further_maps_needs_the_explainer():
 
 def test_scores_are_a_table_for_every_library():
     images = pictures(1)["images"]
-    scores = xaibench.score("deletion:steps=4", PairNet(), images, np.random.default_rng(0).random((2, SIZE, SIZE)), card=CARD)
+    scores = xaibench.score(
+        "deletion:steps=4", PairNet(), images, np.random.default_rng(0).random((2, SIZE, SIZE)), card=CARD
+    )
     for frame in (pl.DataFrame(scores), scores.to_pandas(), pd.DataFrame(scores.to_arrow().to_pylist())):
         column = [v for v, s in zip(frame["value"], frame["score"], strict=True) if s == "deletion"]
         assert column == scores.values["deletion"].tolist()
