@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -11,29 +12,39 @@ from xaibench.api.safe_text import one_line, printable
 MOST = 16
 """Rows or pictures that are shown; the others are counted."""
 
-_RIGHT = ' style="text-align: right"'
+_RIGHT, _LEFT = ' style="text-align: right"', ' style="text-align: left"'
 _FIGURE = (
     '<figure style="margin: 0; width: 160px"><img style="width: 160px; image-rendering: pixelated" src="{}" alt="{}">'
 )
 
 
 def table_text(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A title and a table in columns, the first one left and the others right aligned."""
+    """A title and a table in columns, those of numbers right aligned."""
     lines = [list(map(one_line, row)) for row in (header, *rows[:MOST])]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    text = [
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]).rstrip()
-        for line in lines
-    ]
+    columns = [_aligned(column) for column in zip(*lines, strict=True)]
+    text = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
     more = [f"... and {len(rows) - MOST} more"] if len(rows) > MOST else []
     return "\n".join([printable(title), *(f"  {line}" for line in (*text, *more))])
 
 
+def _aligned(column: Sequence[str]) -> list[str]:
+    """The cells of a column, its title first, in one width."""
+    width = max(map(len, column))
+    return [cell.rjust(width) if _is_number(column[1:]) else cell.ljust(width) for cell in column]
+
+
+def _is_number(cells: Iterable[str]) -> bool:
+    return all(re.fullmatch(r"[-+.,e0-9]*|nan", cell) for cell in cells)
+
+
 def table_html(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The same as an HTML table."""
-    head = "".join(f"<th{_RIGHT if i else ''}>{escape(name)}</th>" for i, name in enumerate(header))
+    styles = [_RIGHT if _is_number(column) else _LEFT for column in zip(*rows[:MOST], strict=True)] or [_LEFT] * len(
+        header
+    )
+    head = "".join(f"<th{style}>{escape(name)}</th>" for name, style in zip(header, styles, strict=True))
     body = "".join(
-        f"<tr>{''.join(f'<td{_RIGHT if i else str()}>{escape(one_line(c))}</td>' for i, c in enumerate(row))}</tr>"
+        f"<tr>{''.join(f'<td{s}>{escape(one_line(c))}</td>' for c, s in zip(row, styles, strict=True))}</tr>"
         for row in rows[:MOST]
     )
     more = f"<p>... and {len(rows) - MOST} more</p>" if len(rows) > MOST else ""

@@ -122,6 +122,8 @@ def score(
     Where a picture has no value, ``scores.status`` and ``scores.reasons`` say why. Raises :class:`XaibenchError` for a
     wrong name or value.
     """
+    if not isinstance(metric, str):
+        metric_record(metric)  # what is no metric is refused before a model is opened
     opened = _open(model, _GivenMaps() if explainer is None else explainer, card, seed, device, registry)
     measure = _metric_use(metric, opened.registry)
     pictures, names = picture_arrays(images, labels=labels, masks=masks, counterparts=counterparts, ids=ids)

@@ -102,6 +102,18 @@ class Run:
         """A table as a polars data frame. Raises :class:`UsageError` where polars is not installed."""
         return polars_frame(self.to_arrow(name))
 
+    def save(self, out: str | Path) -> Run:
+        """Keep a run that lies in memory: copy what its plan asks for to a folder or URL, and open that.
+
+        Raises :class:`StoreError` where another run or anything else lies there.
+        """
+        from xaibench.store.joining import join_runs
+
+        if RunFolder(out).exists():
+            raise StoreError(f"{out} holds a run already", "give a new or empty folder, or join them: xaibench merge")
+        join_runs([self.path], out)
+        return Run(out, self._registry)
+
     # ---- maps and pictures ----
 
     def map(

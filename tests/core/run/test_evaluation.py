@@ -185,7 +185,7 @@ def test_nothing_is_left_of_a_run_that_is_interrupted(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(KeyboardInterrupt):
         xaibench.evaluate(PairNet(), arrays(1), card=CARD, **CHOICE | {"explainers": Stop()})
-    assert list(tmp_path.iterdir()) == [] and runs_in_memory() == []
+    assert list(tmp_path.glob("xaibench*")) == [] and runs_in_memory() == []
 
 
 def runs_in_memory():
@@ -201,7 +201,9 @@ def test_a_run_in_memory_writes_no_file_and_goes_with_its_object(tmp_path, monke
         "demo", "demo:identities=2", explainers="edges", metrics="entropy-spatial", controls=False
     )
     assert run.path.startswith("memory://") and named.path != run.path
-    assert list(tmp_path.iterdir()) == [] and len(run.scores) and run.map("0001", "gradcam").shape == (SIZE, SIZE)
+    assert (
+        list(tmp_path.glob("xaibench*")) == [] and len(run.scores) and run.map("0001", "gradcam").shape == (SIZE, SIZE)
+    )
     path = run.path.removeprefix("memory:/")
     assert any(name.startswith(f"{path}/") for name in runs_in_memory())
     del run
@@ -231,6 +233,19 @@ def test_workers_commit_to_a_folder_that_goes_with_the_run(tmp_path, monkeypatch
     del run
     gc.collect()
     assert not path.exists()
+
+
+def test_a_run_in_memory_can_be_kept(tmp_path):
+    run = xaibench.evaluate(PairNet(), arrays(2), card=CARD, maps="keep", **CHOICE)
+    kept = run.save(tmp_path / "kept")
+    expected, saliency = values(run), run.map("0001", "gradcam")
+    del run
+    gc.collect()
+    assert values(kept) == values(xaibench.open_run(tmp_path / "kept")) == expected
+    assert np.array_equal(kept.map("0001", "gradcam"), saliency)
+    assert kept.picture("0001")[0].shape == (SIZE, SIZE, 3)
+    with pytest.raises(StoreError, match="holds a run already"):
+        kept.save(tmp_path / "kept")
 
 
 def test_two_threads_read_a_run_in_memory():
