@@ -225,7 +225,7 @@ def test_the_readmes_python_runs(notebook):
 
 def test_the_guide_to_python_runs(notebook):
     for block in blocks((DOCS / "how-to/python.md").read_text(encoding="utf-8"), "python"):
-        code = block.replace('open_run("runs/acme")', "open_run((first := run).path)").replace("masks=1000", "masks=50")
+        code = block.replace('xaibench.open_run("runs/acme")', "run").replace("masks=1000", "masks=50")
         code = code.replace("face-017", "0001").replace('"size": 224', '"size": 32')
         exec(code, notebook)
     assert notebook["maps"].array.shape[1:] == (32, 32) and set(notebook["scores"].status["mask-auc"]) >= {"ok"}
