@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from xaibench.discovery.paths import open_dataset, open_models
     from xaibench.discovery.registry import Registered, Registry, load_registry
     from xaibench.plan.runtime import make_runtime
-    from xaibench.run.evaluation import evaluate, explain, score
+    from xaibench.run.batch_results import Explanations, MapScores
+    from xaibench.run.evaluation import evaluate
     from xaibench.run.examination import Examination, examine, refuse_faulty
+    from xaibench.run.on_arrays import explain, score
     from xaibench.run.verification import Verification, verify
     from xaibench.run.workbench import Bench
     from xaibench.store.open_run import Run, open_run
@@ -36,6 +38,8 @@ __version__ = "0.1.0"
 _MODULE_OF = {
     "Bench": "run.workbench",
     "Examination": "run.examination",
+    "Explanations": "run.batch_results",
+    "MapScores": "run.batch_results",
     "PictureArrays": "data.arrays",
     "Registered": "discovery.registry",
     "Registry": "discovery.registry",
@@ -46,7 +50,7 @@ _MODULE_OF = {
     "doubt_lines": "data.doubts",
     "evaluate": "run.evaluation",
     "examine": "run.examination",
-    "explain": "run.evaluation",
+    "explain": "run.on_arrays",
     "hold_component": "discovery.components",
     "load_registry": "discovery.registry",
     "make_runtime": "plan.runtime",
@@ -60,7 +64,7 @@ _MODULE_OF = {
     "refuse_faulty": "run.examination",
     "run_programmes": "detector.engine",
     "runtime_identity": "store.provenance",
-    "score": "run.evaluation",
+    "score": "run.on_arrays",
     "select_samples": "data.order",
     "show_picture": "data.pictures",
     "survey": "data.survey",
@@ -82,6 +86,8 @@ def __dir__() -> list[str]:
 __all__ = [
     "Bench",
     "Examination",
+    "Explanations",
+    "MapScores",
     "PictureArrays",
     "Registered",
     "Registry",

@@ -26,7 +26,7 @@ def xaibench_run_events() -> list[ListenerRecord]:
 
 @hookimpl
 def xaibench_run_views() -> list[ViewRecord]:
-    """``run.summary()``, ``run.leaderboards()``, ``run.table()`` and the overlay that ``explain`` writes."""
+    """The answer, boards, tables, a picture with its maps, and the overlay that ``explain`` writes."""
     return [
         ViewRecord(
             name="summary",
@@ -37,6 +37,16 @@ def xaibench_run_views() -> list[ViewRecord]:
             name="leaderboards",
             target="xaibench_report.views:leaderboards",
             summary="The leaderboards of a run, as data.",
+        ),
+        ViewRecord(
+            name="leaderboard",
+            target="xaibench_report.views:leaderboard",
+            summary="The leaderboard of one family of metrics, as text, as a table or as data.",
+        ),
+        ViewRecord(
+            name="show",
+            target="xaibench_report.views:show",
+            summary="One picture beside its mask and the maps of every explainer.",
         ),
         ViewRecord(
             name="by-column",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from xaibench_report.boards.by_column import ByColumn, build_by_column
 from xaibench_report.boards.leaderboard import Leaderboards
+from xaibench_report.displays.family_board import FamilyBoard, family_board
+from xaibench_report.displays.picture_sheet import PictureSheet, picture_sheet
 from xaibench_report.page.report_context import context_of
 from xaibench_report.tables.run_table import RunTable, build_table
 from xaibench_report.tables.table_request import make_request
@@ -62,3 +64,18 @@ def table(
     )  # fmt: skip
     context = context_of(run)
     return build_table(context.tables, context.info, request)
+
+
+def leaderboard(run: Run, family: str) -> FamilyBoard:
+    """The board of one family of metrics, such as ``faithfulness``: it prints as text, shows as a table in a notebook,
+    and gives rows for a data frame. Raises :class:`~xaibench.api.UsageError` for a family that the run has not."""
+    return family_board(family, context_of(run).leaderboards)
+
+
+def show(run: Run, sample: str, *, model: str | None = None, member: str | None = None) -> PictureSheet:
+    """A picture beside its mask and the maps of every explainer, with the verdict and P(fake).
+
+    ``model`` and ``member`` name the detector where the run has several. ``.save("sheet.pdf")`` writes it to a file.
+    Raises :class:`~xaibench.api.UsageError` for an unknown sample, and where the pictures cannot be read.
+    """
+    return picture_sheet(run, context_of(run).info, str(sample), model, member)

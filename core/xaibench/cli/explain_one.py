@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xaibench.api import Detector, p_fake, plugin_output, print_json
+from xaibench.api import Detector, p_fake, plugin_output, print_json, verdict
 
 if TYPE_CHECKING:
     from xaibench.discovery.components import Use
     from xaibench.discovery.registry import Registered, Registry
-    from xaibench.run.one_picture import OnePicture
+    from xaibench.run.picture_batch import PictureBatch
 
 
 def explain_one(
@@ -29,15 +29,16 @@ def explain_one(
     as_json: bool,
 ) -> int:
     """Write ``EXPLAINER.npy`` (the map) and what views make of it into ``out`` and print the verdict."""
+    from xaibench.data.survey import survey
     from xaibench.detector.torch_settings import prepare_torch
     from xaibench.discovery.components import open_component, parse_overrides
     from xaibench.discovery.paths import open_models
     from xaibench.discovery.registry import load_registry
     from xaibench.plan.runtime import make_runtime
     from xaibench.plan.settings import make_settings
-    from xaibench.run.evaluation import one_picture
     from xaibench.run.examination import refuse_faulty
-    from xaibench.run.one_picture import OnePicture, explainer_needs
+    from xaibench.run.picture_batch import PictureBatch, explainer_needs
+    from xaibench.run.picture_input import picture_arrays, target_rules
 
     settings = make_settings(None, {"device": device, "target": target, "parameter": dict(parameters)})
     registry = load_registry(files)
@@ -47,10 +48,13 @@ def explain_one(
     _, source = open_models(model, overrides=settings.parameter, registry=registry)[0]
     with plugin_output():
         detector = source.open(source.instance.members()[0], runtime)
-        session = OnePicture(detector, one_picture(image), registry, seed)
+        rules = target_rules(target, 1, labelled=False)
+        pictures, names = picture_arrays(image)
+        batch = PictureBatch(detector, pictures, survey(pictures, "the picture", seed=seed), names, registry, seed)
         if not accept_detector:
-            refuse_faulty(detector, [session.picture.image])
-        target_index = session.target(target)
+            refuse_faulty(detector, [batch.picture(names[0]).image])
+        batch.raise_failed()
+        targets = batch.targets(rules)
     uses = [
         open_component("explainer", s, overrides.get(("explainer", s.partition(":")[0])), registry=registry)
         for s in specs or _usable(registry, detector)
@@ -62,8 +66,8 @@ def explain_one(
         print(f"{detector.facts.name}: {note}", file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)
     with plugin_output():
-        rows = [_explain(session, use, target_index, out) for use in uses]
-    _show(image, session, target_index, rows, as_json)
+        rows = [_explain(batch, use, targets, out) for use in uses]
+    _show(image, batch, targets[names[0]], rows, as_json)
     return 1 if any(row["status"] == "failed" for row in rows) else 0
 
 
@@ -77,10 +81,10 @@ def _usable(registry: Registry, detector: Detector) -> list[str]:
     return [s for s in preset_members("quick", "explainer") if not needs(s) - detector.facts.gives]
 
 
-def _explain(session: OnePicture, use: Use, target: int, out: Path) -> dict[str, Any]:
+def _explain(batch: PictureBatch, use: Use, targets: Mapping[str, int], out: Path) -> dict[str, Any]:
     import numpy as np
 
-    explanation = session.explain(use, target)
+    (explanation,) = batch.explain(use, targets)
     row: dict[str, Any] = {"explainer": use.name, "status": explanation.status, "reason": explanation.reason}
     row |= {"details": dict(explanation.details)} if explanation.details else {}
     if explanation.map is None:
@@ -89,8 +93,8 @@ def _explain(session: OnePicture, use: Use, target: int, out: Path) -> dict[str,
     np.save(out / f"{stem}.npy", values)
     peak = np.unravel_index(int(values.argmax()), values.shape)
     row |= {"map": str(out / f"{stem}.npy"), "peak": [int(peak[0]), int(peak[1])]}
-    pixels = (session.picture.image.permute(1, 2, 0).cpu().numpy() * 255).round().astype("uint8")
-    for view in _explanation_views(session.registry):
+    pixels = batch.pixels(batch.samples[0].id)
+    for view in _explanation_views(batch.registry):
         file = out / f"{stem}.{view.record.suffix}"  # type: ignore[attr-defined]
         file.write_bytes(view.load()(pixels, values))
         row[view.record.name] = str(file)
@@ -108,16 +112,17 @@ def _stem(name: str) -> str:
     return "".join(c for c in swapped if c.isalnum() or c in "_-+.")
 
 
-def _show(image: Path, session: OnePicture, target: int, rows: list[dict[str, Any]], as_json: bool) -> None:
-    facts, probabilities, verdict = session.detector.facts, session.probabilities, session.verdict
+def _show(image: Path, batch: PictureBatch, target: int, rows: list[dict[str, Any]], as_json: bool) -> None:
+    facts, probabilities = batch.detector.facts, batch.probabilities(batch.samples[0].id) or ()
+    label = verdict(probabilities, facts)
     if as_json:
         print_json({
-            "schema": "xaibench.explain/1", "image": str(image), "model": facts.name, "verdict": verdict,
+            "schema": "xaibench.explain/1", "image": str(image), "model": facts.name, "verdict": label,
             "p_fake": p_fake(probabilities, facts), "target": facts.classes[target],
             "probabilities": dict(zip(facts.classes, probabilities, strict=True)), "maps": rows,
         })  # fmt: skip
         return
-    print(f"{image}: {verdict} (P(fake) = {p_fake(probabilities, facts):.3f}, threshold {facts.threshold:g})")
+    print(f"{image}: {label} (P(fake) = {p_fake(probabilities, facts):.3f}, threshold {facts.threshold:g})")
     print(f"explained class: {facts.classes[target]}")
     for row in rows:
         name = row["explainer"].removeprefix("xaibench/")

@@ -1,4 +1,5 @@
-"""Progress on stderr: rich bars with rate and time left on a terminal, one line a stage elsewhere.
+"""Progress: rich bars with rate and time left on a terminal, one line that changes in a notebook, one line a stage on
+stderr elsewhere.
 
 A listener like anybody's: it hears of a run through ``xaibench_run_events``.
 """
@@ -19,6 +20,7 @@ from xaibench.api import (
     make_console,
     printable,
 )
+from xaibench.cli.notebook_progress import notebook_line
 from xaibench.cli.run_log import task_line
 
 if TYPE_CHECKING:
@@ -45,7 +47,10 @@ class Display(Protocol):
 
 
 class Progress:
-    """Bars where stderr is a terminal, lines where it is not; where nothing is to be printed, what failed alone."""
+    """A line in a notebook, bars where stderr is a terminal, lines elsewhere.
+
+    Where nothing is to be printed, what failed alone.
+    """
 
     def __init__(self, parameters: Parameters) -> None:
         self._display: Display = Failures()
@@ -54,7 +59,7 @@ class Progress:
     def run_begins(self, event: RunBegins) -> None:
         self._verbose = event.verbose
         if event.output != "none":
-            self._display = Bars() if sys.stderr.isatty() else Lines()
+            self._display = notebook_line() or (Bars() if sys.stderr.isatty() else Lines())
         for line in event.plan if event.verbose else ():
             if line.startswith("cell: "):
                 self._display.say(line)

@@ -17,6 +17,7 @@ from xaibench.api import (
     as_exception,
     describe_error,
 )
+from xaibench.data.survey import Survey
 from xaibench.discovery.components import Use
 from xaibench.plan.accompanying import without_idle
 from xaibench.plan.parts import (
@@ -253,13 +254,23 @@ def why_not(
     needs: Iterable[str], facts: Facts, dataset: PlannedDataset, datasets: Sequence[PlannedDataset] = ()
 ) -> str:
     """Why a component with these needs cannot run on a dataset of a run; empty where it can."""
-    samples, first = dataset.survey.samples, len(datasets) < 2 or dataset is datasets[0]
+    first = len(datasets) < 2 or dataset is datasets[0]
+    reference = "a dataset before this one: the first --dataset is what others are compared with"
+    return unmet(needs, facts, dataset.survey, reference if first else "")
+
+
+def unmet(needs: Iterable[str], facts: Facts, survey: Survey, reference: str = "") -> str:
+    """Why a component with these needs cannot run on a detector and some samples; empty where it can.
+
+    ``reference`` says what is missing where maps of other samples are needed; empty where nothing is.
+    """
+    samples = survey.samples
     lacks = {
         "mask": "" if any(s.has_mask or s.mask_doubt for s in samples) else "masks: no sample has one",
         "pair": "" if any(s.pair or s.pair_doubt for s in samples) else "real counterparts: no fake has one",
         "landmarks": "" if any(s.has_landmarks for s in samples) else "landmarks: no sample has them",
-        "stranger": "" if dataset.survey.strangers else "masks of other people: no masked fake has a stranger",
-        "reference": "a dataset before this one: the first --dataset is what others are compared with" if first else "",
+        "stranger": "" if survey.strangers else "masks of other people: no masked fake has a stranger",
+        "reference": reference,
     }
     return lacking(needs, facts) or next((f"needs {lacks[n]}" for n in sorted(needs) if lacks.get(n)), "")
 

@@ -183,8 +183,13 @@ def _refuse_empty(plan: Plan) -> None:
 
 def _refuse_memory(plan: Plan, folder: RunFolder, registry: Registry) -> None:
     """Refuse a folder in the memory of this process where tasks run in others: they read maps from it."""
-    if str(folder.path).startswith("memory://") and not _executor(plan, registry).in_process:
+    if str(folder.path).startswith("memory://") and not runs_in_process(plan, registry):
         raise StoreError(f"{folder.path} lies in this process, and workers cannot read it", "leave --jobs at 1")
+
+
+def runs_in_process(plan: Plan, registry: Registry) -> bool:
+    """Whether all tasks of a plan run in this process."""
+    return _executor(plan, registry).in_process
 
 
 def _is_local(settings: Settings) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -46,21 +46,9 @@ def draw_maps(bench: Bench, task: ExplainTask, unit: ExplainUnit, explainer: Use
     for m in stored:
         bench.remember(explainer.name, m.sample.id, m.target, m.draw, m.explanation)
 
-    def programme(sample: Sample, target: int, draw: int) -> Programme[Explanation]:
-        return (yield from bench.explanation(explainer, bench.picture(sample.id), target, draw))
-
     wanted = set(unit.needed) - {m.sample.id for m in stored}
     requests = list(_map_requests(bench, task, explainer, unit.repeat, wanted))
-    bounds = PassBounds(bench, explainer)
-    samples = {s.id: s for s in task.chunk.samples}
-    watched = Watched(
-        explainer.name,
-        foreign=bench.is_foreign(explainer),
-        sample_of=lambda key: str(key[0]),
-        bound_of=lambda key: bounds.of_map(samples[key[0]]),
-    )
-    programmes = (((sample.id, draw), partial(programme, sample, target, draw)) for sample, target, draw in requests)
-    outcomes = run_component(bench, programmes, watched)
+    outcomes = run_explainer(bench, explainer, requests)
     drawn = [_sample_map(sample, target, draw, outcomes[sample.id, draw]) for sample, target, draw in requests]
     drawn += [
         SampleMap(s, -1, unit.repeat, unpredicted(), Passes())
@@ -74,6 +62,30 @@ def draw_maps(bench: Bench, task: ExplainTask, unit: ExplainUnit, explainer: Use
     return MapSet(explainer, tuple(maps), passes, time.perf_counter() - start, error)
 
 
+MapRequest = tuple[Sample, int, int]
+"""Sample, target and draw of a map."""
+
+
+def run_explainer(
+    bench: Bench, explainer: Use, requests: Sequence[MapRequest]
+) -> dict[tuple[str, int], Done[Explanation]]:
+    """The maps of an explainer in their stored form, or the exceptions that prevented them, by sample and draw."""
+
+    def programme(sample: Sample, target: int, draw: int) -> Programme[Explanation]:
+        return (yield from bench.explanation(explainer, bench.picture(sample.id), target, draw))
+
+    bounds = PassBounds(bench, explainer)
+    samples = {sample.id: sample for sample, _, _ in requests}
+    watched = Watched(
+        explainer.name,
+        foreign=bench.is_foreign(explainer),
+        sample_of=lambda key: str(key[0]),
+        bound_of=lambda key: bounds.of_map(samples[key[0]]),
+    )
+    programmes = (((sample.id, draw), partial(programme, sample, target, draw)) for sample, target, draw in requests)
+    return run_component(bench, programmes, watched)
+
+
 def unpredicted() -> Explanation:
     """What stands for the map of a sample without a prediction."""
     return Explanation(map=None, status="failed", reason="the clean prediction failed")
@@ -81,8 +93,8 @@ def unpredicted() -> Explanation:
 
 def _map_requests(
     bench: Bench, task: ExplainTask, explainer: Use, repeat: int, wanted: set[str]
-) -> Iterator[tuple[Sample, int, int]]:
-    """Sample, target and draw of every map of a repeat; samples without a prediction have none."""
+) -> Iterator[MapRequest]:
+    """The request of every map of a repeat; samples without a prediction have none."""
     draws = int(getattr(explainer.instance, "draws", 1))
     for sample, probabilities in zip(task.chunk.samples, task.clean, strict=True):
         if probabilities is not None and sample.id in wanted:
@@ -92,11 +104,15 @@ def _map_requests(
 
 
 def _sample_map(sample: Sample, target: int, draw: int, done: Done[Explanation]) -> SampleMap:
-    explanation = done.value
-    if explanation is None:
-        reason = describe_error(done.error) if done.error else "no explanation came back"
-        explanation = Explanation(map=None, status="failed", reason=reason)
-    return SampleMap(sample, target, draw, explanation, done.passes)
+    return SampleMap(sample, target, draw, explanation_of(done), done.passes)
+
+
+def explanation_of(done: Done[Explanation]) -> Explanation:
+    """The explanation of an outcome; of one without any, the status ``failed`` with the reason."""
+    if done.value is not None:
+        return done.value
+    reason = describe_error(done.error) if done.error else "no explanation came back"
+    return Explanation(map=None, status="failed", reason=reason)
 
 
 def _read_maps(bench: Bench, task: ExplainTask, unit: ExplainUnit) -> Iterator[SampleMap]:

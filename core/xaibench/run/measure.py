@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -61,28 +62,14 @@ def measure(bench: Bench, task: ExplainTask, maps: MapSet, score: ScoreUnit, met
     """Score every map. Where there is no map, every score gets the status and reason of the explanation."""
     start = time.perf_counter()
     due = maps.of(score.part)
-    programmes = {
-        i: partial(_score, bench, task, maps.explainer, m, metric)
-        for i, m in enumerate(due)
-        if m.explanation.status == "ok"
-    }
     specs = {s.name: s for s in metric.instance.scores}
-    bounds = PassBounds(bench, maps.explainer)
-    watched = Watched(
-        metric.name,
-        foreign=bench.is_foreign(metric) or bench.is_foreign(maps.explainer),
-        sample_of=lambda i: due[i].sample.id,
-        bound_of=lambda i: bounds.of_score(metric, due[i].sample),
-    )
-    outcomes = {
-        i: validate_scores(specs, done) for i, done in run_component(bench, programmes.items(), watched).items()
-    }
+    outcomes = run_metric(bench, maps.explainer, due, metric, task.probabilities)
     shared = columns_of(task.setup.run, score.part)
     rows = ScoreRows(specs.values())
     statuses: dict[str, list[str]] = {s: [] for s in score.part.due}
     failures: list[str] = []
     for i, m in enumerate(due):
-        scores = _scores_of_map(specs, m, outcomes.get(i))
+        scores = scores_of_map(specs, m, outcomes.get(i))
         rows.add({**shared, **_map_columns(task, m, bench.detector.facts)}, scores)
         failures += [s.reason for s in scores.values if s.status == "failed"][:1]
         statuses[m.sample.id] += sorted({s.status for s in scores.values})
@@ -96,6 +83,31 @@ def measure(bench: Bench, task: ExplainTask, maps: MapSet, score: ScoreUnit, met
         seconds=time.perf_counter() - start,
         passes=sum((o.passes for o in outcomes.values()), Passes()),
     )
+
+
+Probabilities = Callable[[str], tuple[float, ...] | None]
+"""Class probabilities of a sample on its clean picture, None where the prediction failed."""
+
+
+def run_metric(
+    bench: Bench, explainer: Use, maps: Sequence[SampleMap], metric: Use, probabilities: Probabilities
+) -> dict[int, Done[Scores]]:
+    """The validated outcome of a metric by the place of a map in ``maps``; those without a map are left out."""
+    programmes = {
+        i: partial(_score, bench, probabilities, explainer, m, metric)
+        for i, m in enumerate(maps)
+        if m.explanation.status == "ok"
+    }
+    specs = {s.name: s for s in metric.instance.scores}
+    bounds = PassBounds(bench, explainer)
+    watched = Watched(
+        metric.name,
+        foreign=bench.is_foreign(metric) or bench.is_foreign(explainer),
+        sample_of=lambda i: maps[i].sample.id,
+        bound_of=lambda i: bounds.of_score(metric, maps[i].sample),
+    )
+    outcomes = run_component(bench, programmes.items(), watched)
+    return {i: validate_scores(specs, done) for i, done in outcomes.items()}
 
 
 def validate_scores(specs: dict[str, ScoreSpec], done: Done[Scores]) -> Done[Scores]:
@@ -114,20 +126,21 @@ def scores_of(specs: dict[str, ScoreSpec], done: Done[Scores]) -> Scores:
     return blank_scores(specs.values(), "failed", reason)
 
 
-def map_case(bench: Bench, task: ExplainTask, explainer: Use, m: SampleMap, metric: Use) -> MapCase:
+def map_case(bench: Bench, probabilities: Probabilities, explainer: Use, m: SampleMap, metric: Use) -> MapCase:
     """The case that a metric receives of one map."""
     import torch
 
-    clean = torch.tensor(task.probabilities(m.sample.id), dtype=torch.float32)
+    clean = torch.tensor(probabilities(m.sample.id), dtype=torch.float32)
     picture = bench.picture(m.sample.id)
     return bench.case(metric, explainer, m.explanation, picture, m.target, m.draw, clean)
 
 
-def _score(bench: Bench, task: ExplainTask, explainer: Use, m: SampleMap, metric: Use) -> Any:
-    return metric.instance.score(map_case(bench, task, explainer, m, metric))
+def _score(bench: Bench, probabilities: Probabilities, explainer: Use, m: SampleMap, metric: Use) -> Any:
+    return metric.instance.score(map_case(bench, probabilities, explainer, m, metric))
 
 
-def _scores_of_map(specs: dict[str, ScoreSpec], m: SampleMap, done: Done[Scores] | None) -> Scores:
+def scores_of_map(specs: dict[str, ScoreSpec], m: SampleMap, done: Done[Scores] | None) -> Scores:
+    """The scores of a map; where there is none, every score with the status and reason of the explanation."""
     if done is None:
         return blank_scores(specs.values(), m.explanation.status, m.explanation.reason or "no map")
     return scores_of(specs, done)

@@ -90,7 +90,7 @@ class MapCases:
             for m in self._maps(number, bench, task, explainer):
                 try:
                     if m.explanation.status == "ok":
-                        yield map_case(bench, task, explainer, m, self.metric)
+                        yield map_case(bench, task.probabilities, explainer, m, self.metric)
                 except UnreadablePicture:  # the file broke meanwhile: the map is one of those that are missing
                     continue
 

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from xaibench.api import (
+    Done,
     Facts,
     Forward,
     Passes,
@@ -25,7 +26,7 @@ from xaibench.api import (
 from xaibench.plan.tasks import CellResult, PredictTask
 from xaibench.run.cell_results import columns_of, failure_reason, result_of
 from xaibench.run.watching import Watched, run_component
-from xaibench.run.workbench import Workbench
+from xaibench.run.workbench import Bench, Workbench
 from xaibench.store.sample_columns import sample_columns
 from xaibench.store.schema import PREDICTIONS
 
@@ -36,18 +37,8 @@ def predict(workbench: Workbench, task: PredictTask) -> Iterator[CellResult]:
     bench = workbench.bench(task.detector, task.chunk, task.setup)
     detector = bench.detector
 
-    def programme(sample: Sample) -> Programme[list[float]]:
-        reply = yield Forward(bench.picture(sample.id).image[None])
-        probabilities = [float(p) for p in reply[0].cpu()]
-        if len(probabilities) != len(detector.facts.classes):
-            raise ValueError(f"the detector gave {len(probabilities)} values for {len(detector.facts.classes)} classes")
-        if not all(map(math.isfinite, probabilities)):
-            raise ValueError(f"the detector's probabilities are {probabilities}")
-        return probabilities
-
     samples = task.chunk.samples
-    watched = Watched(task.detector.model, foreign=False, sample_of=str)
-    outcomes = run_component(bench, ((s.id, partial(programme, s)) for s in samples), watched)
+    outcomes = clean_predictions(bench, samples, task.detector.model)
     shared = columns_of(task.setup.run, task.part)
     rows: list[dict[str, Any]] = []
     for sample in samples:
@@ -69,6 +60,26 @@ def predict(workbench: Workbench, task: PredictTask) -> Iterator[CellResult]:
         seconds=time.perf_counter() - start,
         passes=sum((o.passes for o in outcomes.values()), Passes()),
     )
+
+
+def clean_predictions(bench: Bench, samples: Sequence[Sample], model: str) -> dict[str, Done[list[float]]]:
+    """Class probabilities of the untouched pictures by sample, or the exception that prevented them.
+
+    ``model`` is the detector's name in messages.
+    """
+    classes = bench.detector.facts.classes
+
+    def programme(sample: Sample) -> Programme[list[float]]:
+        reply = yield Forward(bench.picture(sample.id).image[None])
+        probabilities = [float(p) for p in reply[0].cpu()]
+        if len(probabilities) != len(classes):
+            raise ValueError(f"the detector gave {len(probabilities)} values for {len(classes)} classes")
+        if not all(map(math.isfinite, probabilities)):
+            raise ValueError(f"the detector's probabilities are {probabilities}")
+        return probabilities
+
+    watched = Watched(model, foreign=False, sample_of=str)
+    return run_component(bench, ((s.id, partial(programme, s)) for s in samples), watched)
 
 
 def failed_prediction(classes: Sequence[str], reason: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xaibench.api import Passes
+from xaibench.api import Facts, Passes
 from xaibench.plan.parts import Plan, PlannedMember
 
 _SECONDS = 60.0
@@ -13,6 +13,12 @@ _PICTURE_BYTES = 32 * 2**20  # of the pictures of one task as the detector sees 
 _FIRST_PASSES = 4000
 _FIRST = 32
 _GROWTH = 8
+
+
+def most_samples(facts: Facts) -> int:
+    """The largest number of samples that are shown to a detector together, as the memory of their pictures allows."""
+    height, width = facts.input_size
+    return min(_LARGEST, max(1, _PICTURE_BYTES // (12 * height * width)))
 
 
 class TaskSize:
@@ -31,8 +37,7 @@ class TaskSize:
         """The number of samples; less than 1 where one sample is too much for one task."""
         if self._fixed:
             return self._fixed
-        height, width = member.facts.input_size
-        largest = min(_LARGEST, max(1, _PICTURE_BYTES // (12 * height * width)))
+        largest = most_samples(member.facts)
         if stage == "sets":
             return largest
         key = (stage, member.ref.model, member.ref.member)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from xaibench.api import PROJECT, Resize, StoreError, UnknownComponent, UsageError, XaibenchError
 from xaibench.discovery.components import HELD, Ref, resolve
 from xaibench.discovery.registry import Registered, Registry, load_registry
+from xaibench.store.data_frames import pandas_frame, polars_frame
 from xaibench.store.files import location_of
 from xaibench.store.folder import RunFolder
+from xaibench.store.run_display import run_html
 from xaibench.store.table_paths import recorded_paths, restore_values
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+
+Shown: TypeAlias = "Callable[[str], tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]]"
+"""From the id of a sample to its picture and its mask as the detector saw them."""
 
 
 class Run:
@@ -41,6 +46,17 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
+
+    def _repr_html_(self) -> str | None:
+        try:
+            components, samples = self.to_arrow("components").to_pylist(), self.to_arrow("samples", ["order"])
+            statuses = self.to_arrow("scores", ["status"])["status"].to_pylist()
+        except XaibenchError:  # a run whose folder is gone
+            return None
+        in_memory = str(self.path).startswith("memory://")
+        place = f"{self.path}, gone with this object: out= keeps it" if in_memory else str(self.path)
+        views = ", ".join(f"run.{name}" for name in self._views())
+        return run_html(place, components, statuses, len(samples) - samples["order"].null_count, views)
 
     def __copy__(self) -> Run:
         return self
@@ -88,12 +104,23 @@ class Run:
 
     def to_pandas(self, name: str = "scores") -> Any:
         """A table as a pandas data frame. Raises :class:`UsageError` where pandas is not installed."""
-        _import("pandas")
-        return self.to_arrow(name).to_pandas()
+        return pandas_frame(self.to_arrow(name))
 
     def to_polars(self, name: str = "scores") -> Any:
         """A table as a polars data frame. Raises :class:`UsageError` where polars is not installed."""
-        return _import("polars").from_arrow(self.to_arrow(name))
+        return polars_frame(self.to_arrow(name))
+
+    def save(self, out: str | Path) -> Run:
+        """Keep a run that lies in memory: copy what its plan asks for to a folder or URL, and open that.
+
+        Raises :class:`StoreError` where another run or anything else lies there.
+        """
+        from xaibench.store.joining import join_runs
+
+        if RunFolder(out).exists():
+            raise StoreError(f"{out} holds a run already", "give a new or empty folder, or join them: xaibench merge")
+        join_runs([self.path], out)
+        return Run(out, self._registry)
 
     # ---- maps and pictures ----
 
@@ -135,6 +162,13 @@ class Run:
         values: np.ndarray[Any, Any] = explanation.map.numpy()
         return values
 
+    def picture(self, sample: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+        """A picture as the detector saw it, ``(H, W, 3)`` uint8 RGB, and its mask, ``(H, W)`` bool, or None.
+
+        Raises what :meth:`picture_reader` and its function raise.
+        """
+        return self._shown(str(sample))
+
     def picture_reader(self) -> Callable[[str], np.ndarray[Any, Any]]:
         """A function from sample id to the picture as the detector saw it, ``(H, W, 3)`` uint8 RGB.
 
@@ -142,6 +176,11 @@ class Run:
         the dataset raises where it cannot be opened; the function raises :class:`UsageError` for another sample and
         :class:`~xaibench.api.UnreadablePicture` for a file that broke.
         """
+        shown = self._shown
+        return lambda sample: shown(sample)[0]
+
+    @cached_property
+    def _shown(self) -> Shown:
         rows = self.to_arrow("components").to_pylist()
         datasets = {r["name"]: r for r in rows if r["kind"] == "dataset"}
         models = [json.loads(r["details"]) for r in rows if r["kind"] == "model"]
@@ -171,11 +210,15 @@ class Run:
             raise AttributeError(f"{error.what}; {error.mend}") from None
 
     def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._views()})
+
+    def _views(self) -> list[str]:
+        """The names of the views of plugins."""
         try:
             views = [c for c in self.registry.of_kind("view") if getattr(c.record, "of", "") == "run"]
         except XaibenchError:  # a plugin that the run named is gone
             views = []
-        return sorted({*super().__dir__(), *(c.record.name.replace("-", "_") for c in views)})
+        return [c.record.name.replace("-", "_") for c in views]
 
     def _view(self, name: str) -> Registered:
         view = self.registry.find("view", name.replace("_", "-"))
@@ -193,15 +236,6 @@ def open_run(path: str | Path, registry: Registry | None = None) -> Run:
     return Run(path, registry)
 
 
-def _import(library: str) -> Any:
-    try:
-        return importlib.import_module(library)
-    except ImportError:
-        raise UsageError(
-            f"{library} is not installed", f"pip install {library}, or take the Arrow table of run.to_arrow()"
-        ) from None
-
-
 def _full_names(name: str) -> tuple[str, ...]:
     return name, f"{PROJECT}/{name}", f"{HELD}/{name}"
 
@@ -212,9 +246,7 @@ def _strings(values: Sequence[str]) -> Any:
     return pa.array(values, pa.string())
 
 
-def _picture_reader(
-    registry: Registry, row: dict[str, Any], model: dict[str, Any]
-) -> Callable[[str], np.ndarray[Any, Any]]:
+def _picture_reader(registry: Registry, row: dict[str, Any], model: dict[str, Any]) -> Shown:
     from xaibench.data.pictures import show
 
     component = json.loads(row["details"])["component"]
@@ -224,12 +256,12 @@ def _picture_reader(
     samples = {s.id: s for s in dataset.samples()}
     size, resize = (model["input_size"][0], model["input_size"][1]), Resize(**model["resize"])
 
-    def read(sample_id: str) -> np.ndarray[Any, Any]:
+    def read(sample_id: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
         if sample_id not in samples:
             raise UsageError(f"the dataset has no sample '{sample_id}'", "give a value of the column sample")
         sample = samples[sample_id]
-        image, _, _ = show(dataset.read(sample), sample, size, resize)
+        image, mask, _ = show(dataset.read(sample), sample, size, resize)
         pixels: np.ndarray[Any, Any] = (image.permute(1, 2, 0).numpy() * 255).round().astype("uint8")
-        return pixels
+        return pixels, None if mask is None else mask.numpy()
 
     return read

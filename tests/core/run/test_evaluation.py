@@ -5,8 +5,10 @@ import gc
 import pickle
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -16,7 +18,7 @@ from safetensors.torch import save_file
 from small_networks import PairNet
 
 import xaibench
-from xaibench.api import DatasetError, ModelError, Passes, StoreError, UsageError, XaibenchError
+from xaibench.api import DatasetError, ModelError, Passes, StoreError, UsageError
 
 SIZE = 24
 CARD = {"size": SIZE, "target_layer": "body"}
@@ -151,9 +153,9 @@ def outputs(kind):
 def test_a_detector_may_answer_in_any_usual_form(kind):
     model, keys = outputs(kind)
     image = arrays(1)["images"][1]
-    expected = xaibench.explain(PairNet(), image, "rise:masks=8", target="fake", card=CARD).array
-    explanation = xaibench.explain(model, image, "rise:masks=8", target="fake", card={"size": SIZE} | keys)
-    assert explanation.array == pytest.approx(expected, abs=1e-4)
+    expected = xaibench.explain(PairNet(), image, "rise:masks=8", "fake", card=CARD).array
+    maps = xaibench.explain(model, image, "rise:masks=8", "fake", card={"size": SIZE} | keys)
+    assert maps.array == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("several", [tuple, set, iter, np.array])
@@ -171,6 +173,8 @@ def test_numbers_of_numpy_are_settings():
 
 
 def test_nothing_is_left_of_a_run_that_is_interrupted(tmp_path, monkeypatch):
+    gc.collect()
+
     class Stop:
         def explain(self, request):
             raise KeyboardInterrupt
@@ -181,16 +185,75 @@ def test_nothing_is_left_of_a_run_that_is_interrupted(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(KeyboardInterrupt):
         xaibench.evaluate(PairNet(), arrays(1), card=CARD, **CHOICE | {"explainers": Stop()})
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("xaibench*")) == [] and runs_in_memory() == []
 
 
-def test_the_folder_of_live_objects_goes_with_the_run():
+def runs_in_memory():
+    return [name for name in fsspec.filesystem("memory").store if name.startswith("/xaibench-")]
+
+
+def test_a_run_in_memory_writes_no_file_and_goes_with_its_object(tmp_path, monkeypatch):
+    """Neither live objects nor names leave a folder; what a run holds lives as long as the object."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    run = xaibench.evaluate(PairNet(), arrays(2), card=CARD, maps="keep", **CHOICE)
+    named = xaibench.evaluate(
+        "demo", "demo:identities=2", explainers="edges", metrics="entropy-spatial", controls=False
+    )
+    assert run.path.startswith("memory://") and named.path != run.path
+    assert (
+        list(tmp_path.glob("xaibench*")) == [] and len(run.scores) and run.map("0001", "gradcam").shape == (SIZE, SIZE)
+    )
+    path = run.path.removeprefix("memory:/")
+    assert any(name.startswith(f"{path}/") for name in runs_in_memory())
+    del run
+    gc.collect()
+    assert not any(name.startswith(f"{path}/") for name in runs_in_memory()) and len(named.scores)
+    del named
+    gc.collect()
+    assert runs_in_memory() == []
+
+
+def test_tables_in_memory_are_those_of_a_folder(tmp_path):
+    kept = xaibench.evaluate(PairNet(), arrays(2), card=CARD, out=tmp_path / "run", **CHOICE)
     run = xaibench.evaluate(PairNet(), arrays(2), card=CARD, **CHOICE)
+    for table in ("scores", "predictions", "curves"):
+        drop = ["run", "unit", "cell"]  # the random version of the module is in every key
+        mine, theirs = (r.to_arrow(table).drop_columns(drop).sort_by("sample").to_pylist() for r in (run, kept))
+        assert mine == theirs and mine
+
+
+def test_workers_commit_to_a_folder_that_goes_with_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    choice = {"explainers": "edges", "metrics": "entropy-spatial", "controls": False, "limit": 4}
+    run = xaibench.evaluate("demo", "demo:identities=4", jobs=2, **choice)
+    alone = xaibench.evaluate("demo", "demo:identities=4", **choice)
+    assert run.path.is_relative_to(tmp_path) and values(run) == values(alone) and values(run)
     path = run.path
-    assert path.is_dir()
     del run
     gc.collect()
     assert not path.exists()
+
+
+def test_a_run_in_memory_can_be_kept(tmp_path):
+    run = xaibench.evaluate(PairNet(), arrays(2), card=CARD, maps="keep", **CHOICE)
+    kept = run.save(tmp_path / "kept")
+    expected, saliency = values(run), run.map("0001", "gradcam")
+    del run
+    gc.collect()
+    assert values(kept) == values(xaibench.open_run(tmp_path / "kept")) == expected
+    assert np.array_equal(kept.map("0001", "gradcam"), saliency)
+    assert kept.picture("0001")[0].shape == (SIZE, SIZE, 3)
+    with pytest.raises(StoreError, match="holds a run already"):
+        kept.save(tmp_path / "kept")
+
+
+def test_two_threads_read_a_run_in_memory():
+    run = xaibench.evaluate(PairNet(), arrays(2), card=CARD, maps="keep", **CHOICE)
+    expected = run.map("0001", "gradcam")
+    with ThreadPoolExecutor(4) as pool:
+        maps = list(pool.map(lambda _: xaibench.open_run(run.path).map("0001", "gradcam"), range(16)))
+    assert all(np.array_equal(m, expected) for m in maps)
 
 
 def test_without_a_version_nobody_resumes_and_the_run_says_so(tmp_path, capsys):
@@ -307,8 +370,8 @@ def test_copies_and_pickles_of_a_run_read_its_folder(tmp_path, monkeypatch):
         _ = xaibench.Run.__new__(xaibench.Run).leaderboards
 
 
-def test_a_run_whose_folder_is_gone_says_so():
-    run = xaibench.evaluate(PairNet(), arrays(1), card=CARD, **CHOICE)
+def test_a_run_whose_folder_is_gone_says_so(tmp_path):
+    run = xaibench.evaluate(PairNet(), arrays(1), card=CARD, out=tmp_path / "run", **CHOICE)
     shutil.rmtree(run.path)
     for read in (lambda: run.scores, run.leaderboards):
         with pytest.raises(StoreError, match="is gone"):
@@ -346,84 +409,6 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
             (tmp_path / "run.toml").write_bytes(contents)
         with pytest.raises(StoreError, match=r"is no run|is broken"):
             xaibench.open_run(tmp_path)
-
-
-# ---- one picture ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("explainer", ["gradcam", "rise:masks=8", "random"])
-def test_explain_draws_the_map_that_a_run_draws(explainer):
-    pictures = arrays(2) | {"ids": ["a", "picture", "b", "c"]}  # random draws hang on the id
-    choice = CHOICE | {"explainers": explainer}
-    run = xaibench.evaluate(PairNet(), pictures, card=CARD, maps="keep", seed=3, **choice)
-    explanation = xaibench.explain(PairNet(), pictures["images"][1], explainer, target="fake", card=CARD, seed=3)
-    assert explanation.status == "ok"
-    assert np.array_equal(explanation.array, run.map("picture", explainer))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ({"target": "label"}, "has no label"),
-        ({"seed": -1}, "seed=-1 is wrong"),
-        ({"image": "nope.png"}, "does not exist"),
-        ({"mask": np.zeros((3, 3))}, "the mask is 3 x 3 pixels"),
-        ({"mask": "mask.png"}, "is a str, no array"),
-        ({"model": ""}, "no model called ''"),
-    ],
-)
-def test_what_cannot_be_explained_is_refused_in_a_line(arguments, words):
-    call = {"model": PairNet(), "image": arrays(1)["images"][0]} | arguments
-    with pytest.raises(XaibenchError) as refusal:
-        xaibench.explain(**call, card=None if arguments.get("model") == "" else CARD)
-    assert words in refusal.value.what
-
-
-def test_explain_says_why_there_is_no_map():
-    image = arrays(1)["images"][0]
-    explanation = xaibench.explain(PairNet(), image, "mask-oracle", card=CARD)
-    assert (explanation.status, explanation.reason.partition(":")[0]) == ("not_applicable", "needs mask")
-    with pytest.raises(ValueError, match="no map: not_applicable: needs mask"):
-        _ = explanation.array
-
-
-def test_masks_and_counterparts_can_be_handed_over():
-    pictures = arrays(1, masks=True)
-    real, fake, mask = pictures["images"][0], pictures["images"][1], pictures["masks"][1]
-    oracle = xaibench.explain(PairNet(), fake, "mask-oracle", mask=mask, target="fake", card=CARD)
-    assert np.array_equal(oracle.array > 0.5, mask > 0)
-    swapped = xaibench.explain(
-        PairNet(), fake, "rise:masks=20,fill=counterpart", counterpart=real, target="fake", card=CARD
-    )
-    assert swapped.status == "ok"
-
-
-def test_score_gives_what_a_run_gives():
-    pictures = arrays(2, masks=True)
-    run = xaibench.evaluate(
-        PairNet(), pictures, explainers="gradcam", metrics=["deletion:steps=4", "mask-auc"], target="fake",
-        controls=False, maps="keep", card=CARD,
-    )  # fmt: skip
-    saliency, image = run.map("0001", "gradcam"), pictures["images"][1]
-    for metric in ("deletion:steps=4", "mask-auc"):
-        scores = xaibench.score(PairNet(), image, saliency, metric, target="fake", mask=pictures["masks"][1], card=CARD)
-        mine = {s.name: s.value for s in scores.values if s.status == "ok"}
-        theirs = {r["score"]: r["value"] for r in run.scores.to_pylist()
-                  if r["sample"] == "0001" and r["metric"] == f"xaibench/{metric}" and r["status"] == "ok"}  # fmt: skip
-        assert mine == theirs and mine
-
-
-def test_a_map_of_another_size_and_a_metric_of_sets_are_refused():
-    image = arrays(1)["images"][0]
-    for bad, words in (
-        (np.zeros((3, 3)), r"shape is \(3, 3\)"),
-        (np.full((SIZE, SIZE), np.nan), "NaN"),
-        ("x", "no map"),
-    ):
-        with pytest.raises(UsageError, match=words):
-            xaibench.score(PairNet(), image, bad, "deletion", card=CARD)
-    with pytest.raises(UsageError, match="it scores no single map"):
-        xaibench.score(PairNet(), image, np.zeros((SIZE, SIZE)), "run-stability", card=CARD)
 
 
 # ---- arrays ---------------------------------------------------------------------------------------------------------
