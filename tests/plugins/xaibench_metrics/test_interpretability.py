@@ -16,7 +16,7 @@ from xaibench.api import Facts, Features, MetricRecord, Passes, PassQuery, Score
 from xaibench.discovery import components
 from xaibench.discovery.registry import Origin, Registered
 from xaibench_metrics.interpretability import concentration, decorrelation, patches, purity
-from xaibench_metrics.interpretability.layer import random_axes
+from xaibench_metrics.interpretability.layer import chunks, random_axes
 from xaibench_metrics.interpretability.records import INTERPRETABILITY
 from xaibench_perturbation import hull_mask
 from xaibench_statistics.auc import roc_auc
@@ -609,3 +609,7 @@ def test_concentration_is_of_the_likeliest_class_of_real_pictures():
     blank = measured("cam-concentration", detector, pictures[2:], side=2)
     assert blank["left-out"] == 1
     assert blank["spread"] == "the class activation map of every picture is constant"
+
+
+def test_sixteen_pictures_are_held_at_once():
+    assert [list(c) for c in chunks(range(33))] == [[*range(16)], [*range(16, 32)], [32]]

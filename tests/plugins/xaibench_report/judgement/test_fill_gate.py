@@ -95,7 +95,17 @@ def test_of_two_fills_that_turn_alike_the_last_by_name_is_named():
 
 @pytest.mark.parametrize(
     ("part", "words"),
-    [(0.0, "0 %"), (0.004, "0.4 %"), (0.0099, "1.0 %"), (0.01, "1 %"), (0.0104, "1 %"), (0.9, "90 %"), (1.0, "100 %")],
+    [
+        (0.0, "0 %"),
+        (0.004, "0.4 %"),
+        (0.00849, "0.8 %"),
+        (0.00851, "0.9 %"),
+        (0.0099, "1.0 %"),
+        (0.01, "1 %"),
+        (0.0104, "1 %"),
+        (0.9, "90 %"),
+        (1.0, "100 %"),
+    ],
 )
 def test_small_shares_are_told_from_none(part, words):
     assert _percent(part) == words
