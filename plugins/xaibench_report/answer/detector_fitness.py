@@ -66,7 +66,7 @@ def _word(subject: str, fit: bool | None, why: str, marked: int, runs: int) -> s
         return f"{subject} is not fit to be explained here: {mark}. {NO_VERDICTS}"
     if marked:
         return f"{subject}: {marked} of {plural(runs, 'run')} not fit to be explained: {why}."
-    return f"{subject} is fit to be explained, as it tells fakes from real pictures better than chance:"
+    return f"{subject} is fit to be explained: it tells fakes from real pictures better than chance, with"
 
 
 def _figures(detections: Sequence[Detection]) -> list[str]:

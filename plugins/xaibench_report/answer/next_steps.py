@@ -16,6 +16,7 @@ from xaibench_report.values.run_values import ScoreInfo
 from xaibench_statistics import MINIMUM_GROUPS
 
 _IN_DATA: Final = ("masks", "real counterparts", "landmarks")
+_WITHIN_REACH: Final = 10  # times the groups of the run: what needs more is not advised
 _FEW: Final = f"fewer than {MINIMUM_GROUPS}"
 
 
@@ -71,10 +72,15 @@ def _groups(pairs: Sequence[LevelPair], aliases: Aliases) -> Iterator[str]:
             named = by_measure.setdefault((pair.metric, pair.score), {})
             names = min((pair.first, pair.second), (pair.second, pair.first))
             named[names] = min(pair.needed, named.get(names, pair.needed))
-    parts = [f"{aliases.score(*key)} {_fewest(named, aliases)}" for key, named in by_measure.items()]
-    if parts:
-        here = max(pair.groups for pair in pairs)
-        yield f"more groups tell explainers apart; here {here}, and it takes about: {'; '.join(parts)}"
+    if not by_measure:
+        return
+    here = max(pair.groups for pair in pairs)
+    most = _WITHIN_REACH * here
+    near = {key: named for key, named in by_measure.items() if min(named.values()) <= most}
+    parts = [f"{aliases.score(*key)} about {_fewest(named, aliases)}" for key, named in near.items()]
+    far = [aliases.score(*key) for key in by_measure if key not in near]
+    parts += [f"{', '.join(far)} over {most:,}"] if far else []
+    yield f"more groups than these {here} rank explainers against each other: {'; '.join(parts)}"
 
 
 def _fewest(needed: Mapping[tuple[str, str], int], aliases: Aliases) -> str:

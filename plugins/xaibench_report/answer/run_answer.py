@@ -19,7 +19,7 @@ from xaibench_report.judgement.verdicts import OWN_INVERSE
 from xaibench_report.values.aliases import Aliases
 from xaibench_report.values.run_values import ScoreInfo, family_order, short
 
-CAUTION: Final = "No verdict says that a map is right, or what the map of one picture is worth."
+CAUTION: Final = "No verdict says that a map is right, or why the detector decided on one picture."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +74,18 @@ class Answer:
     legend: str
 
     @property
+    def paragraphs(self) -> tuple[str, ...]:
+        """What is said of each detector, and last what no verdict says, where there are verdicts."""
+        texts = [" ".join((*d.fitness.sentences, *d.sentences)) for d in self.detectors]
+        if any(c.judged for d in self.detectors for r in d.rows for c in r.cells):
+            texts = [*texts, CAUTION] if len(texts) > 1 else [f"{texts[0]} {CAUTION}"]
+        return tuple(texts)
+
+    @property
     def meaning(self) -> str:
         """What *better* means, and what it does not."""
         controls = f" ({', '.join(self.controls)})" if self.controls else ""
-        return f"Better: than every control{controls}, on average over these pictures, paired and corrected. {CAUTION}"
+        return f"Better: than every control{controls}, on average over these pictures, paired and corrected."
 
 
 def title(model: str, members: Sequence[str], dataset: str = "") -> str:
@@ -100,14 +108,15 @@ def build_answer(leaderboards: Leaderboards, info: ScoreInfo) -> Answer:
     aliases = run_aliases(leaderboards, info)
     keys = [(d.where.dataset, d.where.model) for d in leaderboards.detections]
     keys += [(b.where.dataset, b.where.model) for b in leaderboards.boards]
-    answers = tuple(_of_detector(*key, leaderboards, info, aliases) for key in dict.fromkeys(keys))
+    several = len(dict.fromkeys(keys)) > 1
+    answers = tuple(_of_detector(*key, leaderboards, info, aliases, several) for key in dict.fromkeys(keys))
     used = {m.metric for a in answers for f in a.families for m in f.measures}
     shown = [*(row.explainer for a in answers for row in a.rows), *sorted(used), *_controls(leaderboards)]
     return Answer(detectors=answers, controls=_control_names(leaderboards, aliases), legend=aliases.legend(shown))
 
 
 def _of_detector(
-    dataset: str, model: str, leaderboards: Leaderboards, info: ScoreInfo, aliases: Aliases
+    dataset: str, model: str, leaderboards: Leaderboards, info: ScoreInfo, aliases: Aliases, several: bool
 ) -> DetectorAnswer:
     boards = [b for b in leaderboards.boards if (b.where.dataset, b.where.model) == (dataset, model)]
     found = [d for d in leaderboards.detections if (d.where.dataset, d.where.model) == (dataset, model)]
@@ -124,14 +133,15 @@ def _of_detector(
         )
         for e in explainers
     )
-    fitness = detector_fitness(title(model, members, dataset), found)
+    fitness = detector_fitness(f"Detector {title(model, members, dataset)}", found)
     every = tuple(m for f in families for m in f.measures)
+    sentences = explainer_sentences([(r.alias, r.cells) for r in rows], every, max(1, len(members)), asks=not several)
     return DetectorAnswer(
         dataset=dataset,
         model=model,
         members=members,
         fitness=fitness,
-        sentences=tuple(explainer_sentences([(r.alias, r.cells) for r in rows], every, max(1, len(members)))),
+        sentences=tuple(sentences),
         families=families,
         rows=rows,
         rests_on=tuple(footing_lines(_pictures(found), every, aliases)),

@@ -10,48 +10,81 @@ from xaibench_report.values.aliases import Aliases
 from xaibench_report.values.number_format import plural
 
 _NAMED: Final = 5
+QUESTIONS: Final = {
+    "faithfulness": "does the verdict hang on what a map marks?",
+    "localisation": "do maps mark what was manipulated?",
+    "attack": "does changing what a map marks change the verdict?",
+    "robustness": "do maps hold still where they should, and move where they should?",
+}
+"""What the measures of a family ask, in plain words."""
 
 
 def explainer_sentences(
-    rows: Sequence[tuple[str, Sequence[FamilyCell]]], every: Sequence[Measure], runs: int
+    rows: Sequence[tuple[str, Sequence[FamilyCell]]], every: Sequence[Measure], runs: int, *, asks: bool = True
 ) -> list[str]:
-    """How many explainers are shown better than every control, by how many measures each."""
-    if not rows:
-        return []
-    judged = sum(m.state == "judged" for m in every)
-    if all(m.why == MARKED for m in every):
-        return []  # the sentence on the detector says it
+    """Which explainers are shown better than every control, a sentence a family; ``asks``: with its question. Families
+    that judge nothing go unsaid beside others."""
+    if not rows or all(m.why == MARKED for m in every):
+        return []  # no explainer, or the sentence on the detector says it
+    by_family: dict[str, list[tuple[str, FamilyCell]]] = {}
+    for alias, cells in rows:
+        for cell in cells:
+            by_family.setdefault(cell.family, []).append((alias, cell))
+    judged = {f: some for f, some in by_family.items() if any(c.judged for _, c in some)}
     if not judged:
         reasons = list(dict.fromkeys(brief(m.why) for m in every if m.state in ("withheld", "no verdict")))
         why = f": {', '.join(reasons)}" if reasons else ""
         return [f"Nothing can be said of {_explainers(len(rows))}: no measure gives a verdict{why}."]
-    better = {alias: sum(c.better for c in cells) for alias, cells in rows}
-    worse = {alias: sum(k for c in cells for _, k in c.worse) for alias, cells in rows}
-    what = plural(judged, "judged measure") + (f" (counted in each of {runs} runs)" if runs > 1 else "")
+    noun = "measure" if runs == 1 else "verdict"
+    if asks:
+        parts = [f"{_question(family)}: {_shown(some, noun)}." for family, some in judged.items()]
+        return [f"Shown better than every control. {parts[0]}", *parts[1:]]
+    shown = "; ".join(f"by {family} {_shown(_told(some), noun)}" for family, some in judged.items())
+    return [f"Shown better than every control: {shown}."]
+
+
+def _question(family: str) -> str:
+    """``Localisation (do maps mark what was manipulated?)``."""
+    question = QUESTIONS.get(family, "")
+    return f"{family.capitalize()}{f' ({question})' if question else ''}"
+
+
+def _told(cells: Sequence[tuple[str, FamilyCell]]) -> Sequence[tuple[str, FamilyCell]]:
+    """Those that are shown better, where some are: the rest stands in the table."""
+    return [(alias, c) for alias, c in cells if c.better] or cells
+
+
+def _shown(cells: Sequence[tuple[str, FamilyCell]], noun: str) -> str:
+    """``gradcam in 4 of 4 measures, rise in 1 (worse in 1)``; ``none of 3 explainers``; of many explainers a count."""
+    count = max(_verdicts(c) for _, c in cells)
+    worse = {alias: sum(k for _, k in c.worse) for alias, c in cells}
+    better = {alias: c.better for alias, c in cells}
     if not any(better.values()):
-        return [f"None of {_explainers(len(rows))} is shown better than every control by {what}.", *_losers(worse)]
-    if len(rows) > _NAMED:
-        return [_summed(better, judged, what), *_losers(worse)]
-    names = [f"{alias} in {_better(n, worse[alias])}" for alias, n in better.items()]
-    return [f"Shown better than every control, by {what}: {', '.join(names)}."]
+        return f"none of {_explainers(len(cells))}{_losers(worse)}"
+    if len(cells) > _NAMED:
+        some, whole = sum(n > 0 for n in better.values()), sum(n == count for n in better.values())
+        parts = f" in at least one of {plural(count, noun)}, {whole or 'none'} in all" if count > 1 else ""
+        return f"{some} of {_explainers(len(cells))}{parts}{_losers(worse)}"
+    if count == 1:
+        return f"{', '.join(alias for alias, n in better.items() if n)}{_losers(worse)}"
+    of = f" of {plural(count, noun)}"
+    names = [f"{alias} in {n or 'none'}{of}{_worse_in(worse[alias])}" for alias, n in better.items()]
+    return ", ".join([names[0], *(name.replace(of, "", 1) for name in names[1:])])
 
 
-def _better(better: int, worse: int) -> str:
-    """``1 (worse in 2)``."""
-    return f"{better or 'none'}{f' (worse in {worse})' if worse else ''}"
+def _worse_in(n: int) -> str:
+    return f" (worse in {n})" if n else ""
 
 
-def _summed(better: Mapping[str, int], judged: int, what: str) -> str:
-    some, every = sum(n > 0 for n in better.values()), sum(n == judged for n in better.values())
-    return (
-        f"{some} of {_explainers(len(better))} {'is' if some == 1 else 'are'} shown better than every control in at "
-        f"least one of {what}, {every or 'none'} in all."
-    )
+def _verdicts(cell: FamilyCell) -> int:
+    return cell.judged + sum(k for _, k in cell.none)
 
 
-def _losers(worse: Mapping[str, int]) -> list[str]:
-    losers = sum(n > 0 for n in worse.values())
-    return [f"{losers} {'is' if losers == 1 else 'are'} shown worse than a control in at least one."] if losers else []
+def _losers(worse: Mapping[str, int]) -> str:
+    losers = [alias for alias, n in worse.items() if n]
+    if not losers:
+        return ""
+    return f"; worse than a control: {', '.join(losers) if len(losers) <= _NAMED else plural(len(losers), 'explainer')}"
 
 
 def _explainers(n: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 
 from rich.console import Console
 
@@ -22,9 +23,9 @@ from xaibench_report.values.aliases import break_lines
 
 def print_answer(answer: Answer, console: Console) -> None:
     """Print everything that the answer says."""
-    for detector in answer.detectors:
-        text = " ".join((*detector.fitness.sentences, *detector.sentences))
-        say_text(text, console, style="yellow" if detector.fitness.fit is not True else "bold")
+    styles = ["yellow" if d.fitness.fit is not True else "bold" for d in answer.detectors]
+    for text, style in zip_longest(answer.paragraphs, styles, fillvalue="bold"):
+        say_text(text, console, style=style)
     if not answer.detectors:
         say(console, "Nothing was measured: the run holds neither predictions nor scores.", style="yellow")
     _print_table(answer, console)

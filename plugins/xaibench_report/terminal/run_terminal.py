@@ -20,9 +20,10 @@ from xaibench_report.values.aliases import Aliases
 from xaibench_report.values.number_format import interval, number
 from xaibench_report.values.run_values import ScoreInfo, score_name, short
 
-RANKS = "# is the interval of the rank."
-MORE = "Everything: xaibench report {run} --detail"
-_NOTED = 3
+SIGNS = "+ better than every control, - worse than one, ~ not told apart; [ ] 95 % interval"
+RANKS = "#2–3 rank 2 or 3"
+MORE = "All: xaibench report {run} --detail"
+_NOTED = 2
 
 
 def print_run(
@@ -43,8 +44,10 @@ def print_run(
     if notes:
         more = f"; {rest} more" if rest > 0 else ""
         say_text(f"noted: {'; '.join(notes[:_NOTED])}{more}", console, style="dim")
-    ranks = f"{RANKS} " if shows_ranks(leaderboards) else ""
-    say_text(f"{ranks}{MORE.format(run=run)}", console, style="dim")
+    judged = any(c.judged for d in answer.detectors for r in d.rows for c in r.cells)
+    legend = [*([SIGNS] if judged else []), *([RANKS] if shows_ranks(leaderboards) else [])]
+    before = f"{'; '.join(legend)}. " if legend else ""
+    say_text(f"{before}{MORE.format(run=run)}", console, style="dim")
 
 
 def _print_detector_tables(

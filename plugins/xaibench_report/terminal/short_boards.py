@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
@@ -18,6 +19,10 @@ from xaibench_report.terminal.text_columns import GAP, MARGIN, broken, name_widt
 from xaibench_report.values.aliases import Aliases, longest_piece
 from xaibench_report.values.number_format import DASH, interval, number
 from xaibench_report.values.run_values import ScoreKey, family_order, short
+
+WITHHELD: Final = "withheld"
+SIGNS: Final[Mapping[str | None, str]] = {"better": "+", "worse": "-", "not told apart": "~"}
+"""Of the verdict against the controls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +87,12 @@ def _print_family(heading: str, boards: Sequence[Board], aliases: Aliases, conso
 def _head(key: ScoreKey, column: Column, boards: Sequence[Board], aliases: Aliases) -> tuple[str, str]:
     """The title of a column and the line below it."""
     arrow = ARROWS.get(column.better, "")
-    withheld = all(b.withheld or c.withheld for b in boards for c in b.columns if (c.metric, c.score) == key)
-    return f"{aliases.score(*key)} {arrow}".rstrip(), "no ranks" if withheld else ""
+    return f"{aliases.score(*key)} {arrow}".rstrip(), WITHHELD if _is_withheld(boards, key) else ""
+
+
+def _is_withheld(boards: Sequence[Board], key: ScoreKey) -> bool:
+    """Whether a gate or a mark withholds a score on every one of these boards."""
+    return all(b.withheld or c.withheld for b in boards for c in b.columns if (c.metric, c.score) == key)
 
 
 # ---- the lines of one detector --------------------------------------------------------------------------------------
@@ -95,7 +104,7 @@ def _lines(boards: Sequence[Board], keys: Sequence[ScoreKey], aliases: Aliases) 
     explainers = [e for e, role in rows.items() if role == "explainer"]
     for explainer in explainers:
         name = aliases(explainer) or "(detector)"
-        yield _Line(name, tuple(_entry(_cells(boards, key, explainer)) for key in keys))
+        yield _Line(name, tuple(_explainer_entry(boards, key, explainer) for key in keys))
     controls = [e for e, role in rows.items() if role == "control"]
     best = {key: _best(boards, key, explainers, controls) for key in keys}
     names = {aliases(name) for name, _ in best.values() if name}
@@ -103,6 +112,16 @@ def _lines(boards: Sequence[Board], keys: Sequence[ScoreKey], aliases: Aliases) 
         alone = len(names) == 1
         texts = (f"{value} {aliases(name)}" if name and not alone else value for name, value in best.values())
         yield _Line(f"{names.pop()}, control" if alone else "best control", tuple(map(_Entry, texts)), "dim")
+
+
+def _explainer_entry(boards: Sequence[Board], key: ScoreKey, explainer: str) -> _Entry:
+    """Value, rank and sign of the verdict; a withheld value stands in brackets, without an interval."""
+    entry = _entry(_cells(boards, key, explainer))
+    if _is_withheld(boards, key):
+        return _Entry(f"({entry.value})" if entry.value else "")
+    words = {v.word for b in boards for s in b.verdicts if (s.metric, s.score) == key
+             for v in s.verdicts if v.explainer == explainer}  # fmt: skip
+    return replace(entry, value=f"{entry.value} {SIGNS.get(words.pop(), '') if len(words) == 1 else ''}".rstrip())
 
 
 def _cells(boards: Sequence[Board], key: ScoreKey, explainer: str) -> list[Cell]:
@@ -130,23 +149,24 @@ def _entry(cells: Sequence[Cell]) -> _Entry:
 def _best(
     boards: Sequence[Board], key: ScoreKey, explainers: Sequence[str], controls: Sequence[str]
 ) -> tuple[str, str]:
-    """The control with the best mean and that mean, where the score holds explainers against controls. A control with
-    fewer samples than the explainers has a mean of other pictures, and is left to the detail."""
+    """The control with the best mean and that mean, where the score holds explainers against controls. The number of
+    samples stands with it where it has fewer than the explainers."""
     unjudged = [v.unjudged for b in boards for v in b.verdicts if (v.metric, v.score) == key]
     better = next((c.better for b in boards for c in b.columns if (c.metric, c.score) == key), "none")
-    if better == "none" or any(unjudged):
+    if better == "none" or any(unjudged) or _is_withheld(boards, key):
         return "", ""
     least = max((len_ for e in explainers if (len_ := _samples(boards, key, e))), default=0)
     means = {
         c: fmean(x.estimate.value for x in _cells(boards, key, c) if x.estimate is not None)
         for c in controls
-        if 0 < least <= _samples(boards, key, c)
+        if _samples(boards, key, c)
     }
     if not means:
         return "", ""
     sign = -1 if better == "higher" else 1
     best = min(means, key=lambda c: (sign * means[c], c))
-    return best, number(means[best])
+    n = _samples(boards, key, best)
+    return best, f"{number(means[best])}{f' n={n}' if n < least else ''}"
 
 
 def _samples(boards: Sequence[Board], key: ScoreKey, explainer: str) -> int:

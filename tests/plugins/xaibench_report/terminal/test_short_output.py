@@ -41,7 +41,7 @@ def test_nothing_is_lost_with_detail(run):
 def test_one_line_an_explainer_and_the_best_control():
     text = printed(quick_run, width=120)
     line = next(x for x in text.splitlines() if x.startswith("gradcam") and "#1" in x)
-    assert re.fullmatch(r"gradcam +0\.200 #1 \[0\.196, 0\.204\] +0\.800 #1 \[0\.796, 0\.804\] *", line)
+    assert re.fullmatch(r"gradcam +0\.200 #1 \+ \[0\.196, 0\.204\] +0\.800 #1 \+ \[0\.796, 0\.804\] *", line)
     assert len([x for x in text.splitlines() if x.startswith("rise ") and "#" in x]) == 3
     assert "inverse of" not in text
     assert re.search(r"best control|, control", text)
@@ -68,7 +68,7 @@ def test_a_note_is_said_once_with_a_count():
 def test_an_empty_run_says_so():
     text = printed(tables())
     assert words(text) == (
-        "Nothing was measured: the run holds neither predictions nor scores. Everything: xaibench report RUN --detail"
+        "Nothing was measured: the run holds neither predictions nor scores. All: xaibench report RUN --detail"
     )
 
 
