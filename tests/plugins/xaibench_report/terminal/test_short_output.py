@@ -22,7 +22,7 @@ def test_a_quick_run_prints_at_most_sixty_lines():
 
 def test_two_families_and_their_ranking_print_at_most_eighty_lines_each():
     lines = printed(family_run).splitlines()
-    assert len(lines) <= 77
+    assert len(lines) <= 78  # eval adds two
     assert max(map(len, lines)) <= 80
     out = io.StringIO()
     ranking = rank_detectors(family_run(), INFO, test_all=True)
