@@ -226,6 +226,8 @@ def plain(thing: Any) -> Any:
         return {f.name: plain(getattr(thing, f.name)) for f in dataclasses.fields(thing) if f.name != "samples"}
     if isinstance(thing, Mapping):
         return {str(k): plain(v) for k, v in sorted(thing.items())}
+    if isinstance(thing, frozenset):
+        return sorted(plain(v) for v in thing)
     if isinstance(thing, np.ndarray | list | tuple):
         return [plain(v) for v in thing]
     return thing.item() if isinstance(thing, np.generic) else thing
