@@ -3,7 +3,7 @@ detector, more explainers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from xaibench_report.answer.detector_fitness import Fitness
@@ -12,7 +12,7 @@ from xaibench_report.boards.leaderboard import Board
 from xaibench_report.judgement.fill_gate import advice
 from xaibench_report.judgement.pictures_needed import LevelPair
 from xaibench_report.values.aliases import Aliases
-from xaibench_report.values.run_values import ScoreInfo
+from xaibench_report.values.run_values import ScoreInfo, ScoreKey
 from xaibench_statistics import MINIMUM_GROUPS
 
 _IN_DATA: Final = ("masks", "real counterparts", "landmarks")
@@ -37,7 +37,7 @@ def next_steps(
     yield from _lacks(every, aliases)
     if boards and not any(info.role(r.explainer) == "control" for b in boards for r in b.rows):
         yield "controls: run without --no-controls, since nothing is judged without them"
-    yield from _groups([pair for b in boards for pair in b.level], aliases)
+    yield from _groups([pair for b in boards for pair in b.level], explainers, aliases)
     if explainers == 1:
         yield "more explainers: one alone is held against controls and ranked against none (--explainer NAME)"
 
@@ -64,26 +64,35 @@ def _fills(every: Sequence[Measure], aliases: Aliases) -> Iterator[str]:
         yield f"for {', '.join(names)} use {text}"
 
 
-def _groups(pairs: Sequence[LevelPair], aliases: Aliases) -> Iterator[str]:
-    """For each measure that leaves explainers not told apart, the pair that the fewest groups would tell apart."""
-    by_measure: dict[tuple[str, str], dict[tuple[str, str], int]] = {}
+def _groups(pairs: Sequence[LevelPair], explainers: int, aliases: Aliases) -> Iterator[str]:
+    """For each measure that leaves explainers not told apart, the pair that the fewest groups would tell apart; and the
+    measures whose ties decide, where no number of pictures does."""
+    by_measure: dict[ScoreKey, list[LevelPair]] = {}
     for pair in pairs:
         if pair.needed is not None:
-            named = by_measure.setdefault((pair.metric, pair.score), {})
-            names = min((pair.first, pair.second), (pair.second, pair.first))
-            named[names] = min(pair.needed, named.get(names, pair.needed))
-    if not by_measure:
-        return
-    here = max(pair.groups for pair in pairs)
-    most = _WITHIN_REACH * here
-    near = {key: named for key, named in by_measure.items() if min(named.values()) <= most}
-    parts = [f"{aliases.score(*key)} about {_fewest(named, aliases)}" for key, named in near.items()]
-    far = [aliases.score(*key) for key in by_measure if key not in near]
-    parts += [f"{', '.join(far)} over {most:,}"] if far else []
-    yield f"more groups than these {here} rank explainers against each other: {'; '.join(parts)}"
+            by_measure.setdefault((pair.metric, pair.score), []).append(pair)
+    fewest = {key: min(some, key=lambda p: (p.needed, p.first)) for key, some in by_measure.items()}
+    if fewest:
+        here = max(pairs, key=lambda p: p.groups)
+        most = _WITHIN_REACH * here.groups
+        parts = [_pair(p, aliases) for p in fewest.values() if (p.needed or 0) <= most]
+        far = [aliases.score(*key) for key, p in fewest.items() if (p.needed or 0) > most]
+        parts += [f"{', '.join(far)} over {most:,}"] if far else []
+        yield f"to rank explainers, more groups than {here.groups}: {'; '.join(parts)}"
+    yield from _tied([pair for pair in pairs if pair.ties], explainers, aliases)
 
 
-def _fewest(needed: Mapping[tuple[str, str], int], aliases: Aliases) -> str:
-    """``117 (gradcam, rise)``."""
-    first, second = min(needed, key=lambda names: (needed[names], names))
-    return f"{needed[first, second]:,} ({aliases(first)}, {aliases(second)})"
+def _pair(pair: LevelPair, aliases: Aliases) -> str:
+    """``deletion about 117 (gradcam, rise)``."""
+    names = ", ".join(aliases(e) for e in sorted((pair.first, pair.second)))
+    return f"{aliases.score(pair.metric, pair.score)} about {pair.needed:,} ({names})"
+
+
+def _tied(pairs: Sequence[LevelPair], explainers: int, aliases: Aliases) -> Iterator[str]:
+    """The measures that ties alone decide between some explainers, all of them unnamed."""
+    measures = dict.fromkeys(aliases.score(p.metric, p.score) for p in pairs)
+    names = dict.fromkeys(aliases(e) for p in pairs for e in sorted((p.first, p.second)))
+    if measures:
+        who = "explainers" if len(names) == explainers else ", ".join(names)
+        it = "it" if len(measures) == 1 else "them"
+        yield f"ties decide {', '.join(measures)}; no number of pictures ranks {who} by {it}"

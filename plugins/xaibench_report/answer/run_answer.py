@@ -12,6 +12,7 @@ from xaibench_report.answer.detector_fitness import Fitness, detector_fitness
 from xaibench_report.answer.family_words import FamilyCell, Measure, family_cell, measures
 from xaibench_report.answer.next_steps import next_steps
 from xaibench_report.answer.sentences import explainer_sentences, family_head, footing_lines
+from xaibench_report.answer.two_explainers import two_explainers
 from xaibench_report.boards.leaderboard import Board, Leaderboards
 from xaibench_report.boards.wording import pictures_line
 from xaibench_report.detectors.detection import Detection
@@ -141,7 +142,7 @@ def _of_detector(
         model=model,
         members=members,
         fitness=fitness,
-        sentences=tuple(sentences),
+        sentences=(*sentences, *two_explainers(boards, explainers, aliases)),
         families=families,
         rows=rows,
         rests_on=tuple(footing_lines(_pictures(found), every, aliases)),

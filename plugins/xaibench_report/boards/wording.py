@@ -110,6 +110,10 @@ def level_line(pair: LevelPair) -> str:
     """``deletion: gradcam and rise differ by 0.039, which about 117 groups tell, and here are 24``."""
     differ = f"{score_name(pair.metric, pair.score)}: {short(pair.first)} and {short(pair.second)} differ by"
     needed = "" if pair.needed is None else f", which about {plural(pair.needed, 'group')} tell"
+    if pair.ties:
+        return (
+            f"{differ} {number(pair.difference)}, and ties move that by {number(pair.ties)}: more pictures do not tell"
+        )
     return f"{differ} {number(pair.difference)}{needed}, and here are {pair.groups}"
 
 

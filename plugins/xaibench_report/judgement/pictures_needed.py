@@ -12,6 +12,7 @@ import numpy as np
 
 from xaibench_report.judgement.board_scores import BoardScore
 from xaibench_report.judgement.manipulation_methods import even
+from xaibench_report.judgement.tie_spread import margin
 from xaibench_report.values.number_format import number, plural
 from xaibench_report.values.run_values import score_name, short
 from xaibench_statistics import Design, Ranking, Values, clustered_variance, exact_mean, groups_needed
@@ -29,8 +30,9 @@ class LevelPair:
     """Two ranked explainers that a score does not tell apart, ``first`` with the better mean.
 
     ``difference``: of their means on the samples of the ranks, at least 0. ``groups``: those that there are.
-    ``needed``: the groups that tell such a difference (power 0.8, corrected over the pairs of the score); None where no
-    difference is seen, or the spread is unknown.
+    ``needed``: the groups that tell such a difference (power 0.8, corrected over the pairs of the score);
+    None where no difference is seen, or the spread is unknown, or ties decide it. ``ties``: what the order of tied
+    pixels moves a mean by, where that is at least the difference, so that no number of pictures tells it; else 0.
     """
 
     metric: str
@@ -40,6 +42,7 @@ class LevelPair:
     difference: float
     groups: int
     needed: int | None
+    ties: float = 0.0
 
 
 def level_pairs(scores: Iterable[BoardScore]) -> tuple[LevelPair, ...]:
@@ -53,7 +56,8 @@ def _level(score: BoardScore, ranking: Ranking) -> Iterator[LevelPair]:
             delta = _delta(score, ranking, first, second)
             groups, deviation = group_deviation(delta)
             seen = abs(exact_mean(delta.values))
-            known = groups >= _FEWEST and seen > _LEAST_EFFECT * deviation > 0
+            ties = _ties(score, ranking, first, second)
+            known = groups >= _FEWEST and seen > max(_LEAST_EFFECT * deviation, ties) and deviation > 0
             yield LevelPair(
                 metric=score.key[0],
                 score=score.key[1],
@@ -61,6 +65,7 @@ def _level(score: BoardScore, ranking: Ranking) -> Iterator[LevelPair]:
                 second=second,
                 difference=seen,
                 groups=groups,
+                ties=ties if ties >= seen > 0 else 0.0,
                 needed=_needed(seen / deviation, ranking) if known else None,
             )
 
@@ -69,6 +74,12 @@ def _delta(score: BoardScore, ranking: Ranking, first: str, second: str) -> Valu
     samples = np.asarray(ranking.samples, dtype=np.str_)
     a, b = (even(score.cells[e], samples).on(samples) for e in (first, second))
     return a.with_values(a.values - b.values)
+
+
+def _ties(score: BoardScore, ranking: Ranking, *explainers: str) -> float:
+    """What ties alone move the mean of one of two explainers by at most."""
+    samples = np.asarray(ranking.samples, dtype=np.str_)
+    return max(margin(score.spreads.get(e), samples) for e in explainers)
 
 
 def pictures_note(scores: Iterable[BoardScore]) -> list[str]:
@@ -90,6 +101,8 @@ def _note(score: BoardScore, ranking: Ranking) -> str:
         return ""
     seen = abs(exact_mean(delta.values))
     pair = f"{score_name(*score.key)}: {short(best)} and {short(second)}"
+    if (ties := _ties(score, ranking, best, second)) >= seen > 0:
+        return f"{pair} differ by {number(seen)}, and ties move that by {number(ties)}: more pictures do not tell"
     here = f"(power {POWER:g}), and here are {groups}"
     if seen > _LEAST_EFFECT * deviation:
         return f"{pair} differ by {number(seen)}; about {_groups(seen / deviation, ranking)} tell that {here}"

@@ -8,11 +8,12 @@ import pytest
 from answer_tables import CONTROLS, EXPLAINERS, INFO, MEASURES, answer_of, family_run, predictions, quick_run, words
 from leaderboard_tables import column, score, tables
 
+from xaibench.api import ScoreSpec
 from xaibench_report.answer.run_answer import CAUTION
 from xaibench_report.run_summary import RunSummary
 
 DELETION, MASK_AUC = "xaibench/deletion:steps=10", "xaibench/mask-auc"
-GRADCAM, RANDOM, EDGES = EXPLAINERS[0], "xaibench/random", "xaibench/edges"
+GRADCAM, RISE, RANDOM, EDGES = EXPLAINERS[0], EXPLAINERS[2], "xaibench/random", "xaibench/edges"
 
 
 def deletion(means, n=12):
@@ -127,8 +128,8 @@ def test_pairs_not_told_apart_get_their_groups():
     rows = [score(e, m + 0.1 * float(v), i, metric=DELETION, score="deletion")
             for e, m in ((GRADCAM, 0.4), (EXPLAINERS[2], 0.43)) for i, v in enumerate(rng.normal(size=12))]  # fmt: skip
     found = only(tables([*rows, *deletion({RANDOM: 0.9})], predictions()))
-    (step,) = [s for s in found.next_steps if s.startswith("more groups")]
-    assert step == "more groups than these 12 rank explainers against each other: deletion over 120"
+    (step,) = [s for s in found.next_steps if s.startswith("to rank")]
+    assert step == "to rank explainers, more groups than 12: deletion over 120"
 
 
 def test_a_withheld_measure_says_why_and_what_to_use():
@@ -182,6 +183,31 @@ def test_many_explainers_are_summed_up():
         "Shown better than every control. Faithfulness (does the verdict hang on what a map marks?): 6 of 7 explainers; "
         "worse than a control: e0.",
     )
+
+
+def test_two_explainers_are_set_against_each_other():
+    rows = [score(e, v, i, metric=DELETION, score="deletion") for e, v in ((GRADCAM, 0.5), (RISE, 0.5), (RANDOM, 0.8))
+            for i in range(12)]  # fmt: skip
+    auc = [score(e, v, i, metric=MASK_AUC, score="mask-auc", better="higher")
+           for e, v in ((GRADCAM, 0.6), (RISE, 0.9), (RANDOM, 0.5)) for i in range(12)]  # fmt: skip
+    found = only(tables([*rows, *auc], predictions()))
+    assert found.sentences[-1] == "Against each other: rise is shown better by mask-auc; not told apart by deletion."
+    three = only(tables([*rows, *auc, *deletion({EXPLAINERS[1]: 0.3})], predictions()))
+    assert not any("Against each other" in s for s in three.sentences)
+
+
+def test_ties_that_decide_a_measure_are_told_and_no_groups_are_asked_for():
+    rng = np.random.default_rng(1)
+    rows = [score(e, m + 0.1 * float(v), i, metric=DELETION, score="deletion")
+            for e, m in ((GRADCAM, 0.4), (RISE, 0.48)) for i, v in enumerate(rng.normal(size=12))]  # fmt: skip
+    spreads = [score(e, 0.3, i, metric=DELETION, score="tie-spread", better="none")
+               for e in (GRADCAM, RISE) for i in range(12)]  # fmt: skip
+    spec = ScoreSpec(name="deletion", better="lower", ranks_evidence=True, tie_spread="tie-spread")
+    info = replace(INFO, specs={**INFO.specs, (DELETION, "deletion"): spec})
+    run = tables([*rows, *spreads, *deletion({RANDOM: 0.9})], predictions())
+    (found,) = answer_of(run, info).detectors
+    assert "ties decide deletion; no number of pictures ranks explainers by it" in found.next_steps
+    assert not any(s.startswith("to rank") for s in found.next_steps)
 
 
 def test_an_empty_run_has_an_empty_answer():
