@@ -49,8 +49,8 @@ def table(
     rows, columns, by: keys, as a list or joined by commas: ``explainer``, ``score``, ``metric``, ``family``, ``item``
         or a part of it such as ``k``, ``model``, ``member``, ``dataset``, ``repeat``, or a column of the table
         ``samples`` such as ``method``. ``by`` gives a table for each value.
-    score: ``SCORE``, ``METRIC`` or ``METRIC SCORE``, with words of an item; ``seconds`` for the time of a map; empty:
-        every primary score.
+    score: ``SCORE``, ``METRIC``, ``METRIC SCORE`` or a family such as ``localisation``, with words of an item;
+        ``seconds`` for the time of a map; empty: every primary score.
     intervals, n, controls, untouched: what stands beside the means.
     bold: ``best`` marks what is not told apart from the best explainer.
     digits: decimals, None for three (CSV: all).

@@ -41,8 +41,8 @@ def table(
     score: Annotated[
         list[str] | None,
         typer.Option(
-            help="SCORE, METRIC or 'METRIC SCORE', and words of an item; seconds for the time of a map; may be "
-            "repeated. Default: every primary score."
+            help="SCORE, METRIC, 'METRIC SCORE' or a family such as localisation, and words of an item; seconds for "
+            "the time of a map; may be repeated. Default: every primary score."
         ),
     ] = None,
     by: Annotated[

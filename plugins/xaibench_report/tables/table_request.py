@@ -17,8 +17,8 @@ MOST_DIGITS: Final = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRequest:
-    """One request. ``scores``: ``SCORE``, ``METRIC SCORE`` or ``METRIC``, each with words of an item where wanted;
-    empty: the primary scores. ``by``: keys that give a table for each of their values.
+    """One request. ``scores``: ``SCORE``, ``METRIC SCORE``, ``METRIC`` or a family of metrics, each with words of an
+    item where wanted; empty: the primary scores. ``by``: keys that give a table for each of their values.
 
     ``digits``: decimals, None for those of the boards. ``bold``: whether the explainers that are not told apart from
     the best are bold. ``controls``: whether controls and references have rows. ``untouched``: whether the detector on
@@ -82,12 +82,10 @@ def check_keys(request: TableRequest, offered: Iterable[str]) -> None:
             raise UsageError(f"{what} needs the explainers in one table", "add explainer to the rows or the columns")
 
 
-def closest_first(name: str, names: Iterable[str], most: int = 20) -> str:
-    """The names in a line, those most like ``name`` first."""
-    likeness = {n: difflib.SequenceMatcher(None, name, n).ratio() for n in dict.fromkeys(names)}
-    ordered = sorted(likeness, key=lambda n: -likeness[n])
-    more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
-    return ", ".join(ordered[:most]) + more
+def closest_first(name: str, names: Iterable[str]) -> str:
+    """The names in a line, those most like ``name`` first, equally like ones by name."""
+    likeness = {n: difflib.SequenceMatcher(None, name, n).ratio() for n in names}
+    return ", ".join(sorted(likeness, key=lambda n: (-likeness[n], n)))
 
 
 def _names(keys: str | Sequence[str]) -> tuple[str, ...]:

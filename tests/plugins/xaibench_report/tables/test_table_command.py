@@ -47,10 +47,10 @@ def test_json_is_one_object(run: xaibench.Run, cli: Cli) -> None:
 def test_writes_a_file_in_the_format_of_its_ending(run: xaibench.Run, tmp_path: Path, cli: Cli) -> None:
     for suffix, begin in (
         (".tex", "% needs"),
-        (".md", "**scores"),
+        (".md", "**Salience of"),
         (".csv", "explainer,"),
         (".html", "<table"),
-        (".txt", "scores"),
+        (".txt", "Salience of"),
     ):
         out = tmp_path / f"table{suffix}"
         code, told, _ = cli("table", run.path, "--out", str(out))
@@ -70,7 +70,7 @@ def test_writes_a_file_in_the_format_of_its_ending(run: xaibench.Run, tmp_path: 
     ("words", "code", "what"),
     [
         (["--rows", "explaner"], 2, "no key 'explaner'"),
-        (["--score", "rnage"], 2, "there are range"),
+        (["--score", "rnage"], 2, "there are range, "),
         (["--format", "word"], 2, "no format 'word'"),
         (["--by", "sample"], 2, "no key 'sample'"),
     ],
