@@ -15,9 +15,9 @@ NOTES = "notes"
 def to_csv(grids: Sequence[Grid]) -> str:
     """All tables under one header: the keys of tables and rows, then every column, then the notes of the row.
 
-    Beside a mean stand its interval (``low``, ``high``) and ``n`` where the table shows them. A cell without a value is
-    empty, and the notes of its row say why. Numbers have all digits unless the table was asked for some. Text that a
-    spreadsheet would take for a formula begins with an apostrophe.
+    Beside a mean stand its interval (``low``, ``high``), ``n`` and its verdict where the table shows them. A cell
+    without a value is empty, and the notes of its row say why. Numbers have all digits unless the table was asked for
+    some. Text that a spreadsheet would take for a formula begins with an apostrophe.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -43,7 +43,8 @@ def _joined(names: Sequence[str]) -> str:
 
 
 def _extras(grid: Grid) -> list[str]:
-    return [*(("low", "high") if grid.intervals else ()), *(("n",) if grid.n else ())]
+    verdict = ("verdict", "control") if grid.verdicts else ()
+    return [*(("low", "high") if grid.intervals else ()), *(("n",) if grid.n else ()), *verdict]
 
 
 def _rows(grid: Grid, by: Sequence[str], columns: Sequence[tuple[str, ...]]) -> Iterator[list[object]]:
@@ -56,10 +57,11 @@ def _rows(grid: Grid, by: Sequence[str], columns: Sequence[tuple[str, ...]]) -> 
 
 def _values(cell: GridCell | None, grid: Grid) -> list[object]:
     estimate = cell.estimate if cell else None
-    if estimate is None:
+    if cell is None or estimate is None:
         return [""] * (1 + len(_extras(grid)))
+    verdict = [cell.verdict.word, cell.verdict.control_name] if grid.verdicts else []
     ends = [_number(estimate.low, grid), _number(estimate.high, grid)] if grid.intervals else []
-    return [_number(estimate.value, grid), *ends, *([estimate.n] if grid.n else [])]
+    return [_number(estimate.value, grid), *ends, *([estimate.n] if grid.n else []), *verdict]
 
 
 def _number(value: float | None, grid: Grid) -> object:

@@ -128,13 +128,14 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _cell(cell: GridCell, grid: Grid) -> list[str]:
-    """The value, below it the interval, then the size."""
+    """The value, below it the interval, the size, the verdict and its control."""
     digits, estimate = digits_of(grid), cell.estimate
     value = _number(number(estimate.value if estimate else None, digits))
     text = (rf"\textbf{{{value}}}" if cell.best else value) + _mark(cell.mark)
     shown = estimate is not None and grid.intervals and estimate.low is not None
     ends = [rf"{{\scriptsize {_number(interval(estimate, digits))}}}"] if shown else []
-    return [text, *ends, *_size(cell.size)]
+    verdict = [rf"{{\scriptsize {escape(line)}}}" for line in cell.verdict.lines]
+    return [text, *ends, *_size(cell.size), *verdict]
 
 
 def _size(n: int | None) -> list[str]:

@@ -130,7 +130,19 @@ def legend_of(entries: Sequence[Entry], found: Entries, request: TableRequest) -
         if any(ARROWS.get(e.better) for e in entries):
             lines.append("an arrow points to where a score is better")
     lines += _parameters(entries, found.aliases)
+    lines += _verdicts(entries) if request.verdicts else []
     return [*lines, *(_bold(entries, found, request) if request.bold else ())]
+
+
+def _verdicts(entries: Iterable[Entry]) -> list[str]:
+    """What the words below values mean."""
+    held = [e.verdict for e in entries if e.verdict.word]
+    if not held:
+        return ["no explainer is held against a control here"]
+    controls = ", ".join(sorted({c for verdict in held for c in verdict.controls}))
+    named = "the control that decides stands in parentheses" if any(v.control for v in held) else ""
+    text = f"better: on average, paired and corrected, than every control ({controls})"
+    return ["; ".join(t for t in (text, named) if t)]
 
 
 def _metrics(entries: Iterable[Entry], aliases: Aliases) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xaibench.api import NothingToEvaluate
+from xaibench.api import NothingToEvaluate, UsageError
 from xaibench_report.boards.board_cells import Cell, make_cell
 from xaibench_report.boards.detector_tables import of_detector
 from xaibench_report.boards.leaderboard import prepared_cells
@@ -29,6 +29,7 @@ from xaibench_report.tables.score_choice import (
 from xaibench_report.tables.seconds import seconds_cells
 from xaibench_report.tables.table_request import COMPONENT_KEYS, TableRequest, check_keys
 from xaibench_report.tables.untouched import untouched_cells
+from xaibench_report.tables.verdict_cells import VerdictCell, verdict_cells
 from xaibench_report.values.aliases import Aliases
 from xaibench_report.values.run_values import (
     CellKey,
@@ -59,6 +60,7 @@ class Entry:
     section: int = 1
     notes: tuple[str, ...] = ()
     best: Best = Best(False)
+    verdict: VerdictCell = VerdictCell("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,6 +93,10 @@ def make_entries(tables: RunTables, info: ScoreInfo, request: TableRequest, seed
     split = [k for k in request.keys if k == "repeat" or (k in samples and k not in (*COMPONENT_KEYS, *names))]
     entries: list[Entry] = []
     absent: dict[CellKey, str] = {}
+    if request.verdicts and split:
+        raise UsageError(f"a verdict is on all pictures, not by {split[0]}", f"leave out {split[0]} or --verdicts")
+    aliases = _aliases(tables, info)
+    verdicts = verdict_cells(tables, labels.info, aliases, seed) if request.verdicts else {}
     footings = Footings.of(tables, labels.info, choice.metrics, detections(tables), seed)
     for part in split_tables(_of_metrics(tables, choice), split):
         found, nothing = _of_part(part, labels, request, footings, seed)
@@ -98,11 +104,12 @@ def make_entries(tables: RunTables, info: ScoreInfo, request: TableRequest, seed
         absent |= nothing
     if SECONDS in choice.items:
         entries += _seconds(tables, labels, split, request)
+    entries = [_with_verdict(e, verdicts[e.key]) if e.key in verdicts else e for e in entries]
     if not request.controls:
         entries = _without_controls(entries)
     return Entries(
         entries=tuple(entries), absent=absent, choice=choice, info=labels.info, names=names,
-        split=tuple(k for k in split if k != "repeat"), aliases=_aliases(tables, info), footings=footings,
+        split=tuple(k for k in split if k != "repeat"), aliases=aliases, footings=footings,
     )  # fmt: skip
 
 
@@ -241,6 +248,13 @@ def _entry(
         notes=notes,
         best=best,
     )
+
+
+def _with_verdict(entry: Entry, verdict: VerdictCell) -> Entry:
+    """Why there is no verdict is noted where there is a value."""
+    if not verdict.why or entry.cell.estimate is None or any(verdict.why in note for note in entry.notes):
+        return replace(entry, verdict=verdict)
+    return replace(entry, verdict=verdict, notes=(*entry.notes, with_reason("no verdict", verdict.why)))
 
 
 def _notes(made: Cell, cell: CellValues, intervals: bool) -> Iterator[str]:

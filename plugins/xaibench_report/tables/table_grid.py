@@ -13,6 +13,7 @@ from xaibench_report.tables.table_entries import Entries, Entry
 from xaibench_report.tables.table_marks import Note, NoteAt, place_notes
 from xaibench_report.tables.table_request import TableRequest
 from xaibench_report.tables.untouched import NONE_SUCH
+from xaibench_report.tables.verdict_cells import VerdictCell
 from xaibench_report.values.aliases import Aliases
 from xaibench_statistics import Estimate
 
@@ -40,12 +41,14 @@ class Path(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridCell:
     """``estimate`` is None for a dash, of which ``mark`` names the reason; ``mark`` is empty for nothing to say.
-    ``size``: the samples behind it, where neither its column nor the caption says so and the table is to."""
+    ``size``: the samples behind it, where neither its column nor the caption says so and the table is to.
+    ``verdict`` is empty where none is asked for."""
 
     estimate: Estimate | None
     mark: str = ""
     best: bool = False
     size: int | None = None
+    verdict: VerdictCell = VerdictCell("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,7 @@ class Grid:
     """One table. ``title`` says what it shows of what, ``caption`` what a number is; ``cells`` by row and column.
 
     ``notes`` have a mark where they belong to a part of the table, none where they belong to all of it. ``texts``: all
-    notes of each cell, wherever they are marked. ``intervals``, ``n`` and ``digits``: what the cells show.
+    notes of each cell, wherever they are marked. ``intervals``, ``n``, ``verdicts`` and ``digits``: what cells show.
     """
 
     title: str
@@ -68,6 +71,7 @@ class Grid:
     by: Mapping[str, str]
     intervals: bool = False
     n: bool = False
+    verdicts: bool = False
     digits: int | None = None
 
 
@@ -175,6 +179,7 @@ def _grid(entries: Sequence[Entry], by: Sequence[str], found: Entries, request: 
         by={k: str(_label(entries[0], k)[1]) for k in by},
         intervals=request.intervals,
         n=request.n,
+        verdicts=request.verdicts,
         digits=request.digits,
     )  # fmt: skip
 
@@ -225,7 +230,13 @@ def _cell(entry: Entry | None, mark: str, sized: bool) -> GridCell:
     if entry is None or entry.cell.estimate is None:
         return GridCell(estimate=None, mark=mark)
     estimate = entry.cell.estimate
-    return GridCell(estimate=estimate, mark=mark, best=entry.best.is_best, size=estimate.n or None if sized else None)
+    return GridCell(
+        estimate=estimate,
+        mark=mark,
+        best=entry.best.is_best,
+        size=estimate.n or None if sized else None,
+        verdict=entry.verdict,
+    )
 
 
 def _size(shown: Iterable[Entry], column: object, request: TableRequest) -> tuple[int | None, bool]:

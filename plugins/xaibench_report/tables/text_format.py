@@ -133,6 +133,7 @@ def _cell_lines(cell: GridCell, grid: Grid) -> list[str]:
         lines.append(interval(cell.estimate, digits))
     if cell.size is not None:
         lines.append(f"n={cell.size}")
+    lines += cell.verdict.lines
     return lines
 
 
