@@ -80,8 +80,10 @@ def _grid(group: Mapping[str, Mapping[str, ComparedScore]], values: Sequence[str
         caption=CAPTION,
         row_keys=("explainer",),
         column_keys=(column,),
-        rows=tuple(Path((n,), (n,), m) for n, m in zip(names, marked.rows, strict=True)),
-        columns=tuple(Path((v,), (v,), m, size=n) for v, m, n in zip(values, marked.columns, shared, strict=True)),
+        rows=tuple(Path((n,), (n,), m, (n,)) for n, m in zip(names, marked.rows, strict=True)),
+        columns=tuple(
+            Path((v,), (v,), m, (v,), size=n) for v, m, n in zip(values, marked.columns, shared, strict=True)
+        ),
         cells=tuple(
             tuple(_cell(group[e].get(v), mark, n is None) for v, mark, n in zip(values, marks, shared, strict=True))
             for e, marks in zip(explainers, marked.cells, strict=True)
