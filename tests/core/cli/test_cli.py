@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from conftest import TOY
-from xaibench.cli.main import program
+from xaibench.cli.program import program
 
 
 @pytest.fixture(autouse=True)

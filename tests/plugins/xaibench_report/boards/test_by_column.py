@@ -16,7 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from xaibench.api import UsageError
-from xaibench.cli.main import program
+from xaibench.cli.program import program
 from xaibench.store.schema import SAMPLES
 from xaibench_report.boards.by_column import NONE, build_by_column, offered_columns
 from xaibench_report.page.report_context import use_context
