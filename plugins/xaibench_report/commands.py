@@ -85,10 +85,13 @@ def compare(
     json: JsonFlag = False,
 ) -> None:
     """Compare two runs on their common samples: paired differences, second minus first."""
+    from xaibench import open_run
     from xaibench_report.comparisons.compare import compare_runs
     from xaibench_report.terminal.comparison_terminal import comparison_to_json, print_comparison
     from xaibench_report.values.run_tables import read_run
 
+    if _same_place(open_run(first).path, open_run(second).path):
+        raise UsageError(f"both are the same run, {first}", "give the folders of two runs")
     (a, info), (b, _) = read_run(first), read_run(second)
     if by is not None:
         from xaibench_report.comparisons.compare_by_column import compare_by_column
@@ -101,6 +104,12 @@ def compare(
         print_json(comparison_to_json(comparison))
         return
     print_comparison(comparison, make_console(), detail=detail)
+
+
+def _same_place(first: Path | str, second: Path | str) -> bool:
+    """Whether two folders or URLs of runs are one."""
+    both_local = isinstance(first, Path) and isinstance(second, Path)
+    return first.samefile(second) if both_local else first == second
 
 
 @rank.command("detectors")

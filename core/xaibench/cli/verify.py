@@ -72,7 +72,7 @@ def verify(run: RunFolder, *, flags: Verifying, json: JsonFlag = False) -> None:
                 raise typer.Exit(PlanError.exit_code)
             verification = prepared.compute("json")
     except KeyboardInterrupt:
-        print("xaibench: interrupted; nothing was said of the run", file=sys.stderr)
+        print("xaibench: interrupted: no verdict", file=sys.stderr)
         raise typer.Exit(130) from None
     if json:
         print_json({"schema": "xaibench.verify/1", **_to_json(verification)})
@@ -98,7 +98,7 @@ def _may_start(prepared: PreparedVerification, flags: Verifying) -> bool:
     sets = f", {prepared.of_whole_sets} of whole data sets" if prepared.of_whole_sets else ""
     print(
         f"rows to compute: {len(prepared.rows)}{sets}; at most {passes.forward:,} forward and {passes.backward:,} "
-        f"backward passes, about {_duration(seconds)}",
+        f"backward passes, about {_duration(seconds)} of detector work",
         file=sys.stderr,
     )
     if flags.yes or seconds <= 3600 * flags.max_hours:

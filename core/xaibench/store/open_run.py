@@ -37,7 +37,7 @@ class Run:
     def __init__(self, path: str | Path, registry: Registry | None = None) -> None:
         location = location_of(path)
         self.path = location.absolute() if isinstance(location, Path) else location
-        self._folder = RunFolder(self.path)
+        self._folder = RunFolder(self.path, str(location))
         self._registry = registry
         contents = self._folder.run_file()
         self._paths = recorded_paths(contents)
