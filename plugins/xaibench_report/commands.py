@@ -34,27 +34,31 @@ def report(
             help="Print every board by the values of this column of the samples, with the gap; may be repeated."
         ),
     ] = None,
+    plugin: Annotated[
+        list[Path] | None,
+        SHARED_FLAGS["plugin"].option("new place of a plugin file of the run that was moved, of the same name"),
+    ] = None,
     detail: Detail = False,
     json: JsonFlag = False,
 ) -> None:
     """Print a run's answer and boards, and write a self-contained HTML report."""
     from xaibench import open_run
     from xaibench_report.page.report_context import ReportContext
-    from xaibench_report.page.report_page import sections_of, write_report
+    from xaibench_report.page.report_page import missing_plugins, sections_of, write_report
     from xaibench_report.terminal import boards_terminal as terminal
     from xaibench_report.terminal import by_column_terminal
     from xaibench_report.terminal.answer_terminal import print_answer
     from xaibench_report.terminal.run_terminal import print_run
     from xaibench_report.values.plain_data import plain_data
 
-    opened = open_run(run)
+    opened = open_run(run, plugin=plugin or ())
     target = out or (opened.path / "report.html" if isinstance(opened.path, Path) else None)
     if target is None:
         raise UsageError(f"{run} is a URL, and the page is written on this machine", "give its file with --out")
     context = ReportContext.read(opened, baseline, by or ())
     boards = context.leaderboards
     _, no_pictures = context.pictures
-    if no_pictures:
+    if no_pictures and missing_plugins(opened) is None:  # else the sections tell of it
         print(no_pictures, file=sys.stderr)
     try:
         write_report(context, sections_of(opened), target)

@@ -44,6 +44,9 @@ class Verifying(Parameters):
                                      short="-m")  # fmt: skip
     dataset: tuple[str, ...] = setting((), "new place of a data set that was moved, one for each of the run in order",
                                        short="-D")  # fmt: skip
+    plugin: tuple[str, ...] = setting(
+        (), "new place of a plugin file of the run that was moved, of the same name", path=True
+    )
     device: str | None = setting(None, SHARED_FLAGS["device"])
     max_hours: float = setting(
         1.0, "hours of detector work beyond which it asks before it starts", ge=0, allow_inf_nan=False
@@ -61,7 +64,7 @@ def verify(run: RunFolder, *, flags: Verifying, json: JsonFlag = False) -> None:
     """Compute random rows of a run anew from detector, pictures and parameters, and say whether they are equal."""
     from xaibench.run.verification import prepared_verification
 
-    places = {"model": flags.model, "dataset": flags.dataset}
+    places = {"model": flags.model, "dataset": flags.dataset, "plugin": flags.plugin}
     try:
         with (
             plugin_output(),

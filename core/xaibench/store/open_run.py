@@ -34,7 +34,7 @@ class Run:
     itself; another process gets what :func:`open_run` gives it.
     """
 
-    def __init__(self, path: str | Path, registry: Registry | None = None) -> None:
+    def __init__(self, path: str | Path, registry: Registry | None = None, plugin: Sequence[str | Path] = ()) -> None:
         location = location_of(path)
         self.path = location.absolute() if isinstance(location, Path) else location
         self._folder = RunFolder(self.path, str(location))
@@ -42,7 +42,9 @@ class Run:
         contents = self._folder.run_file()
         self._paths = recorded_paths(contents)
         self.settings: dict[str, Any] = {k: v for k, v in contents.items() if k != "record"}
-        """The settings of the last plan, with the keys of a run file."""
+        """The settings of the last plan, with the keys of a run file; of a plugin file that was moved, its new place."""
+        if plugin:
+            self.settings["plugin"] = moved_files(self.settings.get("plugin", ()), plugin)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -198,7 +200,7 @@ class Run:
         try:
             return self._registry or load_registry(self.settings.get("plugin", ()), self.settings.get("no-plugin", ()))
         except UsageError as error:
-            mend = "open the run in the folder in which it was started, or give open_run another registry"
+            mend = "--plugin FILE, or plugin= of open_run, says where a file of the run lies now"
             raise UsageError(error.what, mend) from None
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -227,13 +229,30 @@ class Run:
         return view
 
 
-def open_run(path: str | Path, registry: Registry | None = None) -> Run:
+def open_run(path: str | Path, registry: Registry | None = None, plugin: Sequence[str | Path] = ()) -> Run:
     """Open the folder of a run.
 
-    Views are looked up in ``registry``; None: the installed plugins and those that the run named. Raises
-    :class:`xaibench.api.StoreError` where the folder is no run.
+    Views are looked up in ``registry``; None: the installed plugins and those that the run named. ``plugin``: where
+    plugin files that the run named lie now; each stands for the recorded one of the same name. Raises
+    :class:`xaibench.api.StoreError` where the folder is no run, and :class:`~xaibench.api.UsageError` for a file of
+    another name.
     """
-    return Run(path, registry)
+    return Run(path, registry, plugin)
+
+
+def moved_files(recorded: Sequence[str], given: Sequence[str | Path]) -> list[str]:
+    """The plugin files that a run records, with those of ``given`` in the place of the ones of the same name.
+
+    Raises :class:`UsageError` for a file whose name the run does not know.
+    """
+    places = {Path(file).name: str(file) for file in given}
+    # A run of Windows is read elsewhere, too.
+    names = {file: file.replace("\\", "/").rpartition("/")[2] for file in recorded}
+    unknown = [name for name in places if name not in names.values()]
+    if unknown:
+        known = f"its plugin files: {', '.join(names.values())}" if names else "it names no plugin file"
+        raise UsageError(f"the run has no plugin file called '{unknown[0]}'", known)
+    return [places.get(name, file) for file, name in names.items()]
 
 
 def _full_names(name: str) -> tuple[str, ...]:
