@@ -57,6 +57,7 @@ from xaibench.api.explainers import Explainer, ExplainRequest, Explanation
 from xaibench.api.fills import Fill, FillFunction, FillParameter, FillRequest, FillResult, MaskFill
 from xaibench.api.flags import SHARED_FLAGS, Flag, setting, with_flags
 from xaibench.api.groups import Groups, connected_components, statistical_groups
+from xaibench.api.line_breaks import break_lines, longest_piece
 from xaibench.api.locations import (
     FileNames,
     Location,
@@ -346,6 +347,7 @@ __all__ = [
     "XaibenchError",
     "accepts_api",
     "as_exception",
+    "break_lines",
     "build_parameters",
     "canonical_json",
     "check_column_names",
@@ -378,6 +380,7 @@ __all__ = [
     "literal",
     "location",
     "log_odds",
+    "longest_piece",
     "make_console",
     "name_delay",
     "p_fake",

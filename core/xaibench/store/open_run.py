@@ -42,7 +42,7 @@ class Run:
         contents = self._folder.run_file()
         self._paths = recorded_paths(contents)
         self.settings: dict[str, Any] = {k: v for k, v in contents.items() if k != "record"}
-        """The settings of the last plan, with the keys of a run file; of a plugin file that was moved, its new place."""
+        """The settings of the last plan, with the keys of a run file. Moved plugin files have their new places."""
         if plugin:
             self.settings["plugin"] = moved_files(self.settings.get("plugin", ()), plugin)
 
