@@ -112,8 +112,9 @@ def compare(
 
 def _same_place(first: Path | str, second: Path | str) -> bool:
     """Whether two folders or URLs of runs are one."""
-    both_local = isinstance(first, Path) and isinstance(second, Path)
-    return first.samefile(second) if both_local else first == second
+    if isinstance(first, Path) and isinstance(second, Path):
+        return first.samefile(second)
+    return first == second
 
 
 @rank.command("detectors")

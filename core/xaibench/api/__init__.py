@@ -71,6 +71,7 @@ from xaibench.api.locations import (
     split_parameters,
 )
 from xaibench.api.metrics import Curve, Headroom, MapCase, Metric, ModelCase, Score, Scores, ScoreSpec, SetCase
+from xaibench.api.near_names import closest_first
 from xaibench.api.output_streams import plugin_output
 from xaibench.api.passes import Passes, PassQuery
 from xaibench.api.probes import (
@@ -355,6 +356,7 @@ __all__ = [
     "check_native",
     "check_scores",
     "check_target_rule",
+    "closest_first",
     "commit_file",
     "completion",
     "connected_components",

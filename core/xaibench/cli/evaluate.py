@@ -292,7 +292,8 @@ def _print_cells(plan: Plan, cost: Estimate, verbose: bool) -> None:
     if costly:
         make_console().print(table)
     if free := len(due) - len(costly):
-        print(f"{'and ' if costly else ''}{free} {'more ' if costly else ''}cells of no passes; --verbose lists them")
+        cells = f"{free} {'more ' if costly else ''}cell{'s' * (free > 1)}"
+        print(f"{'and ' if costly else ''}{cells} of no passes; --verbose lists them")
     reasons = Counter((c.explainer, c.reason) for c in plan.cells if c.reason and c.metric is not None)
     for (explainer, reason), count in reasons.items():
         print(f"not applicable: {_short(explainer)}, {count} cells: {reason}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from xaibench.api import PROJECT, Resize, StoreError, UnknownComponent, UsageError, XaibenchError
+from xaibench.api import PROJECT, Resize, StoreError, UnknownComponent, UsageError, XaibenchError, closest_first
 from xaibench.discovery.components import HELD, Ref, resolve
 from xaibench.discovery.registry import Registered, Registry, load_registry
 from xaibench.store.data_frames import pandas_frame, polars_frame
@@ -86,10 +86,12 @@ class Run:
         from xaibench.store.schema import TABLES
 
         if name not in TABLES:
-            raise UsageError(f"no table '{name}'", f"tables: {', '.join(TABLES)}")
+            raise UsageError(f"no table '{name}'", f"tables: {closest_first(name, TABLES)}")
         wrong = [c for c in columns or () if c not in TABLES[name].names and name != "samples"]
         if wrong:
-            raise UsageError(f"the table '{name}' has no column '{wrong[0]}'", f"its: {', '.join(TABLES[name].names)}")
+            raise UsageError(
+                f"the table '{name}' has no column '{wrong[0]}'", f"its: {closest_first(wrong[0], TABLES[name].names)}"
+            )
         if not self._folder.exists():
             raise StoreError(f"{self.path} is gone", "evaluate again, with out= to keep the folder")
         return self._folder.table(name, columns=None if columns is None else list(columns))

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from xaibench.api import UsageError
+from xaibench.api import UsageError, closest_first
 from xaibench_report.boards.detector_tables import of_detector
 from xaibench_report.boards.leaderboard import ready_cells
 from xaibench_report.judgement.manipulation_methods import even, even_mean
@@ -162,7 +162,7 @@ def _parts(samples: Table | None, column: str) -> dict[str, ColumnParts]:
     """By dataset, those in which the column has a value."""
     offered = offered_columns(samples)
     if samples is None or column not in offered:
-        names = f"columns: {', '.join(offered)}" if offered else "the run has no column with two values"
+        names = f"columns: {closest_first(column, offered)}" if offered else "the run has no column with two values"
         raise UsageError(f"no column '{column}' by which the pictures of this run differ", names)
     planned = planned_samples(samples)
     parts = {dataset: column_parts(values, column) for dataset, values in values_by_dataset(planned, column).items()}
