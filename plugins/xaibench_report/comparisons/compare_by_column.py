@@ -9,14 +9,13 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xaibench.api import NothingToEvaluate, UsageError
+from xaibench.api import NothingToEvaluate, UsageError, closest_first
 from xaibench_report.boards.wording import ARROWS, place
 from xaibench_report.comparisons.compare import ComparedScore, compare_runs
 from xaibench_report.tables.run_table import RunTable
 from xaibench_report.tables.sample_parts import EVERY, sample_keys, split_tables
 from xaibench_report.tables.table_grid import Grid, GridCell, Path
 from xaibench_report.tables.table_marks import NoteAt, place_notes
-from xaibench_report.tables.table_request import closest_first
 from xaibench_report.values.run_values import RunTables, ScoreInfo, score_name, short
 from xaibench_statistics import Difference, Estimate
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from xaibench.api import UsageError
+from xaibench.api import UsageError, closest_first
 from xaibench_report.tables.csv_format import to_csv
 from xaibench_report.tables.html_format import to_html
 from xaibench_report.tables.latex_format import to_latex
 from xaibench_report.tables.markdown_format import to_markdown
 from xaibench_report.tables.table_entries import make_entries
 from xaibench_report.tables.table_grid import Grid, make_grids
-from xaibench_report.tables.table_request import FORMATS, TableRequest, closest_first
+from xaibench_report.tables.table_request import FORMATS, TableRequest
 from xaibench_report.tables.text_format import WIDTH, to_text
 from xaibench_report.values.run_values import RunTables, ScoreInfo
 

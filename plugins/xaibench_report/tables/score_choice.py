@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from xaibench.api import NothingToEvaluate, UsageError
-from xaibench_report.tables.table_request import closest_first
+from xaibench.api import NothingToEvaluate, UsageError, closest_first
 from xaibench_report.values.run_values import RunTables, ScoreInfo, ScoreKey, score_name, short
 
 SECONDS: Final = ("", "seconds")

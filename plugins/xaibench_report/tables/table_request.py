@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from xaibench.api import UsageError
+from xaibench.api import UsageError, closest_first
 
 FORMATS: Final = ("text", "markdown", "latex", "csv", "html")
 COMPONENT_KEYS: Final = ("explainer", "score", "metric", "family", "item", "model", "member", "dataset", "repeat")
@@ -83,12 +82,6 @@ def check_keys(request: TableRequest, offered: Iterable[str]) -> None:
     for what, wanted in asked:
         if wanted and "explainer" not in (*request.rows, *request.columns):
             raise UsageError(f"{what} needs the explainers in one table", "add explainer to the rows or the columns")
-
-
-def closest_first(name: str, names: Iterable[str]) -> str:
-    """The names in a line, those most like ``name`` first, equally like ones by name."""
-    likeness = {n: difflib.SequenceMatcher(None, name, n).ratio() for n in names}
-    return ", ".join(sorted(likeness, key=lambda n: (-likeness[n], n)))
 
 
 def _names(keys: str | Sequence[str]) -> tuple[str, ...]:
