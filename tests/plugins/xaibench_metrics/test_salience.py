@@ -193,6 +193,8 @@ def test_published_upscaled_maps_are_enlarged_bytes() -> None:
     assert torch.equal(upscaled, enlarged(vector().to(torch.uint8), (28, 28)).double())
     assert torch.equal(upscaled, upscaled.round()) and upscaled.shape == (28, 28)
     assert torch.equal(shown_map(explanation, "upscaled", False), noise(0, 28, 28).float().double())
+    finer = Explanation(map=noise(0, 4, 4).float(), native_map=noise(1, 28, 28).float())
+    assert shown_map(finer, "upscaled", True).shape == (4, 4)
 
 
 # ---- geometry -------------------------------------------------------------------------------------------------------
