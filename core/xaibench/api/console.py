@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as jsonlib
-import os
 import shutil
 import sys
 import textwrap
@@ -95,9 +94,9 @@ def _print_error(what: str, mend: str) -> None:
 
 
 def _wrapped(line: str) -> str:
-    """A line at the width of the terminal, or of ``COLUMNS``; a program that reads stderr gets it whole. It breaks at
-    spaces alone: a path in it stays one to copy."""
-    if sys.stderr is None or not (sys.stderr.isatty() or os.environ.get("COLUMNS")):
+    """A line at the width of the terminal; a program that reads stderr gets it whole. It breaks at spaces alone: a path
+    in it stays one to copy."""
+    if sys.stderr is None or not sys.stderr.isatty():
         return line
     width = shutil.get_terminal_size().columns
     return textwrap.fill(line, max(width, 20), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

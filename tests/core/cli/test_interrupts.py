@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from toy_runs import LONG
 
 from xaibench.api import UsageError
 from xaibench.cli import program
@@ -133,7 +134,7 @@ def test_an_interrupt_between_imports(tmp_path, command, delay):
     check(delay, command, tmp_path)
 
 
-@pytest.mark.slow
+@LONG
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_an_interrupt_at_any_moment(toy_eval, tmp_path, command):
