@@ -55,6 +55,7 @@ class Facts:
         between the tokens of the picture.
     limits: the reason for each capability that is missing.
     target_layer: the layer that ``features`` takes by default.
+    target_grid: (h, w), the rows and columns in which the target layer lies on the picture; None where not known.
     logit_source: meaning of ``logit`` output: ``logits`` of the network, or ``log-odds`` of clipped probabilities.
     scale: one unit of the network's input in picture units, for red, green and blue (the standard deviation that
         normalises it).
@@ -84,6 +85,7 @@ class Facts:
     gives: frozenset[str] = frozenset()
     limits: Mapping[str, str] = field(default_factory=dict)
     target_layer: str | None = None
+    target_grid: tuple[int, int] | None = None
     logit_source: Literal["logits", "log-odds"] = "logits"
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
     quantum: float = 0.0

@@ -231,6 +231,7 @@ def test_facts_and_notes(tmp_path: Path) -> None:
     assert facts.gives >= {"gradients", "activations", "operations"}
     assert set(facts.limits) == set(ALL) - facts.gives
     assert facts.target_layer == "r"
+    assert facts.target_grid == (6, 6)
     assert "target layer: r (6x6, NCHW; chosen automatically; set target_layer=NAME)" in facts.notes
     (note,) = [n for n in facts.notes if n.startswith("gradients:")]
     assert "of ONNX Runtime, allowed 0.0001" in note
