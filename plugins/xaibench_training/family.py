@@ -85,7 +85,7 @@ def _split(source: Use, data: DataChoice, seed: int) -> Split:
 
 
 def _split_values(source: Use) -> tuple[object, ...]:
-    """The values of the dataset's parameter ``split``: the splits of which it lists one, or ``all``; none without it."""
+    """The values of the dataset's parameter ``split``: the splits of which it lists one, or ``all``."""
     field = type(source.parameters).model_fields.get("split")
     return () if field is None else get_args(field.annotation)
 
