@@ -191,6 +191,7 @@ def _settled(file: OnnxFile, keys: OnnxKeys, running: _Running, notes: Notes) ->
         resize=source.resize,
         logit_source="logits" if logits else "log-odds",
         scale=source.scale,
+        zero_colour=source.zero_colour,
         quantum=source.quantum(HALF_DIGITS if rounds_input(file.model.graph, tensor.name) else None),
         engine="onnxruntime",
         stochastic=bool(keys.stochastic),

@@ -59,6 +59,8 @@ class Facts:
     logit_source: meaning of ``logit`` output: ``logits`` of the network, or ``log-odds`` of clipped probabilities.
     scale: one unit of the network's input in picture units, for red, green and blue (the standard deviation that
         normalises it).
+    zero_colour: red, green and blue in [0, 1] that are 0 in the network's normalised input; None where nothing is
+        subtracted, as far as is known.
     quantum: step to which the input is rounded, in picture units (1/255 for uint8); 0: float32 or finer.
     layers: names of the layers with parameters, from the picture to the verdict, for
         :meth:`DifferentiableDetector.randomised`.
@@ -88,6 +90,7 @@ class Facts:
     target_grid: tuple[int, int] | None = None
     logit_source: Literal["logits", "log-odds"] = "logits"
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    zero_colour: tuple[float, float, float] | None = None
     quantum: float = 0.0
     layers: tuple[str, ...] = ()
     engine: str = "torch"
