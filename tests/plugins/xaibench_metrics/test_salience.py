@@ -707,6 +707,20 @@ def test_identical_runs_are_stable_and_independent_ones_are_not() -> None:
     assert "the null is 1" in rows(prior, "corrected")[""].reason
 
 
+@pytest.mark.parametrize(
+    ("native", "changed", "refused"),
+    [
+        ((6, 9), {}, True), ((7, 7), {}, False), (None, {}, False), ((6, 9), {"size": "upscaled"}, False),
+        ((6, 9), {"similarity": "pearson"}, False),
+    ],
+)  # fmt: skip
+def test_maps_smaller_than_the_window_are_refused_before_the_run(native: Any, changed: Any, refused: bool) -> None:
+    published = metric("noise-response-explain2me").parameters.model_copy(update=changed)
+    query = PassQuery(sample=Sample(id="a", label="fake", group="g"), facts=None, native_size=native)  # type: ignore[arg-type]
+    reason = NoiseResponse(published).refuses(query)  # type: ignore[arg-type]
+    assert reason.startswith("SSIM needs maps of 7x7, this one is 6x9") == refused == bool(reason)
+
+
 def test_the_noise_measure_is_what_is_registered() -> None:
     assert isinstance(metric("noise-response-explain2me").instance, NoiseResponse)
     shipped = metric("noise-response-explain2me").parameters.model_dump()
