@@ -54,9 +54,11 @@ TIE_SPREAD = ScoreSpec(
     primary=False,
     ranked=False,
     why_not="it says how far chance moves the score, not what the map is worth",
-    description="largest less smallest value of the score over three random orders of equal pixels",
+    version=2,
+    description="largest less smallest value of the score over three random orders of equal pixels; 0 where at most a "
+    "fifth of the pixels is tied, of which no further order is computed",
 )
-SETTLED = "at most a fifth of the pixels is tied: no further order is computed"
+SETTLED = "at most a fifth of the pixels is tied: no further order is computed, and the spread is taken as 0"
 
 
 class TieParameters(Parameters):
@@ -170,7 +172,7 @@ def _spread(spec: ScoreSpec, outcomes: Sequence[Scores]) -> Score:
     if reason:
         return Score(name=spec.tie_spread, status="undefined", reason=reason)
     if len(outcomes) == 1:
-        return Score(name=spec.tie_spread, status="not_applicable", reason=SETTLED)
+        return Score(name=spec.tie_spread, value=0.0, reason=SETTLED)
     values = list(_values(scores))
     return Score(name=spec.tie_spread, value=max(values) - min(values))
 

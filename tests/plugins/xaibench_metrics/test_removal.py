@@ -50,7 +50,7 @@ from xaibench_testing import drawn_by, make_bench, score, value
 
 WEIGHTS = torch.tensor([[0.4, 0.3], [0.2, 0.1]])
 AOPC = "region-perturbation"
-NO_TIES = {"tied-share": 0, "tie-spread": None}
+NO_TIES = {"tied-share": 0, "tie-spread": 0}
 ORDER = torch.tensor([[4.0, 3.0], [2.0, 1.0]])
 """A map that takes the heaviest pixel first: a white picture that goes black scores 1, .6, .3, .1, 0."""
 
@@ -322,7 +322,7 @@ def test_accuracy_under_removal_by_hand() -> None:
     # probabilities 1, .6, .3, .1, 0 away and 0, .4, .7, .9, 1 back, the verdict fake from .5 on
     assert curve_of(found, "deletion-accuracy")[1] == [1, 1, 0, 0, 0]
     assert curve_of(found, "insertion-accuracy")[1] == [0, 0, 1, 1, 1]
-    assert [s.value for s in found.values] == [0.375, 0.625, 0, None, None]  # no ties
+    assert [s.value for s in found.values] == [0.375, 0.625, 0, 0, 0]  # no ties
     # explained as real, a verdict of real is what is kept
     assert [s.value for s in scores_of(metric, target=0).values[:2]] == [0.625, 0.375]
     assert [s.value for s in scores_of(metric, detector=Weighted(threshold=0.35)).values[:2]] == [0.375, 0.875]

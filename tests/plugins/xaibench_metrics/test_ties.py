@@ -172,7 +172,7 @@ def test_what_no_step_cuts_is_not_tied() -> None:
     area, share, spread = value(done).values
     assert area.value == pytest.approx((1 + 2 * 0.3 + 0) / 4)  # whatever the order
     assert share.value == 0
-    assert (spread.status, spread.value, spread.reason) == ("not_applicable", None, SETTLED)
+    assert (spread.status, spread.value, spread.reason) == ("ok", 0.0, SETTLED)
     assert done.passes == Passes(forward=2)
 
 
@@ -184,7 +184,8 @@ def test_a_fifth_is_not_enough_for_further_orders(others: int) -> None:
         make(Deletion, steps=10), saliency[None], Weighted(torch.full((1, 10), 0.1)), picture_of(white(1, 10))
     )
     assert value(done).values[1].value == others / 10
-    assert value(done).values[2].status == ("not_applicable" if others == 2 else "ok")
+    spread = value(done).values[2]
+    assert (spread.reason == SETTLED) == (others == 2) and (spread.value == 0) == (others == 2)
     assert done.passes == Passes(forward=10 if others == 2 else 30)
 
 
