@@ -185,7 +185,7 @@ def test_a_fifth_is_not_enough_for_further_orders(others: int) -> None:
     )
     assert value(done).values[1].value == others / 10
     spread = value(done).values[2]
-    assert (spread.reason == SETTLED) == (others == 2) and (spread.value == 0) == (others == 2)
+    assert (spread.reason == SETTLED) == (others == 2) and spread.value == 0  # equal pixels of equal weight
     assert done.passes == Passes(forward=10 if others == 2 else 30)
 
 
