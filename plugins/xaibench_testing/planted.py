@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from xaibench.api import Facts, Features, digest
@@ -187,7 +187,8 @@ class _Differentiable(_Planted):
 
     def _z(self, images: Tensor) -> Tensor:
         shares = self._evidence_map(images)[:, None]
-        return self._from_evidence(functional.conv2d(shares, shares.new_ones(1, 1, 1, 1)).sum(dim=(1, 2, 3)))
+        weight = nn.Parameter(shares.new_ones(1, 1, 1, 1), requires_grad=False)  # a layer, as that of a module
+        return self._from_evidence(functional.conv2d(shares, weight).sum(dim=(1, 2, 3)))
 
     def _evidence_map(self, images: Tensor) -> Tensor:
         """``(N, H, W)``: each pixel's share; ``_from_evidence`` of its sum is z."""

@@ -174,8 +174,9 @@ class SensitivityN:
         sums, drops = (torch.split(t, p.subsets) for t in (sums_over(torch.cat(subsets), saliency), outputs.drops))
         found = [agreement(a, d, outputs) for a, d in zip(sums, drops, strict=True)]
         each = (score_of(SENSITIVITY_AT, r, item_of(s)) for s, r in zip(p.shares, found, strict=True))
-        known = [(s, r) for s, r in zip(p.shares, found, strict=True) if not isinstance(r, str)]
-        curves = (Curve(name="sensitivity-n", x=[s for s, _ in known], y=[r for _, r in known]),) if known else ()
+        known = [r for r in found if not isinstance(r, str)]
+        whole = len(known) == len(found)  # else a mean curve would go over survivors
+        curves = (Curve(name="sensitivity-n", x=list(p.shares), y=known),) if whole else ()
         return Scores((score_of(SENSITIVITY_N, mean_over_sizes(p.shares, found)), *each), curves)
 
     def _subsets(self, case: MapCase, share: float, pixels: int) -> Tensor:

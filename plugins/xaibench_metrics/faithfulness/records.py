@@ -118,6 +118,7 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="sensitivity-n",
+        version=2,  # no curve where a size has no value
         target="xaibench_metrics.faithfulness.correlation:SensitivityN",
         summary="Correlation of summed attribution and drop of the score over random sets of pixels of several sizes.",
         family="faithfulness",

@@ -78,14 +78,20 @@ def noise_view(name: str, amount: float, seed: int, in_bytes: bool) -> View:
     return View(f"salience-{name}-{seed}{'-truncated' if in_bytes else ''}", apply)
 
 
+def whole_curve(levels: Sequence[float], alike: Sequence[Measured]) -> tuple[Curve, ...]:
+    """The similarity over the levels; none where one has no value, as a mean curve would go over survivors there."""
+    values = [s for s in alike if not isinstance(s, str)]
+    return (Curve(name=NAME, x=list(levels), y=values),) if len(values) == len(levels) else ()
+
+
 class NoiseResponse:
     """Similarity between the maps of the picture and of the picture under salt-and-pepper noise, level by level.
 
     ``s_a = similarity(M(x), M(x_a))`` in [-1, 1], ``a`` the share of colour values turned 0 or 1; higher = the map
-    falls slowly, which Explain To Me (Crum et al., IEEE TAI 2023) wants. An item a level, the curve over the levels,
-    and beside each: ``null``, the mean similarity between the picture's map and those of ``nulls`` pictures of pure
-    noise (nothing of the picture is left, the detector and the class are the same), ``corrected``
-    ``(s - s0) / (1 - s0)``, ``change`` of the class's probability and ``flip`` of the verdict.
+    falls slowly, which Explain To Me (Crum et al., IEEE TAI 2023) wants. An item a level, the curve over
+    the levels where all of them are defined, and beside each: ``null``, the mean similarity between the picture's map
+    and those of ``nulls`` pictures of pure noise (nothing of the picture is left, the detector and the class are the
+    same), ``corrected`` ``(s - s0) / (1 - s0)``, ``change`` of the class's probability and ``flip`` of the verdict.
 
     Parameters default to the robust form: float maps, the class fixed on the clean picture, seeded draws that are
     nested from level to level, values that are not hit untouched, so that level 0 is the picture itself.
@@ -149,9 +155,7 @@ class NoiseResponse:
             )
             for a, s, r in zip(levels, alike, found, strict=False)
         ]
-        known = [(a, s) for a, s in zip(levels, alike, strict=False) if not isinstance(s, str)]
-        curve = Curve(name=NAME, x=[a for a, _ in known], y=[s for _, s in known])
-        return Scores(following_scores(NAME, rows), (curve,) if known else ())
+        return Scores(following_scores(NAME, rows), whole_curve(levels, alike[: len(levels)]))
 
     def refuses(self, query: PassQuery) -> str:
         """Why maps are too small to be compared, or ``""``."""

@@ -63,7 +63,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="noise-response",
-        version=2,
+        version=3,  # no curve where a level has no value
         target="xaibench_metrics.salience.noise:NoiseResponse",
         summary="How alike the map stays under salt-and-pepper noise.",
         family="salience",
@@ -72,7 +72,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="noise-response-explain2me",
-        version=3,
+        version=4,
         target="xaibench_metrics.salience.noise:NoiseResponse",
         summary="The same as published: 8-bit maps, SSIM, each picture's own likeliest class.",
         family="salience",

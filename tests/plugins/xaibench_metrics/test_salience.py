@@ -59,7 +59,7 @@ from xaibench_metrics.salience.geometry import (
     transform_view,
     transforms,
 )
-from xaibench_metrics.salience.noise import NoiseParameters, NoiseResponse, salt_and_pepper, truncated
+from xaibench_metrics.salience.noise import NoiseParameters, NoiseResponse, salt_and_pepper, truncated, whole_curve
 from xaibench_metrics.salience.stability import StabilityParameters, jackknife
 from xaibench_testing.harness import Member, drawn_by, score, score_set, value
 from xaibench_testing.planted import FAKE, Patch, planted_family
@@ -719,6 +719,12 @@ def test_maps_smaller_than_the_window_are_refused_before_the_run(native: Any, ch
     query = PassQuery(sample=Sample(id="a", label="fake", group="g"), facts=None, native_size=native)  # type: ignore[arg-type]
     reason = NoiseResponse(published).refuses(query)  # type: ignore[arg-type]
     assert reason.startswith("SSIM needs maps of 7x7, this one is 6x9") == refused == bool(reason)
+
+
+def test_a_curve_over_noise_has_every_level_or_there_is_none() -> None:
+    (curve,) = whole_curve((0.1, 0.5), [0.75, 0.25])
+    assert (list(curve.x), list(curve.y)) == ([0.1, 0.5], [0.75, 0.25])
+    assert whole_curve((0.1, 0.5), [0.75, "the map is constant"]) == ()
 
 
 def test_the_noise_measure_is_what_is_registered() -> None:
