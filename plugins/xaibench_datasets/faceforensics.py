@@ -78,6 +78,7 @@ class _Video:
 
     name: VideoName
     place: Place
+    folder: Location
     frames: Mapping[str, Location]
     masks: Mapping[str, Location]
 
@@ -226,7 +227,7 @@ def _listed(place: Place, root: Location, problems: list[Problem]) -> Iterator[_
         }
         frames = {f: file for f, file in frames.items() if not (f.endswith(_MASK) and f.removesuffix(_MASK) in masks)}
         if frames:
-            yield _Video(name, place, frames, masks)
+            yield _Video(name, place, folder, frames, masks)
         else:
             problems.append(Problem(where, "holds no pictures"))
 
@@ -235,9 +236,9 @@ def _first_of_each_name(videos: Iterable[_Video], root: Location, problems: list
     """Videos without those that are there twice: as 000 and 000.mp4, or in youtube/ and beside it."""
     seen = dict[tuple[str | None, str], str]()
     for video in videos:
-        where, key = relative_name(video.place.folder, root), (video.method, video.name.name)
+        where, key = relative_name(video.folder, root), (video.method, video.name.name)
         if key in seen:
-            problems.append(Problem(f"{where}/{video.name.name}", f"is there twice, and read from {seen[key]}/ once"))
+            problems.append(Problem(where, f"is there twice: {seen[key]} is read"))
         else:
             seen[key] = where
             yield video

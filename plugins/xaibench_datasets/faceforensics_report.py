@@ -80,10 +80,10 @@ def report_parts(root: Location, level: str, places: Levels, problems: list[Prob
             reason = f"is one of several folders and none is called {', '.join(FRAMES)}"
             problems.append(Problem(relative_name(folder, root), reason))
         base = child(part.folder, *LEVELS[level])
-        where = base or part.folder
-        wanted = "no frames in" if base else f"no folder {level}:"
-        reason = f"is left out, {wanted} {relative_name(where, root)}, which holds {contents(where)}"
-        problems.append(Problem(relative_name(part.folder, root), reason))
+        there = f"{relative_name(base, root)} holds" if base else f"there is no {level}/, but"
+        problems.append(
+            Problem(relative_name(part.folder, root), f"has no frames: {there} {contents(base or part.folder)}")
+        )
 
 
 def report_videos(root: Location, place: Place, problems: list[Problem]) -> None:
@@ -92,9 +92,7 @@ def report_videos(root: Location, place: Place, problems: list[Problem]) -> None
     if names:
         where = f"{relative_name(place.level, root)}/videos"
         number = f"{len(names)} video{'s' * (len(names) != 1)}"
-        problems.append(
-            Problem(where, f"{number} without a folder of frames in {place.kind or 'it'}, first {names[0]}")
-        )
+        problems.append(Problem(where, f"{number} without a folder of frames, first {names[0]}"))
 
 
 def report_masks(root: Location, places: Mapping[Place, int], problems: list[Problem]) -> None:

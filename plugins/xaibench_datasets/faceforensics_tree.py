@@ -171,8 +171,7 @@ def mask_folders(place: Place) -> dict[str, Location]:
     """The folder of masks of each video, by its name in lower case.
 
     Masks lie in ``masks/`` of the level or of the method, or of another level, whose masks are the same. There they lie
-    at once, or below a folder called as that of the frames, as a level, or ``faces``, ``frames``, ``images`` or
-    ``videos``.
+    directly, or one or two folders below. Folders that are called as that of the frames, and as the level, come first.
     """
     nearest: dict[str, Location] = {}
     for folder in _mask_places(place):
@@ -183,14 +182,19 @@ def mask_folders(place: Place) -> dict[str, Location]:
 
 
 def _mask_places(place: Place) -> Iterator[Location]:
-    own = place.level.name
-    kinds = [kind for kind in (place.kind, *FRAMES, _VIDEOS) if kind]
     for base in mask_roots(place):
-        level = child(base, own, *(n for names in LEVELS.values() for n in names))
-        for folder in (level, base):
-            inside = [f for kind in kinds if (f := child(folder, kind))]
-            yield from (f for f in inside[:1] if f.name.lower() == place.kind)
-            yield from (f for f in (folder, *inside) if f)
+        below = _other_folders(base, place.part)
+        below += [inner for folder in below for inner in _other_folders(folder, place.part)]
+        yield from sorted([base, *below], key=lambda folder: _mask_order(folder, base, place))
+
+
+def _other_folders(folder: Location, part: Part) -> list[Location]:
+    return [f for f in folders(folder) if not part.names(f.name)]
+
+
+def _mask_order(folder: Location, base: Location, place: Place) -> tuple[bool, bool]:
+    steps = relative_name(folder, base).lower().split("/")
+    return place.kind not in steps, place.level.name.lower() not in steps
 
 
 def mask_roots(place: Place) -> list[Location]:

@@ -626,8 +626,8 @@ def test_manifest_errors_name_the_row(tmp_path: Path, content: str, what: str) -
 
 
 def test_manifest_errors_of_the_whole(tmp_path: Path) -> None:
-    assert "holds neither manifest.csv nor manifest.parquet" in refused(tmp_path).what
-    assert "neither .csv nor .parquet" in refused(text(tmp_path / "m.txt", "x")).what
+    assert "holds none of manifest.csv, manifest.tsv, manifest.parquet" in refused(tmp_path).what
+    assert "neither .csv, .tsv nor .parquet" in refused(text(tmp_path / "m.txt", "x")).what
     table(tmp_path, row("r", "real"))
     assert [s.label for s in opened(ManifestDataset, path=str(tmp_path)).samples()] == ["real"]
     table(tmp_path, row("f", "fake"))
