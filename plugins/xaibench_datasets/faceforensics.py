@@ -38,7 +38,7 @@ from xaibench.api import (
 )
 from xaibench_datasets.faceforensics_names import LEVELS, METHODS, VideoName
 from xaibench_datasets.faceforensics_report import (
-    levels_with,
+    likeliest_level,
     refuse_missing,
     report_levels,
     report_masks,
@@ -116,6 +116,8 @@ class FaceForensicsDataset(ListedDataset):
         problems = list[Problem]()
         videos = self._videos(root, problems)
         splits = read_splits(root, self.parameters.splits, problems)
+        if splits.split_of and any(video.name.actors for video in videos):
+            problems.append(Problem("splits", "the official ones list no actors, whose split is unknown"))
         choices = list(_choose(videos, self.parameters.frames, root, problems))
         groups = _groups(choices, splits)
         entries = [
@@ -129,14 +131,14 @@ class FaceForensicsDataset(ListedDataset):
         """The videos of the chosen level."""
         of_levels = {level: {part: places(part, level) for part in parts(root)} for level in LEVELS}
         asked = self.parameters.compression.replace("c0", "raw")
-        level = asked or next(iter([*levels_with(of_levels), "c23"]))
+        level = asked or likeliest_level(of_levels)
         report_levels(level, of_levels, bool(asked), problems)
         report_parts(root, level, of_levels, problems)
         videos = [
             v for place in chosen_places(of_levels[level], root, problems) for v in _listed(place, root, problems)
         ]
         videos = list(_first_of_each_name(videos, root, problems))
-        refuse_missing(root, level, of_levels, any(not v.method for v in videos), any(v.method for v in videos))
+        refuse_missing(root, of_levels, asked, any(not v.method for v in videos), any(v.method for v in videos))
         return videos
 
 
@@ -226,6 +228,8 @@ def _listed(place: Place, root: Location, problems: list[Problem]) -> Iterator[_
             f.removesuffix(_MASK): file for f, file in frames.items() if f.removesuffix(_MASK) in frames.keys() - {f}
         }
         frames = {f: file for f, file in frames.items() if not (f.endswith(_MASK) and f.removesuffix(_MASK) in masks)}
+        if masks and not place.part.method:
+            problems.append(Problem(where, "masks of an original are passed over"))
         if frames:
             yield _Video(name, place, folder, frames, masks)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from xaibench.api import DatasetError, Location, Problem, relative_name
-from xaibench_datasets.faceforensics_names import LEVELS, METHODS
+from xaibench_datasets.faceforensics_names import ACTORS, LEVELS, METHODS
 from xaibench_datasets.faceforensics_tree import (
     FRAMES,
     Part,
@@ -35,30 +35,50 @@ def levels_with(places: Levels, label: str = "") -> list[str]:
     ]
 
 
-def refuse_missing(root: Location, level: str, places: Levels, real: bool, fake: bool) -> None:
-    """Raise :class:`DatasetError` where frames of originals or of fakes are missing."""
+def likeliest_level(places: Levels) -> str:
+    """The first level with frames of both, else with frames of originals, else of fakes, else the first."""
+    return [*levels_with(places), *levels_with(places, "real"), *levels_with(places, "fake"), *places][0]
+
+
+def refuse_missing(root: Location, places: Levels, asked: str, real: bool, fake: bool) -> None:
+    """Raise :class:`DatasetError` where frames of originals or of fakes are missing at the level ``asked`` for, or at
+    each where none was."""
     if real and fake:
         return
-    missing = "fakes" if real else "originals"
-    base = "manipulated_sequences/METHOD" if real else "original_sequences/youtube"
-    own = [part for part in places[level] if bool(part.method) == real]
-    looked = f"{base}/{'|'.join(LEVELS[level])}/{'|'.join((*FRAMES, 'videos'))}/VIDEO/FRAME.png"
-    others = [other for other in levels_with(places) if other != level]
+    both, reals, fakes = levels_with(places), levels_with(places, "real"), levels_with(places, "fake")
+    if reals and fakes and not both:
+        raise DatasetError(
+            f"no frames in {root} of originals and fakes at one level: originals have {', '.join(reals)} and fakes"
+            f" {', '.join(fakes)}",
+            "extract both at one level",
+        )
+    missing, base = ("fakes", "manipulated_sequences/METHOD") if real else ("originals", "original_sequences/youtube")
+    names = [name for level in ([asked] if asked else LEVELS) for name in LEVELS[level]]
+    top = base if real else f"{base}|{ACTORS}"
+    looked = f"{top}/{'|'.join(names)}/{'|'.join((*FRAMES, 'videos'))}/VIDEO/FRAME.png"
+    parts = [part for part in next(iter(places.values())) if bool(part.method) == real]
+    others = [other for other in both if other != asked]
     hint = f", or say compression={others[0]}" if others else ""
     raise DatasetError(
-        f"no frames in {root}: looked for {missing} in {looked}; {_there(root, level, own, base)}",
-        f"extract frames of the {missing} into {base}/{level}/{FRAMES[0]}/VIDEO/ (videos are not read){hint}",
+        f"no frames in {root}: looked for {missing} in {looked}; {_there(root, names, parts, base)}",
+        f"extract frames of the {missing} into {base}/{asked or 'c23'}/{FRAMES[0]}/VIDEO/ (videos are not read){hint}",
     )
 
 
-def _there(root: Location, level: str, parts: Sequence[Part], base: str) -> str:
-    """What is there instead."""
+def _there(root: Location, levels: Sequence[str], parts: Sequence[Part], base: str) -> str:
+    """What is there instead; three folders at most."""
     if not parts:
         top = child(root, base.partition("/")[0])
         where, folder = (relative_name(top, root), top) if top else (str(root), root)
         return f"{where} holds {contents(folder)}"
-    folders = [child(part.folder, *LEVELS[level]) or part.folder for part in parts[:3]]
-    return "; ".join(f"{relative_name(f, root)} holds {contents(f)}" for f in folders)
+    bases = [base for part in parts for base in _bases(part, levels)]
+    return "; ".join(f"{relative_name(f, root)} holds {contents(f)}" for f in bases[:3])
+
+
+def _bases(part: Part, levels: Sequence[str]) -> list[Location]:
+    """The folders of levels that a part has, or else its own."""
+    candidates = [child(part.folder, level) for level in levels]
+    return [folder for folder in candidates if folder] or [part.folder]
 
 
 def report_levels(level: str, places: Levels, asked: bool, problems: list[Problem]) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xaibench.api import DatasetError, Location, Problem, location
+from xaibench.api import DatasetError, Location, Problem, location, relative_name
 
 SPLITS = ("train", "val", "test")
 _VIDEO = re.compile(r"\d+")
@@ -33,6 +33,14 @@ def read_splits(root: Location, given: str, problems: list[Problem]) -> Splits:
     if folder is None:
         problems.append(Problem("splits", "no split files: splits are unknown, groups follow the names of the fakes"))
         return Splits((), {})
+    problems += [
+        Problem(
+            f"{given or relative_name(folder, root)}/{s}.json".removeprefix("./"),
+            "does not exist: the videos that it would list have no split",
+        )
+        for s in SPLITS
+        if not (folder / f"{s}.json").is_file()
+    ]
     pairs = {s: _pairs(folder / f"{s}.json") for s in SPLITS if (folder / f"{s}.json").is_file()}
     split_of: dict[str, str] = {}
     for split, listed in pairs.items():

@@ -109,7 +109,7 @@ def test_a_level_of_which_only_videos_are_there_is_not_chosen(tmp_path: Path) ->
     with pytest.raises(DatasetError) as caught:
         by_id(tmp_path, compression="c23")
     assert caught.value.what == (
-        f"no frames in {tmp_path}: looked for originals in original_sequences/youtube/c23/faces|frames|images|videos/"
+        f"no frames in {tmp_path}: looked for originals in original_sequences/youtube|actors/c23/faces|frames|images|videos/"
         "VIDEO/FRAME.png; original_sequences/youtube/c23 holds videos/ (1 video)"
     )
     assert caught.value.mend == (
@@ -137,6 +137,25 @@ def test_a_tree_that_is_not_understood_says_what_is_there(tmp_path: Path, folder
         by_id(tmp_path)
     assert caught.value.what.endswith(there)
     assert "\n" not in caught.value.what + caught.value.mend
+
+
+def test_originals_and_fakes_of_different_levels_are_refused(tmp_path: Path) -> None:
+    frames(tmp_path, f"{YOUTUBE}/raw/faces/000")
+    frames(tmp_path, f"{DEEPFAKES}/c40/faces/000_001")
+    with pytest.raises(DatasetError) as caught:
+        by_id(tmp_path)
+    assert caught.value.what.endswith("at one level: originals have raw and fakes c40")
+
+
+def test_fakes_of_which_only_videos_are_there(tmp_path: Path) -> None:
+    frames(tmp_path, f"{YOUTUBE}/raw/faces/000")
+    frames(tmp_path, f"{DEEPFAKES}/raw/videos", "000_001.mp4", "001_000.mp4")
+    with pytest.raises(DatasetError) as caught:
+        by_id(tmp_path)
+    assert caught.value.what == (
+        f"no frames in {tmp_path}: looked for fakes in manipulated_sequences/METHOD/c23|raw|c0|c40/faces|frames|images|"
+        "videos/VIDEO/FRAME.png; manipulated_sequences/Deepfakes/raw holds videos/ (2 videos)"
+    )
 
 
 def test_contents_of_a_folder(tmp_path: Path) -> None:
@@ -332,6 +351,24 @@ def test_actors_that_fakes_join_are_two_crossed_factors(tmp_path: Path) -> None:
         "01_02__walking_outside__ABCDEFGH": ("actor 01", "actor 02"),
         "02_03__walking_outside__ABCDEFGH": ("actor 02", "actor 03"),
         "03_01__walking_outside__ABCDEFGH": ("actor 03", "actor 01"),
+    }
+
+
+def test_splits_that_are_missing_or_list_no_actors_are_said(tmp_path: Path) -> None:
+    tree(tmp_path)
+    actors(tmp_path, "03_09")
+    (tmp_path / "splits").mkdir()
+    for split, pairs in {"train": "[]", "test": '[["000", "001"]]'}.items():
+        (tmp_path / "splits" / f"{split}.json").write_text(pairs)
+    dataset = opened(tmp_path)
+    assert {s.id.split("/")[1]: s.split for s in dataset.samples() if s.label == "real"} == {
+        "000": "test",
+        "001": "test",
+        "03__walking_outside": None,
+    }
+    assert {p.file: p.reason for p in dataset.problems()} == {
+        "splits": "the official ones list no actors, whose split is unknown",
+        "splits/val.json": "does not exist: the videos that it would list have no split",
     }
 
 
