@@ -65,8 +65,8 @@ class FaceForensicsParameters(Parameters):
     """Where the tree is and what of it to take."""
 
     path: str = Field("", description="the folder that holds original_sequences/ and manipulated_sequences/")
-    compression: Literal["", "raw", "c0", "c23", "c40"] = Field(
-        "", description="raw (or c0), c23 or c40; default: the first of c23, raw and c40 of which there are frames"
+    compression: Literal["auto", "raw", "c0", "c23", "c40"] = Field(
+        "auto", description="raw (or c0), c23 or c40; auto: the first of c23, raw and c40 of which there are frames"
     )
     frames: int = Field(10, ge=1, description="pictures taken from each video, evenly spread over all of it")
     splits: str = Field("", description="folder of train.json, val.json and test.json; default: splits/ in the tree")
@@ -130,7 +130,7 @@ class FaceForensicsDataset(ListedDataset):
     def _videos(self, root: Location, problems: list[Problem]) -> list[_Video]:
         """The videos of the chosen level."""
         of_levels = {level: {part: places(part, level) for part in parts(root)} for level in LEVELS}
-        asked = self.parameters.compression.replace("c0", "raw")
+        asked = {"auto": "", "c0": "raw"}.get(self.parameters.compression, self.parameters.compression)
         level = asked or likeliest_level(of_levels)
         report_levels(level, of_levels, bool(asked), problems)
         report_parts(root, level, of_levels, problems)

@@ -82,7 +82,7 @@ def test_names_of_folders_count_in_any_case(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["raw", "c0"])
-@pytest.mark.parametrize("asked", ["", "raw", "c0"])
+@pytest.mark.parametrize("asked", ["auto", "raw", "c0"])
 def test_raw_is_also_called_c0(tmp_path: Path, folder: str, asked: str) -> None:
     tree(tmp_path, folder)
     assert {s.columns for s in by_id(tmp_path, compression=asked).values()} == {(("compression", folder),)}
