@@ -59,7 +59,7 @@ def command_line() -> str:
     """Every command with its arguments and flags, exit codes, environment variables."""
     import typer
 
-    from xaibench.cli.main import commands_of
+    from xaibench.cli.program import commands_of
 
     app, foreign = commands_of("")
     group: Any = typer.main.get_command(app)

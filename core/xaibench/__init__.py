@@ -8,9 +8,11 @@ is loaded on first access.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # the command line listens to Ctrl-C once this file is imported; typing is a slow import
 if TYPE_CHECKING:
+    from typing import Any
+
     from xaibench.data.arrays import PictureArrays
     from xaibench.data.doubts import doubt_lines
     from xaibench.data.order import order_samples, select_samples

@@ -5,12 +5,17 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench.api import Explanation
+from xaibench.api import Explanation, Facts
 
 
 def upsample(native: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear interpolation (half-pixel centres) of ``(h, w)`` to ``size``."""
     return F.interpolate(native[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+
+
+def native_size(facts: Facts, layer: str | None) -> tuple[int, int] | None:
+    """The (h, w) of the map of ``layer`` before upsampling: known before the run for the target layer alone."""
+    return facts.target_grid if layer is None else None
 
 
 def upsampled(native: Tensor, size: tuple[int, int], zero: str) -> Explanation:

@@ -107,7 +107,7 @@ def without_gradients(facts: Facts) -> Facts:
     """The facts of another reading: it is compared by its probabilities alone."""
     reason = "another reading of the card is looked at by its probabilities alone"
     limits = dict.fromkeys(("gradients", "activations", "operations", "attention"), reason)
-    return replace(facts, gives=frozenset(), limits=limits, target_layer=None, layers=(), notes=())
+    return replace(facts, gives=frozenset(), limits=limits, target_layer=None, target_grid=None, layers=(), notes=())
 
 
 def _variant(keys: Keys) -> CardVariant:

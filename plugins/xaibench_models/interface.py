@@ -73,6 +73,18 @@ class ModelInput:
         red, green, blue = (s / (p.range[1] - p.range[0]) for s in (p.std if p.colour == "RGB" else p.std[::-1]))
         return red, green, blue
 
+    @property
+    def zero_colour(self) -> tuple[float, float, float] | None:
+        """Red, green and blue that become 0: ``(mean - low) / (high - low)``.
+
+        None where that is black (nothing is subtracted) or no colour.
+        """
+        p = self.preprocessing
+        low, high = p.range
+        red, green, blue = ((m - low) / (high - low) for m in (p.mean if p.colour == "RGB" else p.mean[::-1]))
+        colour = (red, green, blue)
+        return colour if any(colour) and all(0 <= c <= 1 for c in colour) else None
+
     def quantum(self, digits: int | None = None) -> float:
         """The step to which the input is rounded, in picture units.
 

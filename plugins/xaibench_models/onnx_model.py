@@ -191,6 +191,7 @@ def _settled(file: OnnxFile, keys: OnnxKeys, running: _Running, notes: Notes) ->
         resize=source.resize,
         logit_source="logits" if logits else "log-odds",
         scale=source.scale,
+        zero_colour=source.zero_colour,
         quantum=source.quantum(HALF_DIGITS if rounds_input(file.model.graph, tensor.name) else None),
         engine="onnxruntime",
         stochastic=bool(keys.stochastic),
@@ -389,7 +390,7 @@ class OnnxDetector:
         """The same as a black box, and why it is one."""
         limits = dict.fromkeys(_CAPABILITIES, reason)
         kept = tuple(n for n in notes if not n.startswith(("gradients:", "target layer:")))
-        facts = replace(self.facts, gives=frozenset(), limits=limits, target_layer=None, notes=kept)
+        facts = replace(self.facts, gives=frozenset(), limits=limits, target_layer=None, target_grid=None, notes=kept)
         return replace(self, facts=facts, twin=None)
 
     def graph(self, model: onnx.ModelProto, folder: Path, half: bool, restart: Start) -> GraphSource:

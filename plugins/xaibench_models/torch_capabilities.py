@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from xaibench.api import ModelError
-from xaibench_models.grids import Places
+from xaibench_models.grids import Grid, Places
 from xaibench_models.interface import Notes
 from xaibench_models.layer_choice import choose, places_of, run_of
 from xaibench_models.layers import named_layer, watch, with_parameters
@@ -23,6 +23,7 @@ class _Layer:
     name: str | None
     places: Places | None = None
     limit: str = ""
+    grid: Grid | None = None
 
 
 def with_capabilities(
@@ -61,6 +62,7 @@ def with_capabilities(
         gives=frozenset(gives),
         limits=limits,
         target_layer=layer.name,
+        target_grid=None if layer.grid is None else (layer.grid.height, layer.grid.width),
         layers=with_parameters(plain.network.module),
         notes=tuple(notes.lines),
     )
@@ -96,7 +98,7 @@ def _layer(
             notes.add(f"target layer: {chosen.layer} ({how})")
             for line in chosen.notes:
                 notes.add(line)
-        return _Layer(chosen.layer, chosen.places, chosen.limit)
+        return _Layer(chosen.layer, chosen.places, chosen.limit, chosen.grid)
     return _named(wanted, detector, pictures)
 
 
@@ -106,9 +108,10 @@ def _named(wanted: str, detector: TorchDetector, pictures: Tensor) -> _Layer:
     places = places_of(seen, len(pictures), detector.facts.input_size)
     shapes = {s.run: s.shape for s in seen if s.layer == wanted}
     shape = shapes.get(run_of(module, forward, pictures, wanted, places)) if shapes else None
-    if shape is not None and places(wanted, shape, len(pictures)) is None:
+    grid = None if shape is None else places(wanted, shape, len(pictures))
+    if shape is not None and grid is None:
         raise ModelError(
             f"target layer '{wanted}' gives shape {shape}, which does not lie on the picture",
             "set target_layer to a layer of feature maps or picture tokens",
         )
-    return _Layer(wanted, places)
+    return _Layer(wanted, places, grid=grid)

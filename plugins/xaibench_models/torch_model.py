@@ -224,6 +224,7 @@ def _settled(loaded: Loaded, keys: TorchKeys, started: _Started, name: str, file
         threshold=threshold,
         resize=source.resize,
         scale=source.scale,
+        zero_colour=source.zero_colour,
         quantum=source.quantum(ROUNDED_DIGITS.get(network.precision)),
         precision=_precision(network),
         logit_source="logits" if outputs.activation == "logit" or ending else "log-odds",

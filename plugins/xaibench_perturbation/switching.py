@@ -38,8 +38,10 @@ class SwitchParameters(Parameters):
 
     fill: AnyFill = Field("black", description="what replaces a region that is off")
     sigma: float = Field(SIGMA, gt=0, le=1, description="blur of fill=blur, as a share of the shorter side")
-    colour: tuple[UnitValue, UnitValue, UnitValue] = Field(
-        IMAGENET_MEAN, description="red, green and blue of fill=colour; the default is the mean of ImageNet"
+    colour: tuple[UnitValue, UnitValue, UnitValue] | None = Field(
+        None,
+        description="red, green and blue of fill=colour; default: the mean that the detector's card subtracts, which "
+        "is 0 to the network; the mean of ImageNet where it subtracts none",
     )
     twin_mode: AttackMode = Field("strict", description="attack that makes the twin of fill=twin and fill=noise-twin")
     twin_steps: int = Field(80, ge=1, description="most steps of that attack")
@@ -83,7 +85,7 @@ def switch_off(
             picture=request.picture,
             artefacts=request.artefacts,
             sigma=p.sigma,
-            colour=p.colour,
+            colour=p.colour or request.detector.facts.zero_colour or IMAGENET_MEAN,
             streams=request.streams,
             labels=labels,
             twin=twin_of(p),

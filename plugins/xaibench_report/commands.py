@@ -34,27 +34,31 @@ def report(
             help="Print every board by the values of this column of the samples, with the gap; may be repeated."
         ),
     ] = None,
+    plugin: Annotated[
+        list[Path] | None,
+        SHARED_FLAGS["plugin"].option("new place of a plugin file of the run that was moved, of the same name"),
+    ] = None,
     detail: Detail = False,
     json: JsonFlag = False,
 ) -> None:
     """Print a run's answer and boards, and write a self-contained HTML report."""
     from xaibench import open_run
     from xaibench_report.page.report_context import ReportContext
-    from xaibench_report.page.report_page import sections_of, write_report
+    from xaibench_report.page.report_page import missing_plugins, sections_of, write_report
     from xaibench_report.terminal import boards_terminal as terminal
     from xaibench_report.terminal import by_column_terminal
     from xaibench_report.terminal.answer_terminal import print_answer
     from xaibench_report.terminal.run_terminal import print_run
     from xaibench_report.values.plain_data import plain_data
 
-    opened = open_run(run)
+    opened = open_run(run, plugin=plugin or ())
     target = out or (opened.path / "report.html" if isinstance(opened.path, Path) else None)
     if target is None:
         raise UsageError(f"{run} is a URL, and the page is written on this machine", "give its file with --out")
     context = ReportContext.read(opened, baseline, by or ())
     boards = context.leaderboards
     _, no_pictures = context.pictures
-    if no_pictures:
+    if no_pictures and missing_plugins(opened) is None:  # else the sections tell of it
         print(no_pictures, file=sys.stderr)
     try:
         write_report(context, sections_of(opened), target)
@@ -85,10 +89,13 @@ def compare(
     json: JsonFlag = False,
 ) -> None:
     """Compare two runs on their common samples: paired differences, second minus first."""
+    from xaibench import open_run
     from xaibench_report.comparisons.compare import compare_runs
     from xaibench_report.terminal.comparison_terminal import comparison_to_json, print_comparison
     from xaibench_report.values.run_tables import read_run
 
+    if _same_place(open_run(first).path, open_run(second).path):
+        raise UsageError(f"both are the same run, {first}", "give the folders of two runs")
     (a, info), (b, _) = read_run(first), read_run(second)
     if by is not None:
         from xaibench_report.comparisons.compare_by_column import compare_by_column
@@ -101,6 +108,13 @@ def compare(
         print_json(comparison_to_json(comparison))
         return
     print_comparison(comparison, make_console(), detail=detail)
+
+
+def _same_place(first: Path | str, second: Path | str) -> bool:
+    """Whether two folders or URLs of runs are one."""
+    if isinstance(first, Path) and isinstance(second, Path):
+        return first.samefile(second)
+    return first == second
 
 
 @rank.command("detectors")

@@ -40,6 +40,7 @@ def table(
     controls: bool = False,
     untouched: bool = False,
     bold: str | None = None,
+    verdicts: bool = False,
     digits: int | None = None,
 ) -> RunTable:
     """Scores as a table of any shape: what ``xaibench table`` prints.
@@ -49,10 +50,11 @@ def table(
     rows, columns, by: keys, as a list or joined by commas: ``explainer``, ``score``, ``metric``, ``family``, ``item``
         or a part of it such as ``k``, ``model``, ``member``, ``dataset``, ``repeat``, or a column of the table
         ``samples`` such as ``method``. ``by`` gives a table for each value.
-    score: ``SCORE``, ``METRIC`` or ``METRIC SCORE``, with words of an item; ``seconds`` for the time of a map; empty:
-        every primary score.
+    score: ``SCORE``, ``METRIC``, ``METRIC SCORE`` or a family such as ``localisation``, with words of an item;
+        ``seconds`` for the time of a map; empty: every primary score.
     intervals, n, controls, untouched: what stands beside the means.
     bold: ``best`` marks what is not told apart from the best explainer.
+    verdicts: whether a cell says how its explainer stands to the controls, as the boards do.
     digits: decimals, None for three (CSV: all).
 
     Raises :class:`~xaibench.api.UsageError` for a key or score that the run does not have, and
@@ -60,7 +62,7 @@ def table(
     """
     request = make_request(
         rows, columns, score, by, intervals=intervals, n=n, controls=controls, untouched=untouched, bold=bold,
-        digits=digits,
+        verdicts=verdicts, digits=digits,
     )  # fmt: skip
     context = context_of(run)
     return build_table(context.tables, context.info, request)

@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
-from xaibench.api import Network, PlanError, Problem, Runtime, Streams, digest
+from xaibench.api import Network, PlanError, Problem, Runtime, Streams, UsageError, digest
 from xaibench_training.data import Guides, Pictures, load, no_guides, pack_guides
 from xaibench_training.faults import asked
 from xaibench_training.networks import build, settled_size
@@ -69,6 +69,27 @@ class TrainingPlan:
         return found
 
 
+def _split(source: Use, data: DataChoice, seed: int) -> Split:
+    """:func:`choose`, whose error names the spec that lists the split where the dataset has it but does not list it."""
+    samples = source.instance.samples()
+    try:
+        return choose(samples, data.split, data.validation, data.method, seed)
+    except UsageError as error:
+        listed, values = {s.split for s in samples}, _split_values(source)
+        wanted = [data.split or "train", *([data.validation] if data.validation else [])]
+        if not any(s in values and s not in listed for s in wanted):
+            raise
+        value = wanted[0] if len(wanted) == 1 else "all"
+        name = source.registered.record.name
+        raise UsageError(error.what, f"{error.mend}; write --dataset {name}:split={value}") from None
+
+
+def _split_values(source: Use) -> tuple[object, ...]:
+    """The values of the dataset's parameter ``split``: the splits of which it lists one, or ``all``."""
+    field = type(source.parameters).model_fields.get("split")
+    return () if field is None else get_args(field.annotation)
+
+
 def make_plan(
     registry: Registry,
     recipe: str,
@@ -84,7 +105,7 @@ def make_plan(
     size = settled_size(settings.network, settings.size)
     settled = settings.model_copy(update={"size": size})
     source = open_dataset(data.dataset, registry=registry)
-    split = choose(source.instance.samples(), data.split, data.validation, data.method, settings.seed)
+    split = _split(source, data, settings.seed)
     prepare_torch(runtime.threads)
     train, broken = load(source.instance, split.train, size, limit=data.limit)
     validation, more = load(source.instance, split.validation, size, limit=data.limit)

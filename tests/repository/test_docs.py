@@ -13,7 +13,8 @@ import typer
 
 from conftest import TOY
 from xaibench.api import hookspecs
-from xaibench.cli.main import main, program
+from xaibench.cli.main import main
+from xaibench.cli.program import program
 from xaibench.discovery.registry import load_registry
 from xaibench.plan.choice import read_preset
 from xaibench.plan.settings import Settings

@@ -107,7 +107,8 @@ def test_one_file_brings_a_fill_a_section_a_listener_a_view_and_an_executor(eval
     monkeypatch.chdir("/")
     with pytest.raises(UsageError, match=r"acme\.py' does not exist") as refusal:
         xaibench.open_run(tmp_path / "threads").row_count()
-    assert "in the folder in which it was started" in refusal.value.mend
+    assert "plugin= of open_run" in refusal.value.mend
+    assert xaibench.open_run(tmp_path / "threads", plugin=[tmp_path / "acme.py"]).row_count() == 18
 
 
 def test_a_second_run_in_one_process_has_its_own_plugins(evaluate, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _KNOWN = """addlinespace begin bottomrule caption centering cmidrule downarrow end footnotesize label midrule multicolumn
-par scriptsize smallskip textasciicircum textasciitilde textbackslash textbar textbf textgreater textless textquotedbl
+par scriptsize shortstack smallskip textasciicircum textasciitilde textbackslash textbar textbf textgreater textless textquotedbl
 textsuperscript toprule uparrow usepackage"""
 _COMMANDS = frozenset(_KNOWN.split())
 
@@ -35,7 +35,19 @@ def _environments(body: str) -> list[str]:
 
 def _tabulars(body: str) -> list[tuple[int, str]]:
     found = re.findall(r"\\begin\{tabular\}\{([lrc]+)\}(.*?)\\end\{tabular\}", body, re.DOTALL)
-    return [(len(columns), inner) for columns, inner in found]
+    return [(len(columns), _without_stacks(inner)) for columns, inner in found]
+
+
+def _without_stacks(text: str) -> str:
+    r"""The text without what stands in ``\shortstack``, whose ``\\`` ends no row of the table."""
+    before, command, after = text.partition(r"\shortstack{")
+    if not command:
+        return text
+    depth, end = 1, 0
+    while depth:
+        depth += {"{": 1, "}": -1}.get(after[end], 0)
+        end += 1
+    return before + _without_stacks(after[end:])
 
 
 def _widths(columns: int, inner: str) -> list[str]:

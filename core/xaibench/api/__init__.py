@@ -57,6 +57,7 @@ from xaibench.api.explainers import Explainer, ExplainRequest, Explanation
 from xaibench.api.fills import Fill, FillFunction, FillParameter, FillRequest, FillResult, MaskFill
 from xaibench.api.flags import SHARED_FLAGS, Flag, setting, with_flags
 from xaibench.api.groups import Groups, connected_components, statistical_groups
+from xaibench.api.line_breaks import break_lines, longest_piece
 from xaibench.api.locations import (
     FileNames,
     Location,
@@ -70,6 +71,7 @@ from xaibench.api.locations import (
     split_parameters,
 )
 from xaibench.api.metrics import Curve, Headroom, MapCase, Metric, ModelCase, Score, Scores, ScoreSpec, SetCase
+from xaibench.api.near_names import closest_first
 from xaibench.api.output_streams import plugin_output
 from xaibench.api.passes import Passes, PassQuery
 from xaibench.api.probes import (
@@ -346,6 +348,7 @@ __all__ = [
     "XaibenchError",
     "accepts_api",
     "as_exception",
+    "break_lines",
     "build_parameters",
     "canonical_json",
     "check_column_names",
@@ -353,6 +356,7 @@ __all__ = [
     "check_native",
     "check_scores",
     "check_target_rule",
+    "closest_first",
     "commit_file",
     "completion",
     "connected_components",
@@ -378,6 +382,7 @@ __all__ = [
     "literal",
     "location",
     "log_odds",
+    "longest_piece",
     "make_console",
     "name_delay",
     "p_fake",

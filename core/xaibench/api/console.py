@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json as jsonlib
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -88,7 +90,16 @@ def _print_error(what: str, mend: str) -> None:
     with suppress(OSError):
         for line in (f"xaibench: {what}", f"  {mend}" if mend else ""):
             if line:
-                print(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}...", file=sys.stderr)
+                print(_wrapped(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."), file=sys.stderr)
+
+
+def _wrapped(line: str) -> str:
+    """A line at the width of the terminal; a program that reads stderr gets it whole. It breaks at spaces alone: a path
+    in it stays one to copy."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(line, max(width, 20), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def guarded(call: Callable[[], Any], debug: bool) -> int:

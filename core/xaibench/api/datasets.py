@@ -153,8 +153,10 @@ class View:
     """A named transformation of a picture, its mask and its landmarks.
 
     ``apply(image, mask, landmarks) -> (image, mask, landmarks)`` keeps shapes, types and ranges; None stays None. Two
-    views of one name must be the same transformation, since maps are identified by the name.
+    views of one name must be the same transformation, since maps are identified by the name. ``bounded`` False: pixels
+    may leave [0, 1], as in the pictures of a published attack that does not clip.
     """
 
     name: str
     apply: Callable[[Tensor, Tensor | None, Tensor | None], tuple[Tensor, Tensor | None, Tensor | None]]
+    bounded: bool = True

@@ -55,9 +55,12 @@ class Facts:
         between the tokens of the picture.
     limits: the reason for each capability that is missing.
     target_layer: the layer that ``features`` takes by default.
+    target_grid: (h, w), the rows and columns in which the target layer lies on the picture; None where not known.
     logit_source: meaning of ``logit`` output: ``logits`` of the network, or ``log-odds`` of clipped probabilities.
     scale: one unit of the network's input in picture units, for red, green and blue (the standard deviation that
         normalises it).
+    zero_colour: red, green and blue in [0, 1] that are 0 in the network's normalised input; None where nothing is
+        subtracted, as far as is known.
     quantum: step to which the input is rounded, in picture units (1/255 for uint8); 0: float32 or finer.
     layers: names of the layers with parameters, from the picture to the verdict, for
         :meth:`DifferentiableDetector.randomised`.
@@ -84,8 +87,10 @@ class Facts:
     gives: frozenset[str] = frozenset()
     limits: Mapping[str, str] = field(default_factory=dict)
     target_layer: str | None = None
+    target_grid: tuple[int, int] | None = None
     logit_source: Literal["logits", "log-odds"] = "logits"
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    zero_colour: tuple[float, float, float] | None = None
     quantum: float = 0.0
     layers: tuple[str, ...] = ()
     engine: str = "torch"

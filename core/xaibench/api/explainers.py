@@ -103,6 +103,8 @@ class Explainer(Protocol):
     Optional methods:
     ``refuses(query: PassQuery) -> str``: why a sample gets no map, as far as it is known before the run; empty where
     it gets one.
+    ``native_size(facts: Facts) -> tuple[int, int] | None``: the (h, w) of its maps before upsampling, as far as it is
+    known before the run; None where it is not, or where maps are not upsampled.
     ``content_digest() -> str``: digest of the files that it reads; part of the key of every cell of its maps.
     """
 

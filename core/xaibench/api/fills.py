@@ -159,7 +159,7 @@ class Fill(str):
                 f"fill '{self}' returned {_describe(background)} for a picture of {_describe(image)}",
                 "give it the shape, type and device of request.image",
             )
-        is_valid = bool(background.isfinite().all()) if "twin" in self.needs else _in_range(background)
+        is_valid = bool(background.isfinite().all()) if "twin" in self.needs else _in_range(background, image)
         if not is_valid:
             raise PluginError(f"fill '{self}' returned values that are not in [0, 1]", "clamp them to [0, 1]")
 
@@ -174,8 +174,10 @@ def _describe(tensor: Tensor) -> str:
     return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"
 
 
-def _in_range(tensor: Tensor) -> bool:
-    return bool(((tensor >= 0) & (tensor <= 1)).all())  # false for NaN
+def _in_range(background: Tensor, image: Tensor) -> bool:
+    """Whether all values lie in [0, 1], or in the range of a picture that leaves it (of a view without bounds)."""
+    low, high = min(0.0, float(image.min())), max(1.0, float(image.max()))
+    return bool(((background >= low) & (background <= high)).all())  # false for NaN
 
 
 # ---- the type of a parameter ----------------------------------------------------------------------------------------

@@ -217,6 +217,9 @@ class Metric(Protocol):
       declares it. The names must tell apart whatever can change the work, such as a fill and its parameters.
     * ``passes_of_set(queries) -> Passes``, in scope ``model``: the passes for all samples together, where they are not
       the sum of those of each, such as for a measure that looks at some of the pictures.
+    * ``refuses(query: PassQuery) -> str``, in scopes ``sample`` and ``family``: why no score is defined on the maps of
+      a sample, as far as it is known before the run (``query.native_size``); empty where one may be. Where it refuses
+      every sample the metric is not applicable and costs nothing.
     * ``accompanied_by() -> tuple[str, ...]``: metrics that say whether this one means anything on a detector, as
       ``name:key=value,...``. A plan adds each of them once, unless controls are off or it was named anyway.
     * ``content_digest() -> str``: digest of the files that it reads; part of every key.

@@ -36,10 +36,12 @@ class PassQuery:
     """What a component knows when it states its passes for one sample.
 
     ``map`` is set for metrics: the cost of one further map of the explainer whose maps are scored (of a view, of
-    another draw, of another detector). ``few_ties`` is set for metrics where the explainer declares it.
+    another draw, of another detector). ``few_ties`` and ``native_size`` are set for metrics where the explainer
+    declares them; ``native_size`` is the (h, w) of its maps before upsampling.
     """
 
     sample: Sample
     facts: Facts
     map: Passes = Passes()
     few_ties: bool = False
+    native_size: tuple[int, int] | None = None

@@ -38,7 +38,7 @@ def _config() -> tuple[dict[str, Any], list[str]]:
     """The user's config: where it is looked for and what it sets, and what is wrong with it."""
     from typer.main import get_command
 
-    from xaibench.cli.main import command_names, program
+    from xaibench.cli.program import command_names, program
     from xaibench.cli.user_config import config_path, defaults_of, read_config, settings_in
 
     path = str(config_path() or "")

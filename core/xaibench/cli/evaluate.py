@@ -20,6 +20,7 @@ from xaibench.api import (
     UsageError,
     describe_error,
     help_page,
+    longest_piece,
     make_console,
     plugin_output,
     print_json,
@@ -36,7 +37,7 @@ from xaibench.plan.settings import OUTPUT, WHERE, Rerun, Settings, make_settings
 if TYPE_CHECKING:
     from xaibench.discovery.registry import Registry
     from xaibench.plan.estimate import Estimate
-    from xaibench.plan.parts import Plan
+    from xaibench.plan.parts import Cell, Plan
     from xaibench.run.driver import PreparedRun, RunResult
 
 
@@ -114,7 +115,7 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
         refuse_columns(prepared.plan.datasets, call.by)
         prepare_torch(prepared.plan.runtime.threads)
         if call.dry_run:
-            show_plan(prepared, as_json)
+            show_plan(prepared, as_json, call.verbose)
             return 0
         if not call.quiet:
             _announce(prepared)
@@ -220,8 +221,11 @@ def _duration(seconds: float) -> str:
 # ---- the plan -------------------------------------------------------------------------------------------------------
 
 
-def show_plan(prepared: PreparedRun, as_json: bool) -> None:
-    """Print the cells, the reasons of those that cannot run, what the pictures can show, passes and a time estimate."""
+def show_plan(prepared: PreparedRun, as_json: bool, verbose: bool = False) -> None:
+    """Print the cells, their passes and a time estimate, why others cannot run, and what the pictures can show.
+
+    Without ``verbose`` cells of no passes are a count.
+    """
     from xaibench.plan.estimate import estimate
     from xaibench.plan.sample_size import sample_sizes
 
@@ -243,7 +247,7 @@ def show_plan(prepared: PreparedRun, as_json: bool) -> None:
         })  # fmt: skip
         return
     _announce(prepared)
-    _print_cells(plan, cost)
+    _print_cells(plan, cost, verbose)
     print(f"clean predictions: {plan.predictions.forward:,} passes, {_duration(cost.predictions.seconds)}")
     for look in plan.detector_cells:
         if look.reason:
@@ -268,30 +272,35 @@ def _cells_json(plan: Plan, cost: Estimate) -> Iterator[dict[str, Any]]:
                "seconds": 0.0 if c.reason else cost.cells[c].seconds}  # fmt: skip
 
 
-def _print_cells(plan: Plan, cost: Estimate) -> None:
-    from rich.markup import escape
+def _print_cells(plan: Plan, cost: Estimate, verbose: bool) -> None:
     from rich.table import Table
 
+    from xaibench.api.rich_console import BrokenName
+
+    due = [c for c in plan.cells if not c.reason]
+    costly = [c for c in due if verbose or c.passes.forward or c.passes.backward]
+    names = [(_member(c, plan), *map(_short, (c.dataset, c.explainer, c.metric or "(maps)"))) for c in costly]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("model", "dataset", "explainer", "metric"):
-        table.add_column(column, overflow="fold")
+    for i, column in enumerate(("model", "dataset", "explainer", "metric")):
+        table.add_column(column, min_width=max((longest_piece(row[i]) for row in names), default=0))
     table.add_column("passes", justify="right", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
-    for c in plan.cells:
-        if c.reason:
-            continue
+    for c, row in zip(costly, names, strict=True):
         sign = "" if c.passes.exact else "<= "
         passes = f"{sign}{c.passes.forward:,}" + (f" + {c.passes.backward:,} back" if c.passes.backward else "")
-        model = f"{c.model} {c.member}" if len(plan.models[0].members) > 1 else c.model
-        table.add_row(
-            *(escape(_short(name)) for name in (model, c.dataset, c.explainer, c.metric or "(maps)")),
-            passes,
-            _duration(cost.cells[c].seconds),
-        )
-    make_console().print(table)
+        table.add_row(*map(BrokenName, row), passes, _duration(cost.cells[c].seconds))
+    if costly:
+        make_console().print(table)
+    if free := len(due) - len(costly):
+        cells = f"{free} {'more ' if costly else ''}cell{'s' * (free > 1)}"
+        print(f"{'and ' if costly else ''}{cells} of no passes; --verbose lists them")
     reasons = Counter((c.explainer, c.reason) for c in plan.cells if c.reason and c.metric is not None)
     for (explainer, reason), count in reasons.items():
         print(f"not applicable: {_short(explainer)}, {count} cells: {reason}")
+
+
+def _member(cell: Cell, plan: Plan) -> str:
+    return _short(f"{cell.model} {cell.member}" if len(plan.models[0].members) > 1 else cell.model)
 
 
 def _short(name: str) -> str:

@@ -275,7 +275,7 @@ def show_component(
         _show_card(registry, json)
         return
     if not found:
-        registry.find(_nearest_kind(registry, name), name)
+        raise UnknownComponent(f"no component called '{name}'", registry.hint(registry.components, name))
     rows = [_as_json(c) | {"parameters": _parameters(c), "scores": _scores(c)} for c in found]
     if json:
         print_json({"schema": "xaibench.info/1", "components": rows})
@@ -328,14 +328,6 @@ def _card_keys(component: Registered) -> list[dict[str, Any]]:
         if row["default"] is None and told is not None:
             row |= {"default": told[1], "description": row["description"][: told.start()].rstrip()}
     return rows
-
-
-def _nearest_kind(registry: Registry, name: str) -> Kind:
-    import difflib
-
-    names = {c.record.name: c.record.kind for c in registry.components}
-    near = difflib.get_close_matches(name, list(names), n=1)
-    return names[near[0]] if near else "explainer"
 
 
 def _scores(c: Registered) -> list[dict[str, Any]]:

@@ -1,87 +1,84 @@
-"""The program: its commands, the core's and those of plugins, and its exit codes."""
+"""The start and the end of the program. Nothing heavy is imported before it listens to Ctrl-C."""
 
 from __future__ import annotations
 
 import atexit
-import importlib
 import os
 import sys
-import threading
-from contextlib import nullcontext
-from typing import Annotated, Any, NoReturn
 
-import typer
+from xaibench.cli.interrupts import EXIT_CODE, Interrupts, say_interrupted
 
-from xaibench import __version__
-from xaibench.api import guarded
-from xaibench.api.command_help import show_help_pages
-from xaibench.api.output_streams import foreign_command, program_streams
-from xaibench.cli.shell_completion import complete, is_completing
-
-COMMANDS = {
-    "eval": "evaluate:evaluate",
-    "explain": "explain_command:explain",
-    "merge": "merge:merge",
-    "verify": "verify:verify",
-    "status": "status:show_status",
-    "list": "listing:list_components",
-    "info": "listing:show_component",
-    "new-plugin": "new_plugin:write_plugin",
-    "doctor": "doctor:diagnose",
-}
-"""The core's own commands: module and function in this folder, imported when the command is given or listed."""
-
-
-def program(command: str = "") -> typer.Typer:
-    """The program with ``command`` alone where that is the core's own, else with every one, those of plugins too."""
-    return commands_of(command)[0]
-
-
-def commands_of(command: str) -> tuple[typer.Typer, set[str]]:
-    """:func:`program`, and the names of the commands of third-party plugins in it."""
-    foreign: set[str] = set()
-    app = typer.Typer(
-        name="xaibench",
-        help="Which explanation of a deepfake detector can be trusted?",
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        context_settings={"auto_envvar_prefix": "XAIBENCH", "help_option_names": ["-h", "--help"]},
-    )
-    app.callback()(_options)
-    for name in [command] if command in COMMANDS else COMMANDS:
-        module, _, function = COMMANDS[name].partition(":")
-        app.command(name)(getattr(importlib.import_module(f"xaibench.cli.{module}"), function))
-    if command not in COMMANDS:
-        from xaibench.discovery.registry import load_registry
-
-        foreign = load_registry().add_commands(app)
-    show_help_pages(app)
-    return app, foreign
+TYPE_CHECKING = False  # the module typing would be the dearest import of this file
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the program and exit with the code of the design: see :mod:`xaibench.api.errors`."""
-    argv = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in argv or os.environ.get("XAIBENCH_DEBUG", "").lower() not in ("", "0", "false", "no", "off")
-    _open_closed_streams()
-    if is_completing():
-        sys.exit(complete(program))
-    # Read when NumPy is loaded, by workers too: threads of its BLAS would wait for cores that torch's threads hold.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    """Run the program and exit with the code of the design: see :mod:`xaibench.api.errors`.
+
+    An interrupt gives 130 and one line, whatever it broke; with ``--debug`` the traceback, too.
+    """
+    interrupts = Interrupts()
     try:
-        code = guarded(lambda: _run(argv), debug)
-    except SystemExit as stop:  # of typer
-        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    if arguments is None:
-        _end_threads(code)
+        interrupts.listen()
+        if arguments is None:
+            atexit.register(interrupts.ignore)  # the first to register is the last to be called
+        code = _code(sys.argv[1:] if arguments is None else arguments, interrupts)
+        interrupts.end()
+        if arguments is None:
+            _end_threads(code)
+    finally:
+        if arguments is not None:
+            interrupts.stop()
     # CPython ends as if killed by SIGINT where an interrupt came up within an exec() of text, as in the making of a
     # dataclass at import, though it was caught; the next exec() forgets it.
     exec("")
     sys.exit(code)
 
 
+def _code(argv: list[str], interrupts: Interrupts) -> int:
+    debug = "--debug" in argv or os.environ.get("XAIBENCH_DEBUG", "").lower() not in ("", "0", "false", "no", "off")
+    try:
+        _open_closed_streams()
+        return _run(argv, debug, interrupts)
+    except BaseException as raised:
+        interrupted = interrupts.came or isinstance(raised, KeyboardInterrupt)
+        if interrupted:
+            interrupts.end()
+        if debug and interrupted and not isinstance(raised, SystemExit):
+            import traceback
+
+            traceback.print_exception(raised)
+        if isinstance(raised, SystemExit) and not (interrupted and raised.code and _untold(raised)):  # of typer
+            return raised.code if isinstance(raised.code, int) else int(raised.code is not None)
+        if not interrupted:
+            raise
+        say_interrupted()
+        return EXIT_CODE
+
+
+def _untold(stop: SystemExit) -> bool:
+    """Whether no command has said that it was interrupted: it would have exited by itself."""
+    if stop.code != EXIT_CODE:
+        return True
+    return isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt)  # so typer exits for it
+
+
+def _run(argv: list[str], debug: bool, interrupts: Interrupts) -> int:
+    # Read when NumPy is loaded, by workers too: threads of its BLAS would wait for cores that torch's threads hold.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from xaibench.cli.program import program, run_program
+    from xaibench.cli.shell_completion import complete, is_completing
+
+    if is_completing():
+        return complete(program)
+    return run_program(argv, debug, lambda: interrupts.came)
+
+
 def _end_threads(code: int) -> None:
     """End the process where threads of plugins would keep it alive for ever."""
+    import threading
+
     threads = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
     if not threads:
         return
@@ -106,54 +103,3 @@ def _open_closed_streams() -> None:
             while (descriptor := os.open(os.devnull, os.O_RDWR)) < number:
                 continue
             setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w", encoding="utf-8"))
-
-
-def _run(argv: list[str]) -> int:
-    command = next((a for a in argv if not a.startswith("-")), "")
-    with program_streams():
-        app, foreign = commands_of(command)
-        defaults = {} if command == "doctor" or {"-h", "--help", "--version"} & set(argv) else _user_defaults(app)
-        with foreign_command() if command in foreign else nullcontext():
-            # --debug is accepted anywhere on the line
-            arguments = [a for a in argv if a != "--debug"]
-            result = app(args=arguments, standalone_mode=True, prog_name="xaibench", **defaults)
-    return int(result or 0)
-
-
-def _user_defaults(app: typer.Typer) -> dict[str, Any]:
-    """The user's config as typer takes it, with its path for messages."""
-    from xaibench.cli.user_config import defaults_of, read_config
-
-    config = read_config()
-    if config is None:
-        return {}
-    group: Any = typer.main.get_command(app)
-    return {"default_map": defaults_of(config, group.commands, command_names), "obj": f"config {config.path}"}
-
-
-def command_names() -> list[str]:
-    """The names of all commands; none where a plugin is broken or left out, whose commands nobody knows then."""
-    from xaibench.discovery.registry import load_registry
-
-    registry, app = load_registry(), typer.Typer()
-    registry.add_commands(app)
-    if registry.failures or os.environ.get("XAIBENCH_DISABLE_PLUGINS"):
-        return []
-    group: Any = typer.main.get_command(app)
-    return [*COMMANDS, *group.commands]
-
-
-def _version(value: bool) -> None:
-    if value:
-        print(f"xaibench {__version__}")
-        raise typer.Exit
-
-
-def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, allow_from_autoenv=False, help="Print it."),
-    ] = False,
-) -> None:
-    """Flags before a command. ``main`` itself reads ``--debug``, which may stand anywhere on the line."""

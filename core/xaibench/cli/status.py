@@ -28,6 +28,8 @@ def show_status(
     snapshot = Folder(run).snapshot(verify=verify)
     log = f"{run}/{LOG_FILE}" if LOG_FILE in snapshot.log.files.entries() else None
     found = {"schema": "xaibench.status/2", "out": str(run), "log": log, **_state(snapshot)}
+    if verify:
+        found["files"] = sum(len(commit.files) + 1 for commit in snapshot.log.commits.values())
     if json:
         print_json(found)
     else:
@@ -69,5 +71,7 @@ def _print_state(found: Mapping[str, Any]) -> None:
         print(f"log: {found['log']}")
     for component, error in found["errors"].items():
         print(printable(f"failed: {component}: {error}"))
+    if "files" in found and not found["damage"]:
+        print(f"files: {found['files']:,}, all as recorded")
     for name, what in found["damage"].items():
         print(f"damaged: {printable(f'{name}: {what}')}; the same xaibench eval does its work again")

@@ -44,6 +44,9 @@ class Verifying(Parameters):
                                      short="-m")  # fmt: skip
     dataset: tuple[str, ...] = setting((), "new place of a data set that was moved, one for each of the run in order",
                                        short="-D")  # fmt: skip
+    plugin: tuple[str, ...] = setting(
+        (), "new place of a plugin file of the run that was moved, of the same name", path=True
+    )
     device: str | None = setting(None, SHARED_FLAGS["device"])
     max_hours: float = setting(
         1.0, "hours of detector work beyond which it asks before it starts", ge=0, allow_inf_nan=False
@@ -61,7 +64,7 @@ def verify(run: RunFolder, *, flags: Verifying, json: JsonFlag = False) -> None:
     """Compute random rows of a run anew from detector, pictures and parameters, and say whether they are equal."""
     from xaibench.run.verification import prepared_verification
 
-    places = {"model": flags.model, "dataset": flags.dataset}
+    places = {"model": flags.model, "dataset": flags.dataset, "plugin": flags.plugin}
     try:
         with (
             plugin_output(),
@@ -72,7 +75,7 @@ def verify(run: RunFolder, *, flags: Verifying, json: JsonFlag = False) -> None:
                 raise typer.Exit(PlanError.exit_code)
             verification = prepared.compute("json")
     except KeyboardInterrupt:
-        print("xaibench: interrupted; nothing was said of the run", file=sys.stderr)
+        print("xaibench: interrupted: no verdict", file=sys.stderr)
         raise typer.Exit(130) from None
     if json:
         print_json({"schema": "xaibench.verify/1", **_to_json(verification)})
@@ -98,7 +101,7 @@ def _may_start(prepared: PreparedVerification, flags: Verifying) -> bool:
     sets = f", {prepared.of_whole_sets} of whole data sets" if prepared.of_whole_sets else ""
     print(
         f"rows to compute: {len(prepared.rows)}{sets}; at most {passes.forward:,} forward and {passes.backward:,} "
-        f"backward passes, about {_duration(seconds)}",
+        f"backward passes, about {_duration(seconds)} of detector work",
         file=sys.stderr,
     )
     if flags.yes or seconds <= 3600 * flags.max_hours:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 
-from xaibench.api import Sample, Streams, UsageError
+from xaibench.api import Sample, Streams, UsageError, closest_first
 
 
 def select_samples(samples: Sequence[Sample], split: str | None, methods: Sequence[str]) -> list[Sample]:
@@ -20,13 +20,12 @@ def select_samples(samples: Sequence[Sample], split: str | None, methods: Sequen
     """
     splits = sorted({s.split for s in samples if s.split})
     if split is not None and split not in splits:
-        raise UsageError(f"no split '{split}' in the dataset", f"splits: {', '.join(splits) or 'none'}")
+        raise UsageError(f"no split '{split}' in the dataset", f"splits: {closest_first(split, splits) or 'none'}")
     all_methods = sorted({s.method for s in samples if s.method})
     unknown = [m for m in methods if m not in all_methods]
     if unknown:
-        raise UsageError(
-            f"no manipulation method '{unknown[0]}' in the dataset", f"methods: {', '.join(all_methods) or 'none'}"
-        )
+        known = closest_first(unknown[0], all_methods) or "none"
+        raise UsageError(f"no manipulation method '{unknown[0]}' in the dataset", f"methods: {known}")
     of_split = [s for s in samples if split is None or s.split == split]
     return [s for s in of_split if s.label == "real" or not methods or s.method in methods]
 

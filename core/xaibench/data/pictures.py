@@ -104,7 +104,8 @@ def apply_view(picture: Picture, view: View) -> Picture:
     """The picture under a view. The names of successive views are joined by ``+``.
 
     ``native()`` still decodes the file. Counterpart and stranger are shown under the same view. Raises ``ValueError``
-    for a view that changes shapes or types, adds or drops a mask or landmarks, or leaves [0, 1].
+    for a view that changes shapes or types, adds or drops a mask or landmarks, is not finite, or leaves [0, 1] although
+    it is ``bounded``.
     """
     image, mask, landmarks = view.apply(picture.image, picture.mask, picture.landmarks)
     _check_view(view, picture, image, mask, landmarks)
@@ -184,5 +185,7 @@ def _check_view(view: View, before: Picture, image: Tensor, mask: Tensor | None,
             raise ValueError(f"view {view.name!r} adds or drops the {name}")
         if old is not None and new is not None and (old.shape, old.dtype) != (new.shape, new.dtype):
             raise ValueError(f"view {view.name!r} makes the {name} {new.dtype} {tuple(new.shape)}")
-    if not bool(((image >= 0) & (image <= 1)).all()):
+    if view.bounded and not bool(((image >= 0) & (image <= 1)).all()):
         raise ValueError(f"view {view.name!r} gives pixels that are not in [0, 1]")
+    if not bool(image.isfinite().all()):
+        raise ValueError(f"view {view.name!r} gives pixels that are not finite")

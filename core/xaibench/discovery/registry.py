@@ -39,6 +39,7 @@ from xaibench.api import (
 from xaibench.api.versions import accepts_api
 from xaibench.discovery.process_state import undone
 
+_ALMOST = 0.8  # names so near are taken for a slip of the pen
 _HOOK_KINDS: dict[str, Kind] = {
     "xaibench_models": "model",
     "xaibench_explainers": "explainer",
@@ -206,13 +207,16 @@ class Registry:
             raise UnknownComponent(
                 f"{kind} '{name}' is brought by several plugins", f"write {' or '.join(c.name for c in matches)}"
             )
-        raise UnknownComponent(f"no {kind} called '{name}'", self._hint(known, name))
+        raise UnknownComponent(f"no {kind} called '{name}'", self.hint(known, name))
 
-    def _hint(self, known: Sequence[Registered], name: str) -> str:
+    def hint(self, known: Sequence[Registered], name: str) -> str:
+        """How to mend a name that none of the ``known`` components has: those that are near, the closest first."""
         names = sorted({n for c in known for n in (c.record.name, c.name)})
         near = difflib.get_close_matches(name, names, n=3)
         parts = [f"did you mean {' or '.join(near)}?"] if near else []
         parts.append("'xaibench list' shows what there is")
+        if not difflib.get_close_matches(name, names, n=1, cutoff=_ALMOST) or name.startswith("local/"):
+            parts.append("--plugin FILE loads a component of your own file")
         parts += [f"broken plugin: {failure}" for failure in self.failures]
         return "; ".join(parts)
 

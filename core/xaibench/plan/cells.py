@@ -141,6 +141,7 @@ def _member_cells(
             why = "" if with_map else "no sample has a map"
         passes, fault = Passes(), broken
         try:
+            why = why or _refusal_by(metric, with_map, facts, explainer)
             passes = _metric_cost(metric, [] if why else with_map, facts, explainer, counted).times(maps_a_sample)
             if metric.record.scope == "detector" and not why:  # its maps are drawn again where they were not kept
                 passes += _redrawing_cost(metric, explainer, facts, dataset, datasets)
@@ -196,6 +197,7 @@ def _family_cell(
         reason = f"needs a family of training runs; {model.name} is one detector"
     passes, broken = Passes(), False
     try:
+        reason = reason or _refusal_by(metric, samples, facts, explainer)
         if not reason:
             passes = _cost(metric.use, samples, facts, explainer).times(explainer.draws * explainer.repeats)
             passes += _redrawing_cost(metric, explainer, facts, dataset, datasets)
@@ -290,14 +292,28 @@ def _refusal(explainer: PlannedExplainer, sample: Sample, facts: Facts) -> str:
     return reason
 
 
-def _ask(name: str, method: str, call: Callable[[Any], Any], query: object, kind: type) -> Any:
+def _refusal_by(metric: PlannedMetric, samples: Sequence[Sample], facts: Facts, explainer: PlannedExplainer) -> str:
+    """Why a metric has no value on any of these samples (``refuses``, optional); empty where it may have one."""
+    refuses = getattr(metric.use.instance, "refuses", None)
+    if refuses is None:
+        return ""
+    reason = ""
+    for query in _queries(samples, facts, explainer):
+        reason = _ask(metric.name, "refuses", refuses, query, str)
+        if not reason:
+            return ""
+    return reason
+
+
+def _ask(name: str, method: str, call: Callable[[Any], Any], query: object, kind: Any) -> Any:
     """What a method of a component says. Raises :class:`BrokenComponent` where it raises, or says something else."""
     try:
         said = call(query)
     except BaseException as raised:
         raise BrokenComponent(f"{name}: {method}() raised {describe_error(as_exception(raised))}") from raised
     if not isinstance(said, kind):
-        raise BrokenComponent(f"{name}: {method}() returned {type(said).__name__}, not {kind.__name__}")
+        expected = getattr(kind, "__name__", kind)
+        raise BrokenComponent(f"{name}: {method}() returned {type(said).__name__}, not {expected}")
     return said
 
 
@@ -358,7 +374,17 @@ def _queries(samples: Iterable[Sample], facts: Facts, scored: PlannedExplainer |
     if scored is None:
         return queries
     few_ties = bool(getattr(scored.use.instance, "few_ties", False))
-    return (replace(q, map=_one_map(scored, q), few_ties=few_ties) for q in queries)
+    size = _native_size(scored, facts)
+    return (replace(q, map=_one_map(scored, q), few_ties=few_ties, native_size=size) for q in queries)
+
+
+def _native_size(explainer: PlannedExplainer, facts: Facts) -> tuple[int, int] | None:
+    """Size of an explainer's maps before upsampling (``native_size``, optional)."""
+    native_size = getattr(explainer.use.instance, "native_size", None)
+    if native_size is None:
+        return None
+    size: tuple[int, int] | None = _ask(explainer.name, "native_size", native_size, facts, tuple | None)
+    return size
 
 
 def _one_map(explainer: PlannedExplainer, query: PassQuery) -> Passes:

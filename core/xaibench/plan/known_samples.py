@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from xaibench.api import Sample, StoreError, UsageError, digest
+from xaibench.api import Sample, StoreError, UsageError, closest_first, digest
 from xaibench.data.doubts import MASK, PAIR, RULES, split_doubt
 from xaibench.data.survey import Known
 from xaibench.discovery.code_identity import use_identity
@@ -54,7 +54,7 @@ def refuse_columns(datasets: Sequence[PlannedDataset], columns: Sequence[str]) -
     differing = [n for n in names if len({repr(v) for r in rows if (v := r.get(n)) not in (None, "")}) > 1]
     for column in columns:
         if column not in differing:
-            offered = f"columns: {', '.join(differing)}" if differing else "all pictures are alike"
+            offered = f"columns: {closest_first(column, differing)}" if differing else "all pictures are alike"
             raise UsageError(f"no column '{column}' by which the pictures of this plan differ", offered)
 
 

@@ -23,7 +23,7 @@ from xaibench.api import (
 from xaibench.api.events import Display, Output
 from xaibench.detector.torch_settings import prepare_torch
 from xaibench.discovery.components import HELD
-from xaibench.discovery.registry import Registry, load_registry
+from xaibench.discovery.registry import Registry
 from xaibench.plan.difference import Difference, SampleSelection
 from xaibench.plan.keys import relation_of
 from xaibench.plan.settings import Settings, make_settings
@@ -32,7 +32,7 @@ from xaibench.run.driver import PreparedRun, execute, left_of, prepare
 from xaibench.run.record_changes import RecordChanges
 from xaibench.run.row_comparison import TableRows, ValueChange, compare_rows
 from xaibench.store.folder import RunFolder
-from xaibench.store.open_run import Run
+from xaibench.store.open_run import Run, moved_files
 from xaibench.store.relation import Address, Relation
 from xaibench.store.snapshot import Snapshot
 
@@ -117,6 +117,7 @@ def verify(
     seed: int = 0,
     model: str | Path | Sequence[str | Path] = (),
     dataset: str | Path | Sequence[str | Path] = (),
+    plugin: str | Path | Sequence[str | Path] = (),
     device: str | None = None,
     progress: bool = False,
 ) -> Verification:
@@ -132,13 +133,14 @@ def verify(
     rows: the number of rows (address and sample) that are drawn.
     seed: seed of the draw.
     model, dataset: the new places of detectors and data sets that were moved, in the order of the run file.
+    plugin: the new places of plugin files that were moved, each with the name of the recorded one.
     device: where to compute. None: the class of device of the run.
     progress: show progress on stderr.
 
     Raises :class:`PlanError` where the run cannot be computed again as a whole, :class:`StoreError` for a file that is
     not the one that was committed, and :class:`NothingToEvaluate` where the run shows no row.
     """
-    places = {"model": _texts(model), "dataset": _texts(dataset)}
+    places = {"model": _texts(model), "dataset": _texts(dataset), "plugin": _texts(plugin)}
     with prepared_verification(run, rows, seed=seed, device=device, **places) as verification:
         return verification.compute("json" if progress else "none")
 
@@ -155,6 +157,7 @@ def prepared_verification(
     seed: int = 0,
     model: Sequence[str] = (),
     dataset: Sequence[str] = (),
+    plugin: Sequence[str] = (),
     device: str | None = None,
 ) -> Iterator[PreparedVerification]:
     """Draw rows of a run and plan what they need. Arguments and exceptions are those of :func:`verify`.
@@ -163,27 +166,28 @@ def prepared_verification(
     """
     if rows < 1:
         raise UsageError(f"{rows} rows are none", "give 1 or more")
-    opened = run if isinstance(run, Run) else Run(run)
+    opened = run if isinstance(run, Run) else Run(run, plugin=plugin)
+    files = moved_files(opened.settings.get("plugin", ()), plugin)
     _refuse_places(opened, model=model, dataset=dataset)
-    folder = RunFolder(opened.path)
+    folder = RunFolder(opened.path, str(opened.path if isinstance(run, Run) else run))
     before = folder.snapshot(verify=True)
     _refuse_damage(before)
     drawn = draw_rows(before, rows, seed)
     if not drawn:
-        raise NothingToEvaluate(f"{folder.path} shows no row that could be computed again", "xaibench status RUN")
+        raise NothingToEvaluate(f"{folder.name} shows no row that could be computed again", "xaibench status RUN")
     with tempfile.TemporaryDirectory(prefix="xaibench-verify-") as temporary:
         try:
-            settings = _settings(folder, before, f"{temporary}/run", model, dataset, device)
-            registry = opened.registry if isinstance(run, Run) else load_registry(settings.plugin, settings.no_plugin)
+            settings = _settings(folder, before, f"{temporary}/run", model, dataset, files, device)
+            registry = opened.registry
             _refuse_live(settings, registry)
             prepared = prepare(settings, registry)
         except XaibenchError as error:
             mend = [error.mend] if error.mend else []
             if isinstance(error, ModelError | DatasetError):
                 mend.append("where it was moved, --model and --dataset say where it lies now")
-            raise PlanError(f"{folder.path} cannot be computed again: {error.what}", "; ".join(mend)) from error
+            raise PlanError(f"{folder.name} cannot be computed again: {error.what}", "; ".join(mend)) from error
         prepare_torch(prepared.plan.runtime.threads)
-        yield PreparedVerification(str(folder.path), before, prepared, registry, tuple(drawn), seed)
+        yield PreparedVerification(folder.name, before, prepared, registry, tuple(drawn), seed)
 
 
 def _refuse_places(run: Run, **places: Sequence[str]) -> None:
@@ -223,6 +227,7 @@ def _settings(
     out: str,
     model: Sequence[str],
     dataset: Sequence[str],
+    plugin: Sequence[str],
     device: str | None,
 ) -> Settings:
     """The settings of the run in another folder and one process, with threads, batch and device as they were."""
@@ -232,7 +237,7 @@ def _settings(
     changes = {
         "out": out, "executor": "local", "jobs": 1, "task_samples": None, "threads": identity["threads"],
         "device": device or identity["device"], "maps": "drop" if values.get("maps") == "drop" else "keep",
-        "model": model or values["model"], "dataset": dataset or values["dataset"],
+        "model": model or values["model"], "dataset": dataset or values["dataset"], "plugin": plugin,
         "parameter": _without_executor(values.get("parameter", {})),
     }  # fmt: skip
     if len(batches) == 1 and not values.get("batch_size"):

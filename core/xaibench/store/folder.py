@@ -26,8 +26,10 @@ _LOOKS = 5
 class RunFolder:
     """The folder of a run, a local path or an fsspec URL. Reading needs no lock; writing happens in :meth:`writing`."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, name: str = "") -> None:
+        """``name`` is how messages call the folder; by default as the path does."""
         self.path = location_of(path)
+        self.name = name or str(self.path)
         self.files = open_files(self.path)
         self._snapshot: tuple[dict[str, int], Snapshot] | None = None
 
@@ -37,7 +39,7 @@ class RunFolder:
             return True
         if "units" in self.files.entries():
             raise StoreError(
-                f"{self.path} is a run of an older layout, which this xaibench does not read",
+                f"{self.name} is a run of an older layout, which this xaibench does not read",
                 "evaluate again with another --out, or read it with the version that wrote it",
             )
         return False
@@ -81,10 +83,13 @@ class RunFolder:
     def snapshot(self, *, verify: bool = False) -> Snapshot:
         """The present state of the run. Raises :class:`StoreError` where the folder is no run."""
         if not self.exists():
-            raise StoreError(f"{self.path} is no run: it holds no commits", "give the folder of a run")
+            # the folder of a path alone: an object store has none, only what lies below it
+            gone = isinstance(self.path, Path) and not self.path.exists()
+            what = "does not exist" if gone else "is no run: it holds no commits"
+            raise StoreError(f"{self.name} {what}", "give the folder of a run")
         now = self.files.sizes("commits")
         if self._snapshot is None or verify or self._snapshot[0] != now:
-            with name_delay(f"reading {self.path}"):
+            with name_delay(f"reading {self.name}"):
                 self._snapshot = self._look(verify)
         return self._snapshot[1]
 
@@ -114,7 +119,7 @@ class RunFolder:
         return number if isinstance(number, int) and 0 < number <= MOST_COMMITS else 0
 
     def _changes(self) -> StoreError:
-        return StoreError(f"{self.path} is gone or changes", "give the same command again")
+        return StoreError(f"{self.name} is gone or changes", "give the same command again")
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a table that the last plan asks for, in the order of the commits.
@@ -126,7 +131,7 @@ class RunFolder:
                 snapshot = self.snapshot()
                 if again or not snapshot.log.damage:  # a file may vanish while a writer merges: look once more
                     snapshot.refuse_damage()
-                    with name_delay(f"reading {name} of {self.path}"):
+                    with name_delay(f"reading {name} of {self.name}"):
                         return snapshot.table(name, columns)
             except FileNotFoundError:
                 if again:

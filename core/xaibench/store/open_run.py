@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from xaibench.api import PROJECT, Resize, StoreError, UnknownComponent, UsageError, XaibenchError
+from xaibench.api import PROJECT, Resize, StoreError, UnknownComponent, UsageError, XaibenchError, closest_first
 from xaibench.discovery.components import HELD, Ref, resolve
 from xaibench.discovery.registry import Registered, Registry, load_registry
 from xaibench.store.data_frames import pandas_frame, polars_frame
@@ -34,15 +34,17 @@ class Run:
     itself; another process gets what :func:`open_run` gives it.
     """
 
-    def __init__(self, path: str | Path, registry: Registry | None = None) -> None:
+    def __init__(self, path: str | Path, registry: Registry | None = None, plugin: Sequence[str | Path] = ()) -> None:
         location = location_of(path)
         self.path = location.absolute() if isinstance(location, Path) else location
-        self._folder = RunFolder(self.path)
+        self._folder = RunFolder(self.path, str(location))
         self._registry = registry
         contents = self._folder.run_file()
         self._paths = recorded_paths(contents)
         self.settings: dict[str, Any] = {k: v for k, v in contents.items() if k != "record"}
-        """The settings of the last plan, with the keys of a run file."""
+        """The settings of the last plan, with the keys of a run file. Moved plugin files have their new places."""
+        if plugin:
+            self.settings["plugin"] = moved_files(self.settings.get("plugin", ()), plugin)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -84,10 +86,12 @@ class Run:
         from xaibench.store.schema import TABLES
 
         if name not in TABLES:
-            raise UsageError(f"no table '{name}'", f"tables: {', '.join(TABLES)}")
+            raise UsageError(f"no table '{name}'", f"tables: {closest_first(name, TABLES)}")
         wrong = [c for c in columns or () if c not in TABLES[name].names and name != "samples"]
         if wrong:
-            raise UsageError(f"the table '{name}' has no column '{wrong[0]}'", f"its: {', '.join(TABLES[name].names)}")
+            raise UsageError(
+                f"the table '{name}' has no column '{wrong[0]}'", f"its: {closest_first(wrong[0], TABLES[name].names)}"
+            )
         if not self._folder.exists():
             raise StoreError(f"{self.path} is gone", "evaluate again, with out= to keep the folder")
         return self._folder.table(name, columns=None if columns is None else list(columns))
@@ -198,7 +202,7 @@ class Run:
         try:
             return self._registry or load_registry(self.settings.get("plugin", ()), self.settings.get("no-plugin", ()))
         except UsageError as error:
-            mend = "open the run in the folder in which it was started, or give open_run another registry"
+            mend = "--plugin FILE, or plugin= of open_run, says where a file of the run lies now"
             raise UsageError(error.what, mend) from None
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -227,13 +231,30 @@ class Run:
         return view
 
 
-def open_run(path: str | Path, registry: Registry | None = None) -> Run:
+def open_run(path: str | Path, registry: Registry | None = None, plugin: Sequence[str | Path] = ()) -> Run:
     """Open the folder of a run.
 
-    Views are looked up in ``registry``; None: the installed plugins and those that the run named. Raises
-    :class:`xaibench.api.StoreError` where the folder is no run.
+    Views are looked up in ``registry``; None: the installed plugins and those that the run named. ``plugin``: where
+    plugin files that the run named lie now; each stands for the recorded one of the same name. Raises
+    :class:`xaibench.api.StoreError` where the folder is no run, and :class:`~xaibench.api.UsageError` for a file of
+    another name.
     """
-    return Run(path, registry)
+    return Run(path, registry, plugin)
+
+
+def moved_files(recorded: Sequence[str], given: Sequence[str | Path]) -> list[str]:
+    """The plugin files that a run records, with those of ``given`` in the place of the ones of the same name.
+
+    Raises :class:`UsageError` for a file whose name the run does not know.
+    """
+    places = {Path(file).name: str(file) for file in given}
+    # A run of Windows is read elsewhere, too.
+    names = {file: file.replace("\\", "/").rpartition("/")[2] for file in recorded}
+    unknown = [name for name in places if name not in names.values()]
+    if unknown:
+        known = f"its plugin files: {', '.join(names.values())}" if names else "it names no plugin file"
+        raise UsageError(f"the run has no plugin file called '{unknown[0]}'", known)
+    return [places.get(name, file) for file, name in names.items()]
 
 
 def _full_names(name: str) -> tuple[str, ...]:

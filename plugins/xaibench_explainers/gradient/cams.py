@@ -17,13 +17,14 @@ from xaibench.api import (
     DifferentiableDetector,
     ExplainRequest,
     Explanation,
+    Facts,
     Parameters,
     Passes,
     PassQuery,
     Programme,
 )
 from xaibench_explainers.gradient.gradcam import GradCamParameters, class_activation_map
-from xaibench_explainers.layer_maps import upsampled
+from xaibench_explainers.layer_maps import native_size, upsampled
 
 _NOBODY = "no position of the layer speaks for the class: the map is zero everywhere"
 
@@ -92,6 +93,10 @@ class _ByGradient:
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=1, backward=1)
+
+    def native_size(self, facts: Facts) -> tuple[int, int] | None:
+        """The (h, w) of its maps before upsampling, as far as it is known."""
+        return native_size(facts, self.parameters.layer)
 
 
 class GradCamPlusPlus(_ByGradient):
@@ -182,3 +187,7 @@ class EigenCam:
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=1)
+
+    def native_size(self, facts: Facts) -> tuple[int, int] | None:
+        """The (h, w) of its maps before upsampling, as far as it is known."""
+        return native_size(facts, self.parameters.layer)

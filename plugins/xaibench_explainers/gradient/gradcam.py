@@ -11,6 +11,7 @@ from torch import Tensor
 from xaibench.api import (
     ExplainRequest,
     Explanation,
+    Facts,
     LayerBackward,
     LayerGradients,
     Output,
@@ -19,7 +20,7 @@ from xaibench.api import (
     PassQuery,
     Programme,
 )
-from xaibench_explainers.layer_maps import upsampled
+from xaibench_explainers.layer_maps import native_size, upsampled
 
 Combine: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Activations and gradients of a layer, ``(n, K, h, w)`` each, to maps ``(n, h, w)``."""
@@ -67,3 +68,7 @@ class GradCam:
 
     def passes(self, query: PassQuery) -> Passes:
         return Passes(forward=1, backward=1)
+
+    def native_size(self, facts: Facts) -> tuple[int, int] | None:
+        """The (h, w) of its maps before upsampling, as far as it is known."""
+        return native_size(facts, self.parameters.layer)

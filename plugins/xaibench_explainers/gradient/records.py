@@ -107,8 +107,9 @@ GRADIENT: tuple[ExplainerRecord, ...] = (
     ),
     ExplainerRecord(
         name="gradcam++-t24",
+        version=2,  # fixed filters are no layers
         target="xaibench_explainers.gradient.every_convolution:EveryConvolution",
-        summary="gradcam++ as published: averaged over all convolutions, gradient of the probability.",
+        summary="gradcam++ as published: averaged over all trained convolutions, gradient of the probability.",
         needs=_PROPAGATION,
         references=(TSIGOS_2024,),
         parameters={"output": "probability"},

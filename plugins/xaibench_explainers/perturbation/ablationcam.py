@@ -6,7 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Apply, ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
+from xaibench.api import Apply, ExplainRequest, Explanation, Facts, Output, Passes, PassQuery, Programme
+from xaibench_explainers.layer_maps import native_size
 from xaibench_explainers.perturbation.channels import (
     ChannelParameters,
     Look,
@@ -71,3 +72,7 @@ class AblationCam:
 
     def passes(self, query: PassQuery) -> Passes:
         return channel_passes(self.parameters)
+
+    def native_size(self, facts: Facts) -> tuple[int, int] | None:
+        """The (h, w) of its maps before upsampling, as far as it is known."""
+        return native_size(facts, self.parameters.layer)

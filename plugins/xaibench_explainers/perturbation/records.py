@@ -127,6 +127,7 @@ PERTURBATION: tuple[ExplainerRecord, ...] = (
     ),
     ExplainerRecord(
         name="rise-t24",
+        version=2,  # the fill is the mean of the detector's card
         target="xaibench_explainers.perturbation.rise:Rise",
         summary="rise as published: cells kept with probability .54, softmax of probabilities.",
         stochastic=True,
@@ -159,6 +160,7 @@ PERTURBATION: tuple[ExplainerRecord, ...] = (
     ),
     ExplainerRecord(
         name="sobol-t24",
+        version=2,  # the fill is the mean of the detector's card
         target="xaibench_explainers.perturbation.sobol:Sobol",
         summary="sobol as published: plain sequence, probability, bicubic map.",
         references=(TSIGOS_2024,),

@@ -8,7 +8,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench.api import ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
+from xaibench.api import ExplainRequest, Explanation, Facts, Output, Passes, PassQuery, Programme
+from xaibench_explainers.layer_maps import native_size
 from xaibench_explainers.perturbation.channels import ChannelParameters, channel_passes, look, rectified, strongest
 from xaibench_explainers.perturbation.regions import masked_scores, no_signal
 from xaibench_perturbation import (
@@ -96,6 +97,10 @@ class ScoreCam:
 
     def passes(self, query: PassQuery) -> Passes:
         return channel_passes(self.parameters)
+
+    def native_size(self, facts: Facts) -> tuple[int, int] | None:
+        """The (h, w) of its maps before upsampling, as far as it is known."""
+        return native_size(facts, self.parameters.layer)
 
     def refuses(self, query: PassQuery) -> str:
         return refusal(self.parameters, query)

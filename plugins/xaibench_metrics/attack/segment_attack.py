@@ -190,6 +190,7 @@ class SegmentAttack:
         view = View(
             f"little attacked {item} {region_digest(own.attack.region)[:16]} {self._settings_digest()}",
             lambda image, mask, landmarks: (near, mask, landmarks),
+            bounded=self.parameters.mode == "strict" or self.parameters.attack == "pgd",
         )
         other: Explanation = yield from case.explain(view=view)
         return [correlation(item, case.explanation.map, other)]

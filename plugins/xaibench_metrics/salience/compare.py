@@ -19,7 +19,7 @@ from pydantic import Field
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from xaibench.api import Explanation, Parameters, Score
+from xaibench.api import Explanation, Parameters, PassQuery, Score
 from xaibench_metrics.salience.entropy import quantise, stretch
 from xaibench_perturbation import is_constant, mean_ranks
 
@@ -41,6 +41,16 @@ class ComparisonParameters(Parameters):
     similarity: Similarity = Field("pearson", description="how alike two maps are")
     size: MapSize = Field("native", description="compare maps before upsampling, where there are such, or after")
     quantised: bool = Field(False, description="compare 8-bit maps instead of floats, as Explain To Me does")
+
+    def refuses(self, query: PassQuery) -> str:
+        """Why maps of this size cannot be compared, as far as it is known before the run."""
+        native = query.native_size
+        if self.similarity != "ssim" or self.size != "native" or native is None or min(native) >= WINDOW:
+            return ""
+        return (
+            f"{_too_small(native)}: take a network with a larger grid (trained by xaibench: small at 128 px, others at "
+            "224 px), or compare upsampled maps (size=upscaled)"
+        )
 
 
 # ---- the form of a map ----------------------------------------------------------------------------------------------
@@ -129,10 +139,14 @@ def compare(a: Tensor, b: Tensor, similarity: Similarity, quantised: bool) -> Me
     if not a.numel() or is_constant(a) or is_constant(b):
         return CONSTANT
     if similarity == "ssim" and min(a.shape) < WINDOW:
-        return f"SSIM needs maps of {WINDOW}x{WINDOW}, this one is {a.shape[0]}x{a.shape[1]}"
+        return _too_small((a.shape[0], a.shape[1]))
     one, two = (a, b) if quantised else (stretch(a), stretch(b))
     value = _SIMILARITIES[similarity](one.numpy(), two.numpy(), 255.0 if quantised else 1.0)
     return min(1.0, max(-1.0, value))
+
+
+def _too_small(size: tuple[int, int]) -> str:
+    return f"SSIM needs maps of {WINDOW}x{WINDOW}, this one is {size[0]}x{size[1]}"
 
 
 # ---- values and reasons ---------------------------------------------------------------------------------------------

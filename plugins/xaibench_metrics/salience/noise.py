@@ -153,6 +153,10 @@ class NoiseResponse:
         curve = Curve(name=NAME, x=[a for a, _ in known], y=[s for _, s in known])
         return Scores(following_scores(NAME, rows), (curve,) if known else ())
 
+    def refuses(self, query: PassQuery) -> str:
+        """Why maps are too small to be compared, or ``""``."""
+        return self.parameters.refuses(query)
+
     def passes(self, query: PassQuery) -> Passes:
         """A pass and a map for each level and each null; exact where the map and the class rule let it be."""
         n = len(self.parameters.levels) + self.parameters.nulls

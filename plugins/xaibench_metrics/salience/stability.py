@@ -257,6 +257,10 @@ class RunStability:
             cross_group=case.picture.sample.cross_group,
         )
 
+    def refuses(self, query: PassQuery) -> str:
+        """Why maps are too small to be compared, or ``""``."""
+        return self.parameters.refuses(query)
+
     def passes(self, query: PassQuery) -> Passes:
         """None: the maps are there."""
         return Passes()

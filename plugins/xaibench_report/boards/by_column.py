@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from xaibench.api import UsageError
+from xaibench.api import UsageError, closest_first
 from xaibench_report.boards.detector_tables import of_detector
 from xaibench_report.boards.leaderboard import ready_cells
 from xaibench_report.judgement.manipulation_methods import even, even_mean
@@ -39,6 +39,7 @@ from xaibench_report.values.score_items import without_item
 from xaibench_statistics import Estimate, Gap, Strings, Values, gap_between, mean_interval
 
 NONE: Final = "(none)"
+_LABELS: Final = frozenset({"real", "fake"})  # what stands for the method of a picture that has none
 EXPLANATION: Final = (
     "The gap is the largest minus the smallest mean. Its interval is that of the true gap, whichever values lie "
     "furthest apart, and at least 0; the observed gap is too large on average, the more so the more values and the "
@@ -100,10 +101,11 @@ class ByColumn:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ColumnParts:
-    """Which value every sample of one dataset has."""
+    """Which value every sample of one dataset has. ``apart``: names that are no values of the column."""
 
     names: tuple[str, ...]
     of_sample: Mapping[str, str]
+    apart: frozenset[str] = frozenset({NONE})
 
     def split(self, cell: CellValues) -> dict[str, CellValues]:
         value = np.asarray([self.of_sample.get(s, NONE) for s in cell.values.samples.tolist()], dtype=np.str_)
@@ -160,17 +162,23 @@ def _parts(samples: Table | None, column: str) -> dict[str, ColumnParts]:
     """By dataset, those in which the column has a value."""
     offered = offered_columns(samples)
     if samples is None or column not in offered:
-        names = f"columns: {', '.join(offered)}" if offered else "the run has no column with two values"
+        names = f"columns: {closest_first(column, offered)}" if offered else "the run has no column with two values"
         raise UsageError(f"no column '{column}' by which the pictures of this run differ", names)
     planned = planned_samples(samples)
-    rows = zip(
-        texts(planned, "dataset").tolist(), texts(planned, "sample").tolist(), planned[column].to_pylist(), strict=True
-    )
+    parts = {dataset: column_parts(values, column) for dataset, values in values_by_dataset(planned, column).items()}
+    return {dataset: found for dataset, found in parts.items() if set(found.names) - found.apart}
+
+
+def values_by_dataset(samples: Table, column: str) -> dict[str, dict[str, Any]]:
+    """The raw value of every sample by dataset. The label stands for the manipulation method of a picture without."""
+    values = samples[column].to_pylist()
+    if column == "method":
+        values = [method or label for method, label in zip(values, texts(samples, "label").tolist(), strict=True)]
     by_dataset: dict[str, dict[str, Any]] = {}
-    for dataset, sample, value in rows:
+    ids = zip(texts(samples, "dataset").tolist(), texts(samples, "sample").tolist(), values, strict=True)
+    for dataset, sample, value in ids:
         by_dataset.setdefault(dataset, {})[sample] = value
-    parts = {dataset: column_parts(values, column) for dataset, values in by_dataset.items()}
-    return {dataset: found for dataset, found in parts.items() if set(found.names) - {NONE}}
+    return by_dataset
 
 
 def column_parts(values: Mapping[str, Any], column: str) -> ColumnParts:
@@ -190,7 +198,9 @@ def column_parts(values: Mapping[str, Any], column: str) -> ColumnParts:
             f"column '{column}' has {len(names)} values, more than {MOST_VALUES}",
             "give one that names kinds of pictures",
         )
-    return ColumnParts(tuple(dict.fromkeys([*names, *([NONE] if len(present) < len(values) else [])])), named)
+    apart = frozenset({NONE, *(_LABELS if column == "method" else ())})
+    names = [*(n for n in names if n not in apart), *(n for n in names if n in apart)]
+    return ColumnParts(tuple(dict.fromkeys([*names, *([NONE] if len(present) < len(values) else [])])), named, apart)
 
 
 def _terciles(values: Mapping[str, float]) -> tuple[list[str], dict[str, str]]:
@@ -252,7 +262,7 @@ def _cell(explainer: str, role: Role, cell: CellValues, parts: ColumnParts) -> C
 def _column_cell(
     explainer: str, role: Role, values: Mapping[str, Values], means: Mapping[str, Estimate], parts: ColumnParts
 ) -> ColumnCell:
-    known = {name: mean for name, mean in means.items() if name != NONE}
+    known = {name: mean for name, mean in means.items() if name not in parts.apart}
     return ColumnCell(
         explainer=explainer,
         role=role,

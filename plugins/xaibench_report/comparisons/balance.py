@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from xaibench.api import UsageError
+from xaibench.api import UsageError, closest_first
 from xaibench_report.boards.detector_tables import of_detector
 from xaibench_report.detectors.detector_accuracy import Entrant, entrants
 from xaibench_report.values.run_values import CellKey, CellValues, RunTables, ScoreInfo, cell_values, encode, short
@@ -56,7 +56,7 @@ def balances(tables: RunTables, info: ScoreInfo, baseline: str) -> Balances:
     found = {e.model: e for e in entrants(tables, datasets[0])}
     named = [m for m in found if baseline in (m, short(m))]
     if not named:
-        raise UsageError(f"no model '{baseline}' in this run", f"models: {', '.join(map(short, found))}")
+        raise UsageError(f"no model '{baseline}' in this run", f"models: {closest_first(baseline, map(short, found))}")
     if not any(k.score in FIGURES for k in cells):
         raise UsageError(
             "this run has no interpretability of detectors",

@@ -9,14 +9,13 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xaibench.api import NothingToEvaluate, UsageError
+from xaibench.api import NothingToEvaluate, UsageError, closest_first
 from xaibench_report.boards.wording import ARROWS, place
 from xaibench_report.comparisons.compare import ComparedScore, compare_runs
 from xaibench_report.tables.run_table import RunTable
 from xaibench_report.tables.sample_parts import EVERY, sample_keys, split_tables
 from xaibench_report.tables.table_grid import Grid, GridCell, Path
 from xaibench_report.tables.table_marks import NoteAt, place_notes
-from xaibench_report.tables.table_request import closest_first
 from xaibench_report.values.run_values import RunTables, ScoreInfo, score_name, short
 from xaibench_statistics import Difference, Estimate
 
@@ -80,8 +79,10 @@ def _grid(group: Mapping[str, Mapping[str, ComparedScore]], values: Sequence[str
         caption=CAPTION,
         row_keys=("explainer",),
         column_keys=(column,),
-        rows=tuple(Path((n,), (n,), m) for n, m in zip(names, marked.rows, strict=True)),
-        columns=tuple(Path((v,), (v,), m, size=n) for v, m, n in zip(values, marked.columns, shared, strict=True)),
+        rows=tuple(Path((n,), (n,), m, (n,)) for n, m in zip(names, marked.rows, strict=True)),
+        columns=tuple(
+            Path((v,), (v,), m, (v,), size=n) for v, m, n in zip(values, marked.columns, shared, strict=True)
+        ),
         cells=tuple(
             tuple(_cell(group[e].get(v), mark, n is None) for v, mark, n in zip(values, marks, shared, strict=True))
             for e, marks in zip(explainers, marked.cells, strict=True)

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from xaibench.api import PlanError, UsageError
+from xaibench.api import PlanError, UsageError, closest_first
 from xaibench_report.boards.leaderboard import ready_cells
 from xaibench_report.comparisons.family_values import Cells, FamilyValues, Measure, family_values
 from xaibench_report.comparisons.findings import finding
@@ -122,7 +122,9 @@ def _explainers(cells: Cells, info: ScoreInfo, wanted: str | None) -> set[str]:
         return {"", *(e for e in every if info.role(e) == "explainer")}
     named = [e for e in every if wanted in (e, short(e))]
     if not named:
-        raise UsageError(f"no explainer '{wanted}' in this run", f"explainers: {', '.join(map(short, every))}")
+        raise UsageError(
+            f"no explainer '{wanted}' in this run", f"explainers: {closest_first(wanted, map(short, every))}"
+        )
     return {"", named[0]}
 
 
@@ -144,7 +146,7 @@ def _named(every: set[Measure], wanted: str, info: ScoreInfo) -> set[Measure]:
     found = exact or {m for m in of_metric if info.primary(m.metric, m.score)}
     if not found:
         known = sorted({score_name(m.metric, m.score) for m in every if info.primary(m.metric, m.score)})
-        raise UsageError(f"no measure '{wanted}' in this run", f"measures: {', '.join(known)}")
+        raise UsageError(f"no measure '{wanted}' in this run", f"measures: {closest_first(wanted, known)}")
     return found
 
 

@@ -6,11 +6,12 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from xaibench.api import Reference, latex_text, printable
 
 Form = Literal["tex", "md", "txt"]
+_STRETCH: Final = "\\begingroup\n\\emergencystretch=3em % long names break at \\allowbreak alone\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ def render(blocks: Iterable[Block], form: Form) -> str:
     if form != "tex" and citations.labels:
         texts = sorted((label, reference.text) for reference, label in citations.labels.items())
         blocks = (*blocks, Block(title="References", items=tuple((f"{label}: {text}",) for label, text in texts)))
-    return "\n".join(writer.block(block) for block in blocks)
+    text = "\n".join(writer.block(block) for block in blocks)
+    return f"{_STRETCH}{text}\\par\n\\endgroup\n" if form == "tex" else text
 
 
 class _PlainWriter:
@@ -165,7 +167,7 @@ class _LatexWriter(_PlainWriter):
 
     def code(self, text: str) -> str:
         escaped = latex_text(text).replace("--", "-{}-")
-        breakable = re.sub(r"([:=,/+]|\\_|[0-9a-f]{16})(?=.)", r"\1\\allowbreak{}", escaped)
+        breakable = re.sub(r"([:=,/+]|\\_|(?<=\w)-(?=\w)|[0-9a-f]{8})(?=.)", r"\1\\allowbreak{}", escaped)
         return f"\\texttt{{{breakable}}}"
 
     def cite(self, references: Sequence[Reference]) -> str:

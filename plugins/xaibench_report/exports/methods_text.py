@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from xaibench.api import format_value
-from xaibench_report.exports import statistics_references as literature
+from xaibench_report.exports.control_words import INVERSE_WORDS, control_words
 from xaibench_report.exports.marked_text import Block, Cite, Code, Part, Parts
+from xaibench_report.exports.methods_summary import TARGETS, detector_name, families, summary
+from xaibench_report.exports.part_lists import count, count_were, joined, listed
 from xaibench_report.exports.run_record import ComponentFacts, DataFacts, RunRecord
-from xaibench_report.values.run_values import FAMILIES, short
-from xaibench_statistics import MINIMUM_GROUPS, RESAMPLES
+from xaibench_report.exports.statistics_text import statistics
+from xaibench_report.values.run_values import inverse_of, short
 
 _SHORT_DIGEST = 12
-_TARGETS = {
-    "predicted": "the class of the detector's verdict on the untouched picture",
-    "fake": "the fake class that is likeliest on the untouched picture",
-    "real": "the real class",
-    "label": "the class of the picture's label",
-}
 
 
 def methods_of(record: RunRecord, reporter: str) -> tuple[Block, ...]:
-    """The methods as blocks. ``reporter`` is the version of xaibench whose report computes the statistics."""
+    """The methods as blocks, of which the first stands alone. ``reporter`` is the version of xaibench whose report
+    computes the statistics."""
     blocks = (
-        Block(title="Evaluation", parts=tuple(_evaluation(record))),
+        Block(title="Evaluation", parts=tuple(summary(record))),
         Block(title="Detectors", parts=tuple(_detectors(record))),
         Block(title="Data", parts=tuple(_data(record))),
         Block(title="Explainers", parts=tuple(_explainers(record))),
         Block(title="Controls", parts=tuple(_controls(record))),
         Block(title="Measures", parts=tuple(_measures(record))),
-        Block(title="Statistics", parts=tuple(_statistics(record, reporter))),
+        Block(title="Statistics", parts=tuple(statistics(record, reporter))),
         Block(title="Computation", parts=tuple(_computation(record))),
         Block(title="All parameters", items=tuple(_parameters(c) for c in record.components)),
         Block(title="Digests", items=tuple(_digests(record))),
@@ -41,22 +38,17 @@ def methods_of(record: RunRecord, reporter: str) -> tuple[Block, ...]:
 # ---- what took part -------------------------------------------------------------------------------------------------
 
 
-def _evaluation(record: RunRecord) -> Iterator[Part]:
-    version = _version(record, "xaibench")
-    yield f"The explanations were evaluated with xaibench {version}"
-    yield Cite((literature.xaibench_reference(version),))
-    yield "."
-
-
 def _detectors(record: RunRecord) -> Iterator[Part]:
     models = record.of_kind("model")
-    yield f"{_count(len(models), 'detector')} took part: "
-    yield from _joined([_detector(m) for m in models], "; ")
+    verb = "explained" if record.explainers("explainer") else "evaluated"
+    yield f"{count_were(len(models), 'detector', verb)}: "
+    yield from joined([_detector(m) for m in models], "; ")
     yield "."
     if record.settings["members"] == "first" and len(models) > 1:
-        yield " Of a family of training runs, the first member has all measures and the others those of families."
+        yield " Of each family of training runs, all measures were taken of the first run, and of the others only "
+        yield "those that compare training runs."
     for name, marks in record.marks.items():
-        yield from (" xaibench marks ", Code(short(name)), f": {'; '.join(marks)}.")
+        yield from (" xaibench marks ", Code(detector_name(name)), f": {'; '.join(marks)}.")
 
 
 def _detector(model: ComponentFacts) -> Parts:
@@ -69,147 +61,126 @@ def _detector(model: ComponentFacts) -> Parts:
         str(details["precision"]),
         f"SHA-256 {model.digest[:_SHORT_DIGEST]}",
     )
-    return Code(short(model.name)), Cite(model.references), f" ({'; '.join(f for f in facts if f)})"
+    return Code(detector_name(model.name)), Cite(model.references), f" ({'; '.join(f for f in facts if f)})"
 
 
 def _data(record: RunRecord) -> Iterator[Part]:
     cited = {c.name: c.references for c in record.of_kind("dataset")}
     sentences = [
-        (Code(short(data.name)), Cite(cited.get(data.name, ())), f": {_pictures(data)}.") for data in record.data
+        ("Of ", Code(short(data.name)), Cite(cited.get(data.name, ())), f", {_pictures(data)}") for data in record.data
     ]
-    yield from _joined(sentences, " ")
-    chosen = [
+    yield from joined(sentences, " ")
+    options = [
         f"--{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
         for name in ("preset", "split", "method", "limit", "part")
         if (value := record.preset if name == "preset" else record.settings.get(name))
     ]
-    if chosen:
-        yield from (" Chosen with ", Code(" ".join(chosen)), ".")
+    if options:
+        yield from (" The run was started with ", Code(" ".join(options)), ".")
 
 
 def _pictures(data: DataFacts) -> str:
     methods = ", ".join(f"{n:,} {method}" for method, n in sorted(data.methods.items()))
     labels = f"{data.labels.get('real', 0):,} real and {data.labels.get('fake', 0):,} fake"
-    split = f" of the split {' and '.join(data.splits)}" if data.splits else ""
-    groups = f"in {_count(data.groups, 'group')} of pictures that share source material"
-    if data.cross_groups:
-        groups = f"with {_count(data.groups, 'target')} and {_count(data.cross_groups, 'donor')} as two crossed factors"
-    text = f"{_count(data.pictures, 'picture')}{split}, {labels}{f' ({methods})' if methods else ''}, {groups}"
+    split = f" of the {' and '.join(data.splits)} split{'s' if len(data.splits) > 1 else ''}" if data.splits else ""
+    pictures = f"{count(data.pictures, 'picture')}{split} {'was' if data.pictures == 1 else 'were'} evaluated: {labels}"
+    sentences = [f"{pictures}{f' ({methods})' if methods else ''}", _groups(data)]
     if data.doubted:
-        text += f"; {data.doubted:,} with a mask, counterpart or label in doubt, which take no part in localisation"
+        doubted = count_were(data.doubted, "picture", "left out of localisation")
+        sentences.append(f"{doubted}, since a mask, counterpart or label is in doubt")
     if data.unreadable:
-        text += f"; {_count(data.unreadable, 'file')} could not be used"
-    return text
+        sentences.append(f"{count(data.unreadable, 'file')} could not be used")
+    return "".join(f"{s}. " for s in sentences).rstrip()
+
+
+def _groups(data: DataFacts) -> str:
+    if data.cross_groups:
+        targets, donors = count(data.groups, "target"), count(data.cross_groups, "donor")
+        return f"They combine {targets} and {donors}, which are two crossed factors"
+    return f"They form {count(data.groups, 'group')} of pictures that share source material"
 
 
 def _explainers(record: RunRecord) -> Iterator[Part]:
-    explainers = [e for e in record.of_kind("explainer") if e.role == "explainer"]
+    explainers = record.explainers("explainer")
     if not explainers:
         return
-    yield f"{_count(len(explainers), 'explainer')}: "
-    yield from _joined([_named(e) for e in explainers], ", ")
+    yield f"{count_were(len(explainers), 'explainer', 'evaluated')}: "
+    yield from listed([_named(e) for e in explainers])
     target = record.settings["target"]
     yield ". Each map explains "
-    yield from (_TARGETS[target],) if target in _TARGETS else ("the class ", Code(target))
-    yield ". The class is settled once a picture and kept under every change, except in measures that say otherwise."
+    yield from (TARGETS[target],) if target in TARGETS else ("the class ", Code(target))
+    yield ". This class is chosen once for each picture. It stays the same when a measure changes the picture, except "
+    yield "in measures that define it otherwise."
 
 
 def _controls(record: RunRecord) -> Iterator[Part]:
-    explainers = record.of_kind("explainer")
-    controls = [e for e in explainers if e.role == "control"]
-    references = [e for e in explainers if e.role == "reference"]
+    controls, references = record.explainers("control"), record.explainers("reference")
+    plain = [c for c in controls if not inverse_of(c.name)]
+    inverses = [inverse_of(c.name) for c in controls if inverse_of(c.name)]
     if controls:
-        yield "Beside the explainers ran controls, which are scored in the same way and never ranked: "
-        yield from _joined([_named(c) for c in controls], ", ")
+        yield "Controls are maps that explain nothing. They are scored like explainers, held against them and never "
+        yield "ranked: "
+        own: list[Parts] = [("the inverse of ", *listed([(Code(i),) for i in inverses]), f" ({INVERSE_WORDS})")]
+        yield from listed([*map(_control, plain), *(own if inverses else ())])
         yield "."
-    elif explainers:
-        yield "No controls ran."
+    elif record.explainers("explainer"):
+        yield "No controls were evaluated, so that no explainer is called better or worse."
     if references:
-        yield " Shown as references, since they use what no detector shows, and neither ranked nor to be beaten: "
-        yield from _joined([_named(r) for r in references], ", ")
-        yield "."
+        yield f" {'References are' if len(references) > 1 else 'A reference is'} shown beside them: "
+        yield from listed([_control(r) for r in references])
+        yield f". {'They use' if len(references) > 1 else 'It uses'} what no detector shows, and "
+        yield f"{'are' if len(references) > 1 else 'is'} neither ranked nor to be beaten by an explainer."
+
+
+def _control(component: ComponentFacts) -> Parts:
+    """``edges (the picture's own edges) [Adebayo et al. 2018]``."""
+    facts = (control_words(component.name), _maps(component), _foreign(component))
+    text = "; ".join(f for f in facts if f)
+    return Code(short(component.name)), *((f" ({text})",) if text else ()), Cite(component.references)
 
 
 def _measures(record: RunRecord) -> Iterator[Part]:
     metrics = record.of_kind("metric")
     if not metrics:
         return
-    families = [*FAMILIES, *sorted({str(m.details["family"]) for m in metrics} - set(FAMILIES))]
-    by_family = [(f, [m for m in metrics if m.details["family"] == f]) for f in families]
-    yield f"{_count(len(metrics), 'measure')}, and no overall number."
-    for family, members in by_family:
-        if members:
-            yield f" {family.capitalize()}: "
-            yield from _joined([_named(m) for m in members], ", ")
-            yield "."
+    yield f"{count_were(len(metrics), 'measure', 'taken')}, and no overall number is formed."
+    for family in families(record):
+        yield f" {family.capitalize()}: "
+        yield from listed([_named(m) for m in metrics if m.details["family"] == family])
+        yield "."
+    yield from _withheld(record)
+
+
+def _withheld(record: RunRecord) -> Iterator[Part]:
+    """What a gate withheld, where, and why, without what to do about it."""
+    places = {(w.detector, w.dataset) for w in record.withheld}
+    for gate in record.withheld:
+        yield from (" A gate withheld the ranks and verdicts of ", Code(gate.score))
+        if len(record.of_kind("model")) > 1 or len(record.data) > 1 or len(places) > 1:
+            yield from (" for ", Code(gate.detector), " on ", Code(gate.dataset))
+        yield f", since {gate.reason.partition('; use ')[0]}."
 
 
 def _named(component: ComponentFacts) -> Parts:
-    maps = f" ({component.maps:,} maps of each picture)" if component.maps > 1 else ""
-    foreign = f" ({component.distribution} {component.version})" if component.distribution != "xaibench" else ""
-    note = str(component.details.get("note", "")) if component.role == "explainer" else ""
-    source: Parts = (Cite(component.references),)
-    if note:
-        source = (f" ({note}", *source, ")")
-    return Code(short(component.name)), *source, maps, foreign
+    facts = "; ".join(f for f in (_maps(component), _foreign(component)) if f)
+    return Code(short(component.name)), *_source(component), *((f" ({facts})",) if facts else ())
 
 
-# ---- statistics -----------------------------------------------------------------------------------------------------
+def _source(component: ComponentFacts) -> Parts:
+    """Its publications, or in which way its definition is xaibench's own."""
+    note = str(component.details.get("note", ""))
+    if not note:
+        return (Cite(component.references),)
+    own = "defined by " + ("xaibench" if component.distribution == "xaibench" else component.distribution)
+    return f" ({note.replace('own', own, 1).replace(', after', ' after')}", Cite(component.references), ")"
 
 
-def _statistics(record: RunRecord, reporter: str) -> Iterator[Part]:
-    """As docs/explanation/statistics.md and the docstrings of ``xaibench_statistics`` say it."""
-    yield f"As the report of xaibench {reporter} computes them, intervals are 95 % intervals with the group of "
-    yield "pictures as the unit: of shares, Wilson's interval"
-    yield Cite((literature.WILSON_1927,))
-    yield " on an effective sample size"
-    yield Cite((literature.FRANCO_2019,))
-    yield "; of differences of shares, the interval from those of the two shares"
-    yield Cite((literature.ZOU_2008,))
-    yield "; of other numbers, at each end the outer one of the t interval with the cluster-robust variance of Bell "
-    yield "and McCaffrey"
-    yield Cite((literature.BELL_2002,))
-    yield " and of Hall's interval for skewed means"
-    yield Cite((literature.HALL_1992,))
-    yield "."
-    if any(data.cross_groups for data in record.data):
-        yield " With two crossed factors the variance is the two-way clustered one"
-        yield Cite((literature.CAMERON_2011,))
-        yield ", and the bootstrap is the pigeonhole bootstrap"
-        yield Cite((literature.OWEN_2007,))
-        yield "."
-    yield f" With fewer than {MINIMUM_GROUPS} groups there is no interval and no verdict."
-    families = {m.details["family"] for m in record.of_kind("metric")}
-    if "localisation" in families:
-        yield " In localisation every manipulation method weighs alike."
-    if _is_censored(record):
-        yield f" Right-censored scores have a restricted mean and a median, the latter with {RESAMPLES:,} resamples of "
-        yield "groups and an expanded tail"
-        yield Cite((literature.HESTERBERG_2015,))
-        yield "."
-    roles = {e.role for e in record.of_kind("explainer")}
-    if {"explainer", "control"} <= roles:
-        yield from _verdicts()
-    if "explainer" in roles:
-        yield " Ranks have simultaneous 95 % intervals, from the step-down test over all pairs of explainers"
-        yield Cite((literature.MOGSTAD_2024, literature.ROMANO_2005))
-        yield "."
-    if record.has_accuracy:
-        yield " The AUC of a detector has an interval from its clustered variance"
-        yield Cite((literature.DELONG_1988, literature.OBUCHOWSKI_1997, literature.NEWCOMBE_2006))
-        yield "."
+def _maps(component: ComponentFacts) -> str:
+    return f"{component.maps:,} maps of each picture" if component.maps > 1 else ""
 
 
-def _verdicts() -> Iterator[Part]:
-    yield " An explainer is called better only if it is shown better than every control (an intersection-union test), "
-    yield "and worse if it is shown worse than one. All comparisons of a board are tested together in both directions: "
-    yield "within a score and a direction by the step-down maximum of the studentised clustered bootstrap"
-    yield Cite((literature.ROMANO_2005,))
-    yield ", between them by Bonferroni's rule, so that with probability .95 a board makes no false claim."
-
-
-def _is_censored(record: RunRecord) -> bool:
-    return any(score.get("event") for m in record.of_kind("metric") for score in m.details["scores"])
+def _foreign(component: ComponentFacts) -> str:
+    return f"{component.distribution} {component.version}" if component.distribution != "xaibench" else ""
 
 
 # ---- how it was computed --------------------------------------------------------------------------------------------
@@ -217,27 +188,32 @@ def _is_censored(record: RunRecord) -> bool:
 
 def _computation(record: RunRecord) -> Iterator[Part]:
     settings, identity, machine = record.settings, record.identity, record.provenance
-    yield f"Seed {settings['seed']}, {_count(settings['repeats'], 'repeat')} of explainers that draw at random, "
-    yield f"{identity['precision']} on {identity['device']} ({_machine(machine)}), "
-    yield f"{_count(int(identity['threads']), 'thread')}. "
-    libraries = [f"{name} {version}" for name, version in machine["versions"].items() if name != "xaibench"]
-    yield f"Python {machine['python']}, {', '.join(libraries)}; {machine['platform']}. "
+    repeats = "once" if settings["repeats"] == 1 else f"{settings['repeats']:,} times"
+    yield f"The seed is {settings['seed']}, and explainers that draw at random were run {repeats}. The run computed in "
+    yield f"{identity['precision']} on {identity['device']} ({_machine(machine)}) with "
+    yield f"{count(int(identity['threads']), 'thread')}, on {machine['platform']}. "
+    yield f"It used Python {machine['python']}{''.join(f', {library}' for library in _libraries(record))}. "
     forward, backward = record.passes
-    yield f"The run took {forward:,} forward and {backward:,} backward passes. "
+    yield f"It took {forward:,} forward and {backward:,} backward passes. "
     counts = ", ".join(f"{n:,} {status.replace('_', ' ')}" for status, n in sorted(record.statuses.items()))
-    yield f"It holds {_count(sum(record.statuses.values()), 'value')} of scores: {counts or 'none'}. "
+    yield f"It holds {count(sum(record.statuses.values()), 'value')} of scores: {counts or 'none'}. "
     last = record.runs[-1]
-    yield from ("It is run ", Code(last["run"]), " of plan ", Code(last["plan_digest"][:_SHORT_DIGEST]))
-    yield f", the last of {len(record.runs):,} plans of its folder." if len(record.runs) > 1 else "."
+    yield from ("The run is ", Code(last["run"]), ", and the digest of its plan begins with ")
+    yield Code(last["plan_digest"][:_SHORT_DIGEST])
+    yield f"; it is the last of {len(record.runs):,} plans of its folder." if len(record.runs) > 1 else "."
+
+
+def _libraries(record: RunRecord) -> Iterator[str]:
+    """With their versions; those of ONNX only where a detector is one."""
+    onnx = any("onnx" in str(m.details.get("format", "")).lower() for m in record.of_kind("model"))
+    for name, version in record.provenance["versions"].items():
+        if name != "xaibench" and (onnx or not name.startswith("onnx")):
+            yield f"{name} {version}"
 
 
 def _machine(machine: Mapping[str, Any]) -> str:
     parts = (machine.get("gpu"), machine.get("processor") or machine.get("machine"))
-    return ", ".join([str(p) for p in parts if p] + [_count(machine["cores"], "core")])
-
-
-def _version(record: RunRecord, name: str) -> str:
-    return str(record.provenance["versions"].get(name, "of unknown version"))
+    return ", ".join([str(p) for p in parts if p] + [count(machine["cores"], "core")])
 
 
 def _parameters(component: ComponentFacts) -> Parts:
@@ -271,13 +247,3 @@ def _digests(record: RunRecord) -> Iterator[Parts]:
         yield "detector ", Code(short(model.name)), ": ", Code(model.digest)
     for dataset in record.of_kind("dataset"):
         yield "dataset ", Code(short(dataset.name)), ": ", Code(dataset.digest)
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
-def _joined(items: Sequence[Iterable[Part]], between: str) -> Iterator[Part]:
-    for at, item in enumerate(items):
-        yield from ((between,) if at else ())
-        yield from item

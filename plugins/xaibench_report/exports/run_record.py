@@ -6,9 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from xaibench.api import Reference, StoreError
+from xaibench_report.boards.leaderboard import build_leaderboards
+from xaibench_report.boards.wording import detector_title
+from xaibench_report.values.run_tables import read_run
+from xaibench_report.values.run_values import score_name, short
 
 if TYPE_CHECKING:
     from xaibench import Run
@@ -66,6 +70,15 @@ class DataFacts:
         return sum(self.labels.values())
 
 
+class WithheldScore(NamedTuple):
+    """One score that a gate of the boards lets rank nothing on one detector and dataset, with its reason."""
+
+    detector: str
+    dataset: str
+    score: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """What the methods of a paper say of a run.
@@ -86,10 +99,20 @@ class RunRecord:
     preset: str = ""
     marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     has_accuracy: bool = False
+    withheld: tuple[WithheldScore, ...] = ()
 
     def of_kind(self, kind: str) -> tuple[ComponentFacts, ...]:
         """The components of a kind, in the order of the plan."""
         return tuple(c for c in self.components if c.kind == kind)
+
+    def explainers(self, role: Role) -> tuple[ComponentFacts, ...]:
+        """The explainers of a role, in the order of the plan."""
+        return tuple(e for e in self.of_kind("explainer") if e.role == role)
+
+    @property
+    def version(self) -> str:
+        """That of the xaibench that evaluated."""
+        return str(self.provenance["versions"].get("xaibench", "of unknown version"))
 
     @classmethod
     def read(cls, run: Run) -> RunRecord:
@@ -115,7 +138,19 @@ class RunRecord:
             passes=(totals["forward"], totals["backward"]),
             marks=marks,
             has_accuracy=any(row["check"] == "accuracy" for row in detectors),
+            withheld=_withheld(run),
         )
+
+
+def _withheld(run: Run) -> tuple[WithheldScore, ...]:
+    """What the gates of the boards withheld."""
+    boards = build_leaderboards(*read_run(run)).boards
+    return tuple(
+        WithheldScore(detector_title(b.where), short(b.where.dataset), score_name(c.metric, c.score), c.withheld)
+        for b in boards
+        for c in b.columns
+        if c.withheld
+    )
 
 
 def _preset(plan: Mapping[str, Any]) -> str:

@@ -35,15 +35,23 @@ def sections_of(run: Run) -> list[Registered]:
     """
     from xaibench import load_registry
 
-    try:
-        registry = run.registry
-    except XaibenchError as error:
-        where = "relative paths hold in the folder in which the run was started"
-        print(f"sections of the run's own plugins are left out: {error.what} ({where})", file=sys.stderr)
-        registry = load_registry()
+    missing = missing_plugins(run)
+    if missing is not None:
+        print(f"the pictures and the sections of the run's own plugins are left out: {missing.what}", file=sys.stderr)
+        print(f"  {missing.mend}", file=sys.stderr)
+    registry = run.registry if missing is None else load_registry()
     for failure in registry.failures:
         print(f"broken plugin: {failure}", file=sys.stderr)
     return registry.of_kind("section")
+
+
+def missing_plugins(run: Run) -> XaibenchError | None:
+    """Why the plugins that the run named cannot be loaded, where they cannot. Without them no picture is opened."""
+    try:
+        run.registry  # noqa: B018
+    except XaibenchError as error:
+        return error
+    return None
 
 
 def write_report(

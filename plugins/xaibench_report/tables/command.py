@@ -41,8 +41,8 @@ def table(
     score: Annotated[
         list[str] | None,
         typer.Option(
-            help="SCORE, METRIC or 'METRIC SCORE', and words of an item; seconds for the time of a map; may be "
-            "repeated. Default: every primary score."
+            help="SCORE, METRIC, 'METRIC SCORE' or a family such as localisation, and words of an item; seconds for "
+            "the time of a map; may be repeated. Default: every primary score."
         ),
     ] = None,
     by: Annotated[
@@ -63,6 +63,9 @@ def table(
     bold: Annotated[
         str | None, typer.Option(metavar="best", help="best: bold what is not told apart from the best explainer.")
     ] = None,
+    verdicts: Annotated[
+        bool, typer.Option("--verdicts", help="Show the verdict against the controls below each value.")
+    ] = False,
     digits: Annotated[int | None, typer.Option(help="Decimals (default 3; all of them in CSV).")] = None,
     caption: Annotated[str | None, typer.Option(help="LaTeX: the caption, in place of ours.")] = None,
     label: Annotated[str | None, typer.Option(help="LaTeX: the label of the table.")] = None,
@@ -76,7 +79,7 @@ def table(
 
     request = make_request(
         rows, columns, score or (), by or (), intervals=intervals, n=n, controls=controls, untouched=untouched,
-        bold=bold, digits=digits,
+        bold=bold, verdicts=verdicts, digits=digits,
     )  # fmt: skip
     name = _format(format, out)
     found = build_table(*read_run(run), request)

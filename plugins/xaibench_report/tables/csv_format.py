@@ -15,14 +15,14 @@ NOTES = "notes"
 def to_csv(grids: Sequence[Grid]) -> str:
     """All tables under one header: the keys of tables and rows, then every column, then the notes of the row.
 
-    Beside a mean stand its interval (``low``, ``high``) and ``n`` where the table shows them. A cell without a value is
-    empty, and the notes of its row say why. Numbers have all digits unless the table was asked for some. Text that a
-    spreadsheet would take for a formula begins with an apostrophe.
+    Beside a mean stand its interval (``low``, ``high``), ``n`` and its verdict where the table shows them. A cell
+    without a value is empty, and the notes of its row say why. Numbers have all digits unless the table was asked for
+    some. Text that a spreadsheet would take for a formula begins with an apostrophe.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     by = list(dict.fromkeys(k for grid in grids for k in grid.by))
-    columns = list(dict.fromkeys(c.heads for grid in grids for c in grid.columns))
+    columns = list(dict.fromkeys(c.names for grid in grids for c in grid.columns))
     first = grids[0]
     names = [name for labels in columns for name in _names(labels, first)]
     writer.writerow([spreadsheet_text(printable(t)) for t in (*by, *first.row_keys, *names, NOTES)])
@@ -37,17 +37,18 @@ def _names(labels: Sequence[str], grid: Grid) -> list[str]:
     return [name, *(f"{name} {what}" for what in _extras(grid))]
 
 
-def _joined(heads: Sequence[str]) -> str:
-    """The levels of a header in one text, without arrows."""
-    return ", ".join(t.rstrip(" \u2191\u2193") for t in heads if t)
+def _joined(names: Sequence[str]) -> str:
+    """The levels of a header in one text."""
+    return ", ".join(t for t in names if t)
 
 
 def _extras(grid: Grid) -> list[str]:
-    return [*(("low", "high") if grid.intervals else ()), *(("n",) if grid.n else ())]
+    verdict = ("verdict", "control") if grid.verdicts else ()
+    return [*(("low", "high") if grid.intervals else ()), *(("n",) if grid.n else ()), *verdict]
 
 
 def _rows(grid: Grid, by: Sequence[str], columns: Sequence[tuple[str, ...]]) -> Iterator[list[object]]:
-    at = {c.heads: i for i, c in enumerate(grid.columns)}
+    at = {c.names: i for i, c in enumerate(grid.columns)}
     for row, cells, texts in zip(grid.rows, grid.cells, grid.texts, strict=True):
         found = [cells[at[c]] if c in at else None for c in columns]
         values = [value for cell in found for value in _values(cell, grid)]
@@ -56,10 +57,11 @@ def _rows(grid: Grid, by: Sequence[str], columns: Sequence[tuple[str, ...]]) -> 
 
 def _values(cell: GridCell | None, grid: Grid) -> list[object]:
     estimate = cell.estimate if cell else None
-    if estimate is None:
+    if cell is None or estimate is None:
         return [""] * (1 + len(_extras(grid)))
+    verdict = [cell.verdict.word, cell.verdict.control_name] if grid.verdicts else []
     ends = [_number(estimate.low, grid), _number(estimate.high, grid)] if grid.intervals else []
-    return [_number(estimate.value, grid), *ends, *([estimate.n] if grid.n else [])]
+    return [_number(estimate.value, grid), *ends, *([estimate.n] if grid.n else []), *verdict]
 
 
 def _number(value: float | None, grid: Grid) -> object:
@@ -73,6 +75,6 @@ def _notes(grid: Grid, texts: Sequence[Sequence[str]]) -> Iterator[str]:
     at: dict[str, list[str]] = {}
     for column, notes in zip(grid.columns, texts, strict=True):
         for note in notes:
-            at.setdefault(note, []).append(_joined(column.heads))
+            at.setdefault(note, []).append(_joined(column.names))
     for note, columns in at.items():
         yield note if len(columns) == len(grid.columns) else f"{' | '.join(columns)}: {note}"

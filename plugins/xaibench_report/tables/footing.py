@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from xaibench_report.boards.leaderboard import prepared_cells
 from xaibench_report.detectors.detection import Detection
@@ -23,6 +24,14 @@ from xaibench_report.values.run_values import (
     Where,
     measured,
 )
+from xaibench_statistics import Ranking
+
+
+class Best(NamedTuple):
+    """Whether a cell's explainer is among the best, and why none of its column is."""
+
+    is_best: bool
+    why_not: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,39 +62,66 @@ class Footings:
         score, here = (key.metric, key.score), self._of(key.where)
         yield from here.marks
         if score in here.withheld:
-            yield f"ranks nothing here: {here.withheld[score]}"
+            yield f"ranks nothing here, since {here.withheld[score]}"
         elif reason := here.left_out.get(score, {}).get(key.explainer):
-            yield f"not ranked: {reason}"
+            yield with_reason("not ranked", reason)
         central = sorted(set(here.centre.shut) & set(cell.methods.tolist())) if self._localises(key.metric) else []
         if central and score not in here.withheld:
-            names = ", ".join(map(method_name, central))
-            yield f"{names}: no part in ranks: the centre prior's mask AUC is above {GATE:g}"
+            names = f"{', '.join(map(method_name, central))} {'takes' if len(central) == 1 else 'take'}"
+            yield f"{names} no part in ranks, since the centre prior's mask AUC is above {GATE:g}"
         spec = self.info.spec(*score)
         if spec is not None and not (spec.ranked and spec.primary):
-            yield f"ranks nothing: {spec.why_not or 'a score beside the board'}"
+            yield with_reason("ranks nothing", spec.why_not or "a score beside the board")
 
-    def best(self, cells: Mapping[CellKey, CellValues]) -> frozenset[CellKey]:
-        """Those of one part whose explainer is not told apart from the best one on the samples that all ranked
-        explainers have there; none of a score that ranks nothing."""
+    def best(self, cells: Mapping[CellKey, CellValues]) -> dict[CellKey, Best]:
+        """Of every cell of one part whether its explainer is not told apart from the best one, on the samples that all
+        ranked explainers have there."""
         columns: dict[tuple[Where, ScoreKey], dict[str, CellValues]] = {}
         for key, cell in cells.items():
             columns.setdefault((key.where, (key.metric, key.score)), {})[key.explainer] = cell
-        found = (
-            CellKey(where, *score, explainer)
+        return {
+            CellKey(where, *score, explainer): best
             for (where, score), column in columns.items()
-            for explainer in self._best_of(where, score, column)
-        )
-        return frozenset(found)
+            for explainer, best in self._best_of(where, score, column).items()
+        }
 
-    def _best_of(self, where: Where, score: ScoreKey, column: Mapping[str, CellValues]) -> Iterator[str]:
+    def _best_of(self, where: Where, score: ScoreKey, column: Mapping[str, CellValues]) -> dict[str, Best]:
+        ranking = self._ranking(where, score, column)
+        lows = {e: rank.low for e, rank in ranking.ranks.items()} if ranking else {}
+        why_not = self._no_ranks(where, score) or _none_best(ranking)
+        return {e: Best(not why_not and lows.get(e) == 1, why_not) for e in column}
+
+    def _no_ranks(self, where: Where, score: ScoreKey) -> str:
+        """Why a score has no ranks on a detector: in few words, the reason stands in its note."""
         here, spec = self._of(where), self.info.spec(*score)
-        if here.marks or score in here.withheld or (spec is not None and not (spec.ranked and spec.primary)):
-            return
+        if here.marks:
+            return "the detector is marked"
+        if score in here.withheld:
+            return f"no ranks by a gate ({here.withheld[score].partition(': ')[0]})"
+        return "" if spec is None or (spec.ranked and spec.primary) else "it ranks nothing"
+
+    def _ranking(self, where: Where, score: ScoreKey, column: Mapping[str, CellValues]) -> Ranking | None:
+        if self._no_ranks(where, score):
+            return None
+        here = self._of(where)
         centre = here.centre if self._localises(score[0]) else CentreGate()
         kept = {e: centre.keeps(c) for e, c in column.items() if e not in here.left_out.get(score, {})}
-        spreads = tie_spreads(where, score, self.cells, column, self.info)
-        ranking = explainer_ranks(kept, spreads, self.info, self.seed)
-        yield from (e for e, rank in (ranking.ranks.items() if ranking else ()) if rank.low == 1)
+        return explainer_ranks(kept, tie_spreads(where, score, self.cells, column, self.info), self.info, self.seed)
+
+    def board_order(self, where: Where, scores: Sequence[ScoreKey]) -> dict[str, int]:
+        """The place of every explainer by its rank, then by its mean, under the first of the scores that ranks them, as
+        on the boards."""
+        for metric, score in scores:
+            column = {
+                k.explainer: c
+                for k, c in self.cells.items()
+                if k.where == where and k.metric == metric and k.score.partition(" ")[0] == score
+            }
+            ranking = self._ranking(where, (metric, score), column) if column else None
+            if ranking is not None:
+                ranks = {e: rank.rank for e, rank in ranking.ranks.items()}
+                return {e: i for i, e in enumerate(sorted(ranking.order, key=lambda e: ranks.get(e, 0)))}
+        return {}
 
     def _of(self, where: Where) -> _OfDetector:
         if where not in self._found:
@@ -111,6 +147,22 @@ class Footings:
 
     def _localises(self, metric: str) -> bool:
         return self.info.family(metric) == FAMILY
+
+
+def with_reason(what: str, reason: str) -> str:
+    """``ranks nothing: a score beside the board``; a reason that has a colon of its own stands in parentheses."""
+    return f"{what} ({reason})" if ": " in reason else f"{what}: {reason}"
+
+
+def _none_best(ranking: Ranking | None) -> str:
+    """Why no explainer of a score that ranks can be best."""
+    if ranking is None:
+        return "it ranks nothing"
+    if not ranking.ranks:
+        return f"no ranks ({ranking.note.removesuffix(': no ranks')})"
+    if len(ranking.ranks) == 1:
+        return "one explainer alone is ranked"
+    return "not told apart" if all(rank.low == 1 for rank in ranking.ranks.values()) else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -72,6 +72,7 @@ def _cell(cell: GridCell, grid: Grid) -> str:
         lines.append(f"<small>{interval(estimate, digits)}</small>")
     if cell.size is not None:
         lines.append(f"<small>n={cell.size}</small>")
+    lines += [f"<small>{_text(line)}</small>" for line in cell.verdict.lines]
     return f'<td style="{_NUMBER}">{"<br>".join(lines)}</td>'
 
 

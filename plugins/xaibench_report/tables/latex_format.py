@@ -3,12 +3,14 @@ r"""Tables in LaTeX. They need ``\usepackage{booktabs}`` and nothing else."""
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Final
 
 from xaibench.api import UsageError, printable
 from xaibench_report.tables.table_grid import Grid, GridCell
-from xaibench_report.tables.text_format import digits_of, spans_of
+from xaibench_report.tables.text_format import digits_of, head_lines, spans_of
 from xaibench_report.values.number_format import interval, number
 
 _SPECIAL: Final = {
@@ -17,7 +19,9 @@ _SPECIAL: Final = {
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "\u2191": r"$\uparrow$", "\u2193": r"$\downarrow$", "\u2013": "--",
     "[": "{[}", "]": "{]}",
 }  # fmt: skip
-_SPECIAL_QUOTE: Final = "''"
+_NAME: Final = 22
+_HEAD: Final = 12
+"""The characters of a line of a row's name, and of a header over one column."""
 
 
 def to_latex(grids: Sequence[Grid], caption: str | None = None, label: str | None = None) -> str:
@@ -72,15 +76,19 @@ def _head(grid: Grid) -> Iterator[str]:
         last = level == levels - 1
         names = [escape(k) if last else "" for k in grid.row_keys]
         spans = list(spans_of(grid.columns, level))
-        sizes = [_size(grid.columns[columns[0]].size) if last else "" for _, _, columns in spans]
+        sizes = [_size(grid.columns[columns[0]].size) if last else [] for _, _, columns in spans]
         heads = [_header(*span, size) for span, size in zip(spans, sizes, strict=True)]
         yield _row([*names, *heads])
         if not last:
             yield "".join(_rule(columns, len(names)) for label, _, columns in spans if label)
 
 
-def _header(label: str, mark: str, columns: Sequence[int], size: str) -> str:
-    return rf"\multicolumn{{{len(columns)}}}{{c}}{{{escape(label)}{_mark(mark)}{size}}}"
+def _header(label: str, mark: str, columns: Sequence[int], size: Sequence[str]) -> str:
+    """A header over one column in lines as short as its numbers are."""
+    lines = [escape(line) for line in (head_lines(label, _HEAD) if len(columns) == 1 else [label])]
+    lines = [*lines[:-1], f"{lines[-1]}{_mark(mark)}", *size]
+    text = lines[0] if len(lines) == 1 else r"\shortstack{" + r"\\".join(lines) + "}"
+    return rf"\multicolumn{{{len(columns)}}}{{c}}{{{text}}}"
 
 
 def _rule(columns: Sequence[int], before: int) -> str:
@@ -95,31 +103,43 @@ def _body(grid: Grid) -> Iterator[str]:
         outer = at and row.labels[:-1] != grid.rows[at - 1].labels[:-1]
         if at and (outer or row.section != grid.rows[at - 1].section):
             yield r"\midrule" if outer else r"\addlinespace"
-        names = (level.get(at, ("", "")) for level in spans)
-        yield _row([*(f"{escape(label)}{_mark(mark)}" for label, mark in names), *(_cell(c, grid) for c in cells)])
+        elif at and _has_lines(grid):
+            yield r"\addlinespace"
+        names = [_name(*level.get(at, ("", "")), lines=_has_lines(grid)) for level in spans]
+        for line in zip_longest(*names, *(_cell(c, grid) for c in cells), fillvalue=""):
+            yield _row(line)
+
+
+def _name(label: str, mark: str, *, lines: bool) -> list[str]:
+    """A row's name, long ones in two lines where the row has them."""
+    pieces = textwrap.wrap(label, _NAME, break_on_hyphens=False, break_long_words=False) if lines else []
+    first, *rest = pieces or [label]
+    texts = [escape(first), escape(" ".join(rest))] if rest else [escape(first)]
+    return [*texts[:-1], f"{texts[-1]}{_mark(mark)}"]
+
+
+def _has_lines(grid: Grid) -> bool:
+    """Whether a row has a second line, for intervals or sizes."""
+    return any(len(_cell(c, grid)) > 1 for row in grid.cells for c in row)
 
 
 def _row(cells: Sequence[str]) -> str:
     return rf"{' & '.join(cells)} \\"
 
 
-def _cell(cell: GridCell, grid: Grid) -> str:
+def _cell(cell: GridCell, grid: Grid) -> list[str]:
+    """The value, below it the interval, the size, the verdict and its control."""
     digits, estimate = digits_of(grid), cell.estimate
     value = _number(number(estimate.value if estimate else None, digits))
     text = (rf"\textbf{{{value}}}" if cell.best else value) + _mark(cell.mark)
-    if estimate is None:
-        return text
-    ends = (
-        rf" {{\scriptsize {_number(interval(estimate, digits))}}}"
-        if grid.intervals and estimate.low is not None
-        else ""
-    )
-    size = _size(cell.size)
-    return f"{text}{ends}{size}"
+    shown = estimate is not None and grid.intervals and estimate.low is not None
+    ends = [rf"{{\scriptsize {_number(interval(estimate, digits))}}}"] if shown else []
+    verdict = [rf"{{\scriptsize {escape(line)}}}" for line in cell.verdict.lines]
+    return [text, *ends, *_size(cell.size), *verdict]
 
 
-def _size(n: int | None) -> str:
-    return "" if n is None else rf" {{\scriptsize $n={n}$}}"
+def _size(n: int | None) -> list[str]:
+    return [] if n is None else [rf"{{\scriptsize $n={n}$}}"]
 
 
 def _number(text: str) -> str:

@@ -53,7 +53,7 @@ def _cell(cell: GridCell, grid: Grid) -> str:
         return text
     ends = interval(estimate, digits) if grid.intervals else ""
     size = "" if cell.size is None else f"n = {cell.size}"
-    return " ".join(part for part in (text, ends, size) if part)
+    return " ".join(part for part in (text, ends, size, *map(_escape, cell.verdict.lines)) if part)
 
 
 def _escape(text: str) -> str:

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from xaibench.api import UsageError
+from xaibench.api import UsageError, closest_first
 from xaibench_report.tables.csv_format import to_csv
 from xaibench_report.tables.html_format import to_html
 from xaibench_report.tables.latex_format import to_latex
 from xaibench_report.tables.markdown_format import to_markdown
 from xaibench_report.tables.table_entries import make_entries
 from xaibench_report.tables.table_grid import Grid, make_grids
-from xaibench_report.tables.table_request import FORMATS, TableRequest, closest_first
+from xaibench_report.tables.table_request import FORMATS, TableRequest
 from xaibench_report.tables.text_format import WIDTH, to_text
 from xaibench_report.values.run_values import RunTables, ScoreInfo
 
@@ -71,14 +71,15 @@ class RunTable:
         return forms[name]()
 
     def to_arrow(self) -> Any:
-        """An Arrow table with one row a number: the keys, ``value``, ``low``, ``high``, ``n``, ``groups``, ``best`` and
-        ``notes``."""
+        """An Arrow table with one row a number: the keys, ``value``, ``low``, ``high``, ``n``, ``groups``, ``best``,
+        ``notes``, and ``verdict`` and ``control`` where they are asked for."""
         import pyarrow as pa
 
         keys = dict.fromkeys(k for g in self.grids for k in (*g.by, *g.row_keys, *g.column_keys))
         fields = [pa.field(k, pa.string()) for k in keys]
+        numbers = (*_NUMBERS, *(_VERDICT if any(g.verdicts for g in self.grids) else ()))
         return pa.Table.from_pylist(
-            list(self._rows()), pa.schema([*fields, *map(pa.field, *zip(*_NUMBERS, strict=True))])
+            list(self._rows()), pa.schema([*fields, *map(pa.field, *zip(*numbers, strict=True))])
         )
 
     def to_pandas(self) -> Any:
@@ -101,6 +102,7 @@ class RunTable:
                         **dict(zip(grid.column_keys, column.labels, strict=True)),
                         "value": e and e.value, "low": e and e.low, "high": e and e.high, "n": e and e.n,
                         "groups": e and e.groups, "best": cell.best, "notes": "; ".join(notes),
+                        "verdict": cell.verdict.word or None, "control": cell.verdict.control_name or None,
                     }  # fmt: skip
 
 
@@ -108,6 +110,7 @@ _NUMBERS: Final = (
     ("value", "float64"), ("low", "float64"), ("high", "float64"), ("n", "int64"), ("groups", "int64"),
     ("best", "bool"), ("notes", "string"),
 )  # fmt: skip
+_VERDICT: Final = (("verdict", "string"), ("control", "string"))
 
 
 def _frame(pandas: Any, grid: Grid) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from xaibench_report.boards.by_column import IDENTITIES, NONE, column_parts, planned_samples
+from xaibench_report.boards.by_column import IDENTITIES, NONE, column_parts, planned_samples, values_by_dataset
 from xaibench_report.values.run_values import RunTables, Table, encode, texts
 from xaibench_statistics import Ints
 
@@ -101,20 +101,5 @@ def _name_of(named: Mapping[str, tuple[Sequence[str], Mapping[str, str]]], datas
 
 def _named(samples: Table, column: str) -> dict[str, tuple[Sequence[str], Mapping[str, str]]]:
     """By dataset, the values in their order and the value of every sample."""
-    values = samples[column].to_pylist()
-    if column == "method":
-        values = [_method(*pair) for pair in zip(values, texts(samples, "label").tolist(), strict=True)]
-    by_dataset: dict[str, dict[str, Any]] = {}
-    ids = zip(texts(samples, "dataset").tolist(), texts(samples, "sample").tolist(), values, strict=True)
-    for dataset, sample, value in ids:
-        by_dataset.setdefault(dataset, {})[sample] = value
-    parts = {dataset: column_parts(found, column) for dataset, found in by_dataset.items()}
-    return {dataset: (_real_last(p.names), p.of_sample) for dataset, p in parts.items()}
-
-
-def _method(method: str | None, label: str) -> str:
-    return method or label
-
-
-def _real_last(names: Sequence[str]) -> list[str]:
-    return sorted(names, key=lambda n: n == "real")
+    parts = {dataset: column_parts(found, column) for dataset, found in values_by_dataset(samples, column).items()}
+    return {dataset: (p.names, p.of_sample) for dataset, p in parts.items()}

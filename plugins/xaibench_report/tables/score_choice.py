@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from xaibench.api import NothingToEvaluate, UsageError
-from xaibench_report.tables.table_request import closest_first
+from xaibench.api import NothingToEvaluate, UsageError, closest_first
 from xaibench_report.values.run_values import RunTables, ScoreInfo, ScoreKey, score_name, short
 
 SECONDS: Final = ("", "seconds")
@@ -44,7 +43,8 @@ class ScoreChoice:
 
 
 def choose_scores(tables: RunTables, info: ScoreInfo, wanted: Sequence[str]) -> ScoreChoice:
-    """The scores that ``wanted`` names; the primary ones of explainers where it names none.
+    """The scores that ``wanted`` names, those of a family being its primary ones; all primary ones of explainers where
+    it names none.
 
     Raises UsageError, with the scores that there are, for a name that fits none, and NothingToEvaluate for a run
     without scores.
@@ -54,8 +54,7 @@ def choose_scores(tables: RunTables, info: ScoreInfo, wanted: Sequence[str]) -> 
         raise NothingToEvaluate("the run has no scores", "evaluate a metric first")
     known = {key: frozenset(items - {""}) for key, (items, _) in there.items()}
     if not wanted:
-        primary = [k for k, (_, scopes) in there.items() if info.primary(*k) and scopes != {"model"}]
-        return ScoreChoice(dict.fromkeys(_ordered(primary or there, info)), known)
+        return ScoreChoice(dict.fromkeys(_ordered(_primary(there, info) or there, info)), known)
     chosen: dict[ScoreKey, frozenset[str] | None] = {}
     for text in wanted:
         for key, items in _chosen(text, there, info).items():
@@ -93,17 +92,33 @@ def _chosen(
         keys, rest = [k for k in of_metric if k[1] == words[1]], words[2:]
     elif named:
         keys, rest = named, words[1:]
-    else:
+    elif of_metric:
         keys, rest = [k for k in of_metric if info.primary(*k)] or of_metric, words[1:]
+    else:
+        keys, rest = [k for k in _primary(there, info) if info.family(k[0]) == first], words[1:]
     fits = {k: frozenset(i for i in there[k][0] if set(rest) <= set(i.split())) for k in _ordered(keys, info)}
     fits = {k: items for k, items in fits.items() if items}
     if not fits:
-        items = sorted({i for k in keys for i in there[k][0] if i})
-        every = [*dict.fromkeys(k[1] for k in there), SECONDS[1], *dict.fromkeys(short(k[0]) for k in there)]
         each = "give every score a --score of its own; " if "," in text else ""
-        names = closest_first(first, items if rest else every)
+        items = {i for k in keys for i in there[k][0] if i}
+        names = closest_first(first, items) if rest and keys else _names(first, there, info)
         raise UsageError(f"no score '{text}' in this run", f"{each}there are {names}")
     return {k: None if not rest else items for k, items in fits.items()}
+
+
+def _primary(there: Mapping[ScoreKey, tuple[set[str], set[str]]], info: ScoreInfo) -> list[ScoreKey]:
+    """The primary scores of explainers."""
+    return [k for k, (_, scopes) in there.items() if info.primary(*k) and scopes != {"model"}]
+
+
+def _names(name: str, there: Mapping[ScoreKey, tuple[set[str], set[str]]], info: ScoreInfo) -> str:
+    """All that can be named: primary scores and families, then companions and seconds, then metrics; the closest first
+    in each."""
+    primary = _primary(there, info)
+    scores = {k[1] for k in primary} | {info.family(k[0]) for k in primary}
+    companions = {k[1] for k in there} - scores | {SECONDS[1]}
+    metrics = {short(k[0]) for k in there} - scores - companions
+    return ", ".join(closest_first(name, names) for names in (scores, companions, metrics) if names)
 
 
 def _is_metric(name: str, metric: str) -> bool:

@@ -37,16 +37,17 @@ def _grid(grid: Grid) -> dict[str, Any]:
         "rows": [dict(zip(grid.row_keys, r.labels, strict=True)) for r in grid.rows],
         "columns": [dict(zip(grid.column_keys, c.labels, strict=True)) for c in grid.columns],
         "cells": [
-            [_cell(cell, notes) for cell, notes in zip(cells, texts, strict=True)]
+            [_cell(cell, notes, grid.verdicts) for cell, notes in zip(cells, texts, strict=True)]
             for cells, texts in zip(grid.cells, grid.texts, strict=True)
         ],
         "notes": [{"mark": n.mark, "text": n.text} for n in grid.notes],
     }
 
 
-def _cell(cell: Any, notes: tuple[str, ...]) -> dict[str, Any]:
+def _cell(cell: Any, notes: tuple[str, ...], verdicts: bool) -> dict[str, Any]:
     e = cell.estimate
+    verdict = {"verdict": cell.verdict.word or None, "control": cell.verdict.control_name or None} if verdicts else {}
     return {
         "value": e and e.value, "low": e and e.low, "high": e and e.high, "n": e and e.n, "groups": e and e.groups,
-        "best": cell.best, "notes": list(notes),
+        "best": cell.best, **verdict, "notes": list(notes),
     }  # fmt: skip

@@ -11,12 +11,12 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xaibench.api import NothingToEvaluate
+from xaibench.api import NothingToEvaluate, UsageError
 from xaibench_report.boards.board_cells import Cell, make_cell
 from xaibench_report.boards.detector_tables import of_detector
 from xaibench_report.boards.leaderboard import prepared_cells
 from xaibench_report.detectors.detection import detections
-from xaibench_report.tables.footing import Footings
+from xaibench_report.tables.footing import Best, Footings, with_reason
 from xaibench_report.tables.sample_parts import EVERY, Label, Part, sample_keys, split_tables
 from xaibench_report.tables.score_choice import (
     SECONDS,
@@ -29,7 +29,18 @@ from xaibench_report.tables.score_choice import (
 from xaibench_report.tables.seconds import seconds_cells
 from xaibench_report.tables.table_request import COMPONENT_KEYS, TableRequest, check_keys
 from xaibench_report.tables.untouched import untouched_cells
-from xaibench_report.values.run_values import CellKey, CellValues, Role, RunTables, ScoreInfo, family_order, short
+from xaibench_report.tables.verdict_cells import VerdictCell, verdict_cells
+from xaibench_report.values.aliases import Aliases
+from xaibench_report.values.run_values import (
+    CellKey,
+    CellValues,
+    Role,
+    RunTables,
+    ScoreInfo,
+    encode,
+    family_order,
+    short,
+)
 from xaibench_statistics import SEED
 
 UNTOUCHED: Final = "untouched"
@@ -40,7 +51,7 @@ _ROLES: Final[tuple[Role, ...]] = ("explainer", "control", "inverse", "reference
 class Entry:
     """One number of a table. ``labels`` by key; ``section`` sorts kinds of rows: the untouched detector 0, explainers
     1, controls 2. ``notes``: what a reader must know of it; ``best``: whether its explainer is not told apart from the
-    best one."""
+    best one, or why none is."""
 
     labels: Mapping[str, Label]
     key: CellKey
@@ -48,19 +59,25 @@ class Entry:
     better: str
     section: int = 1
     notes: tuple[str, ...] = ()
-    best: bool = False
+    best: Best = Best(False)
+    verdict: VerdictCell = VerdictCell("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Entries:
     """All numbers of a request. ``absent``: why an explainer has no value of a score on one detector at all;
-    ``info``: what the scores mean; ``choice``: the scores."""
+    ``info``: what the scores mean; ``choice``: the scores; ``names``: the parts of their items. ``split``: the keys
+    that are columns of the samples. ``aliases``: short names of explainers and metrics. ``footings``: the order of the
+    boards."""
 
     entries: tuple[Entry, ...]
     absent: Mapping[CellKey, str]
     choice: ScoreChoice
     info: ScoreInfo
     names: tuple[str, ...]
+    split: tuple[str, ...]
+    aliases: Aliases
+    footings: Footings
 
 
 def make_entries(tables: RunTables, info: ScoreInfo, request: TableRequest, seed: int = SEED) -> Entries:
@@ -76,6 +93,10 @@ def make_entries(tables: RunTables, info: ScoreInfo, request: TableRequest, seed
     split = [k for k in request.keys if k == "repeat" or (k in samples and k not in (*COMPONENT_KEYS, *names))]
     entries: list[Entry] = []
     absent: dict[CellKey, str] = {}
+    if request.verdicts and split:
+        raise UsageError(f"a verdict is on all pictures, not by {split[0]}", f"leave out {split[0]} or --verdicts")
+    aliases = _aliases(tables, info)
+    verdicts = verdict_cells(tables, labels.info, aliases, seed) if request.verdicts else {}
     footings = Footings.of(tables, labels.info, choice.metrics, detections(tables), seed)
     for part in split_tables(_of_metrics(tables, choice), split):
         found, nothing = _of_part(part, labels, request, footings, seed)
@@ -83,9 +104,19 @@ def make_entries(tables: RunTables, info: ScoreInfo, request: TableRequest, seed
         absent |= nothing
     if SECONDS in choice.items:
         entries += _seconds(tables, labels, split, request)
+    entries = [_with_verdict(e, verdicts[e.key]) if e.key in verdicts else e for e in entries]
     if not request.controls:
         entries = _without_controls(entries)
-    return Entries(entries=tuple(entries), absent=absent, choice=choice, info=labels.info, names=names)
+    return Entries(
+        entries=tuple(entries), absent=absent, choice=choice, info=labels.info, names=names,
+        split=tuple(k for k in split if k != "repeat"), aliases=aliases, footings=footings,
+    )  # fmt: skip
+
+
+def _aliases(tables: RunTables, info: ScoreInfo) -> Aliases:
+    """As the boards have them: of all explainers and metrics of the run, whatever the table shows."""
+    explainers, metrics = (set(encode(tables.scores, c).names.tolist()) - {""} for c in ("explainer", "metric"))
+    return Aliases.of(explainers | info.controls, metrics | info.families.keys())
 
 
 def _of_metrics(tables: RunTables, choice: ScoreChoice) -> RunTables:
@@ -162,15 +193,15 @@ def _of_part(
     """The entries of one part, and why explainers have no value at all where no sample is named."""
     cells = _chosen_cells(part, labels)
     whole = [k for k, c in cells.items() if part.labels and part.holds is None and not c.any]
-    best = footings.best(cells) if request.bold else frozenset()
+    best = footings.best(cells) if request.bold else {}
     entries = [
-        _entry(key, cell, part, labels, footings, key in best, request, seed)
+        _entry(key, cell, part, labels, footings, best.get(key, Best(False)), request, seed)
         for key, cell in cells.items()
         if key not in whole
     ]
     if request.untouched:
         entries += _untouched(entries, part, labels, footings.tables)
-    return entries, {k: make_cell(cells[k], seed).why for k in whole}
+    return entries, {k: without_status(make_cell(cells[k], seed).why) for k in whole}
 
 
 def _chosen_cells(part: Part, labels: _Labels) -> dict[CellKey, CellValues]:
@@ -201,10 +232,11 @@ def _score_and_item(key: CellKey) -> tuple[str, str]:
 
 
 def _entry(
-    key: CellKey, cell: CellValues, part: Part, labels: _Labels, footings: Footings, best: bool,
+    key: CellKey, cell: CellValues, part: Part, labels: _Labels, footings: Footings, best: Best,
     request: TableRequest, seed: int,
 ) -> Entry:  # fmt: skip
     made = make_cell(cell, seed)
+    made = replace(made, why=without_status(made.why))
     notes = (*_notes(made, cell, request.intervals), *(footings.notes(key, cell) if made.estimate else ()))
     role = labels.info.role(key.explainer)
     return Entry(
@@ -218,18 +250,34 @@ def _entry(
     )
 
 
+def _with_verdict(entry: Entry, verdict: VerdictCell) -> Entry:
+    """Why there is no verdict is noted where there is a value."""
+    if not verdict.why or entry.cell.estimate is None or any(verdict.why in note for note in entry.notes):
+        return replace(entry, verdict=verdict)
+    return replace(entry, verdict=verdict, notes=(*entry.notes, with_reason("no verdict", verdict.why)))
+
+
 def _notes(made: Cell, cell: CellValues, intervals: bool) -> Iterator[str]:
     """Why there is no value or no interval, and over what its mean is not."""
     if made.estimate is None:
         yield made.why or "no rows"
         return
     if made.incomplete:
-        reasons = dict.fromkeys(f"{status.replace('_', ' ')}: {reason}" for status, reason in cell.left_out)
-        yield f"samples are left out: {'; '.join(reasons)}"
+        reasons = dict.fromkeys(
+            without_status(f"{status.replace('_', ' ')}: {reason}") if reason else status.replace("_", " ")
+            for status, reason in cell.left_out
+        )
+        yield with_reason("samples are left out", "; ".join(reasons))
     if made.estimate.note and (intervals or not made.estimate.n):
         yield made.estimate.note
     if cell.censored is not None and cell.censored.any():
         yield "the mean is restricted to the largest value tried"
+
+
+def without_status(reason: str) -> str:
+    """A reason without the status that it stands behind, unless that says that something went wrong."""
+    status, _, rest = reason.partition(": ")
+    return rest if rest and status in ("undefined", "not applicable") else reason
 
 
 def _untouched(entries: Iterable[Entry], part: Part, labels: _Labels, tables: RunTables) -> list[Entry]:
@@ -242,7 +290,7 @@ def _untouched(entries: Iterable[Entry], part: Part, labels: _Labels, tables: Ru
     label = Label((-1, 0, ""), f"({UNTOUCHED})")
     return [
         replace(first[k][0], labels={**first[k][0].labels, "explainer": label}, key=k, cell=cell, section=0,
-                notes=notes, best=False)
+                notes=notes, best=Best(False))
         for k, (cell, notes) in made.items()
     ]  # fmt: skip
 

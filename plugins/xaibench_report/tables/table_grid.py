@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, cast
 
 from xaibench.api import NothingToEvaluate
 from xaibench_report.boards.wording import ARROWS
@@ -13,6 +13,8 @@ from xaibench_report.tables.table_entries import Entries, Entry
 from xaibench_report.tables.table_marks import Note, NoteAt, place_notes
 from xaibench_report.tables.table_request import TableRequest
 from xaibench_report.tables.untouched import NONE_SUCH
+from xaibench_report.tables.verdict_cells import VerdictCell
+from xaibench_report.values.aliases import Aliases
 from xaibench_statistics import Estimate
 
 Labels: TypeAlias = tuple[tuple[object, str], ...]
@@ -24,12 +26,14 @@ PLAIN_KEYS: Final = frozenset(
 
 
 class Path(NamedTuple):
-    """The labels of one row or column, one a key, with what headers show of them and the marks of each. ``size``: the
-    samples behind each number of a column, where they are as many and the table is to say so."""
+    """The labels of one row or column, one a key, with what headers show of them and the marks of each. ``names``:
+    headers with the full names of components and without arrows, for data. ``size``: the samples behind each number of
+    a column, where they are as many and the table is to say so."""
 
     labels: tuple[str, ...]
     heads: tuple[str, ...]
     marks: tuple[str, ...]
+    names: tuple[str, ...]
     section: int = 1
     size: int | None = None
 
@@ -37,12 +41,14 @@ class Path(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridCell:
     """``estimate`` is None for a dash, of which ``mark`` names the reason; ``mark`` is empty for nothing to say.
-    ``size``: the samples behind it, where neither its column nor the caption says so and the table is to."""
+    ``size``: the samples behind it, where neither its column nor the caption says so and the table is to.
+    ``verdict`` is empty where none is asked for."""
 
     estimate: Estimate | None
     mark: str = ""
     best: bool = False
     size: int | None = None
+    verdict: VerdictCell = VerdictCell("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +56,7 @@ class Grid:
     """One table. ``title`` says what it shows of what, ``caption`` what a number is; ``cells`` by row and column.
 
     ``notes`` have a mark where they belong to a part of the table, none where they belong to all of it. ``texts``: all
-    notes of each cell, wherever they are marked. ``intervals``, ``n`` and ``digits``: what the cells show.
+    notes of each cell, wherever they are marked. ``intervals``, ``n``, ``verdicts`` and ``digits``: what cells show.
     """
 
     title: str
@@ -65,6 +71,7 @@ class Grid:
     by: Mapping[str, str]
     intervals: bool = False
     n: bool = False
+    verdicts: bool = False
     digits: int | None = None
 
 
@@ -91,7 +98,7 @@ def _no_table(group: Sequence[Entry], by: Sequence[str]) -> Note:
     """Why a value of the keys of tables has none."""
     reasons = dict.fromkeys(e.cell.why or "no rows" for e in group if e.section)
     names = " ".join(str(_label(group[0], k)[1]) for k in by)
-    return Note("", f"no table, without any value: {names}: {'; '.join(reasons)}")
+    return Note("", f"no table for {names}, without any value: {'; '.join(reasons)}")
 
 
 def _label(entry: Entry, key: str) -> tuple[object, str]:
@@ -137,7 +144,7 @@ class _Place(NamedTuple):
 
 def _grid(entries: Sequence[Entry], by: Sequence[str], found: Entries, request: TableRequest) -> Grid | None:
     placed = {_place(e, request): e for e in entries}
-    rows = _with_values(placed, "row", request)
+    rows = _in_board_order(_with_values(placed, "row", request), entries, found, request)
     columns = _with_values(placed, "column", request)
     if not rows or not columns:
         return None
@@ -147,7 +154,7 @@ def _grid(entries: Sequence[Entry], by: Sequence[str], found: Entries, request: 
         [[_note_at(placed.get(_Place(r, c)), texts[r, c]) for c in columns] for r in rows],
     )  # fmt: skip
     dropped = _dropped(placed, rows, columns)
-    titles = _titles(entries, request)
+    titles = _Titles(_arrows(entries, request), found.aliases)
     shown = [e for p, e in placed.items() if p.row in rows and p.column in columns]
     sizes = {c: _size(shown, c, request) for c in columns}
     return Grid(
@@ -156,11 +163,11 @@ def _grid(entries: Sequence[Entry], by: Sequence[str], found: Entries, request: 
         row_keys=request.rows,
         column_keys=request.columns,
         rows=tuple(
-            _path(r, _heads(r, request.rows, titles, None), marks)._replace(section=_section(r, placed))
+            _path(r, request.rows, titles, None, marks)._replace(section=_section(r, placed))
             for r, marks in zip(rows, marked.rows, strict=True)
         ),
         columns=tuple(
-            _path(c, _heads(c, request.columns, titles, found.names), marks)._replace(size=sizes[c][0])
+            _path(c, request.columns, titles, found.names, marks)._replace(size=sizes[c][0])
             for c, marks in zip(columns, marked.columns, strict=True)
         ),
         cells=tuple(
@@ -172,6 +179,7 @@ def _grid(entries: Sequence[Entry], by: Sequence[str], found: Entries, request: 
         by={k: str(_label(entries[0], k)[1]) for k in by},
         intervals=request.intervals,
         n=request.n,
+        verdicts=request.verdicts,
         digits=request.digits,
     )  # fmt: skip
 
@@ -186,6 +194,26 @@ def _with_values(placed: Mapping[_Place, Entry], side: str, request: TableReques
     return sorted(paths, key=_order)
 
 
+def _in_board_order(
+    rows: Sequence[Labels], entries: Sequence[Entry], found: Entries, request: TableRequest
+) -> list[Labels]:
+    """Explainers by their rank under the first score of the table that ranks them, as on the boards; those without a
+    rank after them."""
+    if "explainer" not in request.rows:
+        return list(rows)
+    at = request.rows.index("explainer")
+    scores = list(dict.fromkeys((e.key.metric, e.key.score.partition(" ")[0]) for e in entries))
+    scores = [key for key in found.choice.items if key in scores]
+    places = found.footings.board_order(min(e.key.where for e in entries), scores)
+
+    def order(row: Labels) -> tuple[object, ...]:
+        role, *rest = cast(tuple[object, ...], row[at][0])
+        place = places.get(str(rest[-1]), len(places))
+        return (*row[:at], (role, place, *rest), *row[at + 1 :])
+
+    return sorted(rows, key=order)
+
+
 def _dropped(placed: Mapping[_Place, Entry], rows: Sequence[Labels], columns: Sequence[Labels]) -> list[str]:
     """One line for the rows and columns without any number, by reason."""
     why: dict[str, dict[str, None]] = {}
@@ -195,14 +223,20 @@ def _dropped(placed: Mapping[_Place, Entry], rows: Sequence[Labels], columns: Se
         for path, kept in sides:
             if path not in kept:
                 why.setdefault(entry.cell.why or "no rows", {})[_name_of(path, kept)] = None
-    return [f"left out, without any value: {', '.join(names)}: {reason}" for reason, names in sorted(why.items())]
+    return [f"left out, without any value: {', '.join(names)} ({reason})" for reason, names in sorted(why.items())]
 
 
 def _cell(entry: Entry | None, mark: str, sized: bool) -> GridCell:
     if entry is None or entry.cell.estimate is None:
         return GridCell(estimate=None, mark=mark)
     estimate = entry.cell.estimate
-    return GridCell(estimate=estimate, mark=mark, best=entry.best, size=estimate.n or None if sized else None)
+    return GridCell(
+        estimate=estimate,
+        mark=mark,
+        best=entry.best.is_best,
+        size=estimate.n or None if sized else None,
+        verdict=entry.verdict,
+    )
 
 
 def _size(shown: Iterable[Entry], column: object, request: TableRequest) -> tuple[int | None, bool]:
@@ -251,7 +285,14 @@ def _note_at(entry: Entry | None, texts: Sequence[str]) -> NoteAt:
 # ---- headers --------------------------------------------------------------------------------------------------------
 
 
-def _titles(entries: Iterable[Entry], request: TableRequest) -> dict[str, str]:
+class _Titles(NamedTuple):
+    """The arrow of every label of a score, and short names."""
+
+    arrows: Mapping[str, str]
+    aliases: Aliases
+
+
+def _arrows(entries: Iterable[Entry], request: TableRequest) -> dict[str, str]:
     """The arrow of every label of a score."""
     if "score" not in request.keys:
         return {}
@@ -261,21 +302,29 @@ def _titles(entries: Iterable[Entry], request: TableRequest) -> dict[str, str]:
     return {text: ARROWS.get(better.pop(), "") for text, better in found.items() if len(better) == 1}
 
 
-def _path(path: Sequence[tuple[object, str]], heads: tuple[str, ...], marks: tuple[str, ...]) -> Path:
-    return Path(tuple(text for _, text in path), heads, marks)
+def _path(
+    path: Sequence[tuple[object, str]],
+    keys: Sequence[str],
+    titles: _Titles,
+    parts: Sequence[str] | None,
+    marks: tuple[str, ...],
+) -> Path:
+    """Labels as headers show them: components by their short names, a score with its arrow; over columns a part of an
+    item with its name, and so what its value alone would not tell. ``parts``: the names of the parts, None for rows,
+    whose keys stand above them."""
+    labels = tuple(text for _, text in path)
+    names = tuple(_full_name(key, text, parts) for key, text in zip(keys, labels, strict=True))
+    heads = tuple(_head(key, text, titles) for key, text in zip(keys, names, strict=True))
+    return Path(labels, heads, marks, names)
 
 
-def _heads(
-    path: Sequence[tuple[object, str]], keys: Sequence[str], arrows: Mapping[str, str], parts: Sequence[str] | None
-) -> tuple[str, ...]:
-    """Labels as headers show them: a score with its arrow; over columns a part of an item with its name, and so what
-    its value alone would not tell. ``parts``: the names of the parts, None for rows, whose keys stand above them."""
-    return tuple(_head(key, text, arrows, parts) for key, (_, text) in zip(keys, path, strict=True))
-
-
-def _head(key: str, text: str, arrows: Mapping[str, str], parts: Sequence[str] | None) -> str:
+def _head(key: str, text: str, titles: _Titles) -> str:
     if key == "score":
-        return f"{text} {arrows.get(text, '')}".rstrip()
+        return f"{titles.aliases.text(text)} {titles.arrows.get(text, '')}".rstrip()
+    return titles.aliases.text(text) if key in ("explainer", "metric") else text
+
+
+def _full_name(key: str, text: str, parts: Sequence[str] | None) -> str:
     if parts is None or key in PLAIN_KEYS or not text or text.startswith("("):
         return text
     return f"{key} = {text}" if key in parts else f"{key} {text}"

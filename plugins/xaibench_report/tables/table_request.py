@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from xaibench.api import UsageError
+from xaibench.api import UsageError, closest_first
 
 FORMATS: Final = ("text", "markdown", "latex", "csv", "html")
 COMPONENT_KEYS: Final = ("explainer", "score", "metric", "family", "item", "model", "member", "dataset", "repeat")
@@ -17,12 +16,12 @@ MOST_DIGITS: Final = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRequest:
-    """One request. ``scores``: ``SCORE``, ``METRIC SCORE`` or ``METRIC``, each with words of an item where wanted;
-    empty: the primary scores. ``by``: keys that give a table for each of their values.
+    """One request. ``scores``: ``SCORE``, ``METRIC SCORE``, ``METRIC`` or a family of metrics, each with words of an
+    item where wanted; empty: the primary scores. ``by``: keys that give a table for each of their values.
 
     ``digits``: decimals, None for those of the boards. ``bold``: whether the explainers that are not told apart from
-    the best are bold. ``controls``: whether controls and references have rows. ``untouched``: whether the detector on
-    the untouched pictures has one.
+    the best are bold. ``verdicts``: whether a cell says how its explainer stands to the controls. ``controls``: whether
+    controls and references have rows. ``untouched``: whether the detector on the untouched pictures has one.
     """
 
     rows: tuple[str, ...] = ("explainer",)
@@ -34,6 +33,7 @@ class TableRequest:
     controls: bool = False
     untouched: bool = False
     bold: bool = False
+    verdicts: bool = False
     digits: int | None = None
 
     @property
@@ -53,6 +53,7 @@ def make_request(
     controls: bool = False,
     untouched: bool = False,
     bold: str | None = None,
+    verdicts: bool = False,
     digits: int | None = None,
 ) -> TableRequest:
     """The request; keys are names, or names joined by commas. Raises UsageError for values that are none."""
@@ -63,7 +64,7 @@ def make_request(
     request = TableRequest(
         rows=_names(rows), columns=_names(columns), by=_names(by), intervals=intervals, n=n, controls=controls,
         scores=(score,) if isinstance(score, str) else tuple(score), untouched=untouched, bold=bold == "best",
-        digits=digits,
+        verdicts=verdicts, digits=digits,
     )  # fmt: skip
     if not request.rows or not request.columns:
         raise UsageError("a table needs rows and columns", "name a key for each, such as explainer and score")
@@ -77,17 +78,10 @@ def check_keys(request: TableRequest, offered: Iterable[str]) -> None:
     for key in request.keys:
         if key not in names:
             raise UsageError(f"no key '{key}' of rows or columns", f"there are {closest_first(key, names)}")
-    for what, asked in (("--untouched", request.untouched), ("--bold best", request.bold)):
-        if asked and "explainer" not in (*request.rows, *request.columns):
+    asked = (("--untouched", request.untouched), ("--bold best", request.bold), ("--verdicts", request.verdicts))
+    for what, wanted in asked:
+        if wanted and "explainer" not in (*request.rows, *request.columns):
             raise UsageError(f"{what} needs the explainers in one table", "add explainer to the rows or the columns")
-
-
-def closest_first(name: str, names: Iterable[str], most: int = 20) -> str:
-    """The names in a line, those most like ``name`` first."""
-    likeness = {n: difflib.SequenceMatcher(None, name, n).ratio() for n in dict.fromkeys(names)}
-    ordered = sorted(likeness, key=lambda n: -likeness[n])
-    more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
-    return ", ".join(ordered[:most]) + more
 
 
 def _names(keys: str | Sequence[str]) -> tuple[str, ...]:

@@ -97,7 +97,7 @@ def _widths(grid: Grid, part: Sequence[int]) -> list[int]:
     paths = [grid.columns[i] for i in part]
     for level in range(len(grid.column_keys))[::-1]:
         for label, mark, under in spans_of(paths, level):
-            need = max(len(line) for line in (*_heads(label, mark, 0), _n(grid.columns[part[under[-1]]])))
+            need = max(len(line) for line in (*head_lines(_marked(label, mark), 0), _n(grid.columns[part[under[-1]]])))
             widths[under[-1]] += max(0, need - _span(widths, under))
     return widths
 
@@ -106,9 +106,9 @@ def _span(widths: Sequence[int], columns: Sequence[int]) -> int:
     return sum(widths[c] for c in columns) + _GAP * (len(columns) - 1)
 
 
-def _heads(label: str, mark: str, room: int) -> list[str]:
+def head_lines(text: str, room: int) -> list[str]:
     """A header in lines of at most ``room`` characters, or of the longest word; arrow and mark stay with theirs."""
-    text = _marked(label, mark).replace(" ", "\0").replace("\0=\0", " = ")
+    text = text.replace(" ", "\0").replace("\0=\0", " = ")
     words = [w.replace("\0", " ") for w in re.findall(r"[^-:, ]+\0?[-:,]?\s*|.", text)] or [""]
     widest = max(room, _LEAST, *(len(w.rstrip()) for w in words))
     lines = [""]
@@ -133,6 +133,7 @@ def _cell_lines(cell: GridCell, grid: Grid) -> list[str]:
         lines.append(interval(cell.estimate, digits))
     if cell.size is not None:
         lines.append(f"n={cell.size}")
+    lines += cell.verdict.lines
     return lines
 
 
@@ -165,7 +166,7 @@ def _level(paths: Sequence[Path], level: int, widths: Sequence[int], name: Seque
     spans = [stub]
     for labels, mark, columns in spans_of(paths, level):
         span = _span(widths, columns)
-        texts.append(_heads(labels, mark, span))
+        texts.append(head_lines(_marked(labels, mark), span))
         spans.append(span)
     yield from _columns(texts, spans)
 

@@ -7,7 +7,7 @@ from itertools import zip_longest
 
 from rich.console import Console
 
-from xaibench.api import literal, say
+from xaibench.api import break_lines, literal, say
 from xaibench_report.answer.run_answer import Answer, AnswerRow, DetectorAnswer, title
 from xaibench_report.terminal.text_columns import (
     GAP,
@@ -18,7 +18,6 @@ from xaibench_report.terminal.text_columns import (
     plain_table,
     shared_widths,
 )
-from xaibench_report.values.aliases import break_lines
 
 
 def print_answer(answer: Answer, console: Console) -> None:

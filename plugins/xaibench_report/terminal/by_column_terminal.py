@@ -10,11 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from xaibench.api import literal, say
+from xaibench.api import literal, longest_piece, say
 from xaibench_report.boards.by_column import EXPLANATION, ByColumn, ColumnBoard, ColumnScore, cell_name, gap_lines
 from xaibench_report.boards.wording import ARROWS, place
 from xaibench_report.terminal.text_columns import broken
-from xaibench_report.values.aliases import longest_piece
 from xaibench_report.values.number_format import interval, number
 from xaibench_report.values.plain_data import plain_data
 from xaibench_report.values.run_values import score_name

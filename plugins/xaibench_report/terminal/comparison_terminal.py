@@ -9,14 +9,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from xaibench.api import literal, say
+from xaibench.api import break_lines, literal, say
 from xaibench_report.answer.comparison_answer import ComparisonAnswer, comparison_answer
 from xaibench_report.boards.wording import ARROWS, place
 from xaibench_report.comparisons.compare import ComparedScore, RunComparison
 from xaibench_report.terminal.answer_terminal import say_text
 from xaibench_report.terminal.boards_terminal import print_marks
 from xaibench_report.terminal.text_columns import broken, name_width, plain_table
-from xaibench_report.values.aliases import break_lines
 from xaibench_report.values.number_format import interval, number, p_value, plural
 from xaibench_report.values.plain_data import plain_data
 from xaibench_report.values.run_values import score_name, short

@@ -10,13 +10,13 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from xaibench.api import literal, say
+from xaibench.api import literal, longest_piece, say
 from xaibench_report.answer.run_answer import title
 from xaibench_report.boards.board_cells import Cell, Column
 from xaibench_report.boards.leaderboard import Board, Leaderboards
 from xaibench_report.boards.wording import ARROWS, rank
 from xaibench_report.terminal.text_columns import GAP, MARGIN, broken, name_width, plain_table
-from xaibench_report.values.aliases import Aliases, longest_piece
+from xaibench_report.values.aliases import Aliases
 from xaibench_report.values.number_format import DASH, interval, number
 from xaibench_report.values.run_values import ScoreKey, family_order, short
 

@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from xaibench.api import literal
-from xaibench_report.values.aliases import break_lines, longest_piece
+from xaibench.api import break_lines, literal, longest_piece
 
 GAP: Final = 2
 """Characters between two columns."""

@@ -1,4 +1,4 @@
-"""Short names for the components of one run, and text that breaks at no place inside a word."""
+"""Short names for the components of one run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from xaibench.api import UsageError, parse_spec
 from xaibench_report.values.run_values import short
 
 _INVERSE = "inverse:of="
-_PIECES = re.compile(r"[^-:,/\s]*[-:,/]+|[^-:,/\s]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,38 +78,3 @@ def _apart(base: str, names: list[str]) -> dict[str, str]:
 def _spec(base: str, values: Mapping[str, object]) -> str:
     parts = [f"{key}={value}" if key else str(value) for key, value in values.items()]
     return f"{base}:{','.join(parts)}" if parts else base
-
-
-def break_lines(text: str, width: int) -> str:
-    """The text in lines of at most ``width`` characters, broken at spaces and after ``- : , /`` alone. A piece that
-    is longer by itself stays whole."""
-    return "\n".join(line for part in text.split("\n") for line in _lines(part, width))
-
-
-def longest_piece(text: str) -> int:
-    """The width that a text needs at least."""
-    return max((len(piece.rstrip()) for piece in _pieces(text)), default=0)
-
-
-def _lines(text: str, width: int) -> Iterable[str]:
-    line = ""
-    for word in text.split(" "):
-        joined = f"{line} {word}" if line else word
-        if len(joined) <= width:
-            line = joined
-            continue
-        if line and longest_piece(word) <= width and len(word) <= width:
-            yield line
-            line = word
-            continue
-        line = f"{line} " if line else ""
-        for piece in _pieces(word):
-            if line.strip() and len(line) + len(piece) > width:
-                yield line.rstrip()
-                line = ""
-            line += piece
-    yield line
-
-
-def _pieces(word: str) -> list[str]:
-    return _PIECES.findall(word) or [word]

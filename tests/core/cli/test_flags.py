@@ -22,7 +22,7 @@ from xaibench.api import (
     with_flags,
 )
 from xaibench.cli.evaluate import Invocation
-from xaibench.cli.main import program
+from xaibench.cli.program import program
 from xaibench.plan.settings import Settings, make_settings, read_run_file
 
 

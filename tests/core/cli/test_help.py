@@ -11,7 +11,7 @@ import typer
 
 from xaibench.api.command_help import CommandGroup, help_page, show_help_pages
 from xaibench.cli.evaluate import Invocation
-from xaibench.cli.main import program
+from xaibench.cli.program import program
 from xaibench.discovery.registry import Registry
 from xaibench.plan.settings import HOW, OUTPUT, WHAT, WHERE, Settings
 

@@ -13,7 +13,7 @@ import pytest
 
 from xaibench.api.value_completion import completion
 from xaibench.cli import shell_completion
-from xaibench.cli.main import program
+from xaibench.cli.program import program
 
 
 @pytest.fixture(autouse=True)

@@ -36,7 +36,7 @@ def test_detail_prints_everything_and_is_no_setting_of_the_run(evaluated, tmp_pa
     assert short.partition("\n\n")[0] in full
     assert len(full.splitlines()) > len(short.splitlines())
     assert "range: " in full
-    assert "Everything: xaibench report out --detail" in short
+    assert "All: xaibench report out --detail" in " ".join(short.split())
     assert max(map(len, short.splitlines()[:-2])) <= 80
     assert settings(tmp_path / "out") == written
     assert "detail" not in written
@@ -47,7 +47,7 @@ def test_by_prints_the_boards_by_a_column(evaluated):
     """A column that names single pictures is known only at the end, and said there in one line."""
     code, out, err = evaluated("--by", "label", "--by", "sample")
     assert code == 0
-    assert out.index("Everything: xaibench report") < out.index(" by label") < out.index("results done")
+    assert out.index("xaibench report out --detail") < out.index(" by label") < out.index("results done")
     (line,) = [x for x in err.splitlines() if x.startswith("--by: ")]
     assert "no column 'sample' by which the pictures of this run differ; columns: " in line
 

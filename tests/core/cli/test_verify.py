@@ -9,7 +9,7 @@ from toy_runs import toy_run
 
 from xaibench.cli.verify import answer_lines
 from xaibench.run.row_comparison import ValueChange, compare_rows
-from xaibench.run.verification import CheckedRow, Verification
+from xaibench.run.verification import CheckedRow, PreparedVerification, Verification
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,7 @@ def test_the_answer_comes_first_and_the_cost_before_it(cli, out):
     code, said, err = cli("verify", out, "--rows", 6, "--seed", 1)
     assert code == 0 and said.splitlines()[0] == "6 of 6 rows equal to the bit"
     assert "rows to compute: 6, 2 of whole data sets; at most 33 forward and 0 backward passes, about " in err
+    assert " s of detector work\n" in err
 
 
 def test_json_gives_every_row(cli, out):
@@ -40,6 +41,15 @@ def test_beyond_max_hours_it_names_the_rows_that_need_no_whole_set(cli, out):
     assert code == 3 and not said
     assert "--yes starts it; --rows 4 leaves out the rows that need a whole data set" in err
     assert cli("verify", out, "--rows", 6, "--max-hours", 0, "--yes")[0] == 0
+
+
+def test_an_interrupt_is_no_verdict(cli, out, monkeypatch):
+    def interrupt(self, output):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PreparedVerification, "compute", interrupt)
+    code, said, err = cli("verify", out, "--rows", 2)
+    assert (code, said, err.splitlines()[-1]) == (130, "", "xaibench: interrupted: no verdict")
 
 
 @pytest.mark.parametrize(

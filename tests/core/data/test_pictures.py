@@ -317,3 +317,11 @@ def test_the_counterpart_of_a_view_may_be_missing() -> None:
 def test_a_view_that_breaks_the_contract_is_named(change: object, message: str) -> None:
     with pytest.raises(ValueError, match=f"view 'bad' .*{message}"):
         apply_view(shown(_OneFile()), View("bad", change))  # type: ignore[arg-type]
+
+
+def test_a_view_without_bounds_may_leave_the_range_and_must_be_finite() -> None:
+    picture = shown(_OneFile())
+    brighter = apply_view(picture, View("attacked", lambda i, m, p: (i + 2, m, p), bounded=False))
+    assert torch.equal(brighter.image, picture.image + 2)
+    with pytest.raises(ValueError, match="view 'bad' gives pixels that are not finite"):
+        apply_view(picture, View("bad", lambda i, m, p: (i * torch.nan, m, p), bounded=False))

@@ -163,3 +163,15 @@ def test_list_shows_broken_plugins_and_goes_on(distribution, tmp_path):
     said = json.loads(found.stdout)
     assert {f["origin"] for f in said["failures"]} == {"importing", "exiting"}
     assert any(c["name"] == "xaibench/gradcam" for c in said["components"])
+
+
+def test_a_name_that_nothing_is_near_may_be_that_of_a_plugin_file(cli):
+    file = "--plugin FILE loads a component of your own file"
+    near = "did you mean gradcam or xgradcam or gradcam++?; 'xaibench list' shows what there is"
+    with pytest.raises(UnknownComponent) as error:
+        load_registry().find("explainer", "squares")
+    assert error.value.mend == f"'xaibench list' shows what there is; {file}"
+    code, _, err = cli("info", "squares")
+    assert code == 3 and err.startswith("xaibench: no component called 'squares'\n") and file in err
+    assert cli("info", "gradcm")[2] == f"xaibench: no component called 'gradcm'\n  {near}\n"
+    assert "did you mean deletion or deeplift?" in cli("info", "delet")[2]

@@ -18,6 +18,7 @@ from xaibench.data.survey import slices
 from xaibench.detector.batch_size import compute_batch
 from xaibench.discovery.registry import load_registry
 from xaibench.plan import making
+from xaibench.plan.cells import lay_out
 from xaibench.plan.choice import read_preset
 from xaibench.plan.estimate import Speed
 from xaibench.plan.keys import relation_of
@@ -116,6 +117,26 @@ def test_no_member_that_is_not_scored_draws_inverses():
     plan = plan_of(model=["demo-family"], explainer=["gradcam"], metric=["run-stability", "deletion"], limit=4)
     members = {c.member for c in plan.cells if c.explainer == "xaibench/inverse:of=gradcam"}
     assert members == {plan.models[0].members[0].ref.member}
+
+
+def test_a_metric_that_refuses_every_map_is_not_applicable_in_the_plan():
+    metrics = ["noise-response-explain2me", "run-stability-explain2me", "noise-response"]
+    plan = plan_of(model=["demo-family"], explainer=["gradcam", "saliency"], metric=metrics, limit=2, controls=False)
+    (model,) = plan.models
+    assert model.members[0].facts.target_grid == (8, 8)
+
+    def reasons(grid):
+        members = tuple(replace(m, facts=replace(m.facts, target_grid=grid)) for m in model.members)
+        cells = lay_out([replace(model, members=members)], plan.datasets, plan.explainers, plan.metrics)
+        return {(c.explainer, c.metric): (c.reason, c.passes.forward > 0) for c in cells if c.reason}
+
+    assert reasons((8, 8)) == reasons((7, 7)) == reasons(None) == {}
+    found = reasons((6, 7))
+    assert set(found) == {
+        ("xaibench/gradcam", f"xaibench/{n}") for n in ("noise-response-explain2me", "run-stability-explain2me")
+    }
+    for reason, costs in found.values():
+        assert reason.startswith("SSIM needs maps of 7x7, this one is 6x7: ") and not costs
 
 
 def test_third_parties_never_join_a_preset():

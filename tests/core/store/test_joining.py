@@ -187,7 +187,7 @@ def test_a_picture_that_changed_is_refused(cli, tmp_path):
 
 def test_what_is_no_run_or_damaged_is_refused(toy_eval, cli, tmp_path):
     code, _, err = cli("merge", tmp_path / "absent", "-o", tmp_path / "joined")
-    assert code == 3 and "absent is no run" in err and not (tmp_path / "joined").exists()
+    assert code == 3 and "absent does not exist" in err and not (tmp_path / "joined").exists()
     toy_eval("-o", tmp_path / "run", limit=4)
     (file,) = (tmp_path / "run" / "scores").iterdir()
     file.write_bytes(file.read_bytes()[:-1])

@@ -46,8 +46,9 @@ def test_scaling_by_hand() -> None:
 
 RED = torch.tensor([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
 PICTURE = torch.stack([RED, torch.zeros(4, 4), torch.zeros(4, 4)])
-PICKS_RED = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
-MEAN_OF_FOUR = torch.full((1, 1, 2, 2), 0.25)
+PICKS_RED = nn.Parameter(torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1), requires_grad=False)
+MEAN_OF_FOUR = nn.Parameter(torch.full((1, 1, 2, 2), 0.25), requires_grad=False)
+ONE = nn.Parameter(torch.ones(1, 1, 1, 1), requires_grad=False)
 
 
 def two_grids(images: Tensor) -> Tensor:
@@ -73,7 +74,7 @@ def test_two_grids_by_hand() -> None:
 def test_layers_that_have_nothing_to_show_add_nothing() -> None:
     def score(images: Tensor) -> Tensor:
         maps = two_grids(images)
-        squeezed = F.conv2d(maps.mean(dim=(2, 3), keepdim=True), torch.ones(1, 1, 1, 1))  # a single position
+        squeezed = F.conv2d(maps.mean(dim=(2, 3), keepdim=True), ONE)  # a single position
         F.conv2d(images, PICKS_RED)  # nothing depends on it
         widened = F.conv_transpose2d(maps, torch.ones(1, 1, 2, 2))  # no convolution in this sense
         return 4 * squeezed.flatten() + 0 * widened.sum(dim=(1, 2, 3))
@@ -83,6 +84,21 @@ def test_layers_that_have_nothing_to_show_add_nothing() -> None:
     found = explain(component, scored(score, (4, 4)), PICTURE)
     assert found.map is not None
     assert found.details == {"layers": 4}
+    torch.testing.assert_close(found.map, plain, atol=1e-5, rtol=0)
+
+
+def test_filters_that_are_no_parameters_are_no_layers_and_standardised_weights_are() -> None:
+    def score(images: Tensor) -> Tensor:
+        fixed = F.conv2d(images, torch.ones(3, 1, 3, 3), padding=1, groups=3)  # another map, of a fixed filter
+        standardised = (PICKS_RED - PICKS_RED.mean()).mul(0) + PICKS_RED
+        maps = F.conv2d(F.conv2d(images, standardised), MEAN_OF_FOUR, stride=2)
+        return maps.sum(dim=(1, 2, 3)) + 0.1 * fixed.sum(dim=(1, 2, 3))
+
+    component = make(EveryConvolution, output="logit")
+    plain = map_of(component, scored(lambda images: two_grids(images).sum(dim=(1, 2, 3)), (4, 4)), PICTURE)
+    found = explain(component, scored(score, (4, 4)), PICTURE)
+    assert found.details == {"layers": 2}
+    assert found.map is not None
     torch.testing.assert_close(found.map, plain, atol=1e-5, rtol=0)
 
 

@@ -476,6 +476,7 @@ def test_a_constant_layer_few_channels_and_few_pictures_have_reasons():
     assert said(lambda x: patch_means(x)[:, :8]) == {"the layer has 8 channels, fewer than the 9 cells: lower patches"}
     assert said(patch_means, splits=11) == {"10 picture(s) cannot be parted in 11: lower splits"}
     assert said(patch_means, patches=13) == {"a picture of 12 x 12 pixels has no 13 x 13 patches"}
+    assert not any("has no 12 x 12 patches" in str(value) for value in said(patch_means, patches=12))
     assert said(patch_means, layer=None, pictures=[]) == {"there is no picture that the detector could be shown"}
 
 

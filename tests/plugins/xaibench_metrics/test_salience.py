@@ -193,6 +193,8 @@ def test_published_upscaled_maps_are_enlarged_bytes() -> None:
     assert torch.equal(upscaled, enlarged(vector().to(torch.uint8), (28, 28)).double())
     assert torch.equal(upscaled, upscaled.round()) and upscaled.shape == (28, 28)
     assert torch.equal(shown_map(explanation, "upscaled", False), noise(0, 28, 28).float().double())
+    finer = Explanation(map=noise(0, 4, 4).float(), native_map=noise(1, 28, 28).float())
+    assert shown_map(finer, "upscaled", True).shape == (4, 4)
 
 
 # ---- geometry -------------------------------------------------------------------------------------------------------
@@ -703,6 +705,20 @@ def test_identical_runs_are_stable_and_independent_ones_are_not() -> None:
     prior = value(score_set(metric("run-stability"), explainer("center-prior"), members))
     assert values(prior, "run-stability")[""] == pytest.approx(1)
     assert "the null is 1" in rows(prior, "corrected")[""].reason
+
+
+@pytest.mark.parametrize(
+    ("native", "changed", "refused"),
+    [
+        ((6, 9), {}, True), ((7, 7), {}, False), (None, {}, False), ((6, 9), {"size": "upscaled"}, False),
+        ((6, 9), {"similarity": "pearson"}, False),
+    ],
+)  # fmt: skip
+def test_maps_smaller_than_the_window_are_refused_before_the_run(native: Any, changed: Any, refused: bool) -> None:
+    published = metric("noise-response-explain2me").parameters.model_copy(update=changed)
+    query = PassQuery(sample=Sample(id="a", label="fake", group="g"), facts=None, native_size=native)  # type: ignore[arg-type]
+    reason = NoiseResponse(published).refuses(query)  # type: ignore[arg-type]
+    assert reason.startswith("SSIM needs maps of 7x7, this one is 6x9") == refused == bool(reason)
 
 
 def test_the_noise_measure_is_what_is_registered() -> None:

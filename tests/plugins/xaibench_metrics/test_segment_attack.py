@@ -380,6 +380,27 @@ def test_stability_is_one_for_a_map_that_ignores_the_picture_and_asked_of_the_la
     assert found["slic-50 top-1"]["stability"].status == "not_applicable"
 
 
+@pytest.mark.parametrize("mode", ["t24-code", "strict"])
+def test_the_published_attack_explains_a_picture_beyond_the_range_for_its_stability(mode: str) -> None:
+    image = noise().round()  # all 0 or 1, where every step of half the pixels leaves [0, 1]
+    explained: list[tuple[float, float]] = []
+
+    def saliency(shown: Tensor) -> Tensor:
+        explained.append((float(shown.min()), float(shown.max())))
+        return shown.mean(dim=0)
+
+    found = by_item(attack(
+        SegmentAttack, linear(0.5, image), picture(image), saliency,
+        mode=mode, steps=2, pairs=2, draws=0, ceiling=False, top=(3,), segmentations=("slic-50",), stability=True,
+    ))["slic-50 top-3"]  # fmt: skip
+    assert found["stability"] == pytest.approx(1, abs=0.01) and math.isfinite(found["sufficiency"])
+    (clean, near) = explained
+    assert clean == (0, 1)
+    # the scale of this detector is 1: two steps of 1/255
+    expected = (-2 * STEP, 1 + 2 * STEP) if mode == "t24-code" else (0, 1)
+    assert near == pytest.approx(expected, abs=1e-5)
+
+
 def test_stability_is_the_correlation_of_two_maps_and_may_be_negative() -> None:
     rising = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
     assert correlation("top-1", rising, Explanation(map=5 - rising)).value == pytest.approx(-1)

@@ -231,6 +231,7 @@ def test_facts_and_notes(tmp_path: Path) -> None:
     assert facts.gives >= {"gradients", "activations", "operations"}
     assert set(facts.limits) == set(ALL) - facts.gives
     assert facts.target_layer == "r"
+    assert facts.target_grid == (6, 6)
     assert "target layer: r (6x6, NCHW; chosen automatically; set target_layer=NAME)" in facts.notes
     (note,) = [n for n in facts.notes if n.startswith("gradients:")]
     assert "of ONNX Runtime, allowed 0.0001" in note
@@ -266,6 +267,7 @@ def test_preprocessing_is_part_of_the_gradient(tmp_path: Path) -> None:
     by_hand = lambda x: by_torch((x.flip(1) * 255 - mean) / std)  # noqa: E731
     torch.testing.assert_close(slope(detector.logits, images), slope(by_hand, images), rtol=1e-4, atol=1e-6)
     assert detector.facts.scale == (59 / 255, 58 / 255, 57 / 255)  # red is last in BGR
+    assert detector.facts.zero_colour == (123 / 255, 117 / 255, 104 / 255)
 
 
 def test_the_target_layer_can_be_set(tmp_path: Path) -> None:
@@ -588,6 +590,21 @@ def test_scale_and_quantum(
     source = settle_input(CardKeys.model_validate(card), FileInput(size=(4, 4), number=number), Notes())
     assert source.scale == pytest.approx(scale)
     assert source.quantum(digits) == pytest.approx(quantum)
+
+
+@pytest.mark.parametrize(
+    ("card", "number", "colour"),
+    [
+        ({}, "float32", None),
+        ({"range": (0, 255)}, "uint8", None),
+        ({"range": (-1, 1)}, "float32", (0.5, 0.5, 0.5)),
+        ({"mean": (0.5, 0.25, 0.0)}, "float32", (0.5, 0.25, 0.0)),
+        ({"mean": (1.5, 0.25, 0.0)}, "float32", None),  # no colour
+    ],
+)
+def test_the_colour_that_is_zero_to_the_network(card: dict[str, Any], number: Any, colour: Any) -> None:
+    source = settle_input(CardKeys.model_validate(card), FileInput(size=(4, 4), number=number), Notes())
+    assert source.zero_colour == colour
 
 
 def test_torch_detectors_say_the_same_and_compute_in_float32_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:

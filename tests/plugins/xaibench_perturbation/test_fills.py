@@ -49,7 +49,7 @@ from xaibench.api import FillRecord, Forward, hookimpl
 
 NAMES = {
     "picky": (), "small": (), "double": (), "bright": (), "nan": (), "text": (), "reason": (), "moody": (), "fixed":
-    ("random",), "asks": (), "stains": (), "wishful": ("luck",), "by-mask": ("masks",), "stretches": ("masks",),
+    ("random",), "asks": (), "stains": (), "wishful": ("luck",), "by-mask": ("masks",), "itself": (), "stretches": ("masks",),
 }
 
 @hookimpl
@@ -67,6 +67,7 @@ def picky(request):
 def small(request): return request.image[:, 1:]
 def double(request): return request.image.double()
 def bright(request): return request.image + 1
+def itself(request): return request.image
 def nan(request): return request.image * float("nan")
 def text(request): return "black"
 def fixed(request): return torch.zeros_like(request.image)
@@ -325,6 +326,13 @@ def test_what_breaks_the_contract_is_an_error_that_names_the_fill(wrong: Path, n
         next(own.of(FillRequest(image=IMAGE)))
     assert broken.value.what.startswith(f"fill 'local/{name}' {what}")
     assert broken.value.mend
+
+
+def test_a_fill_goes_as_far_as_the_picture_of_a_view_without_bounds(wrong: Path) -> None:
+    itself = Fill(load_registry([wrong]).find("fill", "itself"))
+    with pytest.raises(StopIteration) as end:
+        next(itself.of(FillRequest(image=IMAGE * 4)))
+    assert torch.equal(end.value.value, IMAGE * 4)
 
 
 def test_a_target_that_is_not_there_is_refused_before_anything_runs(checker: Path) -> None:

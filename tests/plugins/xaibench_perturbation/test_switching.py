@@ -65,13 +65,18 @@ class OneProduct:
 class Blind:
     device = torch.device("cpu")
 
+    def __init__(self, zero_colour: tuple[float, float, float] | None = None) -> None:
+        self.facts = Facts(
+            name="blind", classes=("real", "fake"), real_class=0, input_size=SIZE, digest="", zero_colour=zero_colour
+        )
+
 
 def switched(
     kind: Any, picture: Picture | None = None, *, labels: Tensor | None = None, seed: int = 0, **more: Any
 ) -> Switch | Explanation:
     artefacts = more.pop("artefacts", OneProduct())
     request: Any = ExplainRequest(
-        detector=Blind(), picture=picture or picture_of(), target=1, streams=Streams.of(seed, 0, "c", "s"),
+        detector=more.pop("detector", Blind()), picture=picture or picture_of(), target=1, streams=Streams.of(seed, 0, "c", "s"),
         artefacts=artefacts, explanation_of=lambda spec: None,
     )  # fmt: skip
     programme = switch_off(request, SwitchParameters(fill=kind, **more), labels)
@@ -101,6 +106,18 @@ def twin_product(twin: Tensor | None, status: Any = "ok", reason: str = "", flip
 @pytest.mark.parametrize("kind", PICTURE_FILLS)
 def test_plain_fills_are_those_of_fill(kind: Any) -> None:
     assert torch.equal(background(kind, sigma=0.2), fill(IMAGE, kind, sigma=0.2))
+
+
+@pytest.mark.parametrize(
+    ("own", "zero", "expected"),
+    [
+        (None, (0.25, 0.5, 1.0), (0.25, 0.5, 1.0)), (None, None, (0.485, 0.456, 0.406)),
+        ((0.0, 0.0, 0.0), (0.25, 0.5, 1.0), (0.0, 0.0, 0.0)),
+    ],
+)  # fmt: skip
+def test_the_colour_is_what_the_card_subtracts_unless_one_is_given(own: Any, zero: Any, expected: Any) -> None:
+    found = background("colour", colour=own, detector=Blind(zero))
+    assert torch.equal(found, torch.tensor(expected)[:, None, None].expand(3, *SIZE))
 
 
 def test_segment_mean_by_hand() -> None:

@@ -98,6 +98,13 @@ def test_the_influence_of_a_level_that_is_not_there_is_none():
     assert variance.tolist() == [[0.0, 0.0]]
 
 
+def test_differences_without_spread_are_infinitely_far_and_those_of_rounding_too():
+    names = [f"g{i:02d}" for i in range(12)]
+    rounded = 0.3 + 1e-17 * (np.arange(12) % 2) + np.where(np.arange(12) % 3 == 0, 2**-54, 0.0)
+    assert Means.of([Values.of(names, [0.5] * 12)]).t == np.inf
+    assert Means.of([Values.of(names, (-rounded).tolist())]).t == -np.inf
+
+
 def test_a_resample_of_equal_values_has_a_fiftieth_of_the_variance():
     # 23 hits of 24: s^2 = 24/23 ((23/24^2)^2 + 23 (1/24^2)^2) = 1/24^2, and without the miss the error is 1/24 = s
     names = [f"g{i:02d}" for i in range(24)]

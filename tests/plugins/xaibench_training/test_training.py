@@ -523,6 +523,21 @@ def test_what_cannot_be_trained_is_refused_in_a_line(call, tmp_path, arguments, 
     assert not (tmp_path / "f").exists()
 
 
+@pytest.mark.parametrize(
+    ("dataset", "flags", "mend"),
+    [
+        ("demo", (), "splits: test; write --dataset demo:split=train"),
+        ("demo:split=test,identities=5", ("--split", "train"), "splits: test; write --dataset demo:split=train"),
+        ("demo:split=train", ("--validation", "test"), "splits: train; write --dataset demo:split=all"),
+        ("demo", ("--split", "dev"), "splits: test"),
+    ],
+)
+def test_a_split_that_the_demo_faces_have_and_do_not_list_is_named(cli, tmp_path, dataset, flags, mend):
+    code, _, err = cli("train", "cross-entropy", "--dataset", dataset, "--out", tmp_path / "f", *flags)
+    assert code == 2
+    assert err.splitlines()[-1].strip() == mend
+
+
 def test_a_recipe_that_needs_guides_is_refused_without_any(call, tmp_path):
     (tmp_path / "empty").mkdir()
     guide = ("-p", "guide=files", "-p", f"path={tmp_path / 'empty'}")

@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from xaibench.api import PlanError, ScoreSpec, UsageError
-from xaibench.cli.main import program
+from xaibench.cli.program import program
 from xaibench.store.schema import COMMITS, PREDICTIONS, SCORES
 from xaibench_report.answer.ranking_answer import ranking_answer
 from xaibench_report.comparisons.balance import balances

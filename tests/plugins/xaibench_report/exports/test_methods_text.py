@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xaibench.api import Reference
+from xaibench_explainers.plugin import xaibench_explainers
+from xaibench_report.exports.control_words import CONTROL_WORDS
 from xaibench_report.exports.marked_text import Block, render
 from xaibench_report.exports.methods_text import methods_of
-from xaibench_report.exports.run_record import ComponentFacts, DataFacts, RunRecord
+from xaibench_report.exports.run_record import ComponentFacts, DataFacts, RunRecord, WithheldScore
 
 GRADCAM = Reference(key="s2017", kind="misc", authors=("S, R.", "C, M.", "D, A."), title="Grad-CAM", year=2017)
 RISE = Reference(key="p2018", kind="misc", authors=("P, V.", "D, A."), title="RISE", year=2018)
@@ -45,43 +47,46 @@ RECORD = RunRecord(
     ),
     statuses={"ok": 2440, "undefined": 3},
     passes=(12345, 1220),
+    withheld=(WithheldScore("detector", "acme/faces", "deletion:steps=10",
+                            "removal misleads on this detector: with fill=black, 51 % turn; use fill=blur instead"),),
 )  # fmt: skip
 
 STATISTICS = (
-    "As the report of xaibench 0.2.0 computes them, intervals are 95 % intervals with the group of pictures as the "
-    "unit: of shares, Wilson's interval [Wilson 1927] on an effective sample size [Franco et al. 2019]; of "
-    "differences of shares, the interval from those of the two shares [Zou and Donner 2008]; of other numbers, at each "
-    "end the outer one of the t interval with the cluster-robust variance of Bell and McCaffrey [Bell and McCaffrey "
-    "2002] and of Hall's interval for skewed means [Hall 1992]. With fewer than 10 groups there is no interval and no "
-    "verdict."
+    "The report of xaibench 0.2.0 computed the statistics. All intervals are 95 % intervals, and their unit is the group "
+    "of pictures. Shares have Wilson's interval [Wilson 1927] on an effective sample size [Franco et al. 2019]; "
+    "differences of shares have the interval that follows from those of the two shares [Zou and Donner 2008]. Other "
+    "numbers have at each end the outer one of two intervals: the t interval with the cluster-robust variance of Bell and "
+    "McCaffrey [Bell and McCaffrey 2002] and Hall's interval for skewed means [Hall 1992]. With fewer than 10 groups "
+    "there is no interval and no verdict."
 )
 VERDICTS = (
     " An explainer is called better only if it is shown better than every control (an intersection-union test), and "
-    "worse if it is shown worse than one. All comparisons of a board are tested together in both directions: within a "
-    "score and a direction by the step-down maximum of the studentised clustered bootstrap [Romano and Wolf 2005], "
-    "between them by Bonferroni's rule, so that with probability .95 a board makes no false claim."
+    "worse if it is shown worse than one; otherwise it is not told apart. All comparisons of a board, which are those of "
+    "one family of measures on one detector and data set, are tested together in both directions. Within a score and a "
+    "direction, the test is the step-down maximum of the studentised clustered bootstrap [Romano and Wolf 2005]; between "
+    "them, it is Bonferroni's rule. With probability 0.95 a board makes no false claim."
 )
 RANKS = (
-    " Ranks have simultaneous 95 % intervals, from the step-down test over all pairs of explainers "
+    " Ranks have simultaneous 95 % intervals from the step-down test over all pairs of explainers "
     "[Mogstad et al. 2024; Romano and Wolf 2005]."
 )
 HEX = "0123456789abcdef" * 4
 GOLDEN = f"""\
-Evaluation. The explanations were evaluated with xaibench 0.1.0 [The xaibench authors 2026].
+Evaluation. The explanations of the detector detector were evaluated with xaibench 0.1.0 [The xaibench authors 2026] on 1,220 pictures (1,200 real and 20 fake) of acme/faces, in 20 groups of pictures that share source material. The explainer is gradcam [S et al. 2017]. Each map explains the class of the detector's verdict on the untouched picture. 2 measures were taken, of faithfulness and salience; no overall number is formed. The same measures scored controls, which are maps that explain nothing, such as random values on a coarse grid. An explainer is called better only if it is shown better than every control, and worse if it is shown worse than one. Intervals are 95 % intervals clustered by group. Comparisons are paired, and those of one family of measures on one detector are corrected together, so that the probability of any false claim among them is at most 5 %. No ranks and no verdicts are given under deletion:steps=10, since removal misleads on this detector.
 
-Detectors. 1 detector took part: detector (ONNX; input of 64 x 48 pixels; classes real, fake; threshold 0.5 on P(fake); fp32; SHA-256 0123456789ab).
+Detectors. One detector was explained: detector (ONNX; input of 64 x 48 pixels; classes real, fake; threshold 0.5 on P(fake); fp32; SHA-256 0123456789ab).
 
-Data. acme/faces: 1,220 pictures of the split test, 1,200 real and 20 fake (5 blend, 15 swap), in 20 groups of pictures that share source material.
+Data. Of acme/faces, 1,220 pictures of the test split were evaluated: 1,200 real and 20 fake (5 blend, 15 swap). They form 20 groups of pictures that share source material.
 
-Explainers. 1 explainer: gradcam [S et al. 2017]. Each map explains the class of the detector's verdict on the untouched picture. The class is settled once a picture and kept under every change, except in measures that say otherwise.
+Explainers. One explainer was evaluated: gradcam [S et al. 2017]. Each map explains the class of the detector's verdict on the untouched picture. This class is chosen once for each picture. It stays the same when a measure changes the picture, except in measures that define it otherwise.
 
-Controls. Beside the explainers ran controls, which are scored in the same way and never ranked: random (20 maps of each picture). Shown as references, since they use what no detector shows, and neither ranked nor to be beaten: mask-oracle.
+Controls. Controls are maps that explain nothing. They are scored like explainers, held against them and never ranked: random (random values on a coarse grid, smoothed to the picture; 20 maps of each picture). A reference is shown beside them: mask-oracle (the manipulation mask itself as the map). It uses what no detector shows, and is neither ranked nor to be beaten by an explainer.
 
-Measures. 2 measures, and no overall number. Faithfulness: deletion:steps=10 [P and D 2018]. Salience: acme/contrast (acme 1.2).
+Measures. 2 measures were taken, and no overall number is formed. Faithfulness: deletion:steps=10 [P and D 2018]. Salience: acme/contrast (acme 1.2). A gate withheld the ranks and verdicts of deletion:steps=10, since removal misleads on this detector: with fill=black, 51 % turn.
 
 Statistics. {STATISTICS}{VERDICTS}{RANKS}
 
-Computation. Seed 3, 1 repeat of explainers that draw at random, fp32 on cpu (CPU, 8 cores), 2 threads. Python 3.11.7, torch 2.6.0, onnxruntime 1.20.0; Linux. The run took 12,345 forward and 1,220 backward passes. It holds 2,443 values of scores: 2,440 ok, 3 undefined. It is run 20260101T000000.000000Z of plan fedcba987654.
+Computation. The seed is 3, and explainers that draw at random were run once. The run computed in fp32 on cpu (CPU, 8 cores) with 2 threads, on Linux. It used Python 3.11.7, torch 2.6.0, onnxruntime 1.20.0. It took 12,345 forward and 1,220 backward passes. It holds 2,443 values of scores: 2,440 ok, 3 undefined. The run is 20260101T000000.000000Z, and the digest of its plan begins with fedcba987654.
 
 All parameters.
 - detector: detector of xaibench; layer conv; resized with antialias = true, mode = squash.
@@ -125,8 +130,8 @@ def changed(settings=None, data=None, **changes):
 def test_crossed_factors_and_pictures_that_are_in_doubt():
     text = render(methods_of(changed(data={"cross_groups": 7, "doubted": 2, "unreadable": 1}), "0.2.0"), "txt")
     assert (
-        "(5 blend, 15 swap), with 20 targets and 7 donors as two crossed factors; 2 with a mask, counterpart or label "
-        "in doubt, which take no part in localisation; 1 file could not be used.\n"
+        "(5 blend, 15 swap). They combine 20 targets and 7 donors, which are two crossed factors. 2 pictures were left "
+        "out of localisation, since a mask, counterpart or label is in doubt. 1 file could not be used.\n"
     ) in text
     assert " With two crossed factors the variance is the two-way clustered one [Cameron et al. 2011], and the " in text
     assert "pigeonhole bootstrap [Owen 2007]. With fewer" in text
@@ -138,20 +143,20 @@ def test_targets_are_said():
         "real": "the real class.",
         "gan": "the class gan.",
     }.items():
-        assert f". Each map explains {words} The class" in paragraph(changed({"target": rule}), "Explainers")
+        assert f". Each map explains {words} This class" in paragraph(changed({"target": rule}), "Explainers")
 
 
 def test_the_choice_of_pictures_is_said():
     chosen = changed({"limit": 48, "method": ["swap", "blend"], "part": "1/2"})
-    assert paragraph(chosen, "Data").endswith(" Chosen with --method swap blend --limit 48 --part 1/2.")
+    assert paragraph(chosen, "Data").endswith(" The run was started with --method swap blend --limit 48 --part 1/2.")
     assert paragraph(changed({"split": "test"}, preset="quick"), "Data").endswith(
-        " Chosen with --preset quick --split test."
+        " The run was started with --preset quick --split test."
     )
 
 
 def test_a_run_without_controls_and_one_without_explainers():
     bare = changed(components=tuple(c for c in RECORD.components if not c.details.get("control")))
-    assert paragraph(bare, "Controls") == "No controls ran."
+    assert paragraph(bare, "Controls") == "No controls were evaluated, so that no explainer is called better or worse."
     assert paragraph(bare, "Statistics") == STATISTICS + RANKS
     detectors = changed(components=tuple(c for c in RECORD.components if c.kind in ("model", "dataset")))
     assert [b.title for b in methods_of(detectors, "0.2.0")] == [
@@ -167,9 +172,11 @@ def test_notes_on_sources_stand_before_them():
         component("metric", "xaibench/fill-response", {**scored, "note": "own, after"}, references=(RISE,)),
         component("explainer", "xaibench/edges", {"control": True, "note": "own"}),
     )
-    text = paragraph(changed(components=more), "Measures")
-    assert text.endswith("Faithfulness: repair (own), fill-response (own, after [P and D 2018]).")
-    assert paragraph(changed(components=more), "Controls").endswith("never ranked: edges.")
+    text = paragraph(changed(components=more, withheld=()), "Measures")
+    assert text.endswith(
+        "Faithfulness: repair (defined by xaibench) and fill-response (defined by xaibench after [P and D 2018])."
+    )
+    assert paragraph(changed(components=more), "Controls").endswith("never ranked: edges (the picture's own edges).")
 
 
 def test_localisation_censored_scores_and_accuracy():
@@ -181,8 +188,9 @@ def test_localisation_censored_scores_and_accuracy():
     )
     text = paragraph(changed(components=(*RECORD.components, *more), has_accuracy=True), "Statistics")
     assert text == STATISTICS + (
-        " In localisation every manipulation method weighs alike. Right-censored scores have a restricted mean and a "
-        "median, the latter with 2,000 resamples of groups and an expanded tail [Hesterberg 2015]."
+        " Scores of localisation weigh every manipulation method alike. Right-censored scores are summarised by a "
+        "restricted mean and by a median, whose interval rests on 2,000 resamples of groups with an expanded tail "
+        "[Hesterberg 2015]."
     ) + VERDICTS + RANKS + (
         " The AUC of a detector has an interval from its clustered variance [DeLong et al. 1988; Obuchowski 1997; "
         "Newcombe 2006]."
@@ -194,9 +202,33 @@ def test_marks_families_and_several_plans():
         components=(RECORD.components[0], *RECORD.components), marks={"xaibench/demo 0": ("at chance", "wrong way")},
         runs=({"run": "a", "plan_digest": "0"}, *RECORD.runs),
     )  # fmt: skip
-    assert paragraph(family, "Detectors").startswith("2 detectors took part: detector (ONNX")
+    assert paragraph(family, "Detectors").startswith("2 detectors were explained: detector (ONNX")
     assert paragraph(family, "Detectors").endswith(
-        "; fp32; SHA-256 0123456789ab). Of a family of training runs, the first member has all measures and the others "
-        "those of families. xaibench marks demo 0: at chance; wrong way."
+        "; fp32; SHA-256 0123456789ab). Of each family of training runs, all measures were taken of the first run, "
+        "and of the others only those that compare training runs. xaibench marks demo (0): at chance; wrong way."
     )
-    assert paragraph(family, "Computation").endswith(" of plan fedcba987654, the last of 2 plans of its folder.")
+    assert paragraph(family, "Computation").endswith(" fedcba987654; it is the last of 2 plans of its folder.")
+
+
+def test_inverses_are_named_by_what_they_invert():
+    inverse = component("explainer", "xaibench/inverse:of=xaibench/gradcam", {"control": True})
+    record = changed(components=(*RECORD.components, inverse))
+    assert "20 maps of each picture) and the inverse of gradcam (the explainer's map upside down). A" in paragraph(
+        record, "Controls"
+    )
+    assert "such as random values on a coarse grid or the explainer's map upside down. An" in paragraph(
+        record, "Evaluation"
+    )
+
+
+def test_controls_are_described_as_their_records_are():
+    records = {f"xaibench/{r.name}": r for r in xaibench_explainers() if r.control and r.name != "inverse"}
+    assert {name: f"Control: {words}." for name, words in CONTROL_WORDS.items()} == {
+        name: r.summary for name, r in records.items()
+    }
+
+
+def test_libraries_of_onnx_are_those_of_a_detector_in_onnx():
+    torch = component("model", "detector", {**CARD, "format": "PyTorch, factory"})
+    text = paragraph(changed(components=(torch, *RECORD.components[1:])), "Computation")
+    assert "It used Python 3.11.7, torch 2.6.0. It took" in text

@@ -47,10 +47,10 @@ def test_json_is_one_object(run: xaibench.Run, cli: Cli) -> None:
 def test_writes_a_file_in_the_format_of_its_ending(run: xaibench.Run, tmp_path: Path, cli: Cli) -> None:
     for suffix, begin in (
         (".tex", "% needs"),
-        (".md", "**scores"),
+        (".md", "**Salience of"),
         (".csv", "explainer,"),
         (".html", "<table"),
-        (".txt", "scores"),
+        (".txt", "Salience of"),
     ):
         out = tmp_path / f"table{suffix}"
         code, told, _ = cli("table", run.path, "--out", str(out))
@@ -70,7 +70,7 @@ def test_writes_a_file_in_the_format_of_its_ending(run: xaibench.Run, tmp_path: 
     ("words", "code", "what"),
     [
         (["--rows", "explaner"], 2, "no key 'explaner'"),
-        (["--score", "rnage"], 2, "there are range"),
+        (["--score", "rnage"], 2, "there are range, "),
         (["--format", "word"], 2, "no format 'word'"),
         (["--by", "sample"], 2, "no key 'sample'"),
     ],
@@ -90,3 +90,19 @@ def test_notes_of_csv_go_to_stderr(run: xaibench.Run, cli: Cli) -> None:
         == 'explainer,"range, fake","range, real","entropy-spatial, fake","entropy-spatial, real",notes'
     )
     assert "note: an arrow points to where a score is better\n" in err
+
+
+def test_a_verdict_is_a_value_of_json(run: xaibench.Run, cli: Cli) -> None:
+    _, out, _ = cli("table", run.path, "--score", "range", "--verdicts", "--json")
+    (table,) = json.loads(out)["tables"]
+    assert [(c["verdict"], c["control"]) for cells in table["cells"] for c in cells] == [(None, None)]
+    assert table["notes"][-1]["text"] == "no explainer is held against a control here"
+    code, _, err = cli("table", run.path, "--columns", "label", "--score", "range", "--verdicts")
+    assert code == 2
+    assert err == "xaibench: a verdict is on all pictures, not by label\n  leave out label or --verdicts\n"
+
+
+def test_a_family_is_a_score(run: xaibench.Run, cli: Cli) -> None:
+    assert cli("table", run.path, "--score", "salience")[1] == str(run.table(columns="score"))
+    _, _, err = cli("table", run.path, "--score", "sailence")
+    assert err.splitlines()[1] == "  there are salience, range, entropy-spatial, seconds, local/range"

@@ -7,12 +7,13 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from latex_grammar import latex_faults
-from shaped_tables import CAM, INFO, ITEMS, RANDOM, RISE, UNEQUAL, attacked, ramp, rows, tables
+from shaped_tables import CAM, DELETION, INFO, ITEMS, RANDOM, RISE, UNEQUAL, attacked, ramp, rows, tables
 
 from xaibench.api import UsageError
 from xaibench_report.tables.run_table import RunTable, build_table
@@ -42,15 +43,15 @@ def wide() -> RunTable:
 
 def test_text_of_a_small_table() -> None:
     assert str(table(tables(UNEQUAL), columns="method")) == (
-        "relevance-mass (higher is better), detector demo (demo-0) on faces\n"
+        "Relevance-mass (higher is better): explanations of demo (demo-0) on faces\n"
         "\n"
         "explainer  swap   warp\n"
         "───────── ────── ──────\n"
         "gradcam    0.800  0.200\n"
         "rise       0.400  0.400\n"
         "\n"
-        "Means over samples (first over the repeats of each). n is 12 to 24 samples in 12\n"
-        "to 24 groups.\n"
+        "Means over samples (first over the repeats of each). 12 to 24 samples of 12 to\n"
+        "24 groups per column.\n"
     )
 
 
@@ -63,7 +64,7 @@ def test_text_fits_80_columns_in_parts() -> None:
 
 def test_headers_span_what_they_stand_over_and_names_are_cut_between_words() -> None:
     lines = table(tables(ITEMS), columns="method,k", score="accuracy").to_text().splitlines()
-    assert lines[2:4] == [
+    assert lines[3:5] == [
         "           swap                  warp",
         "explainer  k = 1  k = 2  k = 10  k = 1  k = 2  k = 10",
     ]
@@ -77,15 +78,16 @@ def test_headers_span_what_they_stand_over_and_names_are_cut_between_words() -> 
 def test_markdown() -> None:
     held = tables([*UNEQUAL, *rows("xaibench/lime", {"swap": ramp(0.3, 12), "warp": [None] * 24})])
     found = table(held, columns="method", n=True)
-    assert found.to_markdown().splitlines()[:6] == [
-        "**relevance-mass (higher is better), detector demo (demo-0) on faces**",
+    assert found.to_markdown().splitlines()[:7] == [
+        "**Relevance-mass (higher is better): explanations of demo (demo-0) on faces**",
         "",
         "| explainer | swap, n = 12 | warp, n = 24 |",
         "| --- | ---: | ---: |",
         "| gradcam | 0.800 | 0.200 |",
+        "| rise | 0.400 | 0.400 |",
         "| lime | 0.300 | –<sup>a</sup> |",
     ]
-    assert "<sup>a</sup> undefined: real pictures have no mask" in found.to_markdown()
+    assert "<sup>a</sup> real pictures have no mask" in found.to_markdown()
     assert (
         r"a&b\_{50%}$\#\~^\\\<x\>\|\[c\], k = 1"
         in table(tables(HOSTILE), columns="method,k", score="accuracy").to_markdown()
@@ -137,6 +139,52 @@ def test_latex_of_a_small_table() -> None:
     ]
 
 
+STEPS = "xaibench/rise:masks=400"
+
+
+def test_names_are_short_where_people_read_and_whole_in_data() -> None:
+    held = tables([*rows(CAM, {"swap": ramp(0.2, 12)}), *rows(STEPS, {"swap": ramp(0.8, 12)}),
+                   *rows(STEPS, {"swap": ramp(0.8, 12)}, metric=DELETION, score="deletion", better="lower")])  # fmt: skip
+    found = table(held)
+    (grid,) = found.grids
+    assert [(r.labels, r.heads) for r in grid.rows] == [(("rise:masks=400",), ("rise",)), (("gradcam",), ("gradcam",))]
+    assert grid.notes[-1] == ("", "rise: masks=400; deletion: steps=10")
+    assert found.to_markdown().splitlines()[4].startswith("| rise | 0.800 |")
+    assert [x.partition(",")[0] for x in found.to_csv().splitlines()] == ["explainer", "rise:masks=400", "gradcam"]
+    assert found.to_arrow()["explainer"].to_pylist() == ["rise:masks=400"] * 2 + ["gradcam"] * 2
+    by_method = table(held, "method", "explainer", "relevance-mass")
+    assert by_method.to_csv().splitlines()[0] == "method,gradcam,rise:masks=400,notes"
+    assert [c.heads for c in by_method.grids[0].columns] == [("gradcam",), ("rise",)]
+
+
+def test_intervals_stand_below_the_values_in_latex() -> None:
+    lines = table(tables(UNEQUAL), intervals=True, n=True, columns="score,method").to_latex().splitlines()
+    at = lines.index(r"\midrule")
+    assert lines[at - 1] == (
+        r"explainer & \multicolumn{1}{c}{\shortstack{swap\\{\scriptsize $n=12$}}} & "
+        r"\multicolumn{1}{c}{\shortstack{warp\\{\scriptsize $n=24$}}} \\"
+    )
+    assert lines[at + 1 : at + 4] == [
+        r"gradcam & 0.800 & 0.200 \\",
+        r" & {\scriptsize {[}0.758, 0.842{]}} & {\scriptsize {[}0.174, 0.226{]}} \\",
+        r"\addlinespace",
+    ]
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX is at hand")
+def test_four_scores_with_intervals_fit_a_column_of_text(tmp_path: Path) -> None:
+    names = ("pointing-game", "relevance-mass", "relevance-rank", "mask-auc")
+    every = ("xaibench/integrated-gradients:steps=16", "xaibench/inverse:of=xaibench/integrated-gradients:steps=16")
+    held = [x for n in names for e in every for x in rows(e, {"swap": ramp(0.5, 12)}, metric=f"xaibench/{n}", score=n)]
+    info = replace(INFO, families={f"xaibench/{n}": "localisation" for n in names})
+    body = build_table(tables(held), info, make_request(intervals=True)).to_latex()
+    text = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{body}\\end{{document}}"
+    (tmp_path / "t.tex").write_text(text, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+    assert made.returncode == 0 and "Overfull" not in made.stdout, made.stdout[-2000:]
+
+
 def test_a_caption_of_ones_own_is_text_and_a_label_is_held_to_its_form() -> None:
     found = table(tables(ITEMS), columns="method,k", score="accuracy")
     assert r"\caption{50\% of \_all\_}" in found.to_latex(caption="50% of _all_").splitlines()
@@ -170,7 +218,7 @@ def test_csv_has_all_digits_notes_and_no_formula() -> None:
     held = tables([*UNEQUAL, *rows("xaibench/lime", {"swap": [1 / 3] * 12, "warp": [None] * 24})])
     lines = list(csv.reader(io.StringIO(table(held, columns="method", n=True).to_csv())))
     assert lines[0] == ["explainer", "swap", "swap n", "warp", "warp n", "notes"]
-    assert lines[2] == ["lime", repr(1 / 3), "12", "", "", "warp: undefined: real pictures have no mask"]
+    assert lines[3] == ["lime", repr(1 / 3), "12", "", "", "warp: real pictures have no mask"]
     formula = table(tables(HOSTILE), "method", "k", "accuracy").to_csv()
     assert "\n'=cmd()," in formula and "\n=cmd()" not in formula
     two = list(

@@ -12,6 +12,7 @@ from shaped_tables import (
     DELETION,
     INFO,
     ITEMS,
+    MASS,
     RANDOM,
     RISE,
     UNEQUAL,
@@ -24,7 +25,7 @@ from shaped_tables import (
     with_rows,
 )
 
-from xaibench.api import NothingToEvaluate, UsageError
+from xaibench.api import NothingToEvaluate, ScoreSpec, UsageError
 from xaibench_report.boards.leaderboard import build_leaderboards
 from xaibench_report.tables.run_table import RunTable, build_table
 from xaibench_report.tables.score_choice import item_parts
@@ -55,8 +56,8 @@ def test_the_numbers_are_those_of_the_board_and_methods_weigh_alike() -> None:
     cell = next(r.cells[0] for r in board.rows if r.explainer == CAM)
     assert cell is not None and found.grids[0].cells[0][0].estimate == cell.estimate
     assert found.grids[0].caption == (
-        "Means over samples (first over the repeats of each) with 95 % intervals clustered by group; under scores of "
-        "localisation every manipulation method weighs alike. n = 36 samples in 36 groups."
+        "Means over samples (first over the repeats of each) with 95 % intervals clustered by group; scores of "
+        "localisation weigh every manipulation method alike. 36 samples of 36 groups."
     )
 
 
@@ -67,7 +68,41 @@ def test_by_method_each_cell_is_a_plain_mean() -> None:
     cell = next(c for k, c in cell_values(held.scores).items() if k.explainer == CAM)
     swaps = mean_interval(cell.values.where(cell.methods == "swap"))
     assert found.grids[0].cells[0][0].estimate == swaps
-    assert "weighs alike" not in found.grids[0].caption
+    assert "alike" not in found.grids[0].caption
+
+
+def test_a_family_is_its_primary_scores() -> None:
+    beside = [*UNEQUAL, *rows(CAM, {"swap": ramp(0.5, 12)}, score="lift")]
+    specs = {**INFO.specs, (MASS, "lift"): ScoreSpec(name="lift", better="higher", primary=False)}
+    info = replace(INFO, specs=specs)
+    held = tables([*beside, *ITEMS, *rows(CAM, {"swap": ramp(0.2, 12)}, metric=DELETION, score="deletion")])
+    (grid,) = build_table(held, info, make_request(score="localisation")).grids
+    assert [c.labels for c in grid.columns] == [("relevance-mass",)]
+    assert grid.title == "Localisation of the explanations of demo (demo-0) on faces"
+    with pytest.raises(UsageError) as error:
+        build_table(held, info, make_request(score="localization"))
+    assert error.value.mend == (
+        "there are localisation, deletion, relevance-mass, attack, accuracy, faithfulness, lift, seconds, "
+        "deletion:steps=10, segment-attack"
+    )
+
+
+def test_rows_are_in_the_order_of_the_board() -> None:
+    three = [
+        *rows(CAM, {"swap": ramp(0.2, 12)}),
+        *rows("xaibench/lime", {"swap": ramp(0.8, 12)}),
+        *rows(RISE, {"swap": ramp(0.5, 12)}),
+    ]
+    held = tables(three)
+    (board,) = build_leaderboards(held, INFO).boards
+    (grid,) = table(held).grids
+    assert [r.labels[0] for r in grid.rows] == ["lime", "rise", "gradcam"]
+    assert [r.labels[0] for r in grid.rows] == [r.explainer.removeprefix("xaibench/") for r in board.rows]
+    assert [r.labels for r in table(held, "method,explainer").grids[0].rows] == [
+        ("swap", "lime"), ("swap", "rise"), ("swap", "gradcam"),
+    ]  # fmt: skip
+    few = table(tables([*rows(CAM, {"swap": ramp(0.2, 4)}), *rows(RISE, {"swap": ramp(0.5, 4)})])).grids[0]
+    assert [r.labels[0] for r in few.rows] == ["rise", "gradcam"]
 
 
 def test_rows_and_columns_change_places() -> None:
@@ -86,7 +121,7 @@ def test_parts_of_items_are_keys_and_sort_as_numbers() -> None:
     grid = found.grids[0]
     assert [c.labels for c in grid.columns] == [(m, k) for m in ("swap", "warp") for k in ("1", "2", "10")]
     assert [c.heads[1] for c in grid.columns[:3]] == ["k = 1", "k = 2", "k = 10"]
-    assert grid.title == "accuracy of segment-attack (lower is better), detector demo (demo-0) on faces"
+    assert grid.title == "Accuracy of segment-attack (lower is better): explanations of demo (demo-0) on faces"
     assert {x.estimate.value for row in grid.cells for x in row if x.estimate} == {0.75}
 
 
@@ -94,8 +129,8 @@ def test_what_is_neither_row_nor_column_gives_a_table_each() -> None:
     more = [*ITEMS, *(r | {"item": r["item"].replace("slic-50", "grid-7"), "value": 0.0} for r in ITEMS)]
     found = table(tables(more), columns="k", score="accuracy")
     assert [g.by for g in found.grids] == [{"segmentation": "grid-7"}, {"segmentation": "slic-50"}]
-    assert found.grids[0].title.startswith(
-        "accuracy of segment-attack (lower is better), segmentation grid-7, detector"
+    assert found.grids[0].title == (
+        "Accuracy of segment-attack (lower is better): explanations of demo (demo-0) on faces, segmentation grid-7"
     )
     without = table(tables(ITEMS), columns="method", score="accuracy")
     assert [g.by for g in without.grids] == [{"score": f"accuracy slic-50 top-{k}"} for k in (1, 2, 10)]
@@ -111,13 +146,13 @@ def test_runs_of_a_family_are_not_averaged() -> None:
     ]
     (grid,) = table(held, "member", "explainer").grids
     assert (grid.title, [r.labels for r in grid.rows]) == (
-        "relevance-mass (higher is better), detector demo on faces", [("demo-0",), ("demo-1",)],
+        "Relevance-mass (higher is better): explanations of demo on faces", [("demo-0",), ("demo-1",)],
     )  # fmt: skip
 
 
 def test_an_item_can_be_named_with_its_score() -> None:
     found = table(tables(ITEMS), columns="method", score="segment-attack accuracy top-2")
-    assert [g.title.partition(" (")[0] for g in found.grids] == ["accuracy slic-50 top-2 of segment-attack"]
+    assert [g.title.partition(" (")[0] for g in found.grids] == ["Accuracy slic-50 top-2 of segment-attack"]
 
 
 def test_built_in_metrics_name_the_parts_of_their_items() -> None:
@@ -157,7 +192,7 @@ REAL = [*rows(CAM, {"swap": ramp(0.8, 12), "real": [None] * 4})]
 def test_columns_without_any_value_are_left_out_with_the_reason() -> None:
     (grid,) = table(tables(REAL), columns="method").grids
     assert [c.labels for c in grid.columns] == [("swap",)]
-    assert "left out, without any value: real: undefined: real pictures have no mask" in [n.text for n in grid.notes]
+    assert "left out, without any value: real (real pictures have no mask)" in [n.text for n in grid.notes]
 
 
 def test_a_dash_has_its_reason() -> None:
@@ -165,7 +200,7 @@ def test_a_dash_has_its_reason() -> None:
     (grid,) = table(tables(gap), columns="method").grids
     lime = next(at for at, r in enumerate(grid.rows) if r.labels == ("lime",))
     assert (grid.cells[lime][1].estimate, grid.cells[lime][1].mark) == (None, "a")
-    assert grid.notes[0] == ("a", "undefined: real pictures have no mask")
+    assert grid.notes[0] == ("a", "real pictures have no mask")
     assert [x.mark for x in grid.cells[lime]] == ["", "a"]
 
 
@@ -173,13 +208,13 @@ def test_a_mean_over_fewer_samples_says_so() -> None:
     some = [*rows(CAM, {"swap": ramp(0.8, 12)}), *rows(RISE, {"swap": [*ramp(0.4, 11), None]})]
     (grid,) = table(tables(some)).grids
     assert grid.rows[1].marks == ("a",) and grid.rows[0].marks == ("",)
-    assert grid.notes[0].text == "samples are left out: undefined: real pictures have no mask"
+    assert grid.notes[0].text == "samples are left out: real pictures have no mask"
 
 
 def test_no_number_at_all_is_an_error_with_the_reason() -> None:
     with pytest.raises(NothingToEvaluate) as error:
         table(tables(rows(CAM, {"real": [None] * 4})))
-    assert (error.value.what, error.value.mend) == ("the table has no number", "undefined: real pictures have no mask")
+    assert (error.value.what, error.value.mend) == ("the table has no number", "real pictures have no mask")
     with pytest.raises(NothingToEvaluate) as error:
         table(tables(rows(RANDOM, {"swap": ramp(0.5, 12)})))
     assert error.value.mend == "show them with --controls"
@@ -196,16 +231,16 @@ def test_what_no_item_has_is_said_of_every_item() -> None:
     held = tables([*ITEMS, *real])
     (grid,) = table(held, columns="k", score="accuracy").grids
     assert [c.labels for c in grid.columns] == [("1",), ("2",), ("10",)]
-    assert ("", "samples are left out: undefined: real pictures have no mask") in grid.notes
+    assert ("", "samples are left out: real pictures have no mask") in grid.notes
     (split,) = table(held, columns="method,k", score="accuracy").grids
     assert [c.labels[0] for c in split.columns] == ["swap"] * 3 + ["warp"] * 3
-    assert split.notes[-1].text == "left out, without any value: real: undefined: real pictures have no mask"
+    assert split.notes[-1].text == "left out, without any value: real (real pictures have no mask)"
 
 
 def test_a_value_without_numbers_has_no_table_and_says_so() -> None:
     found = table(tables(REAL), by="label")
     assert [g.by for g in found.grids] == [{"label": "fake"}]
-    assert found.grids[0].notes[-1].text == "no table, without any value: real: undefined: real pictures have no mask"
+    assert found.grids[0].notes[-1].text == "no table for real, without any value: real pictures have no mask"
 
 
 # ---- footing --------------------------------------------------------------------------------------------------------
@@ -221,17 +256,7 @@ def test_a_withheld_score_is_marked_in_its_header() -> None:
     flat += rows(RISE, {"swap": [0.5] * 12}, metric=DELETION, score="deletion", better="lower")
     (grid,) = table(tables(flat)).grids
     assert [(c.labels, c.marks) for c in grid.columns] == [(("relevance-mass",), ("",)), (("deletion",), ("a",))]
-    assert grid.notes[0] == ("a", "ranks nothing here: all means are 0.500, equal at the shown precision")
-
-
-def test_bold_is_what_is_not_told_apart_from_the_best() -> None:
-    three = [*UNEQUAL, *rows("xaibench/lime", {"swap": ramp(0.82, 12)[::-1], "warp": ramp(0.19, 24)[::-1]})]
-    (grid,) = table(tables(three), columns="method", bold="best").grids
-    best = {r.labels[0]: [x.best for x in cells] for r, cells in zip(grid.rows, grid.cells, strict=True)}
-    assert best == {"gradcam": [True, False], "lime": [True, False], "rise": [False, True]}
-    few = table(tables(rows(CAM, {"swap": ramp(0.8, 4)}) + rows(RISE, {"swap": ramp(0.2, 4)})), bold="best").grids[0]
-    assert not any(x.best for row in few.cells for x in row)
-    assert few.notes[-1].text.startswith("nothing is bold")
+    assert grid.notes[0] == ("a", "ranks nothing here, since all means are 0.500, equal at the shown precision")
 
 
 def test_a_detector_that_is_marked_is_said_and_has_no_bold() -> None:
@@ -248,8 +273,8 @@ def test_a_method_whose_masks_lie_in_the_middle_is_marked_and_has_no_bold() -> N
     request = make_request(columns="method", score="relevance-mass", bold="best")
     (grid,) = build_table(tables([*UNEQUAL, *middle]), info, request).grids
     assert [c.marks for c in grid.columns] == [("a",), ("",)]
-    assert grid.notes[0] == ("a", "swap: no part in ranks: the centre prior's mask AUC is above 0.95")
-    assert [[x.best for x in cells] for cells in grid.cells] == [[False, False], [False, True]]
+    assert grid.notes[0] == ("a", "swap takes no part in ranks, since the centre prior's mask AUC is above 0.95")
+    assert [[x.best for x in cells] for cells in grid.cells] == [[False, True], [False, False]]
 
 
 def test_controls_have_rows_when_asked_for_and_are_never_bold() -> None:
@@ -345,6 +370,6 @@ def test_a_whole_cell_that_is_not_applicable_gives_its_reason() -> None:
     (grid,) = table(held, columns="score,method").grids
     dashes = {n.mark: n.text for n in grid.notes if n.mark}
     assert [(x.estimate is None, dashes.get(x.mark)) for x in grid.cells[1]] == [
-        (True, "not applicable: no layer"),
+        (True, "no layer"),
         (False, None),
     ]

@@ -1,8 +1,6 @@
-"""Short names, and lines that break between words only."""
+"""Short names."""
 
-import pytest
-
-from xaibench_report.values.aliases import Aliases, break_lines, longest_piece
+from xaibench_report.values.aliases import Aliases
 
 
 def test_a_component_that_stands_alone_is_called_by_its_name():
@@ -36,23 +34,3 @@ def test_a_sentence_is_shortened_at_whole_names():
 def test_names_of_any_form_stay_as_they_are():
     aliases = Aliases.of(["acme/odd:one,two", "acme/odd:three,four"])
     assert aliases("acme/odd:one,two") == "acme/odd:one,two"
-
-
-@pytest.mark.parametrize(
-    ("text", "width", "lines"),
-    [
-        ("integrated-gradients:steps=16", 22, ["integrated-gradients:", "steps=16"]),
-        ("inverse:of=integrated-gradients:steps=16", 22, ["inverse:of=integrated-", "gradients:steps=16"]),
-        ("not told apart from own inverse", 20, ["not told apart from", "own inverse"]),
-        ("unbreakable_name", 5, ["unbreakable_name"]),
-        ("two\nlines here", 6, ["two", "lines", "here"]),
-        ("", 5, [""]),
-    ],
-)
-def test_lines_break_between_words_and_after_hyphens_alone(text, width, lines):
-    assert break_lines(text, width).split("\n") == lines
-
-
-def test_the_longest_piece_is_what_a_column_needs():
-    assert longest_piece("integrated-gradients:steps=16") == len("integrated-")
-    assert longest_piece("") == 0
