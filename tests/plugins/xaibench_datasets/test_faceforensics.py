@@ -6,8 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from xaibench.api import DatasetError, Sample, build_parameters
+from xaibench.api import DatasetError, NothingToEvaluate, Sample, build_parameters
+from xaibench.data.survey import survey
 from xaibench_datasets.faceforensics import METHODS, FaceForensicsDataset, FaceForensicsParameters
 from xaibench_datasets.faceforensics_tree import child, contents
 
@@ -290,6 +292,17 @@ def test_masks_of_other_frames_are_said(tmp_path: Path) -> None:
     assert said(tmp_path) == {
         f"{DEEPFAKES}/c23/masks/000_001": ("holds no mask of a frame taken (first frame 00023, first mask mask7)")
     }
+
+
+def test_masks_of_whole_frames_beside_cropped_faces_are_said(tmp_path: Path) -> None:
+    tree(tmp_path)
+    for file in tmp_path.rglob("00023.png"):
+        Image.new("L", (8, 8)).save(file)
+    for video in ("000_001", "001_000"):
+        frames(tmp_path, f"{DEEPFAKES}/masks/videos/{video}.mp4")
+        Image.new("L", (16, 16)).save(tmp_path / f"{DEEPFAKES}/masks/videos/{video}.mp4/00023.png")
+    with pytest.raises(NothingToEvaluate, match="the mask is 16 x 16 pixels, the picture 8 x 8"):
+        survey(opened(tmp_path), "ff", seed=0)
 
 
 # ---- DeepFakeDetection ----
