@@ -1,81 +1,94 @@
-"""The FaceForensics++ tree, after frames were extracted and faces cropped.
+"""The FaceForensics++ tree, after frames were extracted and, for most detectors, faces cropped.
 
 ::
 
     original_sequences/youtube/c23/faces/VIDEO/FRAME.png
+    original_sequences/actors/c23/faces/ACTOR__SCENE/FRAME.png
     manipulated_sequences/METHOD/c23/faces/TARGET_SOURCE/FRAME.png
-    manipulated_sequences/METHOD/c23/masks/TARGET_SOURCE/FRAME.png     or METHOD/masks/[c23/]TARGET_SOURCE/…
+    manipulated_sequences/DeepFakeDetection/c23/faces/TARGET_SOURCE__SCENE__CODE/FRAME.png
+    manipulated_sequences/METHOD/c23/masks/TARGET_SOURCE/FRAME.png     or METHOD/masks/[videos/]TARGET_SOURCE/…
     splits/train.json  val.json  test.json                             lists of [video, video]
 
-``faces`` may be called ``frames`` or ``images``, or be any one folder. A fake's counterpart is the frame of the same
-name of the target (the first number). The statistical group of a picture is the pair of videos that the split files
-list, shared by all methods and by the real pictures: the 140 test videos are 70 groups. The level of compression is the
-further column ``compression`` of its samples.
+The level is ``raw`` (or ``c0``, its older name), ``c23`` or ``c40``. ``faces`` may be called ``frames``, ``images`` or
+``videos``, or be any one folder, or be left out; a folder of frames may be called as its video, ``000_003.mp4``. A
+fake's counterpart is the frame of the same name of the target (the first number). The statistical group of a picture is
+the pair of videos that the split files list, shared by all methods and by the real pictures: the 140 test videos are 70
+groups. Actors are people: their groups are the people that fakes join, or two crossed factors where these are too many
+(:func:`xaibench.api.statistical_groups`). The level of compression is the further column ``compression`` of its
+samples, as its folder is called.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
 from xaibench.api import (
-    DatasetError,
     Location,
     Parameters,
     Problem,
     Sample,
     connected_components,
-    list_folder,
-    location,
     relative_name,
+    statistical_groups,
+)
+from xaibench_datasets.faceforensics_names import LEVELS, METHODS, VideoName
+from xaibench_datasets.faceforensics_report import (
+    likeliest_level,
+    refuse_missing,
+    report_levels,
+    report_masks,
+    report_parts,
+    report_videos,
+)
+from xaibench_datasets.faceforensics_splits import Splits, read_splits
+from xaibench_datasets.faceforensics_tree import (
+    Place,
+    chosen_places,
+    folders,
+    mask_folders,
+    parts,
+    places,
 )
 from xaibench_datasets.files import Entry, ListedDataset, Listing, existing_folder, listing, pictures_below
 
-METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
-SPLITS = ("train", "val", "test")
-_FRAME_FOLDERS = ("faces", "frames", "images")
-_NO_FRAMES = frozenset(("masks", "videos", "landmarks"))
-_VIDEO = re.compile(r"\d+")
-_FAKE_VIDEO = re.compile(r"(\d+)_(\d+)")
+__all__ = ["METHODS", "FaceForensicsDataset", "FaceForensicsParameters", "spread"]
+
+_MASK = "_mask"
 
 
 class FaceForensicsParameters(Parameters):
     """Where the tree is and what of it to take."""
 
     path: str = Field("", description="the folder that holds original_sequences/ and manipulated_sequences/")
-    compression: Literal["c0", "c23", "c40"] = Field("c23", description="c0 (raw), c23 or c40")
+    compression: Literal["auto", "raw", "c0", "c23", "c40"] = Field(
+        "auto", description="raw (or c0), c23 or c40; auto: the first of c23, raw and c40 of which there are frames"
+    )
     frames: int = Field(10, ge=1, description="pictures taken from each video, evenly spread over all of it")
     splits: str = Field("", description="folder of train.json, val.json and test.json; default: splits/ in the tree")
 
 
 @dataclass(frozen=True, slots=True)
-class _Splits:
-    """Official pairs of videos by split, and which split a video is in."""
-
-    pairs: tuple[tuple[str, str], ...]
-    split_of: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
 class _Video:
-    """A folder of frames: names and files in the order of the video. ``method`` is None for originals."""
+    """A folder of frames: names and files in the order of the video, and the masks that lie among them."""
 
-    name: str
-    method: str | None
+    name: VideoName
+    place: Place
+    folder: Location
     frames: Mapping[str, Location]
+    masks: Mapping[str, Location]
 
     @property
-    def target(self) -> str:
-        return self.name.partition("_")[0]
+    def method(self) -> str | None:
+        return self.place.part.method
 
 
 @dataclass(frozen=True, slots=True)
-class _Chosen:
+class _Choice:
     """The frames taken of a video, its masks by frame, and whether its target has the same frames."""
 
     video: _Video
@@ -100,19 +113,33 @@ class FaceForensicsDataset(ListedDataset):
 
     def _list(self) -> Listing:
         root = existing_folder(self.parameters.path, "faceforensics")
-        level, problems = self.parameters.compression, list[Problem]()
-        reals = list(_videos(root, "original_sequences/youtube", level, None, problems))
-        fakes = [v for m in METHODS for v in _videos(root, f"manipulated_sequences/{m}", level, m, problems)]
-        _report_other_methods(root, problems)
-        _refuse_missing(root, level, reals, fakes)
-        splits = _read_splits(root, self.parameters.splits, problems)
-        group = connected_components([*splits.pairs, *_edges(reals, fakes)])
+        problems = list[Problem]()
+        videos = self._videos(root, problems)
+        splits = read_splits(root, self.parameters.splits, problems)
+        if splits.split_of and any(video.name.actors for video in videos):
+            problems.append(Problem("splits", "the official ones list no actors, whose split is unknown"))
+        choices = list(_choose(videos, self.parameters.frames, root, problems))
+        groups = _groups(choices, splits)
         entries = [
-            _entry(chosen, frame, group[chosen.video.target], splits.split_of.get(chosen.video.target), level)
-            for chosen in _choose(root, level, reals, fakes, self.parameters.frames)
-            for frame in chosen.frames
+            _entry(choice, frame, *groups[choice.video.name], splits.split_of.get(choice.video.name.target))
+            for choice in choices
+            for frame in choice.frames
         ]
         return listing(entries, problems, root, root)
+
+    def _videos(self, root: Location, problems: list[Problem]) -> list[_Video]:
+        """The videos of the chosen level."""
+        of_levels = {level: {part: places(part, level) for part in parts(root)} for level in LEVELS}
+        asked = {"auto": "", "c0": "raw"}.get(self.parameters.compression, self.parameters.compression)
+        level = asked or likeliest_level(of_levels)
+        report_levels(level, of_levels, bool(asked), problems)
+        report_parts(root, level, of_levels, problems)
+        videos = [
+            v for place in chosen_places(of_levels[level], root, problems) for v in _listed(place, root, problems)
+        ]
+        videos = list(_first_of_each_name(videos, root, problems))
+        refuse_missing(root, of_levels, asked, any(not v.method for v in videos), any(v.method for v in videos))
+        return videos
 
 
 def spread(count: int, wanted: int) -> list[int]:
@@ -126,77 +153,99 @@ def spread(count: int, wanted: int) -> list[int]:
     return [round(i * (count - 1) / (wanted - 1)) for i in range(wanted)] if wanted > 1 else [(count - 1) // 2]
 
 
-def _entry(chosen: _Chosen, frame: str, group: str, split: str | None, level: str) -> Entry:
-    video, mask = chosen.video, chosen.masks.get(frame)
+def _entry(choice: _Choice, frame: str, group: str, cross: str | None, split: str | None) -> Entry:
+    video, mask = choice.video, choice.masks.get(frame)
     sample = Sample(
-        id=f"{video.method or 'real'}/{video.name}/{frame}",
+        id=f"{video.method or 'real'}/{video.name.name}/{frame}",
         label="fake" if video.method else "real",
         group=group,
+        cross_group=cross,
         method=video.method,
-        pair=f"real/{video.target}/{frame}" if chosen.paired else None,
+        pair=f"real/{video.name.original}/{frame}" if choice.paired else None,
         split=split,
         has_mask=mask is not None,
-        columns=(("compression", level),),
+        columns=(("compression", video.place.level.name),),
     )
     return Entry(sample, video.frames[frame], mask)
 
 
-def _choose(
-    root: Location, level: str, reals: Sequence[_Video], fakes: Sequence[_Video], wanted: int
-) -> Iterator[_Chosen]:
-    own = {video.name: set(_pick(list(video.frames), wanted)) for video in reals}
-    frames_of = {video.name: video.frames for video in reals}
-    for video in fakes:
-        common = [name for name in video.frames if name in frames_of.get(video.target, {})]
+def _choose(videos: Sequence[_Video], wanted: int, root: Location, problems: list[Problem]) -> Iterator[_Choice]:
+    reals = {video.name.name: video for video in videos if not video.method}
+    own = {name: set(_pick(list(video.frames), wanted)) for name, video in reals.items()}
+    masks = {video.place: mask_folders(video.place) for video in videos if video.method}
+    number = dict.fromkeys(masks, 0)
+    for video in (video for video in videos if video.method):
+        real = reals.get(video.name.original)
+        common = [name for name in video.frames if real and name in real.frames]
         frames = _pick(common or list(video.frames), wanted)
         if common:
-            own[video.target].update(frames)
-        yield _Chosen(video, tuple(frames), _masks(root, level, video), paired=bool(common))
-    for video in reals:
-        yield _Chosen(video, tuple(own[video.name]), {}, paired=False)
+            own[video.name.original].update(frames)
+        masks_of_video = _masks(video, masks[video.place], frames, root, problems)
+        number[video.place] += len(masks_of_video)
+        yield _Choice(video, tuple(frames), masks_of_video, paired=bool(common))
+    for name, video in reals.items():
+        yield _Choice(video, tuple(own[name]), {}, paired=False)
+    report_masks(root, number, problems)
 
 
 def _pick(names: Sequence[str], wanted: int) -> list[str]:
     return [names[i] for i in spread(len(names), wanted)]
 
 
-def _edges(reals: Sequence[_Video], fakes: Sequence[_Video]) -> Iterator[tuple[str, str]]:
-    """Edges between the videos that a fake was made from; every real video is a node."""
-    yield from ((video.name, video.name) for video in reals)
-    for video in fakes:
-        target, _, source = video.name.partition("_")
-        yield target, source
+def _groups(choices: Sequence[_Choice], splits: Splits) -> dict[VideoName, tuple[str, str | None]]:
+    """Group and second factor of every video.
+
+    Videos of youtube, and actors in pairs, are connected components. Where fakes join more than two actors, the rule of
+    :mod:`xaibench.api.groups` tells from the pictures of actors whether they are crossed factors.
+    """
+    names = dict.fromkeys(choice.video.name for choice in choices)
+    component = connected_components([*splits.pairs, *((n.target, n.source or n.target) for n in names)])
+    group: dict[VideoName, tuple[str, str | None]] = {name: (component[name.target], None) for name in names}
+    pictures = [c.video.name for c in choices if c.video.name.actors for _ in c.frames]
+    if _more_than_pairs(component, pictures):
+        groups = statistical_groups([n.target for n in pictures], [n.source for n in pictures])
+        group |= dict(zip(pictures, zip(groups.group, groups.cross_group, strict=True), strict=True))
+    return group
 
 
-def _videos(root: Location, base: str, level: str, method: str | None, problems: list[Problem]) -> Iterator[_Video]:
-    """The videos of one sequence folder, sorted by name, without those that hold no picture."""
-    place = _frames_in(root / base / level, f"{base}/{level}", problems)
-    for folder in _folders(place) if place else ():
-        name = relative_name(folder, root)
-        if not (_VIDEO if method is None else _FAKE_VIDEO).fullmatch(folder.name):
-            problems.append(Problem(name, "is not named VIDEO" if method is None else "is not named TARGET_SOURCE"))
+def _more_than_pairs(component: Mapping[str, str], names: Iterable[VideoName]) -> bool:
+    people = {person for name in names for person in (name.target, name.source) if person}
+    joined = [component[person] for person in people]
+    return any(joined.count(name) > 2 for name in joined)
+
+
+def _listed(place: Place, root: Location, problems: list[Problem]) -> Iterator[_Video]:
+    """The videos of a place, sorted by name, without those that hold no picture."""
+    report_videos(root, place, problems)
+    for folder in folders(place.folder):
+        where, name = relative_name(folder, root), place.part.names(folder.name)
+        if name is None:
+            if place.kind:
+                problems.append(Problem(where, f"is not named {place.part.form}"))
             continue
         frames = dict(sorted(pictures_below(folder, root, problems), key=lambda f: _frame_order(f[0])))
+        masks = {
+            f.removesuffix(_MASK): file for f, file in frames.items() if f.removesuffix(_MASK) in frames.keys() - {f}
+        }
+        frames = {f: file for f, file in frames.items() if not (f.endswith(_MASK) and f.removesuffix(_MASK) in masks)}
+        if masks and not place.part.method:
+            problems.append(Problem(where, "masks of an original are passed over"))
         if frames:
-            yield _Video(folder.name, method, frames)
+            yield _Video(name, place, folder, frames, masks)
         else:
-            problems.append(Problem(name, "holds no pictures"))
+            problems.append(Problem(where, "holds no pictures"))
 
 
-def _frames_in(folder: Location, name: str, problems: list[Problem]) -> Location | None:
-    candidates = [f for f in _folders(folder) if f.name not in _NO_FRAMES]
-    known = [f for wanted in _FRAME_FOLDERS for f in candidates if f.name == wanted]
-    if known:
-        return known[0]
-    if len(candidates) > 1:
-        problems.append(Problem(name, f"holds several folders and none called {', '.join(_FRAME_FOLDERS)}"))
-    return candidates[0] if len(candidates) == 1 else None
-
-
-def _folders(folder: Location) -> list[Location]:
-    if not folder.is_dir():
-        return []
-    return sorted(folder / name for name, is_folder in list_folder(folder) if is_folder and not name.startswith("."))
+def _first_of_each_name(videos: Iterable[_Video], root: Location, problems: list[Problem]) -> Iterator[_Video]:
+    """Videos without those that are there twice: as 000 and 000.mp4, or in youtube/ and beside it."""
+    seen = dict[tuple[str | None, str], str]()
+    for video in videos:
+        where, key = relative_name(video.folder, root), (video.method, video.name.name)
+        if key in seen:
+            problems.append(Problem(where, f"is there twice: {seen[key]} is read"))
+        else:
+            seen[key] = where
+            yield video
 
 
 def _frame_order(name: str) -> tuple[list[int], str]:
@@ -204,52 +253,17 @@ def _frame_order(name: str) -> tuple[list[int], str]:
     return [int(digits) for digits in re.findall(r"\d+", name)], name
 
 
-def _masks(root: Location, level: str, video: _Video) -> dict[str, Location]:
-    base = root / "manipulated_sequences" / str(video.method)
-    places = [base / level / "masks", base / "masks" / level, base / "masks"]
-    places += [base / "masks" / name for name in _FRAME_FOLDERS]
-    folder = next((p / video.name for p in places if (p / video.name).is_dir()), None)
-    return dict(pictures_below(folder, root, [])) if folder else {}
-
-
-def _refuse_missing(root: Location, level: str, reals: Sequence[_Video], fakes: Sequence[_Video]) -> None:
-    if reals and fakes:
-        return
-    base = "manipulated_sequences/METHOD" if reals else "original_sequences/youtube"
-    tops = [root / "original_sequences" / "youtube", *(root / "manipulated_sequences" / m for m in METHODS)]
-    others = sorted({f.name for top in tops for f in _folders(top)} & {"c0", "c23", "c40"} - {level})
-    hint = f", or say compression={others[0]}" if others else ""
-    where = f"{base}/{level}/{_FRAME_FOLDERS[0]}/"
-    raise DatasetError(f"no frames in {root}: {where} is missing or empty", f"extract frames into it{hint}")
-
-
-def _report_other_methods(root: Location, problems: list[Problem]) -> None:
-    for folder in _folders(root / "manipulated_sequences"):
-        if folder.name not in METHODS:
-            problems.append(Problem(f"manipulated_sequences/{folder.name}", f"is none of {', '.join(METHODS)}"))
-
-
-def _read_splits(root: Location, given: str, problems: list[Problem]) -> _Splits:
-    places = [location(given)] if given else [root / "splits", root]
-    folder = next((p for p in places if any((p / f"{s}.json").is_file() for s in SPLITS)), None)
-    if folder is None and given:
-        raise DatasetError(f"no train.json, val.json or test.json in {given}", "give the folder that holds them")
+def _masks(
+    video: _Video, folders_of: Mapping[str, Location], frames: Sequence[str], root: Location, problems: list[Problem]
+) -> dict[str, Location]:
+    """Masks of the ``frames`` of a video, from its folder of masks, else from among its frames."""
+    folder = folders_of.get(video.name.name.lower())
     if folder is None:
-        problems.append(Problem("splits", "no split files: splits are unknown, groups follow the names of the fakes"))
-        return _Splits((), {})
-    pairs = {s: _pairs(folder / f"{s}.json") for s in SPLITS if (folder / f"{s}.json").is_file()}
-    split_of: dict[str, str] = {}
-    for split, listed in pairs.items():
-        for video in (v for pair in listed for v in pair):
-            if split_of.setdefault(video, split) != split:
-                both = f"{split_of[video]} and {split}"
-                raise DatasetError(f"{folder}: video {video} is in {both}", "use the official files")
-    return _Splits(tuple(pair for listed in pairs.values() for pair in listed), split_of)
-
-
-def _pairs(file: Location) -> list[tuple[str, str]]:
-    try:
-        listed = json.loads(file.read_text(encoding="utf-8"))
-        return [(a, b) for a, b in listed if _VIDEO.fullmatch(a) and _VIDEO.fullmatch(b)]
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise DatasetError(f"{file} is no list of pairs of videos: {error}", "use the official split files") from None
+        return {frame: video.masks[frame] for frame in frames if frame in video.masks}
+    named = {name.removesuffix(_MASK): file for name, file in pictures_below(folder, root, [])}
+    masks = {frame: named[frame] for frame in frames if frame in named}
+    if not masks:
+        held = f", first mask {next(iter(named))}" if named else ""
+        reason = f"holds no mask of a frame taken (first frame {frames[0]}{held})"
+        problems.append(Problem(relative_name(folder, root), reason))
+    return masks

@@ -1,4 +1,4 @@
-"""A table of pictures: ``manifest.csv`` or ``manifest.parquet``, one row a picture.
+"""A table of pictures: ``manifest.csv``, ``manifest.tsv`` or ``manifest.parquet``, one row a picture.
 
 =============  =====================================================================================================
 ``id``         unique name of the sample
@@ -18,6 +18,9 @@ of them the counterpart is the group. Where random donors join too much, identit
 (:mod:`xaibench.api`). Further columns (``generator``, ``age``) are kept as columns of the samples: numbers where every
 cell is one, else text (:mod:`xaibench_datasets.columns`). Columns without a name are passed over, and so are those of a
 Parquet table that hold lists, structures or bytes. A cell holds 131,072 bytes at most, and a table has 10,000 columns.
+
+Cells of a text table are separated as its first line is: by comma, semicolon, tab or vertical bar
+(:mod:`xaibench_datasets.csv_dialect`). Numbers have a decimal point; with a decimal comma they are text.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from pydantic import Field
@@ -46,10 +50,12 @@ from xaibench.api import (
     statistical_groups,
 )
 from xaibench_datasets.columns import Value, rows_of_columns
+from xaibench_datasets.csv_dialect import SEPARATORS, encoding_of, said_separator, separator_of
 from xaibench_datasets.files import Entry, ListedDataset, Listing, listing
 from xaibench_datasets.label_names import label_doubt
 
-NAMES = ("manifest.csv", "manifest.parquet")
+NAMES = ("manifest.csv", "manifest.tsv", "manifest.parquet")
+_TEXT = (".csv", ".tsv")
 REQUIRED = ("id", "image", "label")
 OPTIONAL = ("method", "identity", "donor", "pair", "mask", "landmarks", "split")
 GROUPING = ("group", "video", "identity")
@@ -64,7 +70,9 @@ _INDEX = re.compile(r"__index_level_\d+__")
 class ManifestParameters(Parameters):
     """Where the table is."""
 
-    path: str = Field("", description="the table (.csv or .parquet), or the folder that holds manifest.csv or .parquet")
+    path: str = Field(
+        "", description="the table (.csv, .tsv or .parquet), or the folder that holds manifest.csv, .tsv or .parquet"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +113,16 @@ def _table_file(path: str) -> Location:
     candidates = [place / name for name in NAMES] if path and place.is_dir() else [place]
     found = next((c for c in candidates if path and c.is_file()), None)
     if found is None:
-        what = f"{path} holds neither {' nor '.join(NAMES)}" if len(candidates) > 1 else f"manifest: no file {path!r}"
+        what = f"{path} holds none of {', '.join(NAMES)}" if len(candidates) > 1 else f"manifest: no file {path!r}"
         raise DatasetError(what, "write --dataset manifest:path=FOLDER or path=TABLE.csv")
-    if found.suffix.lower() not in (".csv", ".parquet"):
-        raise DatasetError(f"{found} is neither .csv nor .parquet", "write the table as one of them")
+    if found.suffix.lower() not in (*_TEXT, ".parquet"):
+        raise DatasetError(f"{found} is neither .csv, .tsv nor .parquet", "write the table as one of them")
     return found
 
 
 def _read(file: Location) -> list[_Row]:
     """The rows, checked. The first wrong one ends the reading: a table of a billion such rows costs nothing."""
-    read = _csv_rows if file.suffix.lower() == ".csv" else _parquet_rows
+    read = _csv_rows if file.suffix.lower() in _TEXT else _parquet_rows
     return list(_checked(read(file), file))
 
 
@@ -122,6 +130,12 @@ def _check_columns(columns: Sequence[str], file: Location) -> None:
     if len(columns) > _MOST_COLUMNS:
         raise DatasetError(
             f"{file} has {len(columns):,} columns, more than {_MOST_COLUMNS:,}", "leave out those that tell no picture"
+        )
+    if len(columns) == 1 and file.suffix.lower() in _TEXT:
+        names = ", ".join(SEPARATORS.values())
+        raise DatasetError(
+            f"{file} has one column alone, {columns[0][:80]!r}",
+            f"separate columns {', '.join(REQUIRED)} by one of: {names}",
         )
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
@@ -145,18 +159,21 @@ def _further(columns: Iterable[str]) -> list[str]:
 
 def _csv_rows(file: Location) -> Iterator[_Row]:
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
+        with file.open(encoding=encoding_of(file), newline="") as stream:
+            first = stream.readline()
+            said = said_separator(first)
+            separator = said or separator_of(first, REQUIRED)
+            reader = csv.reader(stream if said else chain([first], stream), delimiter=separator, strict=True)
             columns = [name.strip() for name in next(reader, [])]
             _check_columns(columns, file)
             for cells in reader:
                 if len(cells) > len(columns):
                     raise DatasetError(
-                        f"{file}, row {reader.line_num}: {len(cells)} cells for {len(columns)} columns",
-                        "put cells that hold a comma into double quotes",
+                        f"{file}, row {reader.line_num + bool(said)}: {len(cells)} cells for {len(columns)} columns",
+                        f"put cells that hold a {SEPARATORS[separator]} into double quotes",
                     )
                 if any(cells):
-                    yield _Row(reader.line_num, dict(zip(columns, map(str.strip, cells), strict=False)))
+                    yield _Row(reader.line_num + bool(said), dict(zip(columns, map(str.strip, cells), strict=False)))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{file} cannot be read as CSV: {error}", "save it as comma-separated UTF-8") from None
 

@@ -309,9 +309,11 @@ def _refuse_empty(
     if not samples:
         first = f"; first problem: {problems[0].file}: {problems[0].reason}" if problems else ""
         raise NothingToEvaluate(f"{name} has no readable sample ({len(candidates)} listed){first}", "check the folder")
-    if all(s.label == "real" for s in samples) and any(s.label == "fake" for s in candidates):
+    fakes = {s.id for s in candidates if s.label == "fake"}
+    if all(s.label == "real" for s in samples) and fakes:
+        lost = next((f": {p.file}: {p.reason}" for p in problems if p.file in fakes), "")
         raise NothingToEvaluate(
-            f"no fake among the {len(samples)} readable samples of {name} that were chosen, though it has some",
+            f"no fake among the {len(samples)} readable samples of {name} that were chosen, though it has some{lost}",
             "raise --limit, or mend the fakes that cannot be read",
         )
 
