@@ -37,10 +37,12 @@ TRIVIAL = re.compile(r"Bit|Shift|Invert|Pow\b|Decorator")
 """Operators whose mutants of numbers raise at once: any test that runs the line notices."""
 
 GATES = "fill_gate|score_gates|manipulation_methods|verdicts|score_items|marks|censoring|by_column|board_cells"
+PLUGINS = "tests/plugins"
+FROZEN = "tests/repository/test_frozen_records.py"
 TESTS = {
-    r"plugins/xaibench_statistics/": ["tests/plugins/xaibench_statistics", "tests/plugins/xaibench_report"],
-    r"plugins/xaibench_metrics/": ["tests/plugins/xaibench_metrics", "tests/plugins/xaibench_testing/conformance"],
-    rf"plugins/xaibench_report/[a-z]+/({GATES})\.py": ["tests/plugins/xaibench_report"],
+    r"plugins/xaibench_statistics/": [f"{PLUGINS}/xaibench_statistics", f"{PLUGINS}/xaibench_report", FROZEN],
+    r"plugins/xaibench_metrics/": [f"{PLUGINS}/xaibench_metrics", f"{PLUGINS}/xaibench_testing/conformance", FROZEN],
+    rf"plugins/xaibench_report/[a-z]+/({GATES})\.py": [f"{PLUGINS}/xaibench_report", FROZEN],
 }
 """Files that are mutated, as patterns of their path, and the tests that each has to fail."""
 
@@ -129,7 +131,8 @@ def nearest_first(mutant: Mutant, folder: Path, tests: list[str]) -> list[str]:
     """The test files, those first that name the module of a mutant most often: they are likely to notice."""
     stem = re.escape(Path(mutant.path).stem)
     pattern = re.compile(rf"{stem}|{stem.replace('_', '-')}")
-    files = sorted(p for t in tests for p in (folder / t).rglob("test_*.py"))
+    places = [folder / t for t in tests]
+    files = sorted(p for place in places for p in ([place] if place.is_file() else place.rglob("test_*.py")))
     named = {p: len(pattern.findall(p.read_text(encoding="utf-8"))) for p in files}
     return [str(p.relative_to(folder)) for p in sorted(files, key=lambda p: -named[p])]
 
