@@ -57,6 +57,7 @@ def slow(session: nox.Session) -> None:
         "tests/core/cli/test_plugin_output.py",
         "tests/core/cli/test_fuzzed_inputs.py",
         "tests/core/cli/test_progress.py",
+        "tests/core/cli/test_interrupts.py",
         "tests/plugins/xaibench_models/test_exported_layers.py",
         "tests/plugins/xaibench_models/test_wrong_cards.py",
         "tests/plugins/xaibench_models/test_sound_detectors.py",
