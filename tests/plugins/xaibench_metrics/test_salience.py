@@ -200,6 +200,12 @@ def test_published_upscaled_maps_are_enlarged_bytes() -> None:
 # ---- geometry -------------------------------------------------------------------------------------------------------
 
 
+def test_landmarks_of_a_wide_picture_move_with_its_width() -> None:
+    flip = transform_view(Transform("flip-lr", flip=-1))
+    _, _, points = flip.apply(torch.zeros(3, 4, 10), None, torch.tensor([[1.0, 2.0]]))
+    assert points is not None and points.tolist() == [[8.0, 2.0]]
+
+
 def test_transforms_are_the_published_ones_in_their_order() -> None:
     found = transforms((224, 224), 16, scaled=True)
     assert [t.name for t in found] == [

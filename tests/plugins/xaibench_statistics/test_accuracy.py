@@ -86,6 +86,11 @@ def test_one_class_of_data_has_its_share_and_no_mark():
         assert getattr(found, name).value == 1.0
 
 
+def test_hundreds_of_pictures_are_as_good_as_few():
+    found = accuracy([1.0] * 200, [-1.0] * 200)
+    assert (found.n, found.correct) == (400, 400)
+
+
 def test_no_pictures_at_all():
     nothing = np.zeros(0, bool)
     found = detector_accuracy(Values.of([], []), np.zeros(0), nothing, nothing)
