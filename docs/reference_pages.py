@@ -41,7 +41,7 @@ EXIT_CODES = {
     "opened, a bad run file, a folder that cannot be written or is being written by another process; or it takes longer than "
     "`--max-hours` and nobody said yes",
     4: "nothing to evaluate: no picture or no cell is left",
-    5: "`check` found violations",
+    5: "`check` found violations, or could check nothing",
     70: "a bug in xaibench; the message asks for a report",
     130: "interrupted; results are kept, but for those of `audit`, which begins anew",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +10,7 @@ import typer
 
 from xaibench.api import (
     SHARED_FLAGS,
+    ComponentRecord,
     JsonFlag,
     PluginError,
     PluginFiles,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from xaibench_testing import CheckResult
 
 VIOLATED = 5
+
+Values = dict[str, object]
 
 
 @help_page(
@@ -58,7 +61,7 @@ def check(
     parameter: Annotated[list[str] | None, SHARED_FLAGS["parameter"].option()] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Check that a detector or a plugin keeps its contract. Exit 5 when it does not."""
+    """Check that a detector or a plugin keeps its contract. Exit 5 when it does not, or when nothing was checked."""
     parameters = parse_assignments(parameter or [])
     if write_card and dataset is None:
         raise UsageError("--write-card needs labelled pictures to tell readings apart", "add --dataset DATA")
@@ -88,19 +91,22 @@ def check_anything(
     _refuse_broken(registry, what)
     if what.endswith(".py") or what in {origin.distribution for origin in registry.seconds}:
         with plugin_output():
-            found = _check_plugin(registry, what)
+            found = _check_plugin(registry, what, parameters)
     elif (Path(what) / "pyproject.toml").is_file():
         raise PluginError(f"{what} is the folder of a plugin that is not installed", f"pip install -e {what}")
     else:
         with plugin_output():
             found = check_model(registry, what, dataset, split, limit, device, parameters, write_card)
     failed = [r for r in found if r["status"] == "fail"]
+    unchecked = all(r["status"] == "skip" for r in found)
     if as_json:
         print_json({"schema": "xaibench.check/1", "what": what, "checks": found, "failed": len(failed)})
     else:
         _print(found)
         print(f"{len(found) - len(failed)} of {len(found)} checks passed or skipped, {len(failed)} failed")
-    return VIOLATED if failed else 0
+        if unchecked:
+            print(f"{what}: nothing was checked, every check was skipped")
+    return VIOLATED if failed or unchecked else 0
 
 
 def _refuse_broken(registry: Registry, what: str) -> None:
@@ -109,12 +115,13 @@ def _refuse_broken(registry: Registry, what: str) -> None:
             raise PluginError(f"plugin {failure}", "xaibench doctor shows the trace")
 
 
-def _check_plugin(registry: Registry, what: str) -> list[dict[str, str]]:
-    """All checks of all components and commands of one distribution (or one local file)."""
+def _check_plugin(registry: Registry, what: str, parameters: Mapping[str, object]) -> list[dict[str, str]]:
+    """All checks of all components and commands of one distribution (or one local file), with these parameters."""
     from xaibench import open_component
     from xaibench_testing import check_component
 
     chosen = [c for c in registry.components if what in (c.origin.distribution, c.origin.entry_point)]
+    given = _given(parameters, {(c.record.kind, c.record.name) for c in chosen}, what)
     found = _check_commands(registry, what)
     if not chosen and not found:
         raise PluginError(
@@ -122,15 +129,41 @@ def _check_plugin(registry: Registry, what: str) -> list[dict[str, str]]:
         )
     for component in chosen:
         try:
-            use = open_component(component.record.kind, component.name, registry=registry)
+            values = given.get((component.record.kind, component.record.name), {})
+            use = open_component(component.record.kind, component.name, values, registry=registry)
         except PluginError as error:
             found.append(row(component.record.name, "imported", "fail", error.what))
             continue
         except UsageError as error:
-            found.append(row(component.record.name, "made from its defaults", "skip", " ".join(str(error).split())))
+            if values:
+                raise
+            found.append(_unmade(component.record, error))
             continue
         found += [_of(component.record.name, r) for r in check_component(use, registry)]
     return found
+
+
+def _given(parameters: Mapping[str, object], known: Set[tuple[str, str]], what: str) -> dict[tuple[str, str], Values]:
+    """The values of each component by its kind and name."""
+    given: dict[tuple[str, str], Values] = {}
+    for key, value in parameters.items():
+        kind, _, rest = key.partition(".")
+        name, dot, field = rest.rpartition(".")
+        if not dot or not field:
+            raise UsageError(f"parameter '{key}' is not KIND.NAME.KEY", "write for example explainer.rise.masks=8000")
+        if (kind, name) not in known:
+            names = ", ".join(sorted(".".join(k) for k in known)) or "none"
+            raise UsageError(f"parameter '{key}' is of no component of {what}", f"its components: {names}")
+        given.setdefault((kind, name), {})[field] = value
+    return given
+
+
+def _unmade(record: ComponentRecord, error: UsageError) -> dict[str, str]:
+    """The row of a component that cannot be made without parameters, and so is not checked."""
+    why = " ".join(str(error).split())
+    return row(
+        record.name, "not checked", "skip", f"{why}; give parameters with -p {record.kind}.{record.name}.KEY=VALUE"
+    )
 
 
 def _check_commands(registry: Registry, what: str) -> list[dict[str, str]]:

@@ -164,8 +164,10 @@ class _Differentiable(_Planted):
     """Gradients and the layer ``patch``: each pixel's share of the evidence, averaged over cells, and brightness.
 
     Logits are computed by way of a convolution of one pixel and one channel whose weight is 1. It changes no bit; some
-    methods look at convolutions alone.
+    methods look at convolutions alone. ``channels`` is the number of channels of the layer, 2 or more.
     """
+
+    channels = 2
 
     def logits(self, images: Tensor) -> Tensor:
         """``(N, 2)`` float32 inside autograd."""
@@ -174,13 +176,14 @@ class _Differentiable(_Planted):
     def features(
         self, images: Tensor, layer: str | None = None, edit: Callable[[Tensor, int], Tensor] | None = None
     ) -> Features:
-        """Activation ``(N, 2, h, w)``: channel 0 is where the evidence is, channel 1 brightness, which is not used."""
+        """Activation ``(N, channels, h, w)``: the first is where the evidence is, the others are brightness."""
         if layer not in (None, LAYER):
             raise ValueError(f"no layer '{layer}', only '{LAYER}'")
         cell = math.gcd(*self._facts.input_size, 4)
         shown = self._count(images).double()
         maps = torch.stack((self._evidence_map(shown), shown.mean(dim=1)), dim=1)
-        activation = functional.avg_pool2d(maps, cell).float()
+        pooled = functional.avg_pool2d(maps, cell).float()
+        activation = torch.cat((pooled[:, :1], pooled[:, 1:].expand(-1, self.channels - 1, -1, -1)), dim=1)
         passed_on = edit(activation, 1) if edit else activation
         z = self._from_evidence(passed_on[:, 0].double().sum(dim=(1, 2)) * cell**2)
         return Features(activation, margin_logits(z).float(), lambda grid: grid)

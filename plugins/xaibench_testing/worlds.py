@@ -9,8 +9,20 @@ import torch
 from torch import Tensor
 
 from xaibench.api import DETECTOR_NEEDS, Detector, Facts, Features, Native, Picture, digest_shown
-from xaibench_testing.planted import PATCH, SIZE, ConstantDetector, Patch, planted_family
+from xaibench_testing.planted import (
+    PATCH,
+    SIZE,
+    ConstantDetector,
+    DifferentiablePatchDetector,
+    Patch,
+    PatchDetector,
+    planted_family,
+)
 from xaibench_testing.planted_data import pictures_of, planted_samples
+
+ROOMY = (64, 96)
+CHANNELS = 2048
+"""Channels of the layer in a roomy world: as many as the last layer of common networks has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +35,12 @@ class World:
     family: Mapping[str, Detector]
     reference: tuple[Picture, ...] = ()
 
+    @property
+    def place(self) -> str:
+        """What is unusual in a roomy world, for a message; empty elsewhere."""
+        height, width = self.detector.facts.input_size
+        return f" of {height}x{width} pixels, layer of {CHANNELS} channels" if (height, width) == ROOMY else ""
+
     def only(self, label: str) -> World:
         """The pictures of one label."""
         return replace(self, pictures=tuple(p for p in self.pictures if p.sample.label == label))
@@ -30,9 +48,22 @@ class World:
 
 def planted_world(needs: frozenset[str], pairs: int = 2) -> World:
     """A planted detector and data set that give exactly ``needs``: no other capability, mask, pair or landmarks."""
-    family = {name: limited(d, needs) for name, d in planted_family(3, attention="attention" in needs).items()}
+    return _world(planted_family(3, attention="attention" in needs), needs, pairs, SIZE)
+
+
+def roomy_world(needs: frozenset[str]) -> World:
+    """A planted world of one pair with larger pictures and a wide layer, in which a bound that is too low shows."""
+    family = planted_family(3, ROOMY, attention="attention" in needs)
+    for detector in family.values():
+        if isinstance(detector, DifferentiablePatchDetector):
+            detector.channels = CHANNELS
+    return _world(family, needs, 1, ROOMY)
+
+
+def _world(planted: Mapping[str, PatchDetector], needs: frozenset[str], pairs: int, size: tuple[int, int]) -> World:
+    family = {name: limited(d, needs) for name, d in planted.items()}
     detector = next(iter(family.values()))
-    pictures, others = (pictures_of(planted_samples(pairs, seed=seed), detector) for seed in (0, 1))
+    pictures, others = (pictures_of(planted_samples(pairs, size, seed=seed), detector) for seed in (0, 1))
     return World(detector, tuple(bare(p, needs) for p in pictures), family, tuple(bare(p, needs) for p in others))
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 
 import torch
+from torch import Tensor
 
 from xaibench.api import (
     DETECTOR_NEEDS,
@@ -38,7 +40,7 @@ from xaibench_testing.harness import explain
 from xaibench_testing.planted import FAKE, REAL
 from xaibench_testing.planted_data import clone_of
 from xaibench_testing.violations import NotApplicable, require
-from xaibench_testing.worlds import World, awkward_worlds, bare, limited, planted_world
+from xaibench_testing.worlds import World, awkward_worlds, bare, limited, planted_evidence, planted_world, roomy_world
 
 
 def _run(
@@ -131,6 +133,39 @@ def check_sign(subject: Subject) -> None:
         require(low >= 0, f"{sample}: the map reaches {low:.3g}, but the record does not say signed")
 
 
+CLEARLY = 0.5
+"""Difference of the mean of a map in the planted patch and outside of it that is no chance, in standard deviations."""
+
+
+def check_direction(subject: Subject) -> None:
+    """On fakes the map speaks for its class: the planted patch is evidence of *fake* and not of *real*.
+
+    Maps that are not ``signed`` stand higher in the patch for *fake* than for *real*, or the same; no map is no
+    evidence. A signed map is, besides, not clearly low there for *fake* nor clearly high for *real* on every fake.
+    """
+    if not subject.explainer.class_specific or subject.explainer.control:
+        raise NotApplicable("a control, or not class_specific")
+    world = planted_world(subject.needs()).only("fake")
+    fake, real = (_leanings(world, _explanations(subject, world, target=t)) for t in (FAKE, REAL))
+    told = f"in the patch of fakes it is higher by {fmean(fake):+.1f} deviations for fake, {fmean(real):+.1f} for real"
+    require(fmean(real) - fmean(fake) <= CLEARLY, f"the map speaks for the other class: {told}")
+    if subject.use.trait("signed"):
+        require(max(fake) >= -CLEARLY, f"the map for fake speaks against fake: {told}")
+        require(min(real) <= CLEARLY, f"the map for real speaks for fake: {told}")
+
+
+def _leanings(world: World, found: dict[str, Explanation]) -> list[float]:
+    """How far each map stands higher in the planted patch than outside, in its deviations; 0 without a map."""
+    return [_leaning(found[p.sample.id].map, planted_evidence(p) > 0) for p in world.pictures]
+
+
+def _leaning(saliency: Tensor | None, patch: Tensor) -> float:
+    if saliency is None or saliency.min() == saliency.max():
+        return 0.0
+    values = saliency.double() / saliency.double().abs().max()
+    return float((values[patch].mean() - values[~patch].mean()) / values.std())
+
+
 # ---- the same again -------------------------------------------------------------------------------------------------
 
 
@@ -206,12 +241,19 @@ def check_needs(subject: Subject) -> None:
 
 
 def check_passes(subject: Subject) -> None:
-    """``passes`` is what a map costs: equal where it is exact, never less than what was taken."""
-    world = planted_world(subject.needs())
+    """``passes`` is what a map costs: equal where it is exact, never less than what was taken. So it is with larger
+    pictures and a layer of many channels, on one picture."""
+    needs = subject.needs()
+    _check_passes(subject, planted_world(needs))
+    _check_passes(subject, roomy_world(needs).only("fake"))
+
+
+def _check_passes(subject: Subject, world: World) -> None:
     for picture, done in zip(world.pictures, _run(subject, world.detector, world.pictures), strict=True):
         explanation = finished(done, name_of(picture))
         said = subject.expected_passes(PassQuery(sample=picture.sample, facts=world.detector.facts))
-        require_passes(name_of(picture), said, done.passes, exact=said.exact and explanation.status == "ok")
+        where = f"{name_of(picture)}{world.place}"
+        require_passes(where, said, done.passes, exact=said.exact and explanation.status == "ok")
 
 
 def check_class(subject: Subject) -> None:
@@ -266,6 +308,7 @@ def check_awkward(subject: Subject) -> None:
 CHECKS = named(
     check_maps,
     check_sign,
+    check_direction,
     check_determinism,
     check_seed,
     check_order,

@@ -45,7 +45,7 @@ from xaibench_testing.harness import Member, drawn_by, explain, make_bench, scor
 from xaibench_testing.planted import FAKE
 from xaibench_testing.planted_data import clone_of
 from xaibench_testing.violations import ContractViolation, NotApplicable, require
-from xaibench_testing.worlds import World, awkward_worlds, bare, limited, planted_evidence, planted_world
+from xaibench_testing.worlds import World, awkward_worlds, bare, limited, planted_evidence, planted_world, roomy_world
 
 if TYPE_CHECKING:
     from xaibench import Use
@@ -257,8 +257,14 @@ def _all_ok(scores: Scores) -> bool:
 
 
 def check_passes(subject: Subject) -> None:
-    """``passes`` is what scoring a map costs: equal where it is exact, never less than what was taken."""
-    world = planted_world(subject.needs())
+    """``passes`` is what scoring a map costs: equal where it is exact, never less than what was taken. So it is with
+    larger pictures and a layer of many channels, on one picture."""
+    needs = subject.needs()
+    _check_passes(subject, planted_world(needs))
+    _check_passes(subject, roomy_world(needs).only("fake"))
+
+
+def _check_passes(subject: Subject, world: World) -> None:
     costs = {
         name_of(p): subject.instance.passes(PassQuery(sample=p.sample, facts=world.detector.facts))
         for p in world.pictures
@@ -267,8 +273,8 @@ def check_passes(subject: Subject) -> None:
         members = len(world.family) if subject.metric.scope == "family" else 1
         costs = {"the set": sum(costs.values(), Passes()).times(members)}
     for where, done in _run(subject, world):
-        scores, said, taken = finished(done, where), costs[where], done.passes
-        require_passes(where, said, taken, exact=said.exact and _all_ok(scores))
+        scores, said = finished(done, where), costs[where]
+        require_passes(f"{where}{world.place}", said, done.passes, exact=said.exact and _all_ok(scores))
 
 
 def check_shared(subject: Subject) -> None:

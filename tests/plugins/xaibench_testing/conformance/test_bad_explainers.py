@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from toys import GoodExplainer, Plain, failing
 
 from xaibench import hold_component
-from xaibench.api import Backward, ExplainerRecord, Explanation, Parameters, Passes, Streams
+from xaibench.api import Apply, Backward, ExplainerRecord, Explanation, Forward, Parameters, Passes, Streams
 from xaibench_testing import check_component, check_names
 
 
@@ -93,6 +94,72 @@ class NotExact(GoodExplainer):
         return Passes(forward=7)
 
 
+def of_layer(detector, images, targets, beside):
+    return (detector.features(images).activation.detach(),)
+
+
+class ChannelByChannel(Plain):
+    """As many passes as the layer has channels, said to be 16 at most: true of a narrow layer alone."""
+
+    def explain(self, request):
+        image = request.picture.image
+        (activation,) = yield Apply(of_layer, image[None], request.target, backward=0)
+        scores = yield Forward(image.expand(activation.shape[1], -1, -1, -1))
+        return Explanation(map=scores[:, request.target].mean() * image.mean(dim=0))
+
+    def passes(self, query):
+        return Passes(forward=16, exact=False)
+
+
+class RowByRow(Plain):
+    """As many passes as the picture has rows, said to be 32 at most."""
+
+    def explain(self, request):
+        image = request.picture.image
+        scores = yield Forward(image.expand(image.shape[1], -1, -1, -1))
+        return Explanation(map=scores[:, request.target].mean() * image.mean(dim=0))
+
+    def passes(self, query):
+        return Passes(forward=32, exact=False)
+
+
+class ShareOfEvidence(Plain):
+    """Gradient times picture, of the class asked for."""
+
+    def explain(self, request):
+        image = request.picture.image
+        reply = yield Backward(image[None], self.explained(request.target))
+        return Explanation(map=(reply.gradients[0] * image).sum(dim=0).cpu())
+
+    def explained(self, target):
+        return target
+
+    def passes(self, query):
+        return Passes(1, 1)
+
+
+class OtherClass(ShareOfEvidence):
+    def explained(self, target):
+        return 1 - target
+
+
+class OtherClassMasked(GoodExplainer):
+    """Masks weighted by the probability of the other class: its maps have no sign."""
+
+    def explain(self, request):
+        return (yield from super().explain(replace(request, target=1 - request.target)))
+
+
+class AlwaysFake(ShareOfEvidence):
+    def explained(self, target):
+        return 1
+
+
+class AlwaysReal(ShareOfEvidence):
+    def explained(self, target):
+        return 0
+
+
 class UndeclaredMask(Plain):
     def explain(self, request):
         if request.picture.mask is None:
@@ -165,6 +232,7 @@ def explainer(instance, **record):
 
 
 RANDOM = {"stochastic": True}
+SHARES = {"needs": frozenset({"gradients"}), "signed": True}
 BAD_EXPLAINERS = [
     (NanMap, RANDOM, "maps", None),
     (WrongShape, RANDOM, "maps", None),
@@ -181,6 +249,12 @@ BAD_EXPLAINERS = [
     (Mutating, RANDOM, "mutation", {"mutation"}),
     (TooFewPasses, RANDOM, "passes", {"passes"}),
     (NotExact, RANDOM, "passes", {"passes"}),
+    (ChannelByChannel, {"needs": frozenset({"activations"})}, "passes", {"passes"}),
+    (RowByRow, {}, "passes", {"passes"}),
+    (OtherClass, SHARES, "direction", {"direction"}),
+    (OtherClassMasked, RANDOM, "direction", {"direction"}),
+    (AlwaysFake, SHARES, "direction", {"direction"}),
+    (AlwaysReal, SHARES, "direction", {"direction"}),
     (UndeclaredMask, {}, "maps", {"maps"}),
     (UndeclaredFile, {}, "maps", {"maps"}),
     (UndeclaredGradient, {}, "maps", None),
@@ -211,7 +285,9 @@ def test_a_bad_explainer_fails(cls, record, check, exactly):
     assert "\n" not in message(results, check)
 
 
-@pytest.mark.parametrize(("cls", "record"), [(GoodExplainer, RANDOM), (Plain, {"class_specific": False})])
+@pytest.mark.parametrize(
+    ("cls", "record"), [(GoodExplainer, RANDOM), (Plain, {"class_specific": False}), (ShareOfEvidence, SHARES)]
+)
 def test_a_good_explainer_passes(cls, record):
     results = check_component(explainer(cls(), **record))
     assert failing(results) == set()
