@@ -21,6 +21,20 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # ---- folders, packages, entry points --------------------------------------------------------------------------------
 
 
+def test_nothing_that_tools_write_is_in_the_repository():
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout")
+    command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--ignored", "--exclude-standard"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
+    hidden = [p for p in tracked() if p.startswith(".") and p.split("/")[0] not in {".ci", ".gitignore", ".github"}]
+    assert hidden == []
+
+
+def tracked():
+    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True, check=True)
+    return listed.stdout.splitlines()
+
+
 def test_packages_are_the_folders():
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     assert sorted(wheel) == ["core/xaibench", *(f"plugins/{p.name}" for p in PLUGINS)]

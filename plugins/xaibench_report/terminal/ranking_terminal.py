@@ -57,19 +57,21 @@ def print_ranking(found: DetectorRanking, console: Console, *, detail: bool) -> 
 
 
 def _print_entrants(found: DetectorRanking, console: Console) -> None:
-    """One line a detector, with its first mark and how many there are."""
+    """One line a detector, and one for each of its marks, with the runs that have it."""
     from xaibench_report.detectors.detector_accuracy import entrant_line
     from xaibench_report.terminal.answer_terminal import say_text
-    from xaibench_report.values.number_format import plural
     from xaibench_report.values.run_values import short
 
     several = len({e.dataset for e in found.entrants}) > 1
     for entrant in found.entrants:
         on = f" on {short(entrant.dataset)}" if several else ""
-        texts = list(dict.fromkeys(m.text for m in entrant.marks))
-        more = f" (and {plural(len(texts) - 1, 'further mark')})" if len(texts) > 1 else ""
-        marked = f"; marked: {texts[0]}{more}" if texts else ""
-        say_text(f"{entrant_line(entrant)}{on}{marked}", console, style="yellow" if texts else "")
+        say_text(f"{entrant_line(entrant)}{on}", console, style="yellow" if entrant.marks else "")
+        runs: dict[str, dict[str, None]] = {}
+        for mark in entrant.marks:
+            runs.setdefault(mark.text, {})[mark.where.member] = None
+        for text, members in runs.items():
+            who = ", ".join(m for m in members if m)
+            say_text(f"  mark{f' of {who}' if who else ''}: {text}", console, style="yellow")
 
 
 def _print_short(group: EqualAccuracy, aliases: Aliases, console: Console) -> None:

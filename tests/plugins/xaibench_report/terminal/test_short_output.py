@@ -4,7 +4,7 @@ import io
 import re
 
 import pytest
-from answer_tables import INFO, answer_of, family_run, made_boards, printed, quick_run, words
+from answer_tables import INFO, answer_of, family_run, made_boards, predictions, printed, quick_run, quick_scores, words
 from leaderboard_tables import column, tables
 from rich.console import Console
 
@@ -28,6 +28,16 @@ def test_two_families_and_their_ranking_print_at_most_eighty_lines_each():
     ranking = rank_detectors(family_run(), INFO, test_all=True)
     print_ranking(ranking, Console(file=out, width=80), detail=False)
     assert len(out.getvalue().splitlines()) <= 80
+
+
+def test_a_ranking_names_the_runs_of_each_mark():
+    places = [{"model": m, "member": f"run-{i}"} for m in ("acme/plain", "acme/guided") for i in range(3)]
+    rows = [r for at in places for r in quick_scores(**at)]
+    marked = {"model": "acme/plain", "member": "run-1"}
+    seen = [r for at in places for r in predictions(real=0.8 if at == marked else 0.1, **at)]
+    out = io.StringIO()
+    print_ranking(rank_detectors(tables(rows, seen), INFO), Console(file=out, width=80), detail=False)
+    assert words("mark of run-1: calls all 24 pictures fake") in words(out.getvalue())
 
 
 @pytest.mark.parametrize("run", [quick_run, family_run])
