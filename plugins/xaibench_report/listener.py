@@ -20,17 +20,14 @@ class Leaderboards:
     def run_ends(self, event: RunEnds) -> None:
         if event.interrupted or event.output != "text":
             return
-        from xaibench_report.answer.run_answer import build_answer
-        from xaibench_report.boards.leaderboard import build_leaderboards
+        from xaibench import open_run
+        from xaibench_report.page.report_context import ReportContext
         from xaibench_report.terminal.run_terminal import print_run
-        from xaibench_report.values.run_tables import read_run
 
-        tables, info = read_run(event.out)
-        boards = build_leaderboards(tables, info)
-        answer = build_answer(boards, info)
-        print_run(answer, boards, info, make_console(), detail=event.detail, run=str(event.out))
+        c = ReportContext.read(open_run(event.out))
+        print_run(c.answer, c.leaderboards, c.info, make_console(), detail=event.detail, run=str(event.out))
         for column in event.by:
-            _print_by(column, tables, info)
+            _print_by(column, c.tables, c.info)
 
 
 def _print_by(column: str, tables: RunTables, info: ScoreInfo) -> None:

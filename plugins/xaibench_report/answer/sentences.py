@@ -67,9 +67,9 @@ def _shown(cells: Sequence[tuple[str, FamilyCell]], noun: str) -> str:
         return f"{some} of {_explainers(len(cells))}{parts}{_losers(worse)}"
     if count == 1:
         return f"{', '.join(alias for alias, n in better.items() if n)}{_losers(worse)}"
-    of = f" of {plural(count, noun)}"
-    names = [f"{alias} in {n or 'none'}{of}{_worse_in(worse[alias])}" for alias, n in better.items()]
-    return ", ".join([names[0], *(name.replace(of, "", 1) for name in names[1:])])
+    first, *rest = (f"{alias} in {n or 'none'}" for alias, n in better.items())
+    names = [f"{first} of {plural(count, noun)}", *rest]
+    return ", ".join(f"{name}{_worse_in(n)}" for name, n in zip(names, worse.values(), strict=True))
 
 
 def _worse_in(n: int) -> str:

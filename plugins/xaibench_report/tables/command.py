@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from xaibench.api import (
-    JsonFlag,
-    RunFolder,
-    UsageError,
-    commit_file,
-    help_page,
-    printable,
-    stage_text,
-)
+from xaibench.api import JsonFlag, RunFolder, UsageError, help_page, printable
 
 if TYPE_CHECKING:
     from xaibench_report.tables.run_table import RunTable
@@ -72,6 +64,8 @@ def table(
     json: JsonFlag = False,
 ) -> None:
     """Print scores as a table of any shape: for a paper, a page or a spreadsheet."""
+    from xaibench import open_run
+    from xaibench_report.exports.output_file import write_file
     from xaibench_report.tables.run_table import build_table
     from xaibench_report.tables.show_table import show_table
     from xaibench_report.tables.table_request import make_request
@@ -82,10 +76,11 @@ def table(
         bold=bold, verdicts=verdicts, digits=digits,
     )  # fmt: skip
     name = _format(format, out)
-    found = build_table(*read_run(run), request)
+    opened = open_run(run)
+    found = build_table(*read_run(opened), request)
     text = found.to_format(name, caption, label)
     if out is not None:
-        _write(text, out)
+        write_file(opened, out, lambda aside: aside.write_text(text, encoding="utf-8", newline="\n"))
     if name == "csv":
         _print_notes(found)
     if out is not None and not json:
@@ -107,14 +102,6 @@ def _format(name: str | None, out: Path | None) -> str:
 
 def _count(found: RunTable) -> str:
     return "1 table" if len(found.grids) == 1 else f"{len(found.grids)} tables"
-
-
-def _write(text: str, out: Path) -> None:
-    staged = stage_text(text, out.parent, f".{out.name}")
-    try:
-        commit_file(staged, out)
-    finally:
-        staged.unlink(missing_ok=True)
 
 
 def _print_notes(found: RunTable) -> None:

@@ -83,6 +83,13 @@ def test_wrong_words_end_with_a_line_of_what_there_is(
     assert what in err and len(err.splitlines()) == 2
 
 
+def test_no_file_lands_among_the_tables_of_the_run(run: xaibench.Run, cli: Cli) -> None:
+    assert isinstance(run.path, Path)
+    code, _, err = cli("table", run.path, "--out", run.path / "scores" / "x.csv")
+    assert code == 2 and "lies among the run's own tables" in err
+    assert not list(run.path.glob("scores/*x.csv*"))
+
+
 def test_notes_of_csv_go_to_stderr(run: xaibench.Run, cli: Cli) -> None:
     _, out, err = cli("table", run.path, "--format", "csv", "--columns", "score,label")
     assert (
