@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,61 @@ from torch import Tensor
 
 _SORTED_BY_DIGITS = (torch.float32, torch.float64)
 """Types that :func:`ascending` sorts in less time than torch: the map of a picture in a third to a fifth of it."""
+_MAPS_HELD = 16
+"""Maps whose order is remembered, the last ones: 1.4 MB each of 224 x 224 pixels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Levels:
+    """The values of a map in groups of equal ones, from the greatest to the least.
+
+    ``greater``: ``(n,)``, how many values are greater than each, which also names its group. ``starts`` and ``sizes``:
+    ``(groups,)``, the same of the groups, and how many belong to each. ``is_tied``: ``(n,)``, whether another value
+    equals this one; None: no two are equal.
+    """
+
+    greater: NDArray[np.intp]
+    starts: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+    is_tied: NDArray[np.bool_] | None
+
+    @staticmethod
+    def of(order: NDArray[np.intp], begins: NDArray[np.bool_]) -> _Levels:
+        """``order``: indices from the greatest value to the least; ``begins``: which of them begin another group."""
+        starts = np.flatnonzero(begins)
+        sizes = np.diff(starts, append=len(order))
+        greater, is_tied = np.empty(len(order), dtype=np.intp), None
+        greater[order] = np.repeat(starts, sizes)
+        if len(starts) < len(order):
+            is_tied = np.empty(len(order), dtype=np.bool_)
+            is_tied[order] = np.repeat(sizes > 1, sizes)
+        return _Levels(greater, starts, sizes, is_tied)
+
+    def parted_by(self, cuts: Iterable[int]) -> NDArray[np.bool_]:
+        """``(groups,)``: of which groups a cut takes some values and leaves others."""
+        places = np.asarray([c for c in cuts if 0 < c < len(self.greater)], dtype=np.intp)
+        groups = np.searchsorted(self.starts, places, "right") - 1
+        parted = np.zeros(len(self.starts), dtype=np.bool_)
+        parted[groups[self.starts[groups] != places]] = True
+        return parted
+
+    def ranks(self, tie_order: Tensor | None) -> NDArray[np.intp]:
+        """The rank of each value; equal ones in ``tie_order``, by default by position."""
+        ranks = self.greater.copy()
+        if self.is_tied is not None:
+            ties = np.arange(len(ranks)) if tie_order is None else tie_order.numpy().astype(np.intp)
+            at = ties[self.is_tied[ties]]
+            # Sorted by group, and in a group as they stood: in this order they take the ranks that the tied groups have.
+            ranks[at[_ascending_places(self.greater[at])]] = np.flatnonzero(np.repeat(self.sizes > 1, self.sizes))
+        return ranks
+
+
+def _ascending_places(places: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Indices from the least place to the greatest, equal ones by position."""
+    if not len(places) or places.max() < 2**16:  # numpy counts these
+        order: NDArray[np.intp] = places.astype(np.uint16).argsort(kind="stable")
+        return order
+    return ascending(places.astype(np.float64))
 
 
 def pixel_ranks(saliency: Tensor, tie_order: Tensor | None = None) -> Tensor:
@@ -22,35 +79,18 @@ def pixel_ranks(saliency: Tensor, tie_order: Tensor | None = None) -> Tensor:
     first.
     """
     values = saliency.detach().flatten()
-    # A stable sort of the values in the order of ties leaves equal ones in that order.
     if _sorted_by_digits(values):
-        ranks = torch.from_numpy(_positions(_descending(values.numpy(), tie_order)))
-    else:
-        at = torch.arange(len(values)) if tie_order is None else tie_order.long()
-        order = at.to(values.device)[torch.argsort(values[at.to(values.device)], descending=True, stable=True)]
-        ranks = torch.empty_like(order)
-        ranks[order] = torch.arange(len(order), device=order.device)
+        return torch.from_numpy(_levels_of(values).ranks(tie_order)).view(saliency.shape)
+    # A stable sort of the values in the order of ties leaves equal ones in that order.
+    at = torch.arange(len(values)) if tie_order is None else tie_order.long()
+    order = at.to(values.device)[torch.argsort(values[at.to(values.device)], descending=True, stable=True)]
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(order), device=order.device)
     return ranks.view(saliency.shape)
 
 
 def _sorted_by_digits(values: Tensor) -> bool:
-    return values.device.type == "cpu" and values.dtype in _SORTED_BY_DIGITS and bool(values.isfinite().all())
-
-
-def _descending(values: NDArray[np.floating[Any]], tie_order: Tensor | None) -> NDArray[np.intp]:
-    """Indices ``(n,)`` from the greatest value to the least, equal ones in ``tie_order``."""
-    if tie_order is None:
-        return ascending(-values)
-    ties = tie_order.numpy().astype(np.intp)
-    order: NDArray[np.intp] = ties[ascending(-values[ties])]
-    return order
-
-
-def _positions(order: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The inverse of a permutation."""
-    positions = np.empty_like(order)
-    positions[order] = np.arange(len(order))
-    return positions
+    return values.device.type == "cpu" and values.dtype in _SORTED_BY_DIGITS and bool(np.isfinite(values.numpy()).all())
 
 
 def tied_share(values: Tensor, cuts: Iterable[int], sizes: Tensor | None = None) -> float:
@@ -63,15 +103,32 @@ def tied_share(values: Tensor, cuts: Iterable[int], sizes: Tensor | None = None)
 
     ``sizes``: what each value counts, such as the pixels of a segment; None: 1.
     """
-    flat = values.detach().cpu().flatten()
-    ordered = flat.numpy()[ascending(flat.numpy())] if _sorted_by_digits(flat) else flat.sort().values.numpy()
-    places = len(flat) - np.asarray(sorted({c for c in cuts if 0 < c < len(flat)}), dtype=np.intp)
-    tied = np.unique(ordered[places][ordered[places - 1] == ordered[places]])
+    levels = _levels_of(values.detach().cpu().flatten())
+    parted = levels.parted_by(cuts)
     if sizes is None:
-        members = np.searchsorted(ordered, tied, "right") - np.searchsorted(ordered, tied, "left")
-        return float(members.sum() / len(flat))
+        return float(levels.sizes[parted].sum() / len(levels.greater))
     counts = sizes.detach().cpu().flatten().numpy()
-    return float(counts[np.isin(flat.numpy(), tied)].sum() / counts.sum())
+    return float(counts[np.isin(levels.greater, levels.starts[parted])].sum() / counts.sum())
+
+
+def _levels_of(values: Tensor) -> _Levels:
+    """The groups of ``(n,)`` values on the CPU. A value that is no number equals no other."""
+    if _sorted_by_digits(values):
+        return _sorted_levels(values.numpy().tobytes(), str(values.numpy().dtype))
+    ordered, order = torch.sort(values, descending=True, stable=True)
+    begins = torch.cat([ordered.new_ones(min(len(ordered), 1), dtype=torch.bool), ordered[1:] != ordered[:-1]])
+    return _Levels.of(order.numpy(), begins.numpy())
+
+
+# A map is sorted once for the share that is tied, all orders of ties and all metrics that follow one another.
+@lru_cache(maxsize=_MAPS_HELD)
+def _sorted_levels(data: bytes, number: str) -> _Levels:
+    values: NDArray[np.floating[Any]] = np.frombuffer(data, number)
+    order = ascending(-values)
+    ordered = values[order]
+    begins = np.ones(len(values), dtype=np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
+    return _Levels.of(order, begins)
 
 
 def ascending(values: NDArray[np.floating[Any]]) -> NDArray[np.intp]:

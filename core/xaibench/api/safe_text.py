@@ -60,8 +60,11 @@ def redact(text: str) -> str:
 
     A value below six characters is masked where no letter or digit adjoins it, one below three not at all.
     """
+    if not text:
+        return text
     # A plugin may delete its variable once it has read it. The value stays a secret.
-    _secrets.update(v for k, v in os.environ.items() if k.startswith(SECRET_PREFIX) and len(v) >= _SHORTEST)
+    names = [name for name in os.environ if name.startswith(SECRET_PREFIX)]  # items() would decode every value, too
+    _secrets.update(value for value in map(os.environ.get, names) if value and len(value) >= _SHORTEST)
     return _pattern(frozenset(_secrets)).sub(MASK, text) if _secrets else text
 
 

@@ -110,7 +110,8 @@ def removal_probabilities(case: MapCase, removal: Removal, ties: int) -> Program
     """
     saliency, removal = saliency_of(case), replace(removal, ties=ties)
     if removal.is_shared:
-        product = yield from case.artefacts.get(RemovalCurve(removal, case.explainer, saliency), case.picture)
+        curve = RemovalCurve(removal, case.explainer, saliency, digest_shown(saliency, None, None))
+        product = yield from case.artefacts.get(curve, case.picture)
         return product.tensors["probabilities"]
     background = yield from removal_background(case, removal.fill, removal.sigma)
     order = yield from tie_order(case, saliency.numel(), ties)
@@ -147,21 +148,22 @@ def target_curve(case: MapCase, removal: Removal, ties: int) -> Programme[tuple[
 class RemovalCurve:
     """Probabilities along a removal by one map: an artefact, not stored, that all metrics of the map share.
 
-    ``saliency``: ``(H, W)``; its digest is part of the parameters. So is the explainer: which explainers meet on one
-    bench depends on how a run is cut into tasks, and the passes must not. Product: the tensor ``probabilities``
-    ``(n, C)`` of all classes, so that the target is no parameter.
+    ``saliency``: ``(H, W)``; its digest ``map_digest`` is part of the parameters. So is the explainer: which explainers
+    meet on one bench depends on how a run is cut into tasks, and the passes must not. Product: the tensor
+    ``probabilities`` ``(n, C)`` of all classes, so that the target is no parameter.
     """
 
     removal: Removal
     explainer: str
     saliency: Tensor
+    map_digest: str
 
     kind = "removal-curve"
     uses_detector = True
     stored = False
 
     def parameters(self) -> Mapping[str, object]:
-        of_map = {"explainer": self.explainer, "map": digest_shown(self.saliency, None, None)}
+        of_map = {"explainer": self.explainer, "map": self.map_digest}
         return {**of_map, **self.removal.parameters()}
 
     def make(self, query: ArtefactQuery) -> Programme[Product]:

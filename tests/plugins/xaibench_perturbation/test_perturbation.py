@@ -180,6 +180,14 @@ def test_equal_values_rank_by_the_order_of_ties(number: torch.dtype, values: lis
     assert [ranks[i] for i in order] == list(range(len(values)))
 
 
+@pytest.mark.parametrize("levels", [3, 10**9])
+def test_equal_values_rank_by_the_order_of_ties_on_a_map_of_more_pixels_than_16_bits_count(levels: int) -> None:
+    saliency = torch.randint(levels, (70_000,), generator=generator()).double()
+    ties = torch.randperm(70_000, generator=generator())
+    expected = ties[torch.argsort(saliency[ties], descending=True, stable=True)]
+    assert torch.equal(pixel_ranks(saliency, ties.int()).argsort(), expected)
+
+
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=40), st.lists(st.integers(0, 41), max_size=5))
 @pytest.mark.parametrize("number", [torch.float32, torch.int64])
 def test_what_is_tied_is_what_another_order_of_ties_would_move(
