@@ -5,21 +5,22 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
 from xaibench.api import (
-    Apply,
+    Backward,
     ExplainRequest,
     Explanation,
+    Forward,
+    Gradients,
     Output,
     Parameters,
     Passes,
@@ -27,9 +28,10 @@ from xaibench.api import (
     Programme,
     UsageError,
 )
+from xaibench_explainers.gradient.calls_as_requests import Ask, Generators, as_programme
 from xaibench_explainers.gradient.propagation.common import explained
 from xaibench_explainers.perturbation.regions import no_signal
-from xaibench_perturbation import SIGMA, PictureFill, background_of, grid_segments
+from xaibench_perturbation import CHUNK, SIGMA, PictureFill, background_of, grid_segments
 
 Options = Mapping[str, Any]
 Size = tuple[int, int]
@@ -130,20 +132,7 @@ def full_options(parameters: CaptumParameters, size: Size) -> dict[str, Any]:
     return {"sliding_window_shapes": (3, side, side), "strides": (3, side, side)} | given
 
 
-# ---- on a detector ----------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """The global generators of torch and numpy, which captum draws from, seeded inside and as before outside."""
-    before = np.random.get_state()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            np.random.set_state(before)
+# ---- captum's calls as requests ---------------------------------------------------------------------------------
 
 
 class NotFiniteScore(Exception):
@@ -152,86 +141,73 @@ class NotFiniteScore(Exception):
 
 @dataclass(slots=True)
 class Answers:
-    """What captum calls: pictures to ``(n,)`` outputs of one target, always in batches of ``batch``, with a count.
+    """What captum calls: pictures to ``(n,)`` outputs of one target, asked of the engine, with a count.
 
     ``seen`` are the answers of a black box. Raises :class:`NotFiniteScore` where one of them is no number.
     """
 
-    detector: Any
+    ask: Ask
     target: int
     output: Output
-    batch: int
     gradients: bool
     asked: int = 0
     seen: list[Tensor] = field(default_factory=list)
 
     def __call__(self, images: Tensor) -> Tensor:
         self.asked += len(images)
-        found = torch.cat([self._answer(part) for part in torch.split(images, self.batch)])
-        if not self.gradients:
-            if not found.isfinite().all():
-                raise NotFiniteScore
-            self.seen.append(found)
-        return found
-
-    def _answer(self, images: Tensor) -> Tensor:
-        padded = torch.cat([images, images[-1:].expand(self.batch - len(images), *images.shape[1:])])
         if self.gradients:
-            logits = self.detector.logits(padded)
-            outputs = logits if self.output == "logit" else logits.softmax(dim=1)
-        else:
-            outputs = (self.detector.scores if self.output == "logit" else self.detector.probabilities)(padded)
-        found: Tensor = outputs[: len(images), self.target]
-        return found
+            values: Tensor = _Differentiated.apply(images, self)  # type: ignore[no-untyped-call]
+            return values
+        scores: Tensor = self.ask(Forward(images.detach(), self.output))[:, self.target]
+        if not scores.isfinite().all():
+            raise NotFiniteScore
+        self.seen.append(scores)
+        return scores
 
 
-@dataclass(frozen=True)
-class CaptumAttribution:
-    """``(b, H, W)`` attributions, each picture on its own; a padded copy of the picture before it is not done again.
+class _Differentiated(torch.autograd.Function):
+    """Outputs of pictures, whose gradients come with them: an output depends on its own picture alone."""
 
-    NaN where a black box's score is not finite, so that the pictures beside it keep their maps; 0 where its scores are
-    equal but for rounding, of which captum's Kernel SHAP would draw a map.
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, answers: Answers) -> Tensor:
+        reply: Gradients = answers.ask(Backward(images.detach(), answers.target, answers.output))
+        ctx.save_for_backward(reply.gradients)
+        return reply.values
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
+        (gradients,) = ctx.saved_tensors
+        return outer[0][:, None, None, None] * gradients, None
+
+
+def attribution(parameters: CaptumParameters, ask: Ask, image: Tensor, target: int, baseline: Tensor) -> Tensor:
+    """``(H, W)`` attribution of one picture ``(3, H, W)``.
+
+    NaN where a black box's score is not finite; 0 where its scores are equal but for rounding, of which captum's Kernel
+    SHAP would draw a map.
     """
-
-    parameters: CaptumParameters
-
-    def __call__(
-        self, detector: Any, images: Tensor, targets: Tensor, extras: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...]:
-        baselines, seeds = extras
-        rows: list[Tensor] = []
-        for i in range(len(images)):
-            if i and all(torch.equal(t[i], t[i - 1]) for t in (images, targets, baselines, seeds)):
-                rows.append(rows[-1])
-                continue
-            with seeded(int(seeds[i]), images.device):
-                rows.append(self._one(detector, images[i : i + 1], int(targets[i]), baselines[i : i + 1], len(images)))
-        return (torch.stack(rows),)
-
-    def _one(self, detector: Any, image: Tensor, target: int, baseline: Tensor, batch: int) -> Tensor:
-        p, wrapped = self.parameters, WRAPPED[self.parameters.method]
-        size = (image.shape[2], image.shape[3])
-        answers = Answers(detector, target, p.output, batch, wrapped.gradients)
-        options = full_options(p, size)
-        stated = pictures_asked(p, size)
-        if wrapped.at_once:
-            options = {wrapped.at_once: batch} | options
-        if wrapped.baselines:
-            options["baselines"] = baseline
-        if wrapped.grid:
-            options["feature_mask"] = grid_segments(*size, p.cells).to(image.device)[None, None]
-        x = image.detach().clone().requires_grad_(wrapped.gradients)
-        try:
-            with torch.set_grad_enabled(wrapped.gradients):
-                found: Tensor = _instance(p.method, answers).attribute(x, **options)[0]
-        except NotFiniteScore:
-            return torch.full_like(image[0, 0], torch.nan)
-        if answers.asked > stated:
-            raise RuntimeError(f"captum's {p.method} asked for {answers.asked} pictures, stated are {stated}")
-        found = found.detach()
-        if answers.seen and no_signal(torch.cat(answers.seen)):
-            return torch.zeros_like(image[0, 0])
-        return found.mean(dim=0) if wrapped.masked else found.sum(dim=0)
+    p, wrapped = parameters, WRAPPED[parameters.method]
+    size = (image.shape[1], image.shape[2])
+    answers = Answers(ask, target, p.output, wrapped.gradients)
+    options = full_options(p, size)
+    if wrapped.at_once:
+        options = {wrapped.at_once: CHUNK} | options
+    if wrapped.baselines:
+        options["baselines"] = baseline[None]
+    if wrapped.grid:
+        options["feature_mask"] = grid_segments(*size, p.cells).to(image.device)[None, None]
+    x = image[None].detach().clone().requires_grad_(wrapped.gradients)
+    try:
+        with torch.set_grad_enabled(wrapped.gradients):
+            values: Tensor = _instance(p.method, answers).attribute(x, target=None, **options)[0].detach()
+    except NotFiniteScore:
+        return torch.full_like(image[0], torch.nan)
+    stated = pictures_asked(p, size)
+    if answers.asked > stated:
+        raise RuntimeError(f"captum's {p.method} asked for {answers.asked} pictures, stated are {stated}")
+    if answers.seen and no_signal(torch.cat(answers.seen)):
+        return torch.zeros_like(image[0])
+    return values.mean(dim=0) if wrapped.masked else values.sum(dim=0)
 
 
 def _instance(method: str, answers: Answers) -> Any:
@@ -254,10 +230,10 @@ class Captum:
     number. ``NoiseTunnel`` goes over ``Saliency``. Features are the cells of a grid, where captum's default would be
     single values; everything else is as captum has it (25 samples for Lime and Kernel SHAP are few).
 
-    Every picture is explained on its own, and captum's calls are padded to the compute batch, so that maps depend
-    neither on batch mates nor on order; its draws come from global generators, seeded from the streams. On another
-    kind of device they differ, as they are drawn there. Passes are those that the class is known to ask for; more are
-    an error.
+    Every picture is explained on its own, and what captum calls is asked of the engine, which joins the calls for many
+    pictures; an output and its gradient are one request. Draws come from global generators, seeded from the streams
+    while captum runs. On another kind of device they differ, as they are drawn there. Passes are those that the class
+    is known to ask for; more are an error.
 
     Raises :class:`UsageError` for a name that captum does not have, classes that need modules (and says what to use
     instead), classes that need scikit-learn where it is missing, and options that the class does not take.
@@ -278,13 +254,11 @@ class Captum:
         p = self.parameters
         image = request.picture.image.to(request.detector.device)
         baseline = yield from background_of(request, p.baseline, p.sigma)
-        seed = torch.tensor([request.streams.seed("captum")], dtype=torch.int64, device=image.device)
-        cost = pictures_asked(p, (image.shape[1], image.shape[2]))
-        (found,) = yield Apply(
-            CaptumAttribution(p), image[None], request.target, (baseline[None], seed),
-            forward=cost, backward=cost if self.needs else 0, output=p.output,
-        )  # fmt: skip
-        return explained(found[0], f"captum's {p.method} is zero everywhere")
+        generators = Generators(request.streams.seed("captum"), image.device) if self.stochastic else None
+        values = yield from as_programme(
+            lambda ask: attribution(p, ask, image, request.target, baseline), generators or nullcontext()
+        )
+        return explained(values, f"captum's {p.method} is zero everywhere")
 
     def passes(self, query: PassQuery) -> Passes:
         cost = pictures_asked(self.parameters, query.facts.input_size)

@@ -98,6 +98,13 @@ def test_passes_are_those_that_captum_asks_for(name: str) -> None:
     assert done.passes.backward == (said if WRAPPED[name].gradients else 0)
 
 
+@pytest.mark.parametrize("name", ["Saliency", "NoiseTunnel", "FeatureAblation"])
+def test_the_calls_for_several_pictures_share_batches(name: str) -> None:
+    component, watched = captum(name), Net(small(), SIZE)
+    explain_all(component, watched, torch.stack([image_of(*SIZE, seed=i) for i in range(4)]), batch=4)
+    assert watched.asked == 4 * pictures_asked(component.parameters, SIZE)  # no picture is padding
+
+
 def test_additive_pictures_have_their_shapley_values() -> None:
     def logits(x: torch.Tensor) -> torch.Tensor:
         z = (x.mean(dim=1) * torch.arange(96.0).reshape(SIZE)).sum(dim=(1, 2))
