@@ -71,7 +71,7 @@ class Watched:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._detector, name)
-        if name not in ("probabilities", "scores", "logits", "features"):
+        if name not in ("probabilities", "scores", "in_batches", "logits", "features"):
             return found
 
         def timed(images: torch.Tensor, *more: Any) -> Any:

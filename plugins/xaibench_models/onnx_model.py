@@ -14,7 +14,7 @@ from onnx import TensorProto
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import CardVariant, Facts, Features, LayerShape, ModelError, Parameters, Runtime
+from xaibench.api import CardVariant, Facts, Features, LayerShape, ModelError, Output, Parameters, Runtime
 from xaibench_models.batches import in_batches
 from xaibench_models.card import OnnxKeys, given, read_metadata, read_toml, validate
 from xaibench_models.card_file import refuse_overridden, write_card
@@ -340,9 +340,17 @@ class OnnxDetector:
         return self.outputs.probabilities(self._values(images, self.output))
 
     def scores(self, images: Tensor) -> Tensor:
-        if self.logit_tensor is None:
-            return self.outputs.log_odds(self._values(images, self.output))
-        return self.outputs.logits(self._values(images, self.logit_tensor))
+        values = self._values(images, self._tensor())
+        return self.outputs.log_odds(values) if self.logit_tensor is None else self.outputs.logits(values)
+
+    def in_batches(self, images: Tensor, batch: int, output: Output) -> Tensor:
+        """See :class:`xaibench.api.Detector`. Preprocessing and ONNX Runtime write to memory of their own."""
+        tensor = self.output if output == "probability" else self._tensor()
+        with torch.no_grad():
+            values = torch.cat([self._call(part, tensor) for part in torch.split(images, batch)])
+        if output == "probability":
+            return self.outputs.probabilities(values)
+        return self.outputs.log_odds(values) if self.logit_tensor is None else self.outputs.logits(values)
 
     def logits(self, images: Tensor) -> Tensor:
         return self._differentiable("gradients").logits(images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -44,6 +45,9 @@ class Preprocessing:
 
     def _scaled(self, x: Tensor, out: Tensor | None) -> Tensor:
         low, high = self.range
+        if out is not None and (factor := self._exact_factor()):
+            # (x - mean) / std, bit by bit: a power of two commutes with rounding, and the picture is read once.
+            return torch.add(_kept(tuple(-m * factor for m in self.mean), x.dtype, x.device), x, alpha=factor, out=out)
         if (low, high) != (0.0, 1.0):
             x = torch.mul(x, high - low, out=out)
             x = torch.add(x, low, out=out)
@@ -52,6 +56,12 @@ class Preprocessing:
         if self.std != (1.0, 1.0, 1.0):
             x = torch.div(x, _of_channels(self.std, x, out), out=out)
         return x
+
+    def _exact_factor(self) -> float:
+        """``1 / std`` where it is one power of two from 2 on and a mean is subtracted from [0, 1]; else 0."""
+        factor = 1 / self.std[0]
+        plain = self.range == (0.0, 1.0) and len(set(self.std)) == 1 and all(self.mean)
+        return factor if plain and factor > 1 and math.frexp(factor)[0] == 0.5 else 0.0
 
 
 def _of_channels(values: Three, x: Tensor, out: Tensor | None) -> Tensor:

@@ -58,7 +58,7 @@ class _Levels:
         if self.is_tied is not None:
             ties = np.arange(len(ranks)) if tie_order is None else tie_order.numpy().astype(np.intp)
             at = ties[self.is_tied[ties]]
-            # Sorted by group, and in a group as they stood: in this order they take the ranks that the tied groups have.
+            # Sorted by group, and in a group as they stood: so they take the ranks that the tied groups have.
             ranks[at[_ascending_places(self.greater[at])]] = np.flatnonzero(np.repeat(self.sizes > 1, self.sizes))
         return ranks
 

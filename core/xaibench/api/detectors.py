@@ -115,6 +115,9 @@ class Detector(Protocol):
     --layers``. Raises :class:`ModelError` where they cannot be seen.
     ``read_as(variant: CardVariant) -> Detector``: the same network under another reading of its card, with the same
     weights in memory. Raises :class:`ModelError` where the network does not take it so.
+    ``in_batches(images, batch, output) -> Tensor``: ``(N, C)`` float32 ``probabilities``, or ``scores`` for the
+    ``output`` ``logit``, N a multiple of ``batch``: bit by bit what calls with ``batch`` pictures each give. It leaves
+    ``images`` unchanged, so that they are handed to it without a copy.
     """
 
     @property

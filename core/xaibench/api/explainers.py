@@ -43,7 +43,7 @@ class Explanation:
     details: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.reason and isinstance(self.reason, str):  # the text of a component, which ends in tables and on terminals
+        if self.reason and isinstance(self.reason, str):  # a component's text, shown on terminals
             object.__setattr__(self, "reason", one_line(self.reason))
 
     @property

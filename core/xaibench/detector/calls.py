@@ -36,6 +36,10 @@ def call_detector(detector: Detector, slices: Sequence[RequestSlice], batch: int
     import torch
 
     first, n = slices[0][0], sum(stop - start for _, start, stop in slices)
+    in_batches = getattr(detector, "in_batches", None) if isinstance(first, Forward) else None
+    if in_batches is not None and len(slices) == 1 and n % batch == 0:
+        images = first.images[slices[0][1] : slices[0][2]].to(detector.device)
+        return _without_padding(in_batches(images, batch, cast("Forward", first).output), n, images)
     images = _padded([request.images[a:b] for request, a, b in slices], n, detector, batch)
     if isinstance(first, Forward):
         call = detector.probabilities if first.output == "probability" else detector.scores

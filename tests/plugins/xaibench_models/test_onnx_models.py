@@ -18,6 +18,7 @@ from torch import Tensor
 from xaibench.api import Batch, ModelError, Resize, Runtime, build_parameters, describe_parameters
 from xaibench_models.card import CardKeys, validate
 from xaibench_models.onnx_model import OnnxDetector, OnnxModel, OnnxParameters
+from xaibench_models.preprocess import Preprocessing
 
 SIZE = 4
 CPU = Runtime()
@@ -638,3 +639,31 @@ def test_an_exported_torch_model(tmp_path: Path) -> None:
         )
         expected = network(pictures)
     torch.testing.assert_close(opened(path).scores(pictures), expected, rtol=1e-5, atol=1e-6)
+
+
+# ---- several calls in one ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("std", [0.25, 0.3])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_calls_in_batches_give_the_bits_of_single_calls_and_leave_the_pictures(
+    tmp_path: Path, batch: int, std: float
+) -> None:
+    path = save(tmp_path / "m.onnx", **ONE, tail=SIGMOID, output="p", shape=(batch, 3, SIZE, SIZE))
+    detector = opened(path, high="fake", mean=0.5, std=std)
+    images = torch.rand(6, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    before = images.clone()
+    for output, call in (("probability", detector.probabilities), ("logit", detector.scores)):
+        single = torch.cat([call(part) for part in images.split(batch)])
+        assert torch.equal(detector.in_batches(images, batch, output), single)
+    assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("std", [0.125, 0.25, 0.5])
+def test_a_power_of_two_as_std_gives_the_bits_of_a_division(std: float) -> None:
+    step = Preprocessing(mean=(0.485, 0.456, 0.406), std=(std,) * 3)
+    images = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    images[0, 0, 0, :4] = torch.tensor([0.0, 1.0, 0.485, 1e-40])
+    into = torch.empty_like(images)
+    assert torch.equal(step(images, into), step(images))
+    assert not torch.equal(into, images)
