@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from xaibench.api import CardVariant, Facts, Features, LayerShape, ModelError
 from xaibench_models.batches import in_batches
+from xaibench_models.forward_engine import ForwardPass, forward_by
 from xaibench_models.grids import Places
 from xaibench_models.interface import MOST_SCORES, ModelInput, check_pictures
 from xaibench_models.layer_choice import places_of, run_of
@@ -54,12 +55,20 @@ class Network:
         x = x.clone() if x is images else x  # a model may normalise its input in place
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
+        return self.called(x)
+
+    def called(self, x: Tensor) -> Any:
+        """What the module returns for its own input."""
         with self._computing():
             return self.module({self.input_key: x} if self.input_key is not None else x)
 
+    def picked(self, returned: Any, pictures: int) -> Tensor:
+        """The tensor of scores in what the module returned."""
+        return _pick(returned, self.output_key, pictures)
+
     def read(self, returned: Any, pictures: int) -> Tensor:
         """The ``(N, columns)`` values in what the module returned. Raises :class:`ModelError` where it holds none."""
-        picked = _pick(returned, self.output_key, pictures)
+        picked = self.picked(returned, pictures)
         try:
             return as_columns(picked, pictures)
         except ModelError as error:
@@ -164,7 +173,8 @@ class TorchDetector:
     """A PyTorch detector; see :class:`xaibench.api.DifferentiableDetector`.
 
     ``places`` says where its layers lie on the picture, ``ending`` where logits lie in a model that returns
-    probabilities (None: nowhere in sight). ``copy`` makes an independent module with the same weights.
+    probabilities (None: nowhere in sight). ``copy`` makes an independent module with the same weights. ``forward``
+    gives the network's values by another engine where no gradient is asked for; None: torch gives them.
     """
 
     facts: Facts
@@ -174,6 +184,7 @@ class TorchDetector:
     ending: TorchEnding | None = None
     copy: Callable[[nn.Module], nn.Module]
     readings: Readings | None = None
+    forward: ForwardPass | None = None
     _made: dict[str, TorchDetector] = field(default_factory=dict, init=False, repr=False, compare=False)
     _runs: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -182,10 +193,20 @@ class TorchDetector:
         return self.network.device
 
     def probabilities(self, images: Tensor) -> Tensor:
-        return self._without_gradient(images, lambda x: self.outputs.probabilities(self.network(x)))
+        values = self.network if self.forward is None else self.forward
+        return self._without_gradient(images, lambda x: self.outputs.probabilities(values(x)))
 
     def scores(self, images: Tensor) -> Tensor:
-        return self._without_gradient(images, self.differentiable_logits)
+        forward = self.forward
+        if forward is None or self.outputs.activation != "logit":
+            return self._without_gradient(images, self.differentiable_logits)
+        return self._without_gradient(images, lambda x: self.outputs.logits(forward(x)))
+
+    def with_engine(self, engine: str, threads: int) -> TorchDetector:
+        """See :class:`xaibench.api.Detector`."""
+        forward = forward_by(engine, self.network, threads)
+        name = "onnxruntime" if engine == "onnxruntime" else self.facts.engine
+        return replace(self, facts=replace(self.facts, engine=name), forward=forward)
 
     def logits(self, images: Tensor) -> Tensor:
         if not len(images):
@@ -264,9 +285,10 @@ class TorchDetector:
         facts = replace(
             self.facts,
             digest=hashlib.sha256(operation.encode()).hexdigest(),
+            engine="torch",
             details={**self.facts.details, "randomised": ", ".join(layers)},
         )
-        return replace(self, facts=facts, network=self.network.placed(frozen(module)))
+        return replace(self, facts=facts, network=self.network.placed(frozen(module)), forward=None)
 
     def differentiable_logits(self, images: Tensor) -> Tensor:
         """``(N, C)`` logits of one batch of the size that the model accepts."""

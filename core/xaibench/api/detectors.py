@@ -118,6 +118,9 @@ class Detector(Protocol):
     ``in_batches(images, batch, output) -> Tensor``: ``(N, C)`` float32 ``probabilities``, or ``scores`` for the
     ``output`` ``logit``, N a multiple of ``batch``: bit by bit what calls with ``batch`` pictures each give. It leaves
     ``images`` unchanged, so that they are handed to it without a copy.
+    ``with_engine(engine, threads) -> Detector``: the same detector, whose ``probabilities``, and ``scores`` where it
+    can, are computed by another engine, ``onnxruntime`` or ``compile``. Raises :class:`ModelError` with the reason
+    where that fails.
     """
 
     @property

@@ -43,6 +43,8 @@ def folder_of(settings: Settings, identity: Mapping[str, Any], datasets: Iterabl
         return settings.out
     data = [[u.ref.name, u.ref.parameters] for u in datasets]
     named = [identity, data, settings.repeats, settings.split, sorted(settings.method), settings.part]
+    if settings.engine != "torch":
+        named.append(settings.engine)
     return str(Path("xaibench-runs") / digest(named)[:12])
 
 

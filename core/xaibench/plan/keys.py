@@ -153,6 +153,7 @@ class _Keys:
             "kind": "predict", "model": member.ref.model, "member": member.ref.member, "digest": member.ref.digest,
             "batch": member.batch_size, "runtime": self._runtime, "component": member.component,
             "torch_threads": torch_threads(self.plan.runtime, member.facts),
+            **({} if member.ref.engine == "own" else {"engine": member.ref.engine}),
         })  # fmt: skip
 
     def look(self, cell: DetectorCell, member: PlannedMember, dataset: PlannedDataset) -> str:

@@ -26,6 +26,7 @@ from xaibench.plan.choice import (
     survey_dataset,
 )
 from xaibench.plan.detector_cells import lay_out_detectors
+from xaibench.plan.engines import choose_engines
 from xaibench.plan.identity import folder_of, identity_of
 from xaibench.plan.known_samples import known_samples
 from xaibench.plan.parts import (
@@ -82,6 +83,8 @@ def _make(settings: Settings, registry: Registry) -> Plan:
     _check_unique("dataset", [d.name for d in datasets])
     _check_overrides(overrides, models, datasets, explainers, metrics, executor, registry)
     models = verify(models, datasets, detectors)
+    engines = choose_engines(settings, runtime, out, models, datasets, detectors)
+    models, identity = engines.models, {**identity, **engines.identity}
     uses = [e.use for e in explainers] + [m.use for m in metrics]
     foreign = any(not use.registered.built_in for use in uses)
     with undone("passes() or refuses() of a component", built_in=not foreign):
@@ -98,7 +101,7 @@ def _make(settings: Settings, registry: Registry) -> Plan:
         cells=cells,
         artefact_cells=tuple(lay_out_artefacts(cells, models, datasets, explainers)),
         detector_cells=tuple(lay_out_detectors(planned_members(models, cells), datasets, detectors)),
-        notes=tuple(_notes(settings, preset, models, datasets)),
+        notes=(*_notes(settings, preset, models, datasets), *engines.notes),
         detectors=detectors,
     )
 

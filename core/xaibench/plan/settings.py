@@ -83,6 +83,9 @@ class Settings(Parameters):
     isolation: bool = setting(True, "run components of third parties in processes of their own", panel=WHERE)
     device: str = setting("auto", SHARED_FLAGS["device"], panel=WHERE)
     precision: Literal["fp32", "fp16", "bf16"] = setting("fp32", "precision of detector calls", panel=HOW)
+    engine: Literal["torch", "auto", "compile", "onnxruntime"] = setting(
+        "torch", "engine of passes without gradient, of PyTorch detectors on a CPU; auto: the fastest", panel=HOW
+    )
     maps: Literal["auto", "keep", "drop"] = setting("auto", "whether saliency maps are kept", panel=OUTPUT)
     members: Literal["first", "all"] = setting("first", "members of a family that sample metrics run on", panel=WHAT)
     controls: bool = setting(

@@ -37,7 +37,8 @@ class Setup:
 class DetectorRef:
     """A detector: the component that opens it, the member, and the digest that it must have.
 
-    ``inner`` is the name of the member within the component.
+    ``inner`` is the name of the member within the component. ``engine`` computes its forward passes; ``own``: that of
+    the component.
     """
 
     model: str
@@ -45,6 +46,7 @@ class DetectorRef:
     ref: Ref
     inner: str
     digest: str
+    engine: str = "own"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,7 @@ from xaibench.detector.torch_settings import prepare_torch
 from xaibench.discovery.components import Ref, Use, open_component, resolve
 from xaibench.discovery.process_state import ProcessState
 from xaibench.discovery.registry import Registry, load_registry
+from xaibench.plan.engines import with_engine
 from xaibench.plan.tasks import Chunk, DetectorRef, Setup
 from xaibench.run.board import Board, Supervision
 from xaibench.run.custody import Custody, NetworkCustody
@@ -95,6 +96,8 @@ class Workbench:
                     f"{detector.facts.digest[:12]}, the plan's {ref.digest[:12]}",
                     "the file changed during the run: start the run again",
                 )
+            if ref.engine != "own":
+                detector = with_engine(detector, ref.engine, self.setup.runtime)
             self._detectors[ref] = detector
         self._detectors.move_to_end(ref)
         while len(self._detectors) > self.keep:
