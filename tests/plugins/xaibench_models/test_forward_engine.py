@@ -26,11 +26,12 @@ def pictures(n: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("n", [1, 5])
 def test_onnx_runtime_gives_the_numbers_of_the_module_for_any_batch(n: int) -> None:
+    modes = [module.training for module in demo().network.module.modules()]
     other = demo().with_engine("onnxruntime", 1)
+    assert [module.training for module in demo().network.module.modules()] == modes
     torch.testing.assert_close(other.probabilities(pictures(n)), demo().probabilities(pictures(n)), rtol=0, atol=1e-5)
     torch.testing.assert_close(other.scores(pictures(n)), demo().scores(pictures(n)), rtol=1e-4, atol=1e-4)
     assert other.forward is not None
-    assert not any(module.training for module in demo().network.module.modules())
     assert (other.facts.engine, other.facts.digest) == ("onnxruntime", demo().facts.digest)
 
 
