@@ -26,6 +26,7 @@ from xaibench.api import (
     PassQuery,
     Programme,
     UsageError,
+    to_device,
 )
 from xaibench_explainers.gradient.propagation.common import explained
 from xaibench_explainers.perturbation.regions import no_signal
@@ -135,10 +136,16 @@ def full_options(parameters: CaptumParameters, size: Size) -> dict[str, Any]:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """The global generators of torch and numpy, which captum draws from, seeded inside and as before outside."""
+    """The global generators of torch and numpy, which captum draws from, seeded inside and as before outside.
+
+    Of the generators of GPUs it is that of ``device`` alone: each would have to be put back.
+    """
     before = np.random.get_state()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         np.random.seed(seed % 2**32)
         try:
             yield
@@ -219,7 +226,7 @@ class CaptumAttribution:
         if wrapped.baselines:
             options["baselines"] = baseline
         if wrapped.grid:
-            options["feature_mask"] = grid_segments(*size, p.cells).to(image.device)[None, None]
+            options["feature_mask"] = to_device(grid_segments(*size, p.cells), image.device)[None, None]
         x = image.detach().clone().requires_grad_(wrapped.gradients)
         try:
             with torch.set_grad_enabled(wrapped.gradients):
@@ -276,7 +283,7 @@ class Captum:
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
         p = self.parameters
-        image = request.picture.image.to(request.detector.device)
+        image = to_device(request.picture.image, request.detector.device)
         baseline = yield from background_of(request, p.baseline, p.sigma)
         seed = torch.tensor([request.streams.seed("captum")], dtype=torch.int64, device=image.device)
         cost = pictures_asked(p, (image.shape[1], image.shape[2]))
