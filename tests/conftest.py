@@ -15,6 +15,8 @@ os.environ["XAIBENCH_EVAL_NO_ISOLATION"] = "1"
 os.environ["XAIBENCH_CONFIG"] = ""  # the developer's own config is not read
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: the workers of pytest share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A registered device stays for all that the process does: these files run in processes of their own (test_fake_device.py).
+collect_ignore_glob = [] if "XAIBENCH_FAKE_DEVICE" in os.environ else ["*_on_device.py"]
 TOY = Path(__file__).parent / "support" / "plugins" / "toy.py"
 
 

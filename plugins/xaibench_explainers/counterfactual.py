@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import ExplainRequest, Explanation, Forward, Passes, PassQuery, Programme
+from xaibench.api import ExplainRequest, Explanation, Forward, Passes, PassQuery, Programme, to_device
 from xaibench_explainers.perturbation.regions import every_coalition, no_signal
 from xaibench_explainers.perturbation.shapley import exact_shapley
 from xaibench_perturbation import (
@@ -55,7 +55,7 @@ def _borders(labels: Tensor, region: int) -> Tensor:
 
 def changed_regions(image: Tensor, other: Tensor, labels: Tensor) -> Tensor:
     """Numbers of the regions in which two ``(3, H, W)`` pictures differ, ``(M,)`` int64 in rising order."""
-    changed = (image != other).any(dim=0).to(labels.device)
+    changed = to_device((image != other).any(dim=0), labels.device)
     return labels[changed].bincount().nonzero().flatten()
 
 

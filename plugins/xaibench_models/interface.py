@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor
 
-from xaibench.api import Batch, ModelError, Resize
+from xaibench.api import Batch, ModelError, Resize, to_device
 from xaibench_models.card import Activation, BatchKeys, CardKeys, Layout, ResizeKeys, Three
 from xaibench_models.outputs import Outputs, check_values, find_real, lie_between_0_and_1, may_be_probabilities
 from xaibench_models.preprocess import Number, Preprocessing
@@ -340,7 +340,7 @@ def check_pictures(source: ModelInput, device: torch.device) -> Tensor:
     """
     n = source.batch.fixed or min(3, source.batch.maximum or 3)
     generator = torch.Generator().manual_seed(0)
-    return torch.rand((n, 3, *source.size), generator=generator).to(device)
+    return to_device(torch.rand((n, 3, *source.size), generator=generator), device)
 
 
 def hard_pictures(source: ModelInput, device: torch.device, most: int | None = None) -> Tensor:

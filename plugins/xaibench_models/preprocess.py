@@ -66,10 +66,13 @@ class Preprocessing:
 
 def _of_channels(values: Three, x: Tensor, out: Tensor | None) -> Tensor:
     """``(1, 3, 1, 1)`` of the type and device of ``x``."""
-    # Inside autograd, or while a network is traced, a tensor must not outlive the call.
-    return x.new_tensor(values).view(1, 3, 1, 1) if out is None else _kept(values, x.dtype, x.device)
+    # Inside autograd, or while a network is traced, a tensor must not outlive the call. A device would be waited for.
+    if out is None and x.device.type == "cpu":
+        return x.new_tensor(values).view(1, 3, 1, 1)
+    return _kept(values, x.dtype, x.device)
 
 
 @lru_cache(maxsize=64)
 def _kept(values: Three, number: torch.dtype, device: torch.device) -> Tensor:
-    return torch.tensor(values, dtype=number, device=device).view(1, 3, 1, 1)
+    with torch.inference_mode(mode=False):  # what is made inside may not enter autograd
+        return torch.tensor(values, dtype=number).to(device).view(1, 3, 1, 1)

@@ -352,7 +352,7 @@ class TorchDetector:
 def reset(module: nn.Module, layers: Sequence[str], seed: int) -> None:
     """Draw the parameters of ``layers`` and all within them anew, in place; the global random state is left alone."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the generators of GPUs as well
         done: set[int] = set()
         for layer in layers:
             for inner in named_layer(module, layer).modules():

@@ -57,6 +57,9 @@ class Loaded:
     batch: int | None = None
 
 
+_CPU = torch.device("cpu")
+
+
 def frozen(module: nn.Module) -> nn.Module:
     """``module`` in evaluation mode, its parameters without gradient."""
     for parameter in module.parameters():  # TorchScript modules have no requires_grad_ of their own
@@ -67,8 +70,10 @@ def frozen(module: nn.Module) -> nn.Module:
 # ---- files ------------------------------------------------------------------------------------------------------
 
 
-def load_file(path: Path) -> Loaded:
-    """A ``torch.export`` or TorchScript file, told apart by its content.
+def load_file(path: Path, device: torch.device = _CPU) -> Loaded:
+    """A ``torch.export`` or TorchScript file, told apart by its content, with its constants on ``device``.
+
+    Constants of a program are no parameters: a module that is moved afterwards leaves them behind.
 
     Raises :class:`ModelError` for a missing or corrupt file, and for a pickled model or checkpoint.
     """
@@ -76,10 +81,10 @@ def load_file(path: Path) -> Loaded:
         raise ModelError(f"{path}: no such file", "give the path of a .pt2, TorchScript or .toml file")
     names = _member_names(path)
     if any(name.startswith("code/") for name in names):
-        return _torchscript(path)
+        return _torchscript(path, device)
     if any(name.startswith("models/") for name in names):
         try:
-            return _exported(path)
+            return _exported(path, device)
         except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:  # a graph that is no graph
             raise ModelError(
                 f"{path}: holds a program that cannot be read: {type(error).__name__}: {_first_line(error)}",
@@ -100,14 +105,14 @@ def _member_names(path: Path) -> list[str]:
     raise ModelError(f"{path}: is no PyTorch file, or is cut off", "export or copy it again")
 
 
-def _torchscript(path: Path) -> Loaded:
+def _torchscript(path: Path, device: torch.device) -> Loaded:
     unit = torch._C.CompilationUnit()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             # What torch.jit.load does, which keeps the compiled functions to itself.
             load: Any = torch._C.import_ir_module_from_buffer
-            program = load(unit, checked_script(path).getvalue(), torch.device("cpu"), {}, False)
+            program = load(unit, checked_script(path).getvalue(), device, {}, False)
             check_graphs(path, unit)
             module = wrap_cpp_module(program)  # type: ignore[no-untyped-call]
         except ModelError:
@@ -119,14 +124,14 @@ def _torchscript(path: Path) -> Loaded:
     return Loaded(module=frozen(module), digest=_file_digest(path), form="TorchScript", hooks=False)
 
 
-def _exported(path: Path) -> Loaded:
-    program = _load_program(path)
+def _exported(path: Path, device: torch.device) -> Loaded:
+    program = _on_device(_load_program(path), device)
     shape = _input_shape(path, program)
     layout = _layout(shape)
     height, width = shape[1:3] if layout == "NHWC" else shape[2:4]
 
     def again(module: nn.Module) -> nn.Module:
-        fresh = _unflattened(_load_program(path))
+        fresh = _unflattened(_on_device(_load_program(path), device))
         fresh.load_state_dict(module.state_dict())
         return fresh
 
@@ -139,6 +144,15 @@ def _exported(path: Path) -> Loaded:
         size=(height, width) if height and width else None,
         batch=shape[0],
     )
+
+
+def _on_device(program: torch.export.ExportedProgram, device: torch.device) -> torch.export.ExportedProgram:
+    """The program with weights, constants and the devices that its graph names on ``device``."""
+    if device.type == "cpu":
+        return program
+    from torch.export.passes import move_to_device_pass
+
+    return move_to_device_pass(program, str(device))
 
 
 def _layout(shape: Sequence[int | None]) -> Layout | None:

@@ -80,7 +80,7 @@ class TorchModel:
         where = self.parameters.path or f"factory {self.parameters.factory}"
         keys, file = _keys(self.parameters)
         try:
-            loaded = _load(keys, file, Path(self.parameters.path).parent)
+            loaded = _load(keys, file, Path(self.parameters.path).parent, _device(runtime.device))
             return build(loaded, keys, runtime, self._name(), where)
         except ModelError as error:
             what = error.what if where in error.what else f"{where}: {error.what}"
@@ -132,10 +132,10 @@ def _no_model(path: Path | None) -> ModelError:
     return ModelError(f"{path}: names no model", mend)
 
 
-def _load(keys: TorchKeys, file: Path | None, folder: Path) -> Loaded:
+def _load(keys: TorchKeys, file: Path | None, folder: Path, device: torch.device) -> Loaded:
     if keys.factory is None:
         assert file is not None  # _keys refuses what names neither
-        return load_file(file)
+        return load_file(file, device)
     pythonpath = [(folder / p).resolve() for p in keys.pythonpath or ()]
     weights = None if keys.weights in (None, OWN_WEIGHTS) else folder / keys.weights
     return load_factory(keys.factory, keys.kwargs or {}, pythonpath, weights)

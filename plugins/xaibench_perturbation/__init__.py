@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         per_segment_mean,
         random_members,
     )
+    from xaibench_perturbation.drawing import drawn_ahead
     from xaibench_perturbation.fill_parameters import PICTURE_FILLS, AnyFill, PictureFill, as_fill, fill_parameter
     from xaibench_perturbation.fills import SIGMA, Background, background_of, fill, gaussian_blur
     from xaibench_perturbation.hulls import hull_mask
@@ -106,6 +107,7 @@ _MODULE_OF = {
     "jpeg": "attacks",
     "mean_ranks": "ordering",
     "per_pixel": "coalitions",
+    "drawn_ahead": "drawing",
     "per_segment_mean": "coalitions",
     "pixel_ranks": "ordering",
     "random_fill": "switching",
@@ -169,6 +171,7 @@ __all__ = [
     "balanced_members",
     "blend",
     "cell_labels",
+    "drawn_ahead",
     "every_mask",
     "extra_needs",
     "fake_margins",

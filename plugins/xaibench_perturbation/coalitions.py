@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from xaibench.api import to_device
+
 
 @dataclass(frozen=True, slots=True)
 class Coalitions:
@@ -22,7 +24,7 @@ class Coalitions:
         return len(self.members)
 
     def to(self, device: torch.device) -> Coalitions:
-        return Coalitions(self.members.to(device), self.labels.to(device))
+        return Coalitions(to_device(self.members, device), to_device(self.labels, device))
 
     def render(self, start: int, stop: int) -> Tensor:
         """Masks ``start`` to ``stop`` as ``(n, H, W)`` float32 in [0, 1]."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from xaibench.api import FillRequest, MaskFill, Product, Programme, Sample
+from xaibench.api import FillRequest, MaskFill, Product, Programme, Sample, to_device
 from xaibench_perturbation.coalitions import per_segment_mean
 from xaibench_perturbation.inpainting import inpaint_each
 
@@ -17,21 +17,24 @@ REAL_HAS_NONE, UNPAIRED = "real pictures have no real counterpart", "the picture
 def colour(request: FillRequest) -> Tensor:
     """The colour of the parameters, whatever the picture."""
     assert request.colour is not None
-    return request.image.new_tensor(request.colour)[:, None, None].expand_as(request.image).contiguous()
+    filling = torch.tensor(request.colour, dtype=request.image.dtype)
+    return _beside(filling, request.image)[:, None, None].expand_as(request.image).contiguous()
 
 
 def segment_mean(request: FillRequest) -> Tensor:
     """The mean colour of each segment."""
     if request.labels is None:
         raise ValueError("fill=segment-mean needs segments: choose another fill")
-    image, labels = request.image, request.labels.to(request.image.device)
-    return per_segment_mean(image, labels).to(image)[:, labels]
+    # On the CPU: a device adds in another order each time, and would be asked for the number of segments.
+    image, labels = request.image.cpu(), request.labels.cpu()
+    return _beside(per_segment_mean(image, labels).to(image)[:, labels], request.image)
 
 
 def noise(request: FillRequest) -> Tensor:
     """Uniform in [0, 1], drawn once a map."""
     assert request.streams is not None
-    return torch.rand(request.image.shape, generator=request.streams.torch("fill")).to(request.image)
+    noise = torch.rand(request.image.shape, generator=request.streams.torch("fill"))
+    return _beside(noise, request.image)
 
 
 def inpainted(request: FillRequest) -> MaskFill:
@@ -51,7 +54,7 @@ def twin(request: FillRequest) -> Programme[Product]:
     made = yield from _twin(request)
     if "twin" not in made.tensors:
         return _none(f"no twin: {made.reason}")
-    return _unlike("twin", request, made.tensors["twin"].to(request.image), _details(made))
+    return _unlike("twin", request, _beside(made.tensors["twin"], request.image), _details(made))
 
 
 def noise_twin(request: FillRequest) -> Programme[Product]:
@@ -61,7 +64,7 @@ def noise_twin(request: FillRequest) -> Programme[Product]:
         return _none(f"no twin: {made.reason}")
     assert request.streams is not None
     signs = request.streams.torch("signs")
-    background = with_random_signs(request.image, made.tensors["twin"].to(request.image), signs)
+    background = with_random_signs(request.image, _beside(made.tensors["twin"], request.image), signs)
     return _unlike("twin", request, background, _details(made))
 
 
@@ -79,7 +82,7 @@ def counterpart(request: FillRequest) -> Product:
     real = picture.counterpart() if picture.sample.label == "fake" else None
     if real is None:
         return _none(why_unpaired(picture.sample))
-    return _unlike("real counterpart", request, real.image.to(request.image))
+    return _unlike("real counterpart", request, _beside(real.image, request.image))
 
 
 def with_random_signs(image: Tensor, twin: Tensor, generator: torch.Generator) -> Tensor:
@@ -88,9 +91,14 @@ def with_random_signs(image: Tensor, twin: Tensor, generator: torch.Generator) -
     Where that would leave [0, 1] the element is the twin's, so that no change is smaller than the twin's (clipping
     would halve it wherever the picture is black or white). ``generator``: on the CPU.
     """
-    signs = torch.randint(0, 2, image.shape, generator=generator).to(image) * 2 - 1
+    signs = _beside(torch.randint(0, 2, image.shape, generator=generator), image) * 2 - 1
     changed = image + (twin - image).abs() * signs
     return torch.where((changed >= 0) & (changed <= 1), changed, twin)
+
+
+def _beside(tensor: Tensor, image: Tensor) -> Tensor:
+    """``tensor`` with the type and on the device of ``image``."""
+    return to_device(tensor.to(image.dtype), image.device)
 
 
 def _twin(request: FillRequest) -> Programme[Product]:

@@ -21,6 +21,7 @@ from xaibench.api import (
     Product,
     Programme,
     Streams,
+    to_device,
 )
 from xaibench_perturbation.fill_parameters import PICTURE_FILLS, as_fill
 
@@ -102,7 +103,7 @@ def background_of(asker: Asker, name: str, sigma: float = SIGMA) -> Programme[Te
     one for every picture. ``name`` is a parameter's value."""
     background = yield from as_fill(name).of(
         FillRequest(
-            image=asker.picture.image.to(asker.detector.device),
+            image=to_device(asker.picture.image, asker.detector.device),
             picture=asker.picture,
             artefacts=asker.artefacts,
             sigma=sigma,
@@ -146,8 +147,8 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     has 11 taps at sigma 5, so it is cut at one sigma and blurs less.
     """
     height, width = image.shape[-2:]
-    rows = _blur_matrix(height, sigma).to(image)
-    columns = _blur_matrix(width, sigma).to(image)
+    rows = to_device(_blur_matrix(height, sigma).to(image.dtype), image.device)
+    columns = to_device(_blur_matrix(width, sigma).to(image.dtype), image.device)
     return rows @ image @ columns.T
 
 

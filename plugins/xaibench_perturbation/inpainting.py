@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xaibench.api import to_device
+from xaibench_perturbation.inpainting_device import solved_on_device
+
 _NEIGHBOURS = ((0, 1, 1 / 6), (1, 0, 1 / 6), (1, 1, 1 / 12), (1, -1, 1 / 12))
 """Down, across and weight of half of the eight neighbours; the others lie opposite."""
 
@@ -30,29 +33,44 @@ def inpaint(image: Tensor, hole: Tensor, *, noise: float = 0.0, generator: torch
         network cannot tell the patch by its smoothness; none here by default, so that a fill depends on no draw.
     generator: on the CPU, for the noise.
 
-    Returns ``(3, H, W)`` float32 on the device of ``image``. Equal to Quantus's imputer without noise.
+    Returns ``(3, H, W)`` float32 on the device of ``image``. Equal to Quantus's imputer without noise, on the CPU to
+    rounding and elsewhere to 1e-3.
     """
-    at = hole.to(image.device)
+    if noise and generator is None:
+        raise ValueError("noise needs a generator")
+    if image.device.type != "cpu":
+        return _on_device(image, hole[None], noise, generator)[0]
+    hole = hole.cpu()
     filled = image.clone()
-    filled[:, at] = _values(image.detach(), hole.cpu()).to(image)
+    filled[:, hole] = _values(image.detach(), hole).to(image)
     if noise:
-        if generator is None:
-            raise ValueError("noise needs a generator")
-        filled += at * noise * torch.randn(image.shape, generator=generator).to(image)
+        filled += hole * noise * torch.randn(image.shape, generator=generator).to(image)
     return filled
 
 
 def inpaint_each(image: Tensor, holes: Tensor, *, noise: float = 0.0, seed: int = 0) -> Tensor:
     """:func:`inpaint` for each of ``(n, H, W)`` holes: ``(n, 3, H, W)``, all under the noise that ``seed`` draws.
 
-    As many at a time as torch may use threads: the solver uses one, and lets others run meanwhile.
+    As many at a time as torch may use threads: the solver uses one, and lets others run meanwhile. On another device
+    than the CPU all are solved there together (:mod:`xaibench_perturbation.inpainting_device`).
     """
+    if image.device.type != "cpu":
+        return _on_device(image, holes, noise, torch.Generator().manual_seed(seed))
 
     def filled(hole: Tensor) -> Tensor:
         return inpaint(image, hole, noise=noise, generator=torch.Generator().manual_seed(seed))
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         return torch.stack(list(pool.map(filled, holes)))
+
+
+def _on_device(image: Tensor, holes: Tensor, noise: float, generator: torch.Generator | None) -> Tensor:
+    holes = to_device(holes, image.device)
+    filled = torch.where(holes[:, None], solved_on_device(image.detach(), holes).to(image.dtype), image)
+    if noise:
+        normal = torch.randn(image.shape, generator=generator).to(image.dtype)
+        filled = filled + holes[:, None] * noise * to_device(normal, image.device)
+    return filled
 
 
 def _values(image: Tensor, hole: Tensor) -> Tensor:

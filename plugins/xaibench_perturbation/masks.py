@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from xaibench.api import to_device
+
 CHUNK = 64
 """Masked pictures in one request: bounds the memory of a programme whatever the number of masks."""
 
@@ -36,11 +38,11 @@ class MaskDesign:
 
     def to(self, device: torch.device) -> MaskDesign:
         return MaskDesign(
-            self.grids.to(device),
-            self.row_shift.to(device),
-            self.column_shift.to(device),
-            self.row_weights.to(device),
-            self.column_weights.to(device),
+            to_device(self.grids, device),
+            to_device(self.row_shift, device),
+            to_device(self.column_shift, device),
+            to_device(self.row_weights, device),
+            to_device(self.column_weights, device),
         )
 
     def render(self, start: int, stop: int) -> Tensor:
@@ -58,9 +60,11 @@ class MaskDesign:
         across = len(self.column_weights)
         shifts, which = torch.unique((self.row_shift * across + self.column_shift).cpu(), return_inverse=True)
         grids = weights.cpu().double()[:, None, None] * self.grids.cpu().double()
-        summed = grids.new_zeros(len(shifts), *grids.shape[1:]).index_add_(0, which, grids).to(self.grids.device)
-        rows = self.row_weights.double()[(shifts // across).to(self.grids.device)]
-        columns = self.column_weights.double()[(shifts % across).to(self.grids.device)]
+        summed = to_device(
+            grids.new_zeros(len(shifts), *grids.shape[1:]).index_add_(0, which, grids), self.grids.device
+        )
+        rows = self.row_weights.double()[to_device(shifts // across, self.grids.device)]
+        columns = self.column_weights.double()[to_device(shifts % across, self.grids.device)]
         lines = (rows.transpose(1, 2) @ summed).transpose(0, 1)  # (H, shifts, cells)
         return lines.flatten(1) @ columns.flatten(0, 1)
 
@@ -108,7 +112,7 @@ class Windows:
         return len(self.rows)
 
     def to(self, device: torch.device) -> Windows:
-        return Windows(self.rows.to(device), self.columns.to(device), self.shape)
+        return Windows(to_device(self.rows, device), to_device(self.columns, device), self.shape)
 
     def render(self, start: int, stop: int) -> Tensor:
         """Masks ``start`` to ``stop`` as ``(n, H, W)`` float32: 0 inside the window, 1 outside."""
@@ -136,7 +140,7 @@ def blend(image: Tensor, fill: Tensor, masks: Tensor) -> Tensor:
 
     ``lerp`` reads and writes each picture once, an order of magnitude faster than the formula spelled out.
     """
-    return torch.lerp(fill.expand_as(image), image, masks[:, None].to(image))
+    return torch.lerp(fill.expand_as(image), image, to_device(masks[:, None], image.device).to(image.dtype))
 
 
 def _bilinear(cells: int, step: int, n: int) -> Tensor:

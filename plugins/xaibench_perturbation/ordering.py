@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xaibench.api import to_device
+
 _SORTED_BY_DIGITS = (torch.float32, torch.float64)
 """Types that :func:`ascending` sorts in less time than torch: the map of a picture in a third to a fifth of it."""
 _MAPS_HELD = 16
@@ -83,7 +85,8 @@ def pixel_ranks(saliency: Tensor, tie_order: Tensor | None = None) -> Tensor:
         return torch.from_numpy(_levels_of(values).ranks(tie_order)).view(saliency.shape)
     # A stable sort of the values in the order of ties leaves equal ones in that order.
     at = torch.arange(len(values)) if tie_order is None else tie_order.long()
-    order = at.to(values.device)[torch.argsort(values[at.to(values.device)], descending=True, stable=True)]
+    at = to_device(at, values.device)
+    order = at[torch.argsort(values[at], descending=True, stable=True)]
     ranks = torch.empty_like(order)
     ranks[order] = torch.arange(len(order), device=order.device)
     return ranks.view(saliency.shape)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor
 
-from xaibench.api import ArtefactQuery, Passes, PassQuery, Product, Programme, digest
+from xaibench.api import ArtefactQuery, Passes, PassQuery, Product, Programme, digest, to_device
 from xaibench_perturbation.attacks import (
     Attacked,
     AttackSettings,
@@ -47,7 +47,7 @@ class RegionAttack:
 
     def make(self, query: ArtefactQuery) -> Programme[Product]:
         detector = in_full_precision(query.detector)
-        image, region = (t.to(detector.device) for t in (query.picture.image, self.region))
+        image, region = to_device(query.picture.image, detector.device), self.region.cpu()
         if isinstance(self.settings, AttackSettings):
             noise = query.streams.torch("noise")
             attacked = yield from nes_attack(image, region, detector.facts, self.settings, noise, detector)
@@ -57,19 +57,19 @@ class RegionAttack:
 
     def _product(self, attacked: Attacked, region: Tensor) -> Product:
         tensors = {
-            "pixels": attacked.image[:, region].cpu(),
-            "near": attacked.near[:, region].cpu(),
+            "pixels": attacked.image.cpu()[:, region],
+            "near": attacked.near.cpu()[:, region],
             "trace": torch.tensor(attacked.trace, dtype=torch.float64),
         }
         if attacked.turned is not None:
-            tensors["turned"] = attacked.turned[:, region].cpu()
+            tensors["turned"] = attacked.turned.cpu()[:, region]
         return Product(status=attacked.status, reason=attacked.reason, tensors=tensors, numbers=attacked.numbers())
 
     def picture(self, image: Tensor, product: Product, which: str = "pixels") -> Tensor:
         """The attacked picture: ``image`` ``(3, H, W)`` with the product's ``pixels``, ``near`` or ``turned`` ones in
         the region."""
         attacked = image.clone()
-        attacked[:, self.region.to(image.device)] = product.tensors[which].to(image)
+        attacked[:, to_device(self.region, image.device)] = product.tensors[which].to(image)
         return attacked
 
     def passes(self, query: PassQuery) -> Passes:

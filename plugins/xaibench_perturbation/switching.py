@@ -20,6 +20,7 @@ from xaibench.api import (
     PassQuery,
     Product,
     Programme,
+    to_device,
 )
 from xaibench_perturbation.attacks import AttackMode
 from xaibench_perturbation.explanation_fills import REAL_HAS_NONE, why_unpaired
@@ -78,7 +79,7 @@ def switch_off(
     has no picture: no twin (the picture is called real already, the attack had no signal), no counterpart, or either is
     the picture itself.
     """
-    p, image = parameters, request.picture.image.to(request.detector.device)
+    p, image = parameters, to_device(request.picture.image, request.detector.device)
     result = yield from as_fill(p.fill).of(
         FillRequest(
             image=image,

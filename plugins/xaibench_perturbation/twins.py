@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xaibench.api import ArtefactQuery, Passes, PassQuery, Product, Programme
+from xaibench.api import ArtefactQuery, Passes, PassQuery, Product, Programme, to_device
 from xaibench_perturbation.attacks import (
     ALREADY_REAL,
     NO_SIGNAL,
@@ -54,7 +54,7 @@ class Twin:
 
     def make(self, query: ArtefactQuery) -> Programme[Product]:
         detector = in_full_precision(query.detector)
-        image = query.picture.image.to(detector.device)
+        image = to_device(query.picture.image, detector.device)
         noise = query.streams.torch("noise")
         attacked = yield from nes_attack(image, None, detector.facts, self.settings(), noise, detector)
         return self._product(attacked)

@@ -59,7 +59,7 @@ class TrainingPlan:
         with asked(self.recipe.instance, "guides"):
             drawn = list(self.recipe.instance.guides(self.train, generator))
         found = pack_guides(drawn, self.train, self.recipe.name)
-        prepare_torch(self.runtime.threads)  # drawing another model's maps may have changed it
+        prepare_torch(self.runtime.threads, self.runtime.device)  # drawing another model's maps may have changed it
         if not found.count:
             raise PlanError(
                 f"{self.recipe.name} needs guides, and none of the {len(self.train)} training pictures has one",
@@ -106,7 +106,7 @@ def make_plan(
     settled = settings.model_copy(update={"size": size})
     source = open_dataset(data.dataset, registry=registry)
     split = _split(source, data, settings.seed)
-    prepare_torch(runtime.threads)
+    prepare_torch(runtime.threads, runtime.device)
     train, broken = load(source.instance, split.train, size, limit=data.limit)
     validation, more = load(source.instance, split.validation, size, limit=data.limit)
     _check_classes(train, validation)

@@ -35,6 +35,7 @@ from xaibench.api.detectors import (
     Model,
     Runtime,
 )
+from xaibench.api.devices import to_device
 from xaibench.api.digests import canonical_json, digest
 from xaibench.api.errors import (
     DatasetError,
@@ -411,6 +412,7 @@ __all__ = [
     "stage_text",
     "statistical_groups",
     "sync_folder",
+    "to_device",
     "toml_value",
     "trace_of",
     "verdict",

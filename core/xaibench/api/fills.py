@@ -176,7 +176,7 @@ def _describe(tensor: Tensor) -> str:
 
 def _in_range(background: Tensor, image: Tensor) -> bool:
     """Whether all values lie in [0, 1], or in the range of a picture that leaves it (of a view without bounds)."""
-    low, high = min(0.0, float(image.min())), max(1.0, float(image.max()))
+    low, high = image.min().clamp(max=0.0), image.max().clamp(min=1.0)
     return bool(((background >= low) & (background <= high)).all())  # false for NaN
 
 

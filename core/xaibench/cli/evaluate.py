@@ -113,7 +113,7 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
         with plugin_output(), silent_delays(call.quiet):
             prepared = prepare(settings, registry, will_run=not call.dry_run)
         refuse_columns(prepared.plan.datasets, call.by)
-        prepare_torch(prepared.plan.runtime.threads)
+        prepare_torch(prepared.plan.runtime.threads, prepared.plan.runtime.device)
         if call.dry_run:
             show_plan(prepared, as_json, call.verbose)
             return 0

@@ -43,7 +43,7 @@ def explain_one(
     settings = make_settings(None, {"device": device, "target": target, "parameter": dict(parameters)})
     registry = load_registry(files)
     runtime = make_runtime(settings.device)
-    prepare_torch(runtime.threads)
+    prepare_torch(runtime.threads, runtime.device)
     overrides = parse_overrides(settings.parameter)
     _, source = open_models(model, overrides=settings.parameter, registry=registry)[0]
     with plugin_output():

@@ -16,6 +16,7 @@ from xaibench.api import (
     LayerGradients,
     Probe,
     Reply,
+    to_device,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def call_detector(detector: Detector, slices: Sequence[RequestSlice], batch: int
         if n <= batch:
             return _without_padding(call(images), n, images)
         return torch.cat([_without_padding(call(part), batch, part) for part in torch.split(images, batch)])
-    targets = _padded([_targets(cast("TargetedProbe", request), a, b) for request, a, b in slices], n, detector, batch)
+    targets = _padded([_targets(cast("TargetedProbe", r), a, b, detector) for r, a, b in slices], n, detector, batch)
+    detector = _in_full_precision(detector) if passes_per_picture(first)[1] else detector
     if not isinstance(first, Apply):
         differentiable = cast("DifferentiableDetector", detector)
         return slice_reply(_differentiate(differentiable, images, targets, cast("Backward", first)), 0, n)
@@ -56,6 +58,12 @@ def call_detector(detector: Detector, slices: Sequence[RequestSlice], batch: int
         leaf = images.detach().requires_grad_(True)
         outputs = first.compute(detector, leaf, targets, extras)
     return tuple(_without_padding(output, n, images).detach() for output in outputs)
+
+
+def _in_full_precision(detector: Detector) -> Detector:
+    """The detector that is differentiated: small gradients are 0 in half precision, since nothing scales them."""
+    make = getattr(detector, "full_precision", None)
+    return cast("Detector", make()) if make else detector
 
 
 def _without_padding(output: Tensor, n: int, images: Tensor) -> Tensor:
@@ -79,7 +87,7 @@ def _padded(parts: Sequence[Tensor], n: int, detector: Detector, batch: int) -> 
     """The ``n`` rows of ``parts``, with the last row repeated up to ``batch`` rows, on the detector's device."""
     import torch
 
-    tensors = [part.to(detector.device) for part in parts]
+    tensors = [to_device(part, detector.device) for part in parts]
     if n < batch:
         tensors.append(tensors[-1][-1:].expand(batch - n, *tensors[-1].shape[1:]))
     # cat always copies: a detector that changes its input must not change the tensors of a programme.
@@ -93,13 +101,13 @@ def passes_per_picture(request: Probe) -> tuple[int, int]:
     return 1, 0 if isinstance(request, Forward) else 1
 
 
-def _targets(request: TargetedProbe, start: int, stop: int) -> Tensor:
-    """``(stop - start,)`` int64 class indices."""
+def _targets(request: TargetedProbe, start: int, stop: int, detector: Detector) -> Tensor:
+    """``(stop - start,)`` int64 class indices; one index for all is written on the detector's device."""
     import torch
 
     if isinstance(request.targets, int):
-        return torch.full((stop - start,), request.targets, dtype=torch.int64)
-    return request.targets[start:stop].to("cpu", torch.int64)
+        return torch.full((stop - start,), request.targets, dtype=torch.int64, device=detector.device)
+    return request.targets[start:stop].to(torch.int64)
 
 
 def _differentiate(

@@ -43,6 +43,7 @@ from xaibench.api import (
 )
 from xaibench.detector.batch_size import SMALLEST_GROUP, compute_batch
 from xaibench.detector.calls import call_detector, concatenate_replies, empty_reply, passes_per_picture, slice_reply
+from xaibench.detector.device_memory import out_of_memory, with_freed_memory
 from xaibench.detector.torch_threads import threads_beside, torch_with_threads
 
 K = TypeVar("K")
@@ -418,13 +419,14 @@ class ProbeEngine:
         detector = request.detector or self.detector
         try:
             with torch_with_threads(self._threads_beside(detector) if isinstance(request, Forward) else self._threads):
-                call = partial(call_detector, detector, parts, queue.batch)
+                call = partial(with_freed_memory, detector, partial(call_detector, detector, parts, queue.batch))
                 if self._watch is None:
                     reply = call()
                 else:
                     reply = self._watch.call(detector, [(j.account, stop - start) for j, start, stop in slices], call)
         except BaseException as error:
-            self._fail([job for job, _, _ in slices], as_exception(error))
+            failure = out_of_memory(error, detector, queue.batch) or as_exception(error)
+            self._fail([job for job, _, _ in slices], failure)
             return
         if self.on_passes:
             forward, _ = passes_per_picture(request)

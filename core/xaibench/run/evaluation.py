@@ -89,7 +89,7 @@ def evaluate(
         if progress:
             for note in prepared.plan.notes:
                 print(note, file=sys.stderr)
-        prepare_torch(prepared.plan.runtime.threads)
+        prepare_torch(prepared.plan.runtime.threads, prepared.plan.runtime.device)
         output: Output = "json" if progress else "none"
         result = execute(prepared, components, rerun=rerun, replace=replace, display=Display(output=output))
         run = Run(result.out, components)

@@ -113,7 +113,7 @@ class LocalExecutor:
             return None
 
     def _worker(self) -> WorkerProcess:
-        worker = _SPARE.pop() if _SPARE else WorkerProcess(self._answers)
+        worker = _SPARE.pop() if _SPARE else WorkerProcess(self._answers, len(self._workers))
         worker.answers = self._answers
         self._workers.append(worker)
         return worker

@@ -180,7 +180,7 @@ def _open(
     settings = make_settings(None, {"seed": seed, "device": device})
     use = open_component("explainer", spec, registry=components) if spec else _given_use(explainer)
     runtime = make_runtime(settings.device)
-    prepare_torch(runtime.threads)
+    prepare_torch(runtime.threads, runtime.device)
     _, source = open_models(text, registry=components)[0]
     detector = source.open(source.instance.members()[0], runtime)
     foreign = "" if source.registered.built_in else source.name

@@ -186,7 +186,7 @@ def prepared_verification(
             if isinstance(error, ModelError | DatasetError):
                 mend.append("where it was moved, --model and --dataset say where it lies now")
             raise PlanError(f"{folder.name} cannot be computed again: {error.what}", "; ".join(mend)) from error
-        prepare_torch(prepared.plan.runtime.threads)
+        prepare_torch(prepared.plan.runtime.threads, prepared.plan.runtime.device)
         yield PreparedVerification(folder.name, before, prepared, registry, tuple(drawn), seed)
 
 

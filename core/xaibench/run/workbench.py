@@ -35,6 +35,7 @@ from xaibench.api.probes import addressed
 from xaibench.data.pictures import apply_view, show_picture
 from xaibench.detector.engine import ProbeEngine, Watch
 from xaibench.detector.torch_settings import prepare_torch
+from xaibench.detector.worker_gpu import take_own_gpu
 from xaibench.discovery.components import Ref, Use, open_component, resolve
 from xaibench.discovery.process_state import ProcessState
 from xaibench.discovery.registry import Registry, load_registry
@@ -70,7 +71,8 @@ class Workbench:
         self._uses: dict[Ref, Use] = {}
         self._networks: dict[str, NetworkCustody] = {}
         self._bench: tuple[Any, Bench] | None = None
-        prepare_torch(setup.runtime.threads)
+        take_own_gpu(setup.runtime.device)
+        prepare_torch(setup.runtime.threads, setup.runtime.device)
 
     @cached_property
     def registry(self) -> Registry:

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from xaibench.api import Lost, printable
 from xaibench.api.safe_text import SECRET_PREFIX, redact
+from xaibench.detector.worker_gpu import WORKER
 from xaibench.run.board import Board, Doing
 from xaibench.run.worker import read_message, write_message
 
@@ -48,11 +49,12 @@ class Answer:
 class WorkerProcess:
     """One worker process, which is started by its first call.
 
-    Its answers come in the queue ``answers``. A process that has ended is started again by the next call.
+    Its answers come in the queue ``answers``. A process that has ended is started again by the next call. ``number``
+    counts the workers of an executor, and chooses a worker's GPU where there are several.
     """
 
-    def __init__(self, answers: queue.SimpleQueue[Answer]) -> None:
-        self.answers = answers
+    def __init__(self, answers: queue.SimpleQueue[Answer], number: int = 0) -> None:
+        self.answers, self.number = answers, number
         self.process: subprocess.Popen[bytes] | None = None
         self._board: Board | None = None
         self._seen, self._since = -1, 0.0
@@ -83,7 +85,7 @@ class WorkerProcess:
         self.process = process = subprocess.Popen(
             [sys.executable, "-m", "xaibench.run.worker"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": _search_path()},
+            env={**os.environ, "PYTHONPATH": _search_path(), WORKER: str(self.number)},
         )  # fmt: skip
         self._send({"path": sys.path, "argv": [sys.argv[0] if sys.argv else ""], "board": path})
         threading.Thread(target=self._receive, args=(process, path), name="worker-answers", daemon=True).start()

@@ -22,6 +22,7 @@ from xaibench.api import (
     Passes,
     PassQuery,
     Programme,
+    to_device,
 )
 from xaibench_explainers.gradient.gradcam import GradCamParameters, class_activation_map
 from xaibench_explainers.layer_maps import native_size, upsampled
@@ -176,7 +177,7 @@ class EigenCam:
         self.parameters = parameters
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
-        image = request.picture.image.to(request.detector.device)
+        image = to_device(request.picture.image, request.detector.device)
         asked = Apply(Activations(self.parameters.layer), image[None], request.target, backward=0)
         (activations,) = yield asked
         if not activations.isfinite().all():

@@ -27,6 +27,7 @@ from xaibench.api import (
     PassQuery,
     Programme,
     UsageError,
+    to_device,
 )
 from xaibench_explainers.gradient.calls_as_requests import Ask, Generators, as_programme
 from xaibench_explainers.gradient.propagation.common import explained
@@ -195,7 +196,7 @@ def attribution(parameters: CaptumParameters, ask: Ask, image: Tensor, target: i
     if wrapped.baselines:
         options["baselines"] = baseline[None]
     if wrapped.grid:
-        options["feature_mask"] = grid_segments(*size, p.cells).to(image.device)[None, None]
+        options["feature_mask"] = to_device(grid_segments(*size, p.cells), image.device)[None, None]
     x = image[None].detach().clone().requires_grad_(wrapped.gradients)
     try:
         with torch.set_grad_enabled(wrapped.gradients):
@@ -252,7 +253,7 @@ class Captum:
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
         p = self.parameters
-        image = request.picture.image.to(request.detector.device)
+        image = to_device(request.picture.image, request.detector.device)
         baseline = yield from background_of(request, p.baseline, p.sigma)
         generators = Generators(request.streams.seed("captum"), image.device) if self.stochastic else None
         values = yield from as_programme(

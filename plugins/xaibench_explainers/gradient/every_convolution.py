@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme
+from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme, to_device
 from xaibench_explainers.gradient.propagation.common import explained, lacks, target_values, upsample
 from xaibench_operations import Call, Operations, depends
 
@@ -128,7 +128,7 @@ class EveryConvolution:
         output = self.parameters.output
         if reason := lacks(request.detector, "operations"):
             return Explanation.none(reason)
-        image = request.picture.image.to(request.detector.device)
+        image = to_device(request.picture.image, request.detector.device)
         mean, layers = yield Apply(OverConvolutions(output), image[None], request.target, output=output)
         if not layers:
             return Explanation.none("the network has no two-dimensional convolution")

@@ -20,6 +20,7 @@ from xaibench.api import (
     Passes,
     PassQuery,
     Programme,
+    to_device,
 )
 from xaibench_explainers.gradient.pixels import drawn
 from xaibench_perturbation import CHUNK, gaussian_blur
@@ -54,7 +55,8 @@ class References:
 
     def of(self, image: Tensor, start: int, stop: int) -> Tensor:
         """References ``start`` to ``stop`` of a ``(3, H, W)`` picture: ``(n, 3, H, W)``."""
-        pairs = zip(self.colours[start:stop].to(image), self.sigmas[start:stop].tolist(), strict=True)
+        colours = to_device(self.colours[start:stop].to(image.dtype), image.device)
+        pairs = zip(colours, self.sigmas[start:stop].tolist(), strict=True)
         return torch.stack([gaussian_blur(image, s) if s else c[:, None, None].expand_as(image) for c, s in pairs])
 
 
@@ -81,7 +83,7 @@ def expected_gradients(
     total = torch.zeros_like(image, dtype=torch.float64)
     for start in range(0, len(references), CHUNK):
         away = image - references.of(image, start, start + CHUNK)
-        left = 1 - references.positions[start : start + CHUNK].float().to(image.device)
+        left = 1 - to_device(references.positions[start : start + CHUNK].float(), image.device)
         reply: Gradients = yield Backward(image - left.view(-1, 1, 1, 1) * away, target, output)
         total += (away.double() * reply.gradients.double()).sum(dim=0)
     return (total / len(references)).float()
@@ -105,7 +107,7 @@ class ExpectedGradients:
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
         p = self.parameters
-        image = request.picture.image.to(request.detector.device)
+        image = to_device(request.picture.image, request.detector.device)
         generator = request.streams.torch("references")
         references = draw_references(p.references, p.samples, min(image.shape[1:]), generator)
         found = yield from expected_gradients(image, references, request.target, output=p.output)

@@ -19,6 +19,7 @@ from xaibench.api import (
     Passes,
     PassQuery,
     Programme,
+    to_device,
 )
 from xaibench_explainers.layer_maps import native_size, upsampled
 
@@ -43,7 +44,7 @@ def class_activation_map(
     request: ExplainRequest, parameters: GradCamParameters, combine: Combine, zero: str
 ) -> Programme[Explanation]:
     """One pass to the layer and back, and ``combine`` of what is found there."""
-    p, image = parameters, request.picture.image.to(request.detector.device)
+    p, image = parameters, to_device(request.picture.image, request.detector.device)
     reply: LayerGradients = yield LayerBackward(image[None], request.target, p.output, layer=p.layer)
     height, width = image.shape[1:]
     return upsampled(combine(reply.activations, reply.gradients)[0], (height, width), zero)

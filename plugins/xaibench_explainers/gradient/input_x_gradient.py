@@ -14,6 +14,7 @@ from xaibench.api import (
     Passes,
     PassQuery,
     Programme,
+    to_device,
 )
 from xaibench_explainers.gradient.pixels import FLAT, drawn
 
@@ -38,7 +39,7 @@ class InputXGradient:
         self.parameters = parameters
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
-        image = request.picture.image.to(request.detector.device)
+        image = to_device(request.picture.image, request.detector.device)
         reply: Gradients = yield Backward(image[None], request.target, self.parameters.output)
         why = "the gradient is zero wherever the picture is not black" if reply.gradients.any() else FLAT
         return drawn((image * reply.gradients[0]).sum(dim=0), zero=why)

@@ -23,6 +23,7 @@ from xaibench.api import (
     Passes,
     PassQuery,
     Programme,
+    to_device,
 )
 from xaibench_explainers.gradient.pixels import drawn
 from xaibench_perturbation import (
@@ -75,7 +76,7 @@ def integrated_gradients(
 
     Its sum approaches ``f(x) - f(b)``, f the target's ``output`` (see :func:`completeness_gap`).
     """
-    nodes, weights = (t.to(image.device) for t in quadrature(rule, steps))
+    nodes, weights = (to_device(t, image.device) for t in quadrature(rule, steps))
     mean = torch.zeros_like(image, dtype=torch.float64)
     for a, w in zip(torch.split(nodes, CHUNK), torch.split(weights, CHUNK), strict=True):
         way = baseline + a.float().view(-1, 1, 1, 1) * (image - baseline)

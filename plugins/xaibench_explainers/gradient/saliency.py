@@ -14,6 +14,7 @@ from xaibench.api import (
     Passes,
     PassQuery,
     Programme,
+    to_device,
 )
 from xaibench_explainers.gradient.pixels import Reduction, drawn, over_channels
 
@@ -41,7 +42,7 @@ class Saliency:
         self.parameters = parameters
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
-        image = request.picture.image.to(request.detector.device)
+        image = to_device(request.picture.image, request.detector.device)
         reply: Gradients = yield Backward(image[None], request.target, self.parameters.output)
         return drawn(over_channels(reply.gradients[0], self.parameters.reduction))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from pydantic import Field
@@ -18,9 +19,10 @@ from xaibench.api import (
     Passes,
     PassQuery,
     Programme,
+    to_device,
 )
 from xaibench_explainers.gradient.pixels import Reduction, drawn, over_channels
-from xaibench_perturbation import CHUNK
+from xaibench_perturbation import CHUNK, drawn_ahead
 
 
 class NoiseParameters(Parameters):
@@ -46,19 +48,23 @@ def noisy_gradients(
     """Moments of ``grad f_target(x + s e)``, ``e ~ N(0, 1)`` anew for every value, ``s = level (max(x) - min(x))``.
 
     ``image``: ``(3, H, W)``. The noisy pictures are not clipped, as in the paper. Noise is drawn ``CHUNK`` copies at
-    a time from the CPU ``generator``.
+    a time from the CPU ``generator``, on a device ahead of the passes.
     """
     p = parameters
     spread = p.level * (image.max() - image.min())
-    first, total, squares = None, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-    for start in range(0, p.samples, CHUNK):
-        noise = torch.randn((min(CHUNK, p.samples - start), *image.shape), generator=generator).to(image.device)
+    first, total, squares = None, None, None
+    sizes = (min(CHUNK, p.samples - start) for start in range(0, p.samples, CHUNK))
+    draws = (partial(torch.randn, (n, *image.shape), generator=generator) for n in sizes)
+    for noise in drawn_ahead(draws, image.device):
         reply: Gradients = yield Backward(image + spread * noise, target, p.output)
         gradients = reply.gradients.double()
         first = gradients[0] if first is None else first
         away = gradients - first  # from the first: the variance of a constant gradient is exactly 0
-        total, squares = total.to(away) + away.sum(dim=0), squares.to(away) + away.square().sum(dim=0)
+        sums = away.sum(dim=0), away.square().sum(dim=0)
+        total, squares = sums if total is None or squares is None else (total + sums[0], squares + sums[1])
     assert first is not None
+    assert total is not None
+    assert squares is not None
     mean = total / p.samples
     return Moments(first + mean, (squares / p.samples - mean.square()).clamp(min=0))
 
@@ -78,7 +84,7 @@ class SmoothGrad:
         self.parameters = parameters
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
-        image = request.picture.image.to(request.detector.device)
+        image = to_device(request.picture.image, request.detector.device)
         moments = yield from noisy_gradients(image, request.target, self.parameters, request.streams.torch("noise"))
         return drawn(over_channels(moments.mean, self.parameters.reduction))
 

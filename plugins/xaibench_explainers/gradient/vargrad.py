@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xaibench.api import ExplainRequest, Explanation, Passes, PassQuery, Programme
+from xaibench.api import ExplainRequest, Explanation, Passes, PassQuery, Programme, to_device
 from xaibench_explainers.gradient.pixels import drawn, over_channels
 from xaibench_explainers.gradient.smoothgrad import NoiseParameters, noisy_gradients
 
@@ -21,7 +21,7 @@ class VarGrad:
         self.parameters = parameters
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
-        image = request.picture.image.to(request.detector.device)
+        image = to_device(request.picture.image, request.detector.device)
         moments = yield from noisy_gradients(image, request.target, self.parameters, request.streams.torch("noise"))
         found = over_channels(moments.variance, self.parameters.reduction)
         return drawn(found, zero="the gradient is the same under all noise: its variance is zero")

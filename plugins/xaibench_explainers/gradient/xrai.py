@@ -12,7 +12,7 @@ from scipy import ndimage, sparse
 from skimage.segmentation import felzenszwalb
 from torch import Tensor
 
-from xaibench.api import ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme
+from xaibench.api import ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme, to_device
 from xaibench_explainers.gradient.integrated_gradients import integrated_gradients
 from xaibench_explainers.gradient.pixels import FLAT, NOT_FINITE, drawn
 from xaibench_perturbation import fill
@@ -134,7 +134,7 @@ class Xrai:
         self.parameters = parameters
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
-        p, image = self.parameters, request.picture.image.to(request.detector.device)
+        p, image = self.parameters, to_device(request.picture.image, request.detector.device)
         total = torch.zeros_like(image)
         for baseline in (fill(image, "black"), fill(image, "white")):
             found = yield from integrated_gradients(

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Apply, ExplainRequest, Explanation, Facts, Output, Passes, PassQuery, Programme
+from xaibench.api import Apply, ExplainRequest, Explanation, Facts, Output, Passes, PassQuery, Programme, to_device
 from xaibench_explainers.layer_maps import native_size
 from xaibench_explainers.perturbation.channels import (
     ChannelParameters,
@@ -56,7 +56,7 @@ class AblationCam:
 
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
         p = self.parameters
-        image = request.picture.image.to(request.detector.device)
+        image = to_device(request.picture.image, request.detector.device)
         whole, activation = yield from look(image, request.target, p.layer, p.output)
         channels = strongest(activation, p.most)
         scores = yield from ablated_scores(image, channels, request.target, p.layer, p.output)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from xaibench.api import Output, Programme
+from xaibench.api import Output, Programme, to_device
 from xaibench_perturbation import Switch, target_scores
 
 Rectangle: TypeAlias = tuple[int, int, int, int]
@@ -145,7 +145,7 @@ def rendered(visible: Sequence[tuple[Rectangle, ...]], image: Tensor) -> Tensor:
     """``(n, H, W)`` masks, 1 in each entry's rectangles (which do not overlap), in one product for all of them."""
     most = max(1, *map(len, visible))
     padded = [(*entry, *[_NOWHERE] * (most - len(entry))) for entry in visible]
-    rows, columns = _indicators(torch.tensor(padded, device=image.device), (image.shape[1], image.shape[2]))
+    rows, columns = _indicators(to_device(torch.tensor(padded), image.device), (image.shape[1], image.shape[2]))
     return rows.to(image).mT @ columns.to(image)
 
 

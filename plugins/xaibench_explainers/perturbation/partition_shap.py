@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import FILL_NEEDS, ExplainRequest, Explanation, Output, Passes, PassQuery, Programme
+from xaibench.api import FILL_NEEDS, ExplainRequest, Explanation, Output, Passes, PassQuery, Programme, to_device
 from xaibench_explainers.perturbation.kernel_shap import STRONG_BLUR
 from xaibench_explainers.perturbation.partition import evaluations, owen_values
 from xaibench_explainers.perturbation.regions import no_signal
@@ -44,7 +44,8 @@ def box_blur(image: Tensor, side: int) -> Tensor:
     pixel further up and left.
     """
     height, width = image.shape[-2:]
-    return _box_matrix(height, side).to(image) @ image @ _box_matrix(width, side).to(image).T
+    rows, columns = (to_device(_box_matrix(n, side).to(image.dtype), image.device) for n in (height, width))
+    return rows @ image @ columns.T
 
 
 def _box_matrix(n: int, side: int) -> Tensor:
@@ -91,7 +92,7 @@ class PartitionShap:
     def _switch(self, request: ExplainRequest) -> Programme[Switch | Explanation]:
         p = self.parameters
         if p.fill == "blur" and p.box:
-            image = request.picture.image.to(request.detector.device)
+            image = to_device(request.picture.image, request.detector.device)
             return Switch(image, box_blur(image, p.box))
         switch = yield from switch_off(request, p)
         return switch

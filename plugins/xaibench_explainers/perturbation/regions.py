@@ -124,6 +124,7 @@ def no_signal(scores: Tensor) -> str:
     They are not finite, or do not react: they differ by at most four float32 roundings of the largest magnitude. What
     would be drawn of such scores is the design's own noise.
     """
+    scores = scores.cpu()
     if not bool(scores.isfinite().all()):
         return "the detector's score of a changed picture is not finite"
     spread = float(scores.max()) - float(scores.min())

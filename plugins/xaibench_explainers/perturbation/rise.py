@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from xaibench.api import ExplainRequest, Explanation, Passes, PassQuery, Programme
+from xaibench.api import ExplainRequest, Explanation, Passes, PassQuery, Programme, to_device
 from xaibench_explainers.perturbation.regions import (
     RegionParameters,
     Regions,
@@ -79,7 +79,7 @@ def weighted_mean(design: RiseDesign, scores: Tensor, keep: float | None, weight
 def _summed(design: RiseDesign, weights: Tensor) -> Tensor:
     """``sum_i w_i m_i`` in float64: ``(H, W)`` of masks, ``(S,)`` of coalitions."""
     if isinstance(design, Coalitions):
-        return weights.to(design.members.device) @ design.members.double()
+        return to_device(weights, design.members.device) @ design.members.double()
     return design.weighted_sum(weights)
 
 

@@ -23,6 +23,7 @@ from xaibench.api import (
     Score,
     Scores,
     ScoreSpec,
+    to_device,
 )
 from xaibench_metrics.faithfulness.curves import CONSTANT, area, replaced_probabilities, saliency_of
 from xaibench_metrics.faithfulness.fill_response import fill_response
@@ -120,7 +121,7 @@ class RandomDeletion:
         return {**of_maps, **background}
 
     def make(self, query: ArtefactQuery) -> Programme[Product]:
-        image = query.picture.image.to(query.detector.device)
+        image = to_device(query.picture.image, query.detector.device)
         made = yield from query.artefacts.get(Background(self.fill, self.sigma), query.picture)
         background, size = made.tensors["background"], (image.shape[1], image.shape[2])
         counts = torch.tensor(deletion(size[0] * size[1], self.steps, self.fill, self.sigma).counts)

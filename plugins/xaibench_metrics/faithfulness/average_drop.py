@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Forward, MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
+from xaibench.api import Forward, MapCase, Parameters, Passes, PassQuery, Programme, Score, Scores, ScoreSpec, to_device
 from xaibench_metrics.faithfulness.fill_response import fill_response
 from xaibench_perturbation import SIGMA, Background, PictureFill, blend, is_constant
 
@@ -107,9 +107,9 @@ class AverageDrop:
         assert saliency is not None
         if is_constant(saliency.abs() if p.values == "absolute" else saliency):
             return Scores.undefined(self.scores, "the map is constant: it makes no mask")
-        image = case.picture.image.to(case.detector.device)
+        image = to_device(case.picture.image, case.detector.device)
         made = yield from case.artefacts.get(Background(p.fill, p.sigma), case.picture)
-        mask = mask_of(saliency.cpu(), p.values).to(image)
+        mask = to_device(mask_of(saliency.cpu(), p.values).to(image.dtype), image.device)
         reply: Tensor = yield Forward(blend(image, made.tensors["background"], mask[None]))
         clean, masked = float(case.clean[case.target]), float(reply[0, case.target])
         clean_rest, masked_rest = rest(case.clean, case.target), rest(reply[0], case.target)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from scipy.stats import rankdata
@@ -23,6 +24,7 @@ from xaibench.api import (
     Programme,
     ScoreSpec,
     digest_shown,
+    to_device,
 )
 from xaibench_metrics.faithfulness.curves import removal_background, saliency_of, shown_image
 from xaibench_perturbation import CHUNK, SIGMA, PictureFill, pixel_ranks, step_counts
@@ -79,6 +81,41 @@ def random_subsets(count: int, pixels: int, size: int, generator: torch.Generato
     return members
 
 
+@dataclass(frozen=True, slots=True)
+class RandomSubsets:
+    """:func:`random_subsets` of a stream's seed: an artefact, not stored, that the maps of a picture share.
+
+    Product: the tensor ``packed`` ``(count, ceil(pixels / 8))`` uint8, eight pixels a byte.
+    """
+
+    seed: int
+    count: int
+    pixels: int
+    size: int
+
+    kind = "random-subsets"
+    uses_detector = False
+    stored = False
+
+    def parameters(self) -> Mapping[str, object]:
+        return {"seed": str(self.seed), "count": self.count, "pixels": self.pixels, "size": self.size}
+
+    def make(self, query: ArtefactQuery) -> Product:
+        subsets = random_subsets(self.count, self.pixels, self.size, torch.Generator().manual_seed(self.seed))
+        return Product(tensors={"packed": torch.from_numpy(np.packbits(subsets.numpy(), axis=1))})
+
+    def passes(self, query: PassQuery) -> Passes:
+        return Passes()
+
+
+def shared_subsets(case: MapCase, stream: str, count: int, pixels: int, size: int) -> Programme[Tensor]:
+    """``(count, pixels)`` bool of a stream of the case, drawn once for all maps of its picture."""
+    asked = RandomSubsets(case.streams.seed(stream), count, pixels, size)
+    product: Product = yield from case.artefacts.get(asked, case.picture)
+    packed = product.tensors["packed"].numpy()
+    return torch.from_numpy(np.unpackbits(packed, axis=1, count=pixels).astype(bool))
+
+
 def block_ends(pixels: int, count: int) -> Tensor:
     """``(count + 1,)`` int64: where ``count`` blocks, as equal as they can be, begin and end; no more than pixels."""
     return step_counts(pixels, min(count, pixels))
@@ -122,7 +159,7 @@ class CleanLogits:
         return {"explainer": self.explainer, "map": digest_shown(self.saliency, None, None)}
 
     def make(self, query: ArtefactQuery) -> Programme[Product]:
-        reply: Tensor = yield Forward(query.picture.image[None].to(query.detector.device), output="logit")
+        reply: Tensor = yield Forward(to_device(query.picture.image[None], query.detector.device), output="logit")
         return Product(tensors={"logits": reply[0].cpu()})
 
     def passes(self, query: PassQuery) -> Passes:
@@ -164,7 +201,7 @@ def outputs_without(case: MapCase, removed: Tensor, parameters: ChangeParameters
     masks = removed.view(-1, 1, *image.shape[1:])
 
     def make(start: int, stop: int) -> Tensor:
-        return torch.where(masks[start:stop].to(image.device), background, image)
+        return torch.where(to_device(masks[start:stop], image.device), background, image)
 
     outputs = yield from outputs_of(case, len(masks), make, parameters.output)
     return outputs

@@ -25,8 +25,8 @@ from xaibench_metrics.faithfulness.changes import (
     blocks_of,
     clean_passes,
     outputs_without,
-    random_subsets,
     shared_clean,
+    shared_subsets,
     subset_size,
     sums_over,
     watching,
@@ -168,20 +168,20 @@ class SensitivityN:
         p, saliency = self.parameters, map_of(case)
         if is_constant(saliency):
             return Scores.undefined(self.scores, CONSTANT)
-        subsets = [self._subsets(case, share, saliency.numel()) for share in p.shares]
-        outputs = yield from outputs_without(case, torch.cat(subsets), p)
+        pixels, sizes = saliency.numel(), []
+        for share in p.shares:
+            stream, size = f"subsets {item_of(share)}", subset_size(share, pixels)
+            sizes.append((yield from shared_subsets(case, stream, p.subsets, pixels, size)))
+        subsets = torch.cat(sizes)
+        outputs = yield from outputs_without(case, subsets, p)
         # one list of pictures, so that the untouched one is forwarded once
-        sums, drops = (torch.split(t, p.subsets) for t in (sums_over(torch.cat(subsets), saliency), outputs.drops))
+        sums, drops = (torch.split(t, p.subsets) for t in (sums_over(subsets, saliency), outputs.drops))
         found = [agreement(a, d, outputs) for a, d in zip(sums, drops, strict=True)]
         each = (score_of(SENSITIVITY_AT, r, item_of(s)) for s, r in zip(p.shares, found, strict=True))
         known = [r for r in found if not isinstance(r, str)]
         whole = len(known) == len(found)  # else a mean curve would go over survivors
         curves = (Curve(name="sensitivity-n", x=list(p.shares), y=known),) if whole else ()
         return Scores((score_of(SENSITIVITY_N, mean_over_sizes(p.shares, found)), *each), curves)
-
-    def _subsets(self, case: MapCase, share: float, pixels: int) -> Tensor:
-        generator = case.streams.torch(f"subsets {item_of(share)}")
-        return random_subsets(self.parameters.subsets, pixels, subset_size(share, pixels), generator)
 
     def accompanied_by(self) -> tuple[str, ...]:
         return fill_response(self.parameters.fill, self.parameters.sigma)
@@ -225,7 +225,7 @@ class FaithfulnessCorrelation:
         if is_constant(saliency):
             return Scores.undefined(self.scores, CONSTANT)
         pixels = saliency.numel()
-        removed = random_subsets(p.subsets, pixels, subset_size(p.share, pixels), case.streams.torch("subsets"))
+        removed = yield from shared_subsets(case, "subsets", p.subsets, pixels, subset_size(p.share, pixels))
         found = yield from correlate(case, removed, p)
         return Scores((score_of(FAITHFULNESS_CORRELATION, found),))
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Facts, Forward, MapCase, Programme, predicted_class
+from xaibench.api import Facts, Forward, MapCase, Programme, predicted_class, to_device
 from xaibench_metrics.faithfulness.ties import TieParameters
 from xaibench_perturbation import CHUNK, SIGMA, Background, as_fill, background_of, blend, fill_parameter
 
@@ -27,7 +27,7 @@ class RemovalParameters(TieParameters):
 
 def shown_image(case: MapCase) -> Tensor:
     """The case's picture ``(3, H, W)`` where its detector computes."""
-    return case.picture.image.to(case.detector.device)
+    return to_device(case.picture.image, case.detector.device)
 
 
 def saliency_of(case: MapCase) -> Tensor:
@@ -51,8 +51,8 @@ def replaced_probabilities(image: Tensor, background: Tensor, ranks: Tensor, cou
 
     ``ranks``: ``(H, W)`` integers; pixels of one patch or segment share theirs. ``counts``: ``(n,)``, one pass each.
     """
-    at, found = ranks.to(image.device, torch.int32), []
-    for some in torch.split(counts.to(image.device, torch.int32), CHUNK):
+    at, found = to_device(ranks.to(torch.int32), image.device), []
+    for some in torch.split(to_device(counts.to(torch.int32), image.device), CHUNK):
         # 1 where a pixel stays: a comparison and ``torch.where`` would take several times as long on a CPU.
         kept = (at - some[:, None, None] + 1).clamp_(0, 1)
         reply: Tensor = yield Forward(blend(image, background, kept))

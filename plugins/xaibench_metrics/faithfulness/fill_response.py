@@ -23,6 +23,7 @@ from xaibench.api import (
     Scores,
     ScoreSpec,
     Streams,
+    to_device,
 )
 from xaibench_metrics.faithfulness.curves import RemovalParameters
 from xaibench_metrics.faithfulness.matched_regions import Extent, balanced_samples, extents_of, random_regions
@@ -145,8 +146,8 @@ class FillResponse:
 
     def _filled(self, case: ModelCase, picture: Picture, extent: Extent, streams: Streams) -> Programme[Tensor]:
         """``(regions, 3, H, W)``: the picture with each region filled."""
-        p, image = self.parameters, picture.image.to(case.detector.device)
-        regions = random_regions(extent, (image.shape[1], image.shape[2]), p.regions, streams).to(image.device)
+        p, image = self.parameters, to_device(picture.image, case.detector.device)
+        regions = to_device(random_regions(extent, (image.shape[1], image.shape[2]), p.regions, streams), image.device)
         request = FillRequest(
             image=image, picture=picture, artefacts=case.artefacts, sigma=p.sigma, streams=streams.child("fill")
         )
@@ -154,7 +155,7 @@ class FillResponse:
         if isinstance(replacement, Tensor):
             return torch.where(regions[:, None], replacement, image)
         assert callable(replacement)  # the only other result of a fill that needs no more than these parameters give
-        return replacement((~regions).to(image))
+        return replacement((~regions).to(image.dtype))
 
     def passes(self, query: PassQuery) -> Passes:
         """At most: a picture that is not drawn takes none."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Forward, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
+from xaibench.api import Forward, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec, to_device
 from xaibench_metrics.faithfulness.changes import (
     ChangeParameters,
     clean_output,
@@ -20,7 +21,7 @@ from xaibench_metrics.faithfulness.changes import (
 from xaibench_metrics.faithfulness.correlation import map_of, score_of
 from xaibench_metrics.faithfulness.curves import removal_background
 from xaibench_metrics.faithfulness.fill_response import fill_response
-from xaibench_perturbation import CHUNK
+from xaibench_perturbation import CHUNK, drawn_ahead
 
 NORMALISED = ScoreSpec(
     name="infidelity-normalised",
@@ -50,11 +51,11 @@ class InfidelityParameters(ChangeParameters):
 
 
 def effects(perturbations: Tensor, saliency: Tensor) -> Tensor:
-    """``sum_{c, i} I_{c i} a_i``, ``(n,)`` float64 on the CPU, of ``(n, C, H, W)`` perturbations and an ``(H, W)`` map.
+    """``sum_{c, i} I_{c i} a_i``, ``(n,)`` float64, of ``(n, C, H, W)`` perturbations and an ``(H, W)`` map.
 
     A map of pixels stands for the same attribution in every channel.
     """
-    return perturbations.double().sum(dim=1).flatten(1).cpu() @ saliency.double().flatten().cpu()
+    return perturbations.double().sum(dim=1).flatten(1) @ saliency.double().flatten()
 
 
 def infidelity(predicted: Tensor, drops: Tensor) -> float:
@@ -81,9 +82,8 @@ def random_squares(count: int, size: tuple[int, int], side: int, generator: torc
     return rows[:, :, None] & columns[:, None]
 
 
-def with_noise(image: Tensor, count: int, deviation: float, generator: torch.Generator) -> Tensor:
-    """``(count, 3, H, W)``: the picture minus Gaussian noise, clipped to [0, 1]."""
-    noise = torch.randn((count, *image.shape), generator=generator).to(image)
+def with_noise(image: Tensor, noise: Tensor, deviation: float) -> Tensor:
+    """``(n, 3, H, W)``: the picture minus ``deviation`` times standard normal noise, clipped to [0, 1]."""
     return (image - deviation * noise).clamp(0, 1)
 
 
@@ -113,31 +113,31 @@ class Infidelity:
 
     def score(self, case: MapCase) -> Programme[Scores]:
         p, saliency = self.parameters, map_of(case)
-        image = case.picture.image.to(case.detector.device)
+        image = to_device(case.picture.image, case.detector.device)
+        weights = to_device(saliency, image.device)
         clean = yield from clean_output(case, p.output)
         perturb = yield from self._perturbation(case, image)
         predicted, outputs = [], []
-        for start in range(0, p.samples, CHUNK):
-            pictures = perturb(min(CHUNK, p.samples - start))
-            predicted.append(effects(image - pictures, saliency))
+        for pictures in perturb:
+            predicted.append(effects(image - pictures, weights))
             reply: Tensor = yield Forward(pictures, output=p.output)
             outputs.append(reply[:, case.target].double().cpu())
-        return _scores(torch.cat(predicted), clean - torch.cat(outputs))
+        return _scores(torch.cat(predicted).cpu(), clean - torch.cat(outputs))
 
-    def _perturbation(self, case: MapCase, image: Tensor) -> Programme[Callable[[int], Tensor]]:
-        """What makes the next n perturbed pictures ``x - I``, ``(n, 3, H, W)`` in [0, 1]."""
+    def _perturbation(self, case: MapCase, image: Tensor) -> Programme[Iterator[Tensor]]:
+        """Perturbed pictures ``x - I``, ``(n, 3, H, W)`` in [0, 1], some at a time."""
         p, generator = self.parameters, case.streams.torch("perturbations")
         height, width = image.shape[1:]
+        sizes = (min(CHUNK, p.samples - start) for start in range(0, p.samples, CHUNK))
         if p.perturbation == "noise":
-            return lambda n: with_noise(image, n, p.noise, generator)
+            draws = (partial(torch.randn, (n, *image.shape), generator=generator) for n in sizes)
+            return (with_noise(image, noise, p.noise) for noise in drawn_ahead(draws, image.device))
         background = yield from removal_background(case, p.fill, p.sigma)
         side = max(1, round(p.side * min(height, width)))
 
-        def squares(n: int) -> Tensor:
-            masks = random_squares(n, (height, width), side, generator)[:, None]
-            return torch.where(masks.to(image.device), background, image)
-
-        return squares
+        squares = (partial(random_squares, n, (height, width), side, generator) for n in sizes)
+        masks = drawn_ahead(squares, image.device)
+        return (torch.where(inside[:, None], background, image) for inside in masks)
 
     def accompanied_by(self) -> tuple[str, ...]:
         """None under ``perturbation=noise``, which fills nothing."""

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
+from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec, to_device
 from xaibench_metrics.faithfulness.curves import (
     removal_background,
     replaced_probabilities,
@@ -87,14 +87,15 @@ def current_means(image: Tensor, labels: Tensor, ranks: Tensor) -> Tensor:
 
     ``ranks``: ``(S,)``, the turn of each segment; those before are in their colours by then. Float64 within.
     """
-    colours = per_segment_mean(image, labels).cpu()
+    labels = labels.cpu()
+    colours = per_segment_mean(image.cpu(), labels)
     shares = torch.bincount(labels.flatten()).double() / labels.numel()
     mean = image.double().mean(dim=(1, 2)).cpu()
     painted = torch.empty_like(colours)
     for segment in ranks.argsort().tolist():
         painted[:, segment] = mean
         mean = mean + shares[segment] * (mean - colours[:, segment])
-    return painted.to(image)[:, labels.to(image.device)]
+    return to_device(painted.to(image.dtype)[:, labels], image.device)
 
 
 class Irof:

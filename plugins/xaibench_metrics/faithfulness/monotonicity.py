@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Curve, MapCase, Output, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
+from xaibench.api import Curve, MapCase, Output, Passes, PassQuery, Programme, Score, Scores, ScoreSpec, to_device
 from xaibench_metrics.faithfulness.changes import (
     CONSTANT,
     ChangeParameters,
@@ -116,13 +116,13 @@ class Monotonicity:
 
     def _in_order(self, case: MapCase, ties: int) -> Programme[Scores]:
         p, saliency = self.parameters, map_of(case)
-        image = case.picture.image.to(case.detector.device)
+        image = to_device(case.picture.image, case.detector.device)
         background = yield from removal_background(case, p.fill, p.sigma)
         order = yield from tie_order(case, saliency.numel(), ties)
-        shown = shown_first(saliency, p.steps, order)[:, None]
+        shown = to_device(shown_first(saliency, p.steps, order)[:, None], image.device)
 
         def make(start: int, stop: int) -> Tensor:
-            return torch.where(shown[start:stop].to(image.device), image, background)
+            return torch.where(shown[start:stop], image, background)
 
         outputs = yield from outputs_of(case, len(shown), make, p.output)
         return _monotone(torch.cat([outputs.changed, torch.tensor([outputs.clean], dtype=torch.float64)]))
@@ -180,16 +180,15 @@ class MonotonicityCorrelation:
 
     def _in_order(self, case: MapCase, ties: int) -> Programme[Scores]:
         p, size = self.parameters, map_of(case).abs()
-        image = case.picture.image.to(case.detector.device)
+        image = to_device(case.picture.image, case.detector.device)
         order = yield from tie_order(case, size.numel(), ties)
         blocks = blocks_of(size, p.blocks, order)
-        masks = blocks.view(-1, 1, *size.shape)
-        noise = torch.rand((p.draws, *image.shape), generator=case.streams.torch("noise"))
+        masks = to_device(blocks.view(-1, 1, *size.shape), image.device)
+        noise = to_device(uniform_noise(case.streams.seed("noise"), (p.draws, *image.shape)), image.device)
 
         def make(start: int, stop: int) -> Tensor:
-            at = torch.arange(start, stop)
-            block, draw = masks[at // p.draws].to(image.device), noise[at % p.draws].to(image)
-            return torch.where(block, draw, image)
+            at = torch.arange(start, stop, device=image.device)
+            return torch.where(masks[at // p.draws], noise[at % p.draws], image)
 
         outputs = yield from outputs_of(case, len(masks) * p.draws, make, p.output)
         moved = mean_square_change(outputs, p.draws)
@@ -205,6 +204,15 @@ class MonotonicityCorrelation:
 
     def shared(self, query: PassQuery) -> Mapping[str, Passes]:
         return shared_clean(self.parameters.output)
+
+
+@lru_cache(maxsize=4)
+def uniform_noise(seed: int, shape: tuple[int, ...]) -> Tensor:
+    """Uniform in [0, 1], on the CPU: the orders of ties and the maps of a picture that come one after another share it.
+
+    Not to be written to.
+    """
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def mean_square_change(outputs: Outputs, draws: int) -> Tensor:

@@ -21,6 +21,7 @@ from xaibench.api import (
     ScoreSpec,
     digest,
     digest_shown,
+    to_device,
 )
 from xaibench_metrics.faithfulness.curves import (
     CONSTANT,
@@ -167,7 +168,7 @@ class RemovalCurve:
         return {**of_map, **self.removal.parameters()}
 
     def make(self, query: ArtefactQuery) -> Programme[Product]:
-        image = query.picture.image.to(query.detector.device)
+        image = to_device(query.picture.image, query.detector.device)
         made = yield from query.artefacts.get(Background(self.removal.fill, self.removal.sigma), query.picture)
         order = yield from tie_order(query, self.saliency.numel(), self.removal.ties)
         ranks = pixel_ranks(self.saliency, order)

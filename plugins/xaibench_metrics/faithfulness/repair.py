@@ -19,6 +19,7 @@ from xaibench.api import (
     Score,
     Scores,
     ScoreSpec,
+    to_device,
 )
 from xaibench_metrics.faithfulness.curves import (
     CONSTANT,
@@ -159,7 +160,7 @@ class Repair:
 
     def _pasted(self, real: Tensor, ranks: Tensor, pixels: int) -> Programme[Tensor]:
         copy = jpeg(real, self.parameters.seam_quality)
-        reply: Tensor = yield Forward(torch.where(ranks.to(real.device) < pixels, copy, real)[None])
+        reply: Tensor = yield Forward(torch.where(to_device(ranks, real.device) < pixels, copy, real)[None])
         return reply.cpu()
 
     def passes(self, query: PassQuery) -> Passes:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from xaibench.api import to_device
 from xaibench_metrics.interpretability.layer import grids_of, random_axes
 
 Order = Literal["columns", "rows"]
@@ -101,10 +102,10 @@ class PatchResponses:
     ) -> tuple[Tensor, ...]:
         kind, patch, colour = extras
         size = (images.shape[2], images.shape[3])
-        masks = patch_masks(self.side, self.order, size).to(images.device)
+        masks = to_device(patch_masks(self.side, self.order, size), images.device)
         shown = show_variant(images.detach(), kind, patch, colour, masks)
         grids = grids_of(detector, shown, self.layer).double()
-        axes = _all_axes(self.seeds, self.side**2, grids.shape[1]).to(grids.device)
+        axes = to_device(_all_axes(self.seeds, self.side**2, grids.shape[1]), grids.device)
         if self.activation == "mean":  # rotating commutes with the mean, and is cheaper after it
             means = pooled(grids, "mean")
             return means.float(), (means @ axes.T).float()

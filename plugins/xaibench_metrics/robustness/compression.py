@@ -25,6 +25,7 @@ from xaibench.api import (
     Scores,
     ScoreSpec,
     View,
+    to_device,
     verdict,
 )
 from xaibench_metrics.robustness.sensitivity import STILL
@@ -159,7 +160,7 @@ class CompressionResponse:
     def _verdicts(self, case: MapCase, views: dict[str, View]) -> Programme[list[Score]]:
         facts, clean, rows = case.detector.facts, case.clean.cpu(), []
         for some in torch.split(torch.stack([shown(case, v) for v in views.values()]), CHUNK):
-            reply: Tensor = yield Forward(some.to(case.detector.device))
+            reply: Tensor = yield Forward(to_device(some, case.detector.device))
             rows.append(reply.cpu())
         before, values = verdict(clean.tolist(), facts), []
         for item, row in zip(views, torch.cat(rows), strict=True):

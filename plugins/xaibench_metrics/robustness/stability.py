@@ -22,6 +22,7 @@ from xaibench.api import (
     Scores,
     ScoreSpec,
     View,
+    to_device,
     verdict,
 )
 from xaibench_metrics.robustness.sensitivity import STILL, ZERO
@@ -151,7 +152,7 @@ def _logits(images: Sequence[Tensor], device: torch.device) -> Programme[Tensor]
     """``(n, C)`` float64 on the CPU."""
     rows = []
     for start in range(0, len(images), CHUNK):
-        reply: Tensor = yield Forward(torch.stack(list(images[start : start + CHUNK])).to(device), "logit")
+        reply: Tensor = yield Forward(to_device(torch.stack(list(images[start : start + CHUNK])), device), "logit")
         rows.append(reply.double().cpu())
     return torch.cat(rows)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from xaibench.api import Detector, Explanation, MapCase, Programme, Together, View
+from xaibench.api import Detector, Explanation, MapCase, Programme, Together, View, to_device
 
 Draw = Callable[[tuple[int, ...], torch.Generator], Tensor]
 
@@ -38,7 +38,7 @@ def noise_view(name: str, noise: Tensor) -> View:
     def apply(
         image: Tensor, mask: Tensor | None, landmarks: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        return (image + noise.to(image)).clamp(0, 1), mask, landmarks
+        return (image + to_device(noise.to(image.dtype), image.device)).clamp(0, 1), mask, landmarks
 
     return View(name, apply)
 

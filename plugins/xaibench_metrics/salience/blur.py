@@ -13,6 +13,8 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional
 
+from xaibench.api import to_device
+from xaibench_metrics.salience.blur_device import degraded_on_device
 from xaibench_perturbation import ascending
 
 Array = NDArray[np.float64]
@@ -87,14 +89,18 @@ def degrade(image: Tensor, fields: Sequence[Array], largest: float, in_bytes: bo
     ``fields``, up to ``largest`` pixels.
 
     scipy's Gaussian (reflected borders, cut at 4 sigma), each level once for all fields, as many at a time as torch may
-    use threads. ``in_bytes``: the picture is blurred in 8 bits, as in the original; else in float64.
+    use threads. A picture on a device is blurred there, within rounding. ``in_bytes``: the picture is blurred in 8
+    bits, as in the original, always on the CPU, since its cuts to whole numbers hang on the last bit; else in float64.
     """
+    strengths = sigmas(np.arange(10 * TOP + 1) / 10, largest)
+    if image.device.type != "cpu" and not in_bytes:
+        levels = torch.from_numpy(tenths(np.stack(fields)).astype(np.int64))
+        return degraded_on_device(image, levels, strengths.tolist())
     pixels = image.detach().cpu().double().numpy()
     before = np.round(pixels * 255).astype(np.uint8) if in_bytes else pixels
     after = np.repeat(before.reshape(1, 3, -1), len(fields), axis=0)
     codes = tenths(np.stack(fields)).ravel()
     places = np.argsort(codes, kind="stable")
-    strengths = sigmas(np.arange(10 * TOP + 1) / 10, largest)
     ends = np.cumsum(np.bincount(codes, minlength=len(strengths)))
 
     def blur(code: int) -> None:
@@ -108,4 +114,4 @@ def degrade(image: Tensor, fields: Sequence[Array], largest: float, in_bytes: bo
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         list(pool.map(blur, range(len(ends))))
     scaled = (after / 255 if in_bytes else after.clip(0, 1)).reshape(len(fields), *before.shape)
-    return torch.from_numpy(scaled.astype(np.float32)).to(image.device)
+    return to_device(torch.from_numpy(scaled.astype(np.float32)), image.device)

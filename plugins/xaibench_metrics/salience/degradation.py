@@ -13,7 +13,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Explanation, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec, Together, View
+from xaibench.api import (
+    Explanation,
+    MapCase,
+    Passes,
+    PassQuery,
+    Programme,
+    Score,
+    Scores,
+    ScoreSpec,
+    Together,
+    View,
+    to_device,
+)
 from xaibench_metrics.salience.blur import (
     MODES,
     Array,
@@ -114,9 +126,14 @@ class Plan:
         return [c for c in dict.fromkeys(name for name, _ in self.levels) if c]
 
 
-def degraded_views(image: Tensor, fields: Sequence[Array], largest: float, in_bytes: bool) -> list[View]:
-    """Blur by each field of levels as a view, named after what it does; ``image`` is the picture to show it on."""
-    made = degrade(image, fields, largest, in_bytes)
+def degraded_views(
+    image: Tensor, fields: Sequence[Array], largest: float, in_bytes: bool, device: torch.device
+) -> list[View]:
+    """Blur by each field of levels as a view, named after what it does; ``image`` is the picture to show it on.
+
+    It is blurred on ``device``.
+    """
+    made = degrade(to_device(image, device), fields, largest, in_bytes).to(image.device)
     return [_view(image, one, levels, largest, in_bytes) for one, levels in zip(made, fields, strict=True)]
 
 
@@ -202,7 +219,9 @@ class GuidedDegradation:
             return Scores.undefined(self.scores, plan)
         largest = self._pixels(p.blur, case.picture.image[0])
         fields = list(plan.levels.values())
-        views = dict(zip(plan.levels, degraded_views(case.picture.image, fields, largest, p.quantised), strict=True))
+        device = case.detector.device
+        changed = degraded_views(case.picture.image, fields, largest, p.quantised, device)
+        views = dict(zip(plan.levels, changed, strict=True))
         rows = yield from forwarded(shown_under(case, list(views.values())))
         probabilities = dict(zip(views, rows, strict=True))
         keys = [(c, m) for c in ("", "random-0") for m in MODES]

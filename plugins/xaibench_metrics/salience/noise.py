@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Scores, View
+from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Scores, View, to_device
 from xaibench_metrics.salience.compare import Measured, compare, mean_of, shown_map
 from xaibench_metrics.salience.responses import (
     Following,
@@ -55,15 +55,15 @@ def salt_and_pepper(image: Tensor, amount: float, generator: np.random.Generator
         return image.clone()
     shape = (image.shape[1], image.shape[2], image.shape[0])
     turned, salted = (torch.from_numpy(generator.random(shape)).permute(2, 0, 1) for _ in range(2))
-    speck = (salted <= 0.5).to(image)
-    return torch.where((turned <= amount).to(image.device), speck, image)
+    speck = to_device((salted <= 0.5).to(image.dtype), image.device)
+    return torch.where(to_device(turned <= amount, image.device), speck, image)
 
 
 def truncated(image: Tensor) -> Tensor:
     """To 8 bits and back through ``floor(255 x)`` as the original, which lowers 24 of the 256 grey values by one."""
     levels = (image.detach().cpu().double().numpy() * 255).round()
     scaled: NDArray[np.float64] = np.floor(255 * (levels * (1 / 255)))
-    return torch.from_numpy((scaled / 255).astype(np.float32)).to(image.device)
+    return to_device(torch.from_numpy((scaled / 255).astype(np.float32)), image.device)
 
 
 def noise_view(name: str, amount: float, seed: int, in_bytes: bool) -> View:

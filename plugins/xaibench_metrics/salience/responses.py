@@ -22,6 +22,7 @@ from xaibench.api import (
     ScoreSpec,
     Together,
     View,
+    to_device,
     verdict,
 )
 from xaibench_metrics.salience.compare import CONSTANT, ComparisonParameters, Measured, as_score, corrected
@@ -120,7 +121,7 @@ def shown_under(case: MapCase, views: Sequence[View]) -> Tensor:
     """``(n, 3, H, W)`` pictures on the detector's device."""
     picture = case.picture
     changed = [v.apply(picture.image, picture.mask, picture.landmarks)[0] for v in views]
-    return torch.stack(changed).to(case.detector.device)
+    return to_device(torch.stack(changed), case.detector.device)
 
 
 def forwarded(images: Tensor) -> Programme[Tensor]:

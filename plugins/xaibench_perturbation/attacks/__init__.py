@@ -8,9 +8,10 @@ attack              what it asks                                          for
 =================== ===================================================== ============================
 """
 
+from xaibench_perturbation.attacks.course import fake_margins
 from xaibench_perturbation.attacks.gradient import GradientSettings, fgsm, pgd_attack
 from xaibench_perturbation.attacks.nes import AttackSettings, estimate, nes_attack
-from xaibench_perturbation.attacks.pursuit import fake_margins, in_full_precision, jpeg
+from xaibench_perturbation.attacks.pursuit import in_full_precision, jpeg
 from xaibench_perturbation.attacks.result import ALREADY_REAL, NO_SIGNAL, Attacked, AttackMode
 
 __all__ = [

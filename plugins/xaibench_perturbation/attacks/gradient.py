@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xaibench.api import Apply, Detector, Facts, Programme
-from xaibench_perturbation.attacks.pursuit import Judge, Move, ball, fake_margins, pursue, within
+from xaibench.api import Apply, Detector, Facts, Programme, to_device
+from xaibench_perturbation.attacks.course import fake_margins, first_of
+from xaibench_perturbation.attacks.pursuit import End, Judge, Move, Sight, ball, pursue, within
 from xaibench_perturbation.attacks.result import BLIND, NO_SIGNAL, Attacked, Reading
 
 
@@ -78,27 +79,40 @@ def pgd_attack(
     return found
 
 
+NOT_FINITE, FLAT, UNSEEN = 1, 2, 3
+"""Codes of a step that ends the attack: a gradient that is not finite, 0 all over the picture, 0 in the region."""
+
+
 class _Pgd:
     """The steps of one attack."""
 
+    asked = 0
+
     def __init__(self, image: Tensor, region: Tensor | None, judge: Judge, settings: GradientSettings) -> None:
-        self.image, self.region, self.judge, self.settings = image, region, judge, settings
+        self.image, self.judge, self.settings = image, judge, settings
+        self.region = None if region is None else to_device(region, image.device)
         self.limits = ball(image, settings.bound, clamp=settings.clamp)
 
-    def look(self, image: Tensor) -> Programme[Reading]:
+    def refusal(self) -> str:
+        return ""
+
+    def look(self, image: Tensor) -> Programme[Sight]:
         ask = MarginGradient(self.judge.facts.real_class)
         logits, gradient = yield Apply(ask, image[None], 0, detector=self.judge.detector)
-        return self.judge.reading(logits[0].double().cpu(), gradient[0])
+        return Sight(logits[0], gradient[0])
 
-    def move(self, image: Tensor, reading: Reading, step: int) -> Move:
-        gradient = reading.gradient
-        if gradient is None or not gradient.isfinite().all():
-            return Move(None, 0, "undefined", f"{NO_SIGNAL}: the gradient of step {step} is not finite")
+    def move(self, image: Tensor, sight: Sight) -> Move:
+        gradient = sight.gradient
+        assert gradient is not None
         inside = within(gradient, torch.zeros_like(gradient), self.region)
-        if not inside.any():
-            if gradient.any():
-                return Move(None, 0, "ok", BLIND)
-            why = f"{NO_SIGNAL}: the gradient of step {step} is 0 all over the picture"
-            return Move(None, 0, "undefined", f"{why} (P(real) {reading.p_real:.4f})")
+        conditions = (NOT_FINITE, ~gradient.isfinite().all()), (FLAT, ~gradient.any()), (UNSEEN, ~inside.any())
         moved = (image - self.settings.step * inside.sign()).clamp(*self.limits)
-        return Move(within(moved, self.image, self.region))
+        return Move(within(moved, self.image, self.region), first_of(conditions))
+
+    def end(self, code: int, image: Tensor, reading: Reading, step: int) -> End:
+        if code == UNSEEN:
+            return End("ok", BLIND)
+        if code == NOT_FINITE:
+            return End("undefined", f"{NO_SIGNAL}: the gradient of step {step} is not finite")
+        why = f"{NO_SIGNAL}: the gradient of step {step} is 0 all over the picture"
+        return End("undefined", f"{why} (P(real) {reading.p_real:.4f})")

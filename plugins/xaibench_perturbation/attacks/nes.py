@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from xaibench.api import Detector, Facts, Forward, Output, Programme
-from xaibench_perturbation.attacks.pursuit import Judge, Move, ball, fake_margins, pursue, within
+from xaibench.api import Detector, Facts, Forward, Output, Programme, to_device
+from xaibench_perturbation.attacks.course import fake_margins, first_of
+from xaibench_perturbation.attacks.pursuit import End, Judge, Move, Sight, ball, pursue, within
 from xaibench_perturbation.attacks.result import BLIND, NO_SIGNAL, Attacked, AttackMode, Reading
+from xaibench_perturbation.drawing import drawn_ahead
 from xaibench_perturbation.masks import CHUNK
 
 PAIRS = CHUNK // 2
@@ -71,7 +76,7 @@ def nes_attack(
     Parameters
     ----------
     image: ``(3, H, W)`` float32 in [0, 1]; never changed.
-    region: ``(H, W)`` bool on the device of ``image``; pixels outside stay bit-equal. None: the whole picture.
+    region: ``(H, W)`` bool, best on the CPU; pixels outside stay bit-equal. None: the whole picture.
     facts: of the detector that is asked (its ``scale`` and ``quantum`` too).
     generator: on the CPU; the only source of chance.
     detector: asked in place of the programme's own.
@@ -104,54 +109,69 @@ def estimate(differences: Tensor, noise: Tensor, sigma: float) -> Tensor:
     return total / (2 * len(noise) * sigma)
 
 
+NOT_FINITE, SILENT = 1, 2
+"""Codes of a step that ends the attack: scores that are not finite, and differences that are all 0."""
+
+
 class _Nes:
     """The steps of one attack."""
 
     def __init__(
         self, image: Tensor, region: Tensor | None, judge: Judge, settings: AttackSettings, generator: torch.Generator
     ) -> None:
-        self.image, self.region, self.judge, self.settings, self.generator = image, region, judge, settings, generator
+        self.image, self.judge, self.settings, self.generator = image, judge, settings, generator
+        self.asked = 2 * settings.pairs
         self.strict = settings.mode == "strict"
-        units = (1.0, 1.0, 1.0) if self.strict else judge.facts.scale
         self.output: Output = "logit" if self.strict else "probability"
-        self.unit = torch.tensor(units, dtype=torch.float32, device=image.device)[:, None]
+        units = torch.tensor((1.0, 1.0, 1.0) if self.strict else judge.facts.scale, dtype=torch.float32)
+        self.least = settings.sigma * float(units.max())
+        self.unit = to_device(units[:, None], image.device)
         self.limits = ball(image, settings.bound, clamp=True) if self.strict else None
-        self.at = self._pixels(region)
+        self.region = None if region is None else to_device(region, image.device)
+        inside = None if region is None else region.cpu().flatten().nonzero()[:, 0]
+        self.at: Pixels = slice(None) if inside is None else to_device(inside, image.device)
+        self.noises = self._noises(image[0].numel() if inside is None else len(inside))
 
-    def look(self, image: Tensor) -> Programme[Reading]:
-        (reading,) = yield from self.judge.read(image[None])
-        return reading
+    def refusal(self) -> str:
+        noise, quantum = self.least, self.judge.facts.quantum
+        if noise >= quantum:
+            return ""
+        return f"{NO_SIGNAL}: the noise ({noise:.2g}) lies below the step to which the input is rounded ({quantum:.2g})"
 
-    def move(self, image: Tensor, reading: Reading, step: int) -> Programme[Move]:
-        too_fine = self._below_quantum()
-        if too_fine:
-            return Move(None, status="undefined", reason=too_fine)
-        gradient, differences = yield from self._probe(image, self.at)
-        asked = 2 * self.settings.pairs
-        if not differences.isfinite().all():
-            why = f"{NO_SIGNAL}: the detector's scores of step {step} are not finite"
-            return Move(None, asked, "undefined", why)
-        if not differences.any():
-            found = yield from self._silence(image, reading, step)
-            return found
-        return Move(self._stepped(image, gradient), asked)
+    def look(self, image: Tensor) -> Programme[Sight]:
+        logits = yield from self.judge.logits(image[None])
+        return Sight(logits[0])
 
-    def _pixels(self, region: Tensor | None) -> Pixels:
-        """Where to put noise in a picture whose pixels are in one row."""
-        return slice(None) if region is None else region.flatten().nonzero()[:, 0]
+    def move(self, image: Tensor, sight: Sight) -> Programme[Move]:
+        gradient, differences = yield from self._probe(image, self.at, self.noises)
+        conditions = (NOT_FINITE, ~differences.isfinite().all()), (SILENT, ~differences.any())
+        return Move(self._stepped(image, gradient), first_of(conditions))
 
-    def _probe(self, image: Tensor, at: Pixels) -> Programme[tuple[Tensor, Tensor]]:
+    def end(self, code: int, image: Tensor, reading: Reading, step: int) -> Programme[End]:
+        if code == NOT_FINITE:
+            return End("undefined", f"{NO_SIGNAL}: the detector's scores of step {step} are not finite")
+        found = yield from self._silence(image, reading, step)
+        return found
+
+    def _noises(self, pixels: int) -> Iterator[Tensor]:
+        """The noise of one chunk of pairs after another, without an end."""
+        channels, n = 3 if self.strict else 1, self.settings.pairs
+        sizes = cycle([min(PAIRS, n - start) for start in range(0, n, PAIRS)])
+        draws = (partial(draw_noise, some, channels, pixels, self.generator) for some in sizes)
+        return drawn_ahead(draws, self.image.device)
+
+    def _probe(self, image: Tensor, at: Pixels, noises: Iterator[Tensor]) -> Programme[tuple[Tensor, Tensor]]:
         """The estimated gradient, ``(3 or 1, pixels)``, and the differences that it is made of, ``(n,)`` float64."""
         n, sigma = self.settings.pairs, self.settings.sigma
-        pixels = image[0].flatten()[at].numel()
-        gradient, found = torch.zeros((3 if self.strict else 1, pixels), device=image.device), []
+        total, found = None, list[Tensor]()
         for start in range(0, n, PAIRS):
-            some = min(PAIRS, n - start)
-            noise = draw_noise(some, len(gradient), pixels, self.generator).to(image.device)
+            noise = next(noises)
             differences = yield from self._differences(image, noise, at)
-            gradient += estimate(differences, noise, sigma) * (some / n)
+            part = estimate(differences, noise, sigma) * (min(PAIRS, n - start) / n)
+            total = torch.zeros_like(part) + part if total is None else total + part
             found.append(differences)
-        return gradient, torch.cat(found)
+        assert total is not None
+        return total, torch.cat(found)
 
     def _differences(self, image: Tensor, noise: Tensor, at: Pixels) -> Programme[Tensor]:
         """``f(x + sigma u) - f(x - sigma u)``, ``(n,)`` float64."""
@@ -184,19 +204,13 @@ class _Nes:
             moved = moved.clamp(*self.limits)
         return within(moved, self.image, self.region)
 
-    def _below_quantum(self) -> str:
-        noise, quantum = self.settings.sigma * float(self.unit.max()), self.judge.facts.quantum
-        if noise >= quantum:
-            return ""
-        return f"{NO_SIGNAL}: the noise ({noise:.2g}) lies below the step to which the input is rounded ({quantum:.2g})"
-
-    def _silence(self, image: Tensor, reading: Reading, step: int) -> Programme[Move]:
+    def _silence(self, image: Tensor, reading: Reading, step: int) -> Programme[End]:
         """All differences are 0: whether the detector is silent or only blind to the region."""
-        asked = 2 * self.settings.pairs
+        asked = 0
         if self.region is not None:
-            _, differences = yield from self._probe(image, self._pixels(None))
-            asked *= 2
+            _, differences = yield from self._probe(image, slice(None), self._noises(image[0].numel()))
+            asked = self.asked
             if differences.any():
-                return Move(None, asked, "ok", BLIND)
+                return End("ok", BLIND, asked)
         why = f"{NO_SIGNAL}: all {self.settings.pairs} probe differences of step {step} are 0"
-        return Move(None, asked, "undefined", f"{why} (P(real) {reading.p_real:.4f})")
+        return End("undefined", f"{why} (P(real) {reading.p_real:.4f})", asked)

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from xaibench.api import Detector, Facts, Forward, Programme, Status, verdict
-from xaibench_perturbation.attacks.result import ALREADY_REAL, NEAR, Attacked, AttackMode, Reading
+from xaibench.api import Detector, Facts, Forward, Programme, Status
+from xaibench_perturbation.attacks.course import GOES_ON, Course, Readings, check_probabilities
+from xaibench_perturbation.attacks.result import ALREADY_REAL, Attacked, AttackMode, Reading
 
 JPEG_QUALITY = 90
 
@@ -25,15 +26,6 @@ def in_full_precision(detector: Detector) -> Detector:
     return make() if make else detector
 
 
-def fake_margins(logits: Tensor, real_class: int) -> Tensor:
-    """``ln(P(fake) / P(real)) = logsumexp(z of the fakes) - z_real``: ``(n, C)`` to ``(n,)`` in the logits' dtype.
-
-    Falls as P(real) rises, and unlike P(real) does not saturate.
-    """
-    fakes = [i for i in range(logits.shape[1]) if i != real_class]
-    return logits[:, fakes].logsumexp(dim=1) - logits[:, real_class]
-
-
 @dataclass(frozen=True, slots=True)
 class Judge:
     """Reads verdicts: at the card's threshold (``strict``), or *real* where no class is likelier (``t24-code``)."""
@@ -42,91 +34,97 @@ class Judge:
     mode: AttackMode
     detector: Detector | None
 
-    def read(self, images: Tensor) -> Programme[list[Reading]]:
-        """A reading of each of ``(n, 3, H, W)`` pictures."""
+    def logits(self, images: Tensor) -> Programme[Tensor]:
+        """``(n, C)`` of ``(n, 3, H, W)`` pictures."""
         logits: Tensor = yield Forward(images, output="logit", detector=self.detector)
-        return [self.reading(row) for row in logits.double().cpu()]
+        return logits
 
-    def reading(self, logits: Tensor, gradient: Tensor | None = None) -> Reading:
-        """``(C,)`` float64 logits as a reading. Raises ValueError where they make no probabilities (NaN, infinity)."""
-        found = logits.softmax(dim=0).float()
-        if found.isnan().any():
-            raise ValueError(f"{self.facts.name} gives {logits.tolist()} for a picture of the attack")
-        probabilities = found.tolist()
-        real_class = self.facts.real_class
-        real = verdict(probabilities, self.facts) == "real"
-        if self.mode == "t24-code":
-            real = int(logits.argmax()) == real_class
-        return Reading(probabilities[real_class], float(fake_margins(logits[None], real_class)), real, gradient)
+    def read(self, images: Tensor) -> Programme[list[Reading]]:
+        """A reading of each of ``(n, 3, H, W)`` pictures. Raises ValueError where one makes no probabilities."""
+        logits = (yield from self.logits(images)).double().cpu()
+        check_probabilities(logits, self.facts)
+        return Readings.of(logits, self.facts, self.mode).on_host()
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a mover saw of the picture before a step: ``(C,)`` logits, and its gradient ``(3, H, W)`` if it asked."""
+
+    logits: Tensor
+    gradient: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One step: the picture after it and the pictures asked. No picture: the attack ends there, with this status."""
+    """The picture after a step, and a tensor of one integer: why there is none, or that the attack goes on."""
 
-    image: Tensor | None
-    queries: int = 0
+    image: Tensor
+    code: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What a step means that ended an attack: ``queries`` are pictures that were asked to find out."""
+
     status: Status = "ok"
     reason: str = ""
+    queries: int = 0
 
 
 class Mover(Protocol):
-    """The part in which attacks differ. ``look`` reads the picture before a step, ``move`` takes the step."""
+    """The part in which attacks differ. ``asked``: pictures that one move asks for."""
 
-    def look(self, image: Tensor) -> Programme[Reading]: ...
-    def move(self, image: Tensor, reading: Reading, step: int) -> Programme[Move] | Move: ...
+    asked: int
+
+    def refusal(self) -> str:
+        """Why no step can be taken, whatever the picture; empty where it can."""
+
+    def look(self, image: Tensor) -> Programme[Sight]:
+        """See the picture before a step."""
+
+    def move(self, image: Tensor, sight: Sight) -> Programme[Move] | Move:
+        """Take the step."""
+
+    def end(self, code: int, image: Tensor, reading: Reading, step: int) -> Programme[End] | End:
+        """What the code of step ``step`` means."""
 
 
 def pursue(image: Tensor, judge: Judge, mover: Mover, *, steps: int, stop: bool) -> Programme[Attacked]:
     """Move ``(3, H, W)`` towards *real*: at most ``steps`` steps, or exactly so many where ``stop`` is False.
 
-    A picture that is called real at the start is left alone in any case.
+    A picture that is called real at the start is left alone in any case. Beside a device, the host reads one number
+    before the first step, one in each step where ``stop`` is True, and the rest after the last. A step that finds no
+    signal is found out then, so that more pictures may have been asked than count as queries.
     """
-    now, queries, readings = image, 0, list[Reading]()
-    end, way = Move(None), Way(image)
-    while True:
-        if len(readings) == steps:
-            (reading,) = yield from judge.read(now[None])
-            readings.append(reading)
-            way.pass_by(now, readings)
-            queries += reading.real
+    course = Course(image, judge.facts, judge.mode)
+    refusal = ""
+    while len(course.logits) < steps:
+        sight = yield from mover.look(course.now)
+        course.observe(sight.logits)
+        is_first = len(course.logits) == 1
+        is_over = (stop or is_first) and course.is_over(stop=True)
+        refusal = mover.refusal() if is_first and not is_over else ""
+        if is_over or refusal:
             break
-        reading = yield from mover.look(now)
-        readings.append(reading)
-        way.pass_by(now, readings)
-        queries += 1
-        if reading.real and (stop or len(readings) == 1):
+        moved = mover.move(course.now, sight)
+        move = moved if isinstance(moved, Move) else (yield from moved)
+        course.advance(move.image, move.code)
+        if course.on_host and course.is_over(stop=False):
             break
-        moved = mover.move(now, reading, len(readings))
-        end = moved if isinstance(moved, Move) else (yield from moved)
-        queries += end.queries
-        if end.image is None:
-            break
-        now = end.image
-    found = yield from _concluded(image, now, judge, readings, end, queries, way)
+    else:
+        logits = yield from judge.logits(course.now[None])
+        course.observe(logits[0])
+    found = yield from _concluded(course, judge, mover, steps, End("undefined", refusal) if refusal else End())
     return found
 
 
-@dataclass(slots=True)
-class Way:
-    """Pictures worth keeping on the way: see :class:`Attacked`."""
-
-    near: Tensor
-    turned: Tensor | None = None
-    turned_at: int = -1
-
-    def pass_by(self, image: Tensor, readings: Sequence[Reading]) -> None:
-        """``image`` has the last of the readings."""
-        first, last = readings[0], readings[-1]
-        if last.p_real - first.p_real <= NEAR:
-            self.near = image
-        if last.real and not first.real and self.turned is None:
-            self.turned, self.turned_at = image, len(readings) - 1
-
-
-def _concluded(
-    image: Tensor, now: Tensor, judge: Judge, readings: Sequence[Reading], end: Move, queries: int, way: Way
-) -> Programme[Attacked]:
+def _concluded(course: Course, judge: Judge, mover: Mover, steps: int, end: End) -> Programme[Attacked]:
+    outcome, now = course.outcome(), course.now
+    readings = outcome.readings
+    queries = _queries(readings, mover.asked, steps, outcome.code)
+    if outcome.code != GOES_ON:
+        means = mover.end(outcome.code, now, readings[-1], len(readings))
+        end = means if isinstance(means, End) else (yield from means)
     before, after = readings[0], readings[-1]
     flipped = after.real and not before.real
     status, reason, saved = end.status, end.reason, [False, False]
@@ -134,25 +132,33 @@ def _concluded(
         status, reason = "undefined", ALREADY_REAL
     if flipped:
         status, reason = "ok", ""  # what silenced the detector afterwards takes nothing from that
-        found = yield from judge.read(torch.stack([rounded(now), jpeg(now)]))
-        saved = [reading.real for reading in found]
+        rounds = yield from judge.read(torch.stack([rounded(now), jpeg(now)]))
+        saved = [reading.real for reading in rounds]
     return Attacked(
         image=now,
         status=status,
         reason=reason,
         flipped=flipped,
         steps=len(readings) - 1,
-        queries=queries,
+        queries=queries + end.queries,
         before=before,
         after=after,
         survives_8bit=saved[0],
         survives_jpeg=saved[1],
-        largest_change=float((now.double() - image.double()).abs().max()),
+        largest_change=outcome.largest_change,
         trace=tuple(r.margin for r in readings),
-        turned=way.turned,
-        turned_at=way.turned_at,
-        near=way.near,
+        turned=course.turned if outcome.turned_at >= 0 else None,
+        turned_at=outcome.turned_at,
+        near=course.near,
     )
+
+
+def _queries(readings: Sequence[Reading], asked: int, steps: int, code: int) -> int:
+    """Pictures that an attack asked for: one a reading and ``asked`` a step; see :class:`Attacked` on the last one."""
+    if len(readings) == steps + 1:
+        return steps * (1 + asked) + readings[-1].real
+    moves = len(readings) if code != GOES_ON else len(readings) - 1
+    return len(readings) + moves * asked
 
 
 # ---- bounds -----------------------------------------------------------------------------------------------------

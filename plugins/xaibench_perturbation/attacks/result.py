@@ -27,13 +27,11 @@ class Reading:
     """What the detector says of one picture.
 
     ``margin = ln(P(fake) / P(real))``, the difference of the logits where there are two classes. ``real``: the verdict.
-    ``gradient`` ``(3, H, W)`` of the margin, where it was asked for.
     """
 
     p_real: float
     margin: float
     real: bool
-    gradient: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -420,7 +420,8 @@ def test_infidelity_equals_captum(perturbation: str, normalise: bool) -> None:
     case = case_of(saliency, net, image)
     generator = case.streams.torch("perturbations")
     if perturbation == "noise":
-        pictures = torch.cat([with_noise(image, n, 0.2, generator) for n in (64, 16)])
+        noises = (torch.randn((n, *image.shape), generator=generator) for n in (64, 16))
+        pictures = torch.cat([with_noise(image, noise, 0.2) for noise in noises])
     else:
         squares = torch.cat([random_squares(n, SIZE, 4, generator) for n in (64, 16)])
         pictures = torch.where(squares[:, None], torch.full_like(image, 0.5), image)

@@ -25,8 +25,9 @@ from xaibench_perturbation.attacks import (
     nes_attack,
     pgd_attack,
 )
+from xaibench_perturbation.attacks.course import fake_margins
 from xaibench_perturbation.attacks.nes import draw_noise
-from xaibench_perturbation.attacks.pursuit import ball, fake_margins, jpeg, rounded
+from xaibench_perturbation.attacks.pursuit import ball, jpeg, rounded
 from xaibench_perturbation.attacks.result import BLIND
 from xaibench_testing.harness import make_bench, value
 from xaibench_testing.planted import PATCH, ConstantDetector, DifferentiablePatchDetector, LinearDetector, PatchDetector

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme
+from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme, to_device
 from xaibench_explainers.gradient.propagation.common import (
     as_rows,
     as_text,
@@ -165,7 +165,7 @@ class AttentionRollout:
         p = self.parameters
         if reason := lacks(request.detector, "operations", "attention"):
             return Explanation.none(reason)
-        image = request.picture.image.to(request.detector.device)
+        image = to_device(request.picture.image, request.detector.device)
         compute = Rollout(p.heads, p.residual, p.discard, p.readout)
         native, limit = yield Apply(compute, image[None], request.target, backward=0)
         if text := as_text(limit[0]):
@@ -195,7 +195,7 @@ class TransformerAttribution:
         p = self.parameters
         if reason := lacks(request.detector, "operations", "attention"):
             return Explanation.none(reason)
-        image = request.picture.image.to(request.detector.device)
+        image = to_device(request.picture.image, request.detector.device)
         compute = Attribution(p.readout, p.output)
         native, limit = yield Apply(compute, image[None], request.target, output=p.output)
         if text := as_text(limit[0]):

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme
+from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme, to_device
 from xaibench_explainers.gradient.propagation.common import (
     explained,
     group_norm,
@@ -199,7 +199,7 @@ class DeepLift:
         p = self.parameters
         if reason := lacks(request.detector, "operations"):
             return Explanation.none(reason)
-        image = request.picture.image.to(request.detector.device)
+        image = to_device(request.picture.image, request.detector.device)
         baseline = yield from background_of(request, p.baseline, p.sigma)
         found, above, below = yield Apply(
             Contributions(p.output), image[None], request.target, (baseline[None],), forward=2, output=p.output

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme
+from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme, to_device
 from xaibench_explainers.gradient.propagation.common import (
     explained,
     lacks,
@@ -174,7 +174,7 @@ class FullGrad:
         p = self.parameters
         if reason := lacks(request.detector, "operations"):
             return Explanation.none(reason)
-        image = request.picture.image.to(request.detector.device)
+        image = to_device(request.picture.image, request.detector.device)
         saliency, total, values = yield Apply(
             FullGradient(p.rescale, p.output), image[None], request.target, output=p.output
         )

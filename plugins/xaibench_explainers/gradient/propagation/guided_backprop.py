@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme
+from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme, to_device
 from xaibench_explainers.gradient.pixels import Reduction, over_channels
 from xaibench_explainers.gradient.propagation.common import explained, lacks, steered, target_values
 from xaibench_operations import Call, Operations, depends
@@ -100,7 +100,7 @@ class GuidedBackprop:
         p = self.parameters
         if reason := lacks(request.detector, "operations"):
             return Explanation.none(reason)
-        image = request.picture.image.to(request.detector.device)
+        image = to_device(request.picture.image, request.detector.device)
         gradient, met = yield Apply(GuidedGradient(p.rule, p.output), image[None], request.target, output=p.output)
         if not met[0]:
             return Explanation.none("no rectifier in the network: there is nothing to guide")

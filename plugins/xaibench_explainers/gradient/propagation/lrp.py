@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme
+from xaibench.api import Apply, ExplainRequest, Explanation, Output, Parameters, Passes, PassQuery, Programme, to_device
 from xaibench_explainers.gradient.propagation.common import (
     as_rows,
     as_text,
@@ -230,7 +230,7 @@ class Lrp:
         p = self.parameters
         if reason := lacks(request.detector, "operations"):
             return Explanation.none(reason)
-        image = request.picture.image.to(request.detector.device)
+        image = to_device(request.picture.image, request.detector.device)
         compute = PixelRelevance(p.rule, p.epsilon, p.gamma, p.output)
         relevance, values, unruled = yield Apply(compute, image[None], request.target, output=p.output)
         if name := as_text(unruled[0]):
