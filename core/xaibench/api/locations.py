@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from xaibench.api.errors import PlanError
+from xaibench.api.store_answers import mend_of_answer, text_of_answer
 
 _URL = re.compile(r"(?:[A-Za-z][\w+.-]*::)*[A-Za-z][\w+.-]*://")
 _PARAMETERS = re.compile(r":(?=[A-Za-z_]\w*=)")
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "obs", "tos"}
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
 _TIMES_AND_DIGESTS = (
     "mtime", "created", "last_modified", "LastModified", "Last-Modified", "updated", "ETag", "etag", "VersionId",
     "md5Hash", "Content-MD5", "Digest", "content_settings", "generation", "CRC",
@@ -68,6 +71,12 @@ class RemotePath:
     @property
     def parent(self) -> RemotePath:
         return RemotePath(self.fs, self.path.rstrip("/").rpartition("/")[0])
+
+    @property
+    def in_object_store(self) -> bool:
+        """Whether its file system is an object store: it has no folders, and puts an object as a whole."""
+        protocols = {self.fs.protocol} if isinstance(self.fs.protocol, str) else {*self.fs.protocol}
+        return bool(protocols & _OBJECT_STORES)
 
     def resolve(self) -> RemotePath:
         return self
@@ -138,10 +147,9 @@ def location(place: str | PathLike[str] | RemotePath) -> Location:
             return Path(path)
         fs.invalidate_cache()
     except ImportError as error:
-        package = f"pip install {found[1]}" if (found := re.search(r"[Ii]nstall (\w+)", str(error))) else str(error)
-        raise PlanError(f"{text}: the package for {protocol}:// is not installed", package) from None
+        raise PlanError(f"{text}: the package for {protocol}:// is not installed", _install(protocol, error)) from None
     except Exception as error:  # file systems raise what their clients raise
-        raise PlanError(f"{text} cannot be opened: {_one_line(error)}", "check the address") from None
+        raise PlanError(f"{text} cannot be opened: {text_of_answer(error)}", "check the address") from None
     return RemotePath(fs, path)
 
 
@@ -238,11 +246,13 @@ def file_state(path: Location) -> str | None:
     return f"{info.get('size')} {' '.join(told)}" if told else None
 
 
+def _install(protocol: str, error: ImportError) -> str:
+    """How to install what a protocol needs."""
+    if protocol in _EXTRAS:
+        return f"pip install 'xaibench[{_EXTRAS[protocol]}]'"
+    named = re.search(r"[Ii]nstall (\w+)", str(error))
+    return f"pip install {named[1]}" if named else str(error)
+
+
 def _unanswered(path: RemotePath, error: BaseException) -> PlanError:
-    return PlanError(
-        f"{path} cannot be read: {_one_line(error)}", "check the address, the network and your credentials"
-    )
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    return PlanError(f"{path} cannot be read: {text_of_answer(error)}", mend_of_answer(error))
