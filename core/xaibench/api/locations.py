@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import total_ordering
@@ -16,8 +17,9 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
+from xaibench.api.atomic_files import write_error
 from xaibench.api.errors import PlanError
-from xaibench.api.store_answers import mend_of_answer, text_of_answer
+from xaibench.api.store_answers import mend_of_answer, store_answers, text_of_answer
 
 _URL = re.compile(r"(?:[A-Za-z][\w+.-]*::)*[A-Za-z][\w+.-]*://")
 _PARAMETERS = re.compile(r":(?=[A-Za-z_]\w*=)")
@@ -103,8 +105,12 @@ class RemotePath:
             raise _unanswered(self, error) from error
 
     def read_bytes(self) -> bytes:
+        return self.content()
+
+    def content(self, start: int | None = None, end: int | None = None) -> bytes:
+        """The bytes of the file from ``start`` on, before ``end``."""
         try:
-            return bytes(self.fs.cat_file(self.path))
+            return bytes(self.fs.cat_file(self.path, start, end))
         except OSError:
             raise
         except Exception as error:
@@ -220,6 +226,24 @@ def _file_names(folder: Location) -> frozenset[str]:
         return frozenset(name for name, is_folder in list_folder(folder) if not is_folder)
     except OSError:
         return frozenset()
+
+
+def write_whole(place: Location, data: bytes) -> None:
+    """Write a file, which is there as a whole under its name or not at all. Raises :class:`StoreError`."""
+    if isinstance(place, RemotePath):
+        with store_answers(place, "written"):
+            if not place.in_object_store:
+                place.fs.makedirs(place.parent.path, exist_ok=True)
+            place.fs.pipe_file(place.path, data)
+        return
+    aside = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(data)
+        aside.replace(place)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise write_error(place, error) from error
 
 
 def relative_name(path: Location, root: Location) -> str:
