@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from threading import Thread
 
 from xaibench.api import (
     FetchedFile,
@@ -24,7 +25,6 @@ from xaibench.api import (
 
 AHEAD = 16
 """Samples whose files are fetched before they are asked for."""
-_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,6 @@ class FilesAhead:
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._coming: Iterator[Entry] = iter(entries)
         self._fetched: OrderedDict[str, Future[Entry]] = OrderedDict()
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="xaibench fetch")
 
     def take(self, entry: Entry) -> Entry:
         """The entry with the contents of its files where they were fetched; the next ones are asked for."""
@@ -91,13 +90,21 @@ class FilesAhead:
 
     def _fill(self) -> None:
         while len(self._fetched) < AHEAD and (entry := next(self._coming, None)) is not None:
-            self._fetched[entry.sample.id] = self._pool.submit(_fetched, entry)
+            future = self._fetched[entry.sample.id] = Future()
+            # of no pool: its threads would outlive the last picture, and hold up the end of the process
+            Thread(target=_fetch, args=(entry, future), name="xaibench fetch", daemon=True).start()
 
     def close(self) -> None:
         """Forget what was fetched; what is under way ends by itself."""
         self._coming = iter(())
         self._fetched.clear()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _fetch(entry: Entry, future: Future[Entry]) -> None:
+    try:
+        future.set_result(_fetched(entry))
+    except BaseException as error:
+        future.set_exception(error)
 
 
 def _fetched(entry: Entry) -> Entry:

@@ -110,7 +110,7 @@ class RemotePath:
     def content(self, start: int | None = None, end: int | None = None) -> bytes:
         """The bytes of the file from ``start`` on, before ``end``."""
         try:
-            return bytes(self.fs.cat_file(self.path, start, end))
+            return bytes(self.fs.cat_file(self.path, start=start, end=end))
         except OSError:
             raise
         except Exception as error:

@@ -43,6 +43,7 @@ from xaibench.api import (
 )
 from xaibench.detector.batch_size import SMALLEST_GROUP, compute_batch
 from xaibench.detector.calls import call_detector, concatenate_replies, empty_reply, passes_per_picture, slice_reply
+from xaibench.detector.memory_shortage import name_shortage
 from xaibench.detector.torch_threads import threads_beside, torch_with_threads
 
 K = TypeVar("K")
@@ -424,7 +425,8 @@ class ProbeEngine:
                 else:
                     reply = self._watch.call(detector, [(j.account, stop - start) for j, start, stop in slices], call)
         except BaseException as error:
-            self._fail([job for job, _, _ in slices], as_exception(error))
+            shown = name_shortage(as_exception(error), queue.batch, str(detector.device))
+            self._fail([job for job, _, _ in slices], shown)
             return
         if self.on_passes:
             forward, _ = passes_per_picture(request)

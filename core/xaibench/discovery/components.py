@@ -83,8 +83,8 @@ class Use:
         try:
             with self._foreign_code(), plugin_output(), name_delay(f"opening {self.display_name} {member}".rstrip()):
                 opened: Detector = instance.open(member, runtime)
-        except XaibenchError:
-            raise
+        except XaibenchError as error:
+            raise self._of_address(error) from error
         except BaseException as raised:
             error = as_exception(raised)
             if isinstance(error, XaibenchError):
@@ -102,6 +102,14 @@ class Use:
             return self.parameters
         with name_delay(f"copying {path} to this machine"):
             return self.parameters.model_copy(update={"path": str(local_copy(path))})
+
+    def _of_address(self, error: XaibenchError) -> XaibenchError:
+        """The error of a model behind a URL, with its address in the place of that of its copy."""
+        copy = str(getattr(getattr(self.instance, "parameters", None), "path", ""))
+        address = str(getattr(self.parameters, "path", ""))
+        if not is_url(address) or copy == address:
+            return error
+        return type(error)(error.what.replace(copy, address), error.mend.replace(copy, address))
 
     @cached_property
     def instance(self) -> Any:
