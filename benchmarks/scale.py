@@ -40,6 +40,7 @@ from xaibench_datasets.packing import pack
 
 SIDE = 16
 FAKES = 3
+WORKER_MIB = 60  # a process that imports no torch is none
 MOTO = "from moto.server import ThreadedMotoServer as S\ns = S('127.0.0.1', {port})\ns.start()\ns._thread.join()"
 
 
@@ -142,8 +143,11 @@ def watch(command: Sequence[str], environment: dict[str, str], kill_every: float
     with subprocess.Popen(command, env=environment, stdout=sys.stderr) as driver:
         while driver.poll() is None:
             time.sleep(1)
-            workers = [p for p in children(driver.pid) if b"spawn_main" in commandline(p)]
-            seen.append((memory(driver.pid), sum(map(memory, workers))))
+            workers = [p for p in children(driver.pid) if memory(p) > WORKER_MIB]
+            now = memory(driver.pid), sum(map(memory, workers))
+            seen += [now] if now[0] else []
+            if len(seen) % 30 == 1:
+                print(f"{time.monotonic() - begin:.0f} s: {now[0]:.0f} MiB, workers {now[1]:.0f} MiB", file=sys.stderr)
             if kill_every and workers and time.monotonic() - last_kill > kill_every:
                 os.kill(workers[killed % len(workers)], signal.SIGKILL)
                 killed, last_kill = killed + 1, time.monotonic()
@@ -154,13 +158,6 @@ def watch(command: Sequence[str], environment: dict[str, str], kill_every: float
         "driver_mib": [round(s[0]) for s in at] + [round(max(s[0] for s in seen))],
         "workers_mib": [round(s[1]) for s in at] + [round(max(s[1] for s in seen))],
     }  # fmt: skip
-
-
-def commandline(process: int) -> bytes:
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def timed(command: Sequence[str], environment: dict[str, str]) -> tuple[float, float]:

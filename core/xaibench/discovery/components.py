@@ -83,8 +83,10 @@ class Use:
         try:
             with self._foreign_code(), plugin_output(), name_delay(f"opening {self.display_name} {member}".rstrip()):
                 opened: Detector = instance.open(member, runtime)
-        except XaibenchError as error:
-            raise self._of_address(error) from error
+        except XaibenchError as known:
+            if (shown := self._of_address(known)) is not known:
+                raise shown from known
+            raise
         except BaseException as raised:
             error = as_exception(raised)
             if isinstance(error, XaibenchError):

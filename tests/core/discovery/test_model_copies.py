@@ -9,6 +9,7 @@ from xaibench.api import ModelError
 from xaibench.discovery.model_copies import local_copy
 from xaibench.discovery.paths import model_path, open_models
 from xaibench.discovery.registry import load_registry
+from xaibench.plan.runtime import make_runtime
 
 
 @pytest.fixture
@@ -59,3 +60,9 @@ def test_what_cannot_be_copied_is_said(memory, tmp_path, monkeypatch):
     with pytest.raises(ModelError, match="cannot be copied") as caught:
         local_copy("memory://models/det.onnx")
     assert "XAIBENCH_CACHE" in caught.value.mend
+
+
+def test_an_error_names_the_address_and_not_the_copy(memory):
+    ((_, use),) = open_models("memory://models/det.onnx", registry=load_registry())
+    with pytest.raises(ModelError, match=r"^memory://models/det\.onnx: is no ONNX model"):
+        use.open("det", make_runtime("cpu"))

@@ -14,6 +14,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from xaibench.api import Native, Sample, digest_native, file_state
+from xaibench.data.survey import survey
 from xaibench.discovery.paths import open_dataset
 from xaibench.discovery.registry import load_registry
 from xaibench_datasets import entries
@@ -195,6 +196,16 @@ def test_files_are_fetched_ahead_of_those_that_are_read(faces, memory, monkeypat
     dataset.expect(samples[3:])
     assert digest_native(dataset.read(samples[0])) == digests[0]  # out of order
     dataset.expect(())
+
+
+def test_a_survey_expects_what_no_earlier_one_knows(faces, memory, monkeypatch):
+    source = opened(faces)
+    pack(source, source.samples(), _memory("packed"), 2**20)
+    dataset, expected = opened("memory://packed"), []
+    monkeypatch.setattr(dataset, "expect", lambda samples: expected.append([s.id for s in samples]))
+    first = survey(dataset, "packed", seed=0)
+    assert survey(dataset, "packed", seed=0, known=first.known()) == first
+    assert sorted(expected[0]) == sorted(s.id for s in dataset.samples()) and expected[1] == []
 
 
 def test_what_cannot_be_fetched_is_refused_by_who_reads_it(faces, memory):
