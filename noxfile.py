@@ -51,6 +51,7 @@ def slow(session: nox.Session) -> None:
     places = "tests/plugins/xaibench_explainers/test_place.py"
     runs = [f"tests/core/run/test_relation{name}.py" for name in ("", "_killed", "_property")]
     runs += [
+        "tests/core/store/test_object_store.py",
         "tests/core/run/test_failures.py",
         "tests/core/run/test_isolation.py",
         "tests/core/run/test_meddling.py",

@@ -48,6 +48,7 @@ EXIT_CODES = {
 
 VARIABLES = {
     "XAIBENCH_DEBUG": "any value but 0 shows the traceback of an error, as `--debug` does",
+    "XAIBENCH_CACHE": "where copies of models lie that are behind a URL, in place of `~/.cache/xaibench`",
     "XAIBENCH_CONFIG": "the user's config file in place of `~/.config/xaibench/config.toml`; empty, none is read",
     "XAIBENCH_STRICT_PLUGINS": "any value but 0 makes every broken plugin fatal (exit 3), whether it is needed or not",
     "XAIBENCH_DISABLE_PLUGINS": "distributions whose plugins are left out, separated by commas, as `--no-plugin` does; "

@@ -36,6 +36,7 @@ from xaibench.api import (
     relative_name,
     statistical_groups,
 )
+from xaibench_datasets.entries import Entry
 from xaibench_datasets.faceforensics_names import LEVELS, METHODS, VideoName
 from xaibench_datasets.faceforensics_report import (
     likeliest_level,
@@ -54,7 +55,7 @@ from xaibench_datasets.faceforensics_tree import (
     parts,
     places,
 )
-from xaibench_datasets.files import Entry, ListedDataset, Listing, existing_folder, listing, pictures_below
+from xaibench_datasets.files import ListedDataset, Listing, existing_folder, listing, pictures_below
 
 __all__ = ["METHODS", "FaceForensicsDataset", "FaceForensicsParameters", "spread"]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, ClassVar
@@ -19,55 +18,13 @@ from xaibench.api import (
     Native,
     NothingToEvaluate,
     Problem,
+    RemotePath,
     Sample,
-    check_native,
-    decoder_versions,
-    file_state,
     list_folder,
     location,
-    read_landmarks,
-    read_mask,
-    read_picture,
     relative_name,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A sample and the files that it is read from."""
-
-    sample: Sample
-    picture: Location
-    mask: Location | None = None
-    landmarks: Location | None = None
-
-    def read(self) -> Native:
-        """Decode the files. Raises :class:`xaibench.api.UnreadablePicture`."""
-        native = Native(
-            read_picture(self.picture),
-            read_mask(self.mask) if self.mask else None,
-            read_landmarks(self.landmarks) if self.landmarks else None,
-        )
-        check_native(native, self.sample)
-        return native
-
-    def fingerprint(self, root: Location) -> str | None:
-        """Paths relative to ``root``, sizes and times of the files, and the versions of their decoders; None where a
-        file is not there, and where its file system tells no time."""
-        files = [file for file in (self.picture, self.mask, self.landmarks) if file]
-        try:
-            states = [file_state(file) for file in files]
-        except OSError:
-            return None
-        if None in states:
-            return None
-        base = str(root)
-        named = [f"{_below(str(file), base)} {state}" for file, state in zip(files, states, strict=True)]
-        return "; ".join([*named, decoder_versions()])
-
-
-def _below(file: str, root: str) -> str:
-    return file.removeprefix(root).lstrip("/" + os.sep)
+from xaibench_datasets.entries import Entry, FilesAhead
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +45,13 @@ class Listing:
 class ListedDataset:
     """A dataset whose files are listed once, when they are first asked for. A child lists them in ``_list``.
 
+    Files on another machine are fetched ahead of those that are read (:meth:`expect`).
+
     ``both_labels``: whether pictures of one label alone mean that a part of the dataset is missing.
     """
 
     both_labels: ClassVar[bool] = False
+    _ahead: FilesAhead | None = None
 
     @cached_property
     def _listing(self) -> Listing:
@@ -109,7 +69,19 @@ class ListedDataset:
         return self._listing.samples
 
     def read(self, sample: Sample) -> Native:
-        return self._listing.entries[sample.id].read()
+        entry = self._listing.entries[sample.id]
+        return (self._ahead.take(entry) if self._ahead is not None else entry).read()
+
+    def expect(self, samples: Iterable[Sample]) -> None:
+        """Fetch the files of samples that lie on another machine while earlier ones are worked on."""
+        if self._ahead is not None:
+            self._ahead.close()
+        entries = (self._listing.entries[s.id] for s in samples)
+        self._ahead = FilesAhead(entries) if isinstance(self._listing.root, RemotePath) else None
+
+    def entry(self, sample: Sample) -> Entry:
+        """The files of a sample."""
+        return self._listing.entries[sample.id]
 
     def fingerprint(self, sample: Sample) -> str | None:
         return self._listing.entries[sample.id].fingerprint(self._listing.root)

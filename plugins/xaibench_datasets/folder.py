@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from xaibench.api import Location, Parameters, Problem, Sample, connected_components, relative_name
+from xaibench_datasets.entries import Entry
 from xaibench_datasets.files import (
-    Entry,
     ListedDataset,
     Listing,
     Pattern,

@@ -2,7 +2,8 @@
 
 =============  =====================================================================================================
 ``id``         unique name of the sample
-``image``      picture file; this and all files are relative to the folder of the table and stay inside it
+``image``      picture file; this and all files are relative to the folder of the table and stay inside it. A member of
+               a tar archive is ``ARCHIVE.tar@START+SIZE``, its bytes there (:mod:`xaibench_datasets.shards`)
 ``label``      ``real`` or ``fake``
 ``method``     the manipulation; empty when real, ``fake`` where a fake has none
 ``identity``   the person shown, the unit of the statistical groups
@@ -51,8 +52,10 @@ from xaibench.api import (
 )
 from xaibench_datasets.columns import Value, rows_of_columns
 from xaibench_datasets.csv_dialect import SEPARATORS, encoding_of, said_separator, separator_of
-from xaibench_datasets.files import Entry, ListedDataset, Listing, listing
+from xaibench_datasets.entries import Entry
+from xaibench_datasets.files import ListedDataset, Listing, listing
 from xaibench_datasets.label_names import label_doubt
+from xaibench_datasets.shards import Shard, ShardMember
 
 NAMES = ("manifest.csv", "manifest.tsv", "manifest.parquet")
 _TEXT = (".csv", ".tsv")
@@ -283,9 +286,23 @@ class _Files:
     def __init__(self, root: Location, problems: list[Problem]) -> None:
         self.problems = problems
         self._names = FileNames(root)
+        self._shards: dict[str, Shard | None] = {}
 
-    def find(self, relative: str) -> Location | None:
+    def find(self, cell: str) -> Location | None:
         """The file of a cell, or None with a problem where it is missing or lies outside the folder of the table."""
+        member = ShardMember.parse(cell)
+        if member is None:
+            return self._find(cell)
+        if member.shard not in self._shards:
+            found = self._find(member.shard)
+            self._shards[member.shard] = Shard.of(found) if found is not None else None
+        shard = self._shards[member.shard]
+        if shard is not None and (reason := shard.refuses(member)):
+            self.problems.append(Problem(cell, reason))
+            return None
+        return shard.range_of(member) if shard is not None else None
+
+    def _find(self, relative: str) -> Location | None:
         path = posixpath.normpath(relative.replace("\\", "/"))
         if path.startswith(("/", "../")) or path == ".." or path[1:2] == ":":
             self.problems.append(Problem(relative, "lies outside the folder of the manifest"))

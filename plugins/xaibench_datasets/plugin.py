@@ -1,11 +1,15 @@
-"""Registers the built-in datasets; imports none of them."""
+"""Registers the built-in datasets and the command ``pack``; imports none of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from xaibench.api import DatasetRecord, hookimpl
 from xaibench_datasets.references import ROSSLER_2019, SHIOHARA_2022
+
+if TYPE_CHECKING:
+    import typer
 
 XAIBENCH_API = "1"
 
@@ -54,3 +58,11 @@ def xaibench_datasets() -> Sequence[DatasetRecord]:
             gives=_EVERYTHING,
         ),
     ]
+
+
+@hookimpl
+def xaibench_add_commands(app: typer.Typer) -> None:
+    """``xaibench pack``."""
+    from xaibench_datasets.pack_command import pack
+
+    app.command("pack")(pack)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from xaibench.api import Facts, ModelError
+from xaibench.api import Facts, ModelError, is_url
 
 if TYPE_CHECKING:
     from xaibench import Examination, Registry
@@ -55,6 +55,8 @@ def check_model(
     if not write_card or best is None:
         return rows
     write = getattr(use.instance, "write_card", None)
+    if is_url(str(getattr(use.parameters, "path", ""))):
+        raise ModelError(f"{what} is not on this machine, and its card neither", f"write {best.text} there")
     if write is None:
         raise ModelError(f"{detector.facts.name} has no card that can be written", f"give it {best.text} otherwise")
     path = write(member, best.keys)

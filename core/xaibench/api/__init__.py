@@ -55,6 +55,7 @@ from xaibench.api.errors import (
 from xaibench.api.events import Listener, PassesDone, RunBegins, RunEnds, RunWarning, StageBegins, TaskCommitted
 from xaibench.api.executors import Component, Executor, Lost
 from xaibench.api.explainers import Explainer, ExplainRequest, Explanation
+from xaibench.api.file_ranges import FetchedFile, FileRange, file_range
 from xaibench.api.fills import Fill, FillFunction, FillParameter, FillRequest, FillResult, MaskFill
 from xaibench.api.flags import SHARED_FLAGS, Flag, setting, with_flags
 from xaibench.api.groups import Groups, connected_components, statistical_groups
@@ -70,6 +71,7 @@ from xaibench.api.locations import (
     location,
     relative_name,
     split_parameters,
+    write_whole,
 )
 from xaibench.api.metrics import Curve, Headroom, MapCase, Metric, ModelCase, Score, Scores, ScoreSpec, SetCase
 from xaibench.api.near_names import closest_first
@@ -265,7 +267,9 @@ __all__ = [
     "Explanation",
     "Facts",
     "Features",
+    "FetchedFile",
     "FileNames",
+    "FileRange",
     "Fill",
     "FillFunction",
     "FillParameter",
@@ -368,6 +372,7 @@ __all__ = [
     "digest_native",
     "digest_pixels",
     "digest_shown",
+    "file_range",
     "file_state",
     "files_below",
     "format_spec",
@@ -418,4 +423,5 @@ __all__ = [
     "verdict",
     "with_flags",
     "write_error",
+    "write_whole",
 ]

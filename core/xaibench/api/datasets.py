@@ -96,6 +96,10 @@ class Dataset(Protocol):
     changed: parameters, paths, sizes and times of all files of the sample, and versions of the libraries that decode
     them; not the dataset's own code, which is compared beside it. A sample whose fingerprint is that of an earlier
     start is not decoded again before a run. None, and no such method, mean that it always is.
+
+    ``expect(samples: Iterable[Sample]) -> None`` is optional. It is called before these samples are read in about this
+    order, so that files which are slow to come are fetched ahead. Some of them may never be read, and others may be
+    read between them; a further call takes the place of the last one.
     """
 
     def samples(self) -> Sequence[Sample]: ...

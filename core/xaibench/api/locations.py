@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import total_ordering
@@ -16,10 +17,14 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
+from xaibench.api.atomic_files import write_error
 from xaibench.api.errors import PlanError
+from xaibench.api.store_answers import mend_of_answer, store_answers, text_of_answer
 
 _URL = re.compile(r"(?:[A-Za-z][\w+.-]*::)*[A-Za-z][\w+.-]*://")
 _PARAMETERS = re.compile(r":(?=[A-Za-z_]\w*=)")
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "obs", "tos"}
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
 _TIMES_AND_DIGESTS = (
     "mtime", "created", "last_modified", "LastModified", "Last-Modified", "updated", "ETag", "etag", "VersionId",
     "md5Hash", "Content-MD5", "Digest", "content_settings", "generation", "CRC",
@@ -69,6 +74,12 @@ class RemotePath:
     def parent(self) -> RemotePath:
         return RemotePath(self.fs, self.path.rstrip("/").rpartition("/")[0])
 
+    @property
+    def in_object_store(self) -> bool:
+        """Whether its file system is an object store: it has no folders, and puts an object as a whole."""
+        protocols = {self.fs.protocol} if isinstance(self.fs.protocol, str) else {*self.fs.protocol}
+        return bool(protocols & _OBJECT_STORES)
+
     def resolve(self) -> RemotePath:
         return self
 
@@ -94,8 +105,12 @@ class RemotePath:
             raise _unanswered(self, error) from error
 
     def read_bytes(self) -> bytes:
+        return self.content()
+
+    def content(self, start: int | None = None, end: int | None = None) -> bytes:
+        """The bytes of the file from ``start`` on, before ``end``."""
         try:
-            return bytes(self.fs.cat_file(self.path))
+            return bytes(self.fs.cat_file(self.path, start=start, end=end))
         except OSError:
             raise
         except Exception as error:
@@ -138,10 +153,9 @@ def location(place: str | PathLike[str] | RemotePath) -> Location:
             return Path(path)
         fs.invalidate_cache()
     except ImportError as error:
-        package = f"pip install {found[1]}" if (found := re.search(r"[Ii]nstall (\w+)", str(error))) else str(error)
-        raise PlanError(f"{text}: the package for {protocol}:// is not installed", package) from None
+        raise PlanError(f"{text}: the package for {protocol}:// is not installed", _install(protocol, error)) from None
     except Exception as error:  # file systems raise what their clients raise
-        raise PlanError(f"{text} cannot be opened: {_one_line(error)}", "check the address") from None
+        raise PlanError(f"{text} cannot be opened: {text_of_answer(error)}", "check the address") from None
     return RemotePath(fs, path)
 
 
@@ -214,6 +228,24 @@ def _file_names(folder: Location) -> frozenset[str]:
         return frozenset()
 
 
+def write_whole(place: Location, data: bytes) -> None:
+    """Write a file, which is there as a whole under its name or not at all. Raises :class:`StoreError`."""
+    if isinstance(place, RemotePath):
+        with store_answers(place, "written"):
+            if not place.in_object_store:
+                place.fs.makedirs(place.parent.path, exist_ok=True)
+            place.fs.pipe_file(place.path, data)
+        return
+    aside = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(data)
+        aside.replace(place)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise write_error(place, error) from error
+
+
 def relative_name(path: Location, root: Location) -> str:
     """The path below ``root``, with forward slashes. Raises ``ValueError`` where it does not lie there."""
     if isinstance(path, Path) and isinstance(root, Path):
@@ -238,11 +270,13 @@ def file_state(path: Location) -> str | None:
     return f"{info.get('size')} {' '.join(told)}" if told else None
 
 
+def _install(protocol: str, error: ImportError) -> str:
+    """How to install what a protocol needs."""
+    if protocol in _EXTRAS:
+        return f"pip install 'xaibench[{_EXTRAS[protocol]}]'"
+    named = re.search(r"[Ii]nstall (\w+)", str(error))
+    return f"pip install {named[1]}" if named else str(error)
+
+
 def _unanswered(path: RemotePath, error: BaseException) -> PlanError:
-    return PlanError(
-        f"{path} cannot be read: {_one_line(error)}", "check the address, the network and your credentials"
-    )
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    return PlanError(f"{path} cannot be read: {text_of_answer(error)}", mend_of_answer(error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -248,7 +248,10 @@ def survey(
         reader = _Reader(dataset, known or {}, name, delay, candidates)
         samples: list[Sample] = []
         auxiliary: dict[str, Sample] = {}
-        for sample in order_samples(candidates, seed):
+        order = order_samples(candidates, seed)
+        if expect := getattr(dataset, "expect", None):
+            expect(_unknown(order, by_id, known or {}))
+        for sample in order:
             if limit is not None and len(samples) >= limit:
                 break
             if not reader.is_readable(sample):
@@ -281,6 +284,16 @@ def survey(
         pairs=reader.pairs,
         pair_findings=reader.pair_findings,
     )
+
+
+def _unknown(order: Iterable[Sample], by_id: Mapping[str, Sample], known: Container[str]) -> Iterator[Sample]:
+    """The samples that no earlier survey knows, each before its counterpart and each once."""
+    told = set[str]()
+    for sample in order:
+        for name in filter(None, (sample.id, sample.pair)):
+            if name in by_id and name not in told and name not in known:
+                told.add(name)
+                yield by_id[name]
 
 
 def _undoubted(sample: Sample, reader: _Reader, doubted: Collection[str]) -> bool:

@@ -13,15 +13,15 @@ from xaibench.api import Detector, XaibenchError
 from xaibench.api.safe_text import one_line
 
 T = TypeVar("T")
-_SAID = ("out of memory", "failed to allocate memory")
-"""What ONNX Runtime's exceptions, which have no class for it, say in this case."""
+_SAID = ("out of memory", "failed to allocate memory", "bad_alloc", "bfcarena")
+"""What exceptions that have no class for it say in this case."""
 
 
 class DeviceOutOfMemory(XaibenchError):
     """A call of a detector does not fit into the memory of its device."""
 
 
-def with_freed_memory(detector: Detector, call: Callable[[], T]) -> T:
+def with_freed_memory(call: Callable[[], T]) -> T:
     """What ``call`` returns. It is called once more where the memory of a device was full.
 
     Torch keeps memory that is free, and programmes that ended may have left garbage.
@@ -29,7 +29,7 @@ def with_freed_memory(detector: Detector, call: Callable[[], T]) -> T:
     try:
         return call()
     except Exception as error:
-        if not _is_full(error, detector):
+        if not _is_full(error):
             raise
     import torch
 
@@ -41,20 +41,24 @@ def with_freed_memory(detector: Detector, call: Callable[[], T]) -> T:
 
 def out_of_memory(error: BaseException, detector: Detector, batch: int) -> DeviceOutOfMemory | None:
     """What to raise in the programmes of a call that met a full device; None for any other error."""
-    if not _is_full(error, detector):
+    if not _is_full(error):
         return None
-    smaller = max(1, batch // 2)
-    where = f"{detector.facts.name}: a call with {batch} pictures does not fit into the memory of {detector.device}"
+    pictures = f"{batch} picture{'s' * (batch > 1)}"
+    where = f"{detector.facts.name}: a call with {pictures} does not fit into the memory of {detector.device}"
     mend = (
-        f"start the run with --batch-size {smaller}; the batch is part of the keys, so that all of the detector is "
-        "computed with it"
+        f"give --batch-size {batch // 2} or less with another --out, since the batch is part of the keys, or free memory"
+        if batch > 1
+        else "one picture is too much for it: take another --device, or free memory there"
     )
-    return DeviceOutOfMemory(f"{where} ({one_line(str(error))[:120]})", mend)
+    cause = one_line(str(error))[:120]
+    shortage = DeviceOutOfMemory(f"{where} ({cause})" if cause else where, mend)
+    shortage.__cause__ = error
+    return shortage
 
 
-def _is_full(error: BaseException, detector: Detector) -> bool:
+def _is_full(error: BaseException) -> bool:
     import torch
 
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return detector.device.type != "cpu" and any(words in str(error).lower() for words in _SAID)
+    return isinstance(error, Exception) and any(words in str(error).lower() for words in _SAID)

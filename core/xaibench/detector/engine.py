@@ -419,7 +419,7 @@ class ProbeEngine:
         detector = request.detector or self.detector
         try:
             with torch_with_threads(self._threads_beside(detector) if isinstance(request, Forward) else self._threads):
-                call = partial(with_freed_memory, detector, partial(call_detector, detector, parts, queue.batch))
+                call = partial(with_freed_memory, partial(call_detector, detector, parts, queue.batch))
                 if self._watch is None:
                     reply = call()
                 else:

@@ -23,12 +23,14 @@ from xaibench.api import (
     build_parameters,
     describe_error,
     format_spec,
+    is_url,
     name_delay,
     parameter_class,
     parse_spec,
     plugin_output,
 )
 from xaibench.api.parameters import public_json
+from xaibench.discovery.model_copies import local_copy
 from xaibench.discovery.process_state import undone
 from xaibench.discovery.registry import Origin, Registered, Registry, load_registry
 from xaibench.discovery.secrets import fill_secrets
@@ -81,7 +83,9 @@ class Use:
         try:
             with self._foreign_code(), plugin_output(), name_delay(f"opening {self.display_name} {member}".rstrip()):
                 opened: Detector = instance.open(member, runtime)
-        except XaibenchError:
+        except XaibenchError as known:
+            if (shown := self._of_address(known)) is not known:
+                raise shown from known
             raise
         except BaseException as raised:
             error = as_exception(raised)
@@ -93,13 +97,29 @@ class Use:
             ) from error
         return opened
 
+    def _local_parameters(self) -> Parameters:
+        """The parameters, and those of a model that lies behind a URL with the place of its copy on this machine."""
+        path = getattr(self.parameters, "path", None)
+        if self.registered.record.kind != "model" or not isinstance(path, str) or not is_url(path):
+            return self.parameters
+        with name_delay(f"copying {path} to this machine"):
+            return self.parameters.model_copy(update={"path": str(local_copy(path))})
+
+    def _of_address(self, error: XaibenchError) -> XaibenchError:
+        """The error of a model behind a URL, with its address in the place of that of its copy."""
+        copy = str(getattr(getattr(self.instance, "parameters", None), "path", ""))
+        address = str(getattr(self.parameters, "path", ""))
+        if not is_url(address) or copy == address:
+            return error
+        return type(error)(error.what.replace(copy, address), error.mend.replace(copy, address))
+
     @cached_property
     def instance(self) -> Any:
         """The object. Whatever its construction raises that is no :class:`XaibenchError` becomes a PlanError."""
-        target = self.registered.load()
+        target, parameters = self.registered.load(), self._local_parameters()
         try:
             with self._foreign_code(), plugin_output():
-                return target(self.parameters)
+                return target(parameters)
         except XaibenchError:
             raise
         except BaseException as raised:

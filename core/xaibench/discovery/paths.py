@@ -11,10 +11,12 @@ from xaibench.api import (
     DatasetError,
     DatasetRecord,
     Kind,
+    Location,
     ModelError,
     ModelRecord,
     RemotePath,
     is_url,
+    list_folder,
     location,
     parse_spec,
     parse_toml,
@@ -45,13 +47,11 @@ def open_models(
     components by ``KIND.NAME.KEY``, as ``-p`` gives them; those in ``text`` win.
     """
     registry, more = registry or load_registry(), overrides or {}
-    text = _local(text)
     suffixes = _suffixes(registry)
-    head, _, rest = text.partition(":")
+    head = text.partition(":")[0]
     if not is_path(registry, "model", text) and Path(head).suffix not in suffixes:
         return [("", _named(registry, "model", text, more))]
-    path = Path(text).expanduser() if Path(text).exists() else Path(head).expanduser()
-    values = parse_spec(f"x:{rest}")[1] if rest and path == Path(head).expanduser() else {}
+    path, values = model_path(text)
     if path.is_dir():
         files = _model_files(path, suffixes)
         if not files:
@@ -59,18 +59,20 @@ def open_models(
         return [(f.stem, _model_file(f, suffixes, values, more)) for f in files]
     if not path.exists():
         raise ModelError(f"model file {path} does not exist", "give a file, a folder of models or a component name")
+    if isinstance(path, RemotePath):  # as it was written: an address may name several file systems
+        values = {"path": split_parameters(text)[0], **values}
     return [("", _model_file(path, suffixes, values, more))]
 
 
-def _local(text: str) -> str:
-    """``text`` with a local path in place of a ``file://`` address. Other addresses raise :class:`ModelError`."""
-    if not is_url(text):
-        return text
-    address, rest = split_parameters(text)
-    place = location(address)
-    if isinstance(place, RemotePath):
-        raise ModelError(f"model {address} is not on this machine", "models are read from local files: copy it here")
-    return f"{place}:{rest}" if rest else str(place)
+def model_path(text: str) -> tuple[Location, dict[str, object]]:
+    """The file or folder that ``--model text`` names, and the parameters after it. It need not exist."""
+    if is_url(text):
+        address, rest = split_parameters(text)
+        return location(address), parse_spec(f"x:{rest}")[1] if rest else {}
+    if Path(text).exists():
+        return Path(text).expanduser(), {}
+    head, _, rest = text.partition(":")
+    return Path(head).expanduser(), parse_spec(f"x:{rest}")[1] if rest else {}
 
 
 def _named(registry: Registry, kind: Kind, text: str, overrides: Mapping[str, object]) -> Use:
@@ -89,14 +91,15 @@ def _suffixes(registry: Registry) -> dict[str, Registered]:
     return found
 
 
-def _model_files(folder: Path, suffixes: Mapping[str, Registered]) -> list[Path]:
+def _model_files(folder: Location, suffixes: Mapping[str, Registered]) -> list[Location]:
     """Model files of a folder; a card (.toml beside a model of the same stem) is not a model of its own."""
-    files = sorted(f for f in folder.iterdir() if f.is_file() and f.suffix in suffixes)
+    files = sorted(folder / name for name, is_folder in list_folder(folder) if not is_folder)
+    files = [f for f in files if f.suffix in suffixes and (isinstance(f, RemotePath) or f.is_file())]
     stems = {f.stem for f in files if f.suffix != ".toml"}
     return [f for f in files if f.suffix != ".toml" or (f.stem not in stems and _names_a_model(f))]
 
 
-def runs_recorded(folder: Path) -> int:
+def runs_recorded(folder: Location) -> int:
     """How many training runs the record of a family, ``family.toml`` in the folder or in the one around it, tells of.
 
     0 where there is none that can be read: a folder of models needs no record.
@@ -111,7 +114,7 @@ def runs_recorded(folder: Path) -> int:
     return 0
 
 
-def _names_a_model(file: Path) -> bool:
+def _names_a_model(file: Location) -> bool:
     """Whether a TOML file in a folder of models describes one, rather than anything else."""
     try:
         return bool({"factory", "weights", "path"} & set(parse_toml(file.read_text(encoding="utf-8"))))
@@ -120,7 +123,7 @@ def _names_a_model(file: Path) -> bool:
 
 
 def _model_file(
-    path: Path, suffixes: Mapping[str, Registered], values: Mapping[str, object], overrides: Mapping[str, object]
+    path: Location, suffixes: Mapping[str, Registered], values: Mapping[str, object], overrides: Mapping[str, object]
 ) -> Use:
     if path.suffix not in suffixes:
         raise ModelError(

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from xaibench.api import (
     PROJECT,
     Detector,
     ExplainerRecord,
+    Location,
     MetricRecord,
     NothingToEvaluate,
     PlanError,
@@ -118,10 +118,12 @@ def name_models(registry: Registry, texts: Sequence[str]) -> list[str]:
     ]
 
 
-def _model_path(registry: Registry, text: str) -> Path | None:
+def _model_path(registry: Registry, text: str) -> Location | None:
     """The file or folder that a model is read from, None where it is named as a component."""
-    path = Path(text if Path(text).exists() else text.partition(":")[0]).expanduser()
-    return path if path.exists() and paths.is_path(registry, "model", text) else None
+    if not paths.is_path(registry, "model", text):
+        return None
+    path, _ = paths.model_path(text)
+    return path if path.exists() else None
 
 
 def choose_model(

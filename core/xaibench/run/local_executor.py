@@ -85,6 +85,9 @@ class LocalExecutor:
             if answer is None or answer.is_stale or answer.kind == "ready":
                 continue
             worker = answer.worker
+            if worker not in running:  # it died between two tasks
+                worker.end()
+                continue
             task, tries = running.pop(worker)
             self._idle.append(worker)
             if answer.kind == "raised":

@@ -119,6 +119,8 @@ class Workbench:
     def new_bench(self, ref: DetectorRef, chunk: Chunk, setup: Setup) -> Bench:
         """A new bench of a detector and some samples."""
         detector, dataset = self.detector(ref), self.use(chunk.ref)
+        if dataset.registered.built_in and (expect := getattr(dataset.instance, "expect", None)):
+            expect(chunk.samples)  # not of a third party: what it changes meanwhile would be laid to another's charge
         return Bench(
             detector,
             VerifiedDataset(

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from xaibench.api import RemotePath, StoreError, location, sync_folder, write_error
+from xaibench.api.store_answers import store_answers
+from xaibench.store.lease import Lease
 
 Location = Path | str
 """A local path, or an fsspec URL such as ``s3://bucket/run``."""
@@ -159,27 +161,30 @@ class LocalFiles(Files):
 
 
 class RemoteFiles(Files):
-    """Files behind an fsspec URL, whose file system puts a file at once."""
+    """Files behind an fsspec URL, whose file system puts a file at once. The lock is a :class:`Lease`."""
 
     def __init__(self, url: str) -> None:
         self.location: str = url
         place = location(url)
         assert isinstance(place, RemotePath)
         self._fs, self._root = place.fs, place.path.rstrip("/")
+        self._has_folders = not place.in_object_store
+        self._lease: Lease | None = None
 
     def read(self, name: str) -> bytes:
-        data: bytes = self._fs.cat_file(self._path(name))
-        return data
+        with store_answers(f"{self.location}/{name}"):
+            return bytes(self._fs.cat_file(self._path(name)))
 
     def write(self, name: str, data: bytes) -> None:
-        try:
-            self._fs.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
+        if self._lease is not None and name.startswith("commits/"):
+            self._lease.check()
+        with store_answers(f"{self.location}/{name}", "written"):
+            if self._has_folders:  # a store without any would make a bucket
+                self._fs.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
             self._fs.pipe_file(self._path(name), data)
-        except OSError as error:
-            raise write_error(f"{self.location}/{name}", error) from error
 
     def remove(self, name: str) -> None:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError), store_answers(f"{self.location}/{name}"):
             self._fs.rm_file(self._path(name))
 
     def sizes(self, folder: str) -> dict[str, int]:
@@ -191,25 +196,28 @@ class RemoteFiles(Files):
     def open(self, name: str) -> Any:
         if self.location.startswith("memory://"):  # all who open a file there share one position
             return io.BytesIO(self.read(name))
-        return self._fs.open(self._path(name), "rb")
+        with store_answers(f"{self.location}/{name}"):
+            return self._fs.open(self._path(name), "rb")
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        # A file system behind a URL has no lock that ends with its process: a file stands for it.
-        if self._fs.exists(self._path(".lock")):
-            raise _is_written(self.location, self.read(".lock").decode(errors="replace"))
-        self.write(".lock", f"process {os.getpid()}; if it has ended, delete {self.location}/.lock".encode())
+        lease = Lease(self._fs, self._root, self.location)
+        lease.acquire()
+        self._lease = lease
         try:
             yield
         finally:
-            self.remove(".lock")
+            self._lease = None
+            lease.release()
 
     def _list(self, folder: str) -> list[dict[str, Any]]:
-        try:
-            self._fs.invalidate_cache()
-            found: list[dict[str, Any]] = self._fs.ls(self._path(folder), detail=True)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        path = self._path(folder)
+        self._fs.invalidate_cache(path)  # and nothing else: the listing of a data set may be remembered there
+        with store_answers(f"{self.location}/{folder}".rstrip("/")):
+            try:
+                found: list[dict[str, Any]] = self._fs.ls(path, detail=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
         return found
 
     def _path(self, name: str) -> str:

@@ -89,7 +89,7 @@ def test_a_protocol_without_its_package(monkeypatch):
     with pytest.raises(PlanError) as caught:
         location("s3://bucket/faces")
     assert caught.value.what == "s3://bucket/faces: the package for s3:// is not installed"
-    assert caught.value.mend == "pip install s3fs"
+    assert caught.value.mend == "pip install 'xaibench[s3]'"
 
 
 def test_a_protocol_that_nobody_knows():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from contextlib import suppress
 
 import pytest
+
+from xaibench.run.local_executor import LocalExecutor, LocalParameters
 
 WORK = """
 import os, time
@@ -61,3 +64,16 @@ def test_a_script_without_a_guard_runs_once(tmp_path):
     command = [sys.executable, str(tmp_path / "script.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout, done.stderr) == ("script\n[(1, 2), (2, 4)]\n", "")
+
+
+def test_a_worker_that_dies_between_two_tasks_costs_nothing():
+    """Its end is told while another one works."""
+    executor = LocalExecutor(LocalParameters(jobs=2))
+    try:
+        assert sorted(executor.run([3, 4], math.factorial)) == [(3, 6), (4, 24)]
+        for worker in executor._workers:
+            worker.process.kill()
+            worker.process.wait()
+        assert list(executor.run([5], math.factorial)) == [(5, 120)]
+    finally:
+        executor.close()

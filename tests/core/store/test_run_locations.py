@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 
 import fsspec
@@ -12,6 +13,7 @@ import pytest
 from conftest import comparable, same_bytes
 from xaibench import evaluate, open_run
 from xaibench.api import UsageError
+from xaibench.store.files import open_files
 
 
 @pytest.fixture(autouse=True)
@@ -59,10 +61,9 @@ def test_a_damaged_file_in_memory_is_named_and_its_work_done_again(toy_eval, cli
 def test_a_run_in_memory_takes_no_workers_and_one_writer(toy_eval):
     code, _, err = toy_eval("-o", "memory://runs/a", "--jobs", 2)
     assert code == 3 and "--jobs" in err
-    files = fsspec.filesystem("memory")
-    files.pipe_file("/runs/a/.lock", b"process 7")
-    code, _, err = toy_eval("-o", "memory://runs/a", limit=4)
-    assert code == 3 and "process 7" in err
+    with open_files("memory://runs/a").lock():
+        code, _, err = toy_eval("-o", "memory://runs/a", limit=4)
+    assert code == 3 and f"process {os.getpid()} of" in err
 
 
 def test_evaluate_takes_a_url():

@@ -178,10 +178,9 @@ def test_addresses_that_hold_nothing(memory: fsspec.AbstractFileSystem) -> None:
         open_dataset("memory://empty", registry=load_registry())
 
 
-def test_a_model_is_a_local_file(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"model memory://m\.onnx is not on this machine") as caught:
+def test_a_model_that_is_not_there_and_one_at_a_file_address(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"model file memory://.*m\.onnx does not exist"):
         open_models("memory://m.onnx:provider=cpu", registry=load_registry())
-    assert caught.value.mend
     (tmp_path / "m.onnx").write_bytes(np.zeros(3).tobytes())
     address = (tmp_path / "m.onnx").as_uri()
     ((_, use),) = open_models(f"{address}:provider=tensorrt", registry=load_registry())

@@ -1,0 +1,66 @@
+"""Members of tar archives as files: a manifest names them ``faces-00000.tar@1536+20480``, by their place in there.
+
+A hundred thousand pictures are a hundred objects then: nothing lists them, a start asks for the state of each archive
+once, and a picture is one request for a range of bytes. The archives are plain tar files after WebDataset's convention:
+members of one sample follow each other and share the name before the first point.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xaibench.api import FileRange, Location, file_range
+
+_CELL = re.compile(r"(.+\.tar)@([0-9]{1,15})\+([0-9]{1,15})")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardMember:
+    """``size`` bytes from ``start`` on of an archive."""
+
+    shard: str
+    start: int
+    size: int
+
+    @staticmethod
+    def parse(cell: str) -> ShardMember | None:
+        """The member that a cell of a manifest names; None where it names a file.
+
+        >>> ShardMember.parse("a.tar@1536+20"), ShardMember.parse("a.png")
+        (ShardMember(shard='a.tar', start=1536, size=20), None)
+        """
+        found = _CELL.fullmatch(cell)
+        return ShardMember(found[1], int(found[2]), int(found[3])) if found else None
+
+    def __str__(self) -> str:
+        return f"{self.shard}@{self.start}+{self.size}"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """An archive that is there, and what its file system told of it once."""
+
+    file: Location
+    told: Mapping[str, Any]
+
+    @staticmethod
+    def of(file: Location) -> Shard:
+        """Raises ``OSError`` and :class:`~xaibench.api.PlanError` where it cannot be looked at."""
+        if isinstance(file, Path):
+            state = file.stat()
+            return Shard(file, {"size": state.st_size, "mtime": state.st_mtime_ns})
+        return Shard(file, file.info() or {})
+
+    def refuses(self, member: ShardMember) -> str:
+        """Why a member cannot lie in it; empty where it can."""
+        size = self.told.get("size")
+        if size is not None and member.start + member.size > size:
+            return f"lies beyond the end of its archive of {size:,} bytes"
+        return "is empty" if member.size == 0 else ""
+
+    def range_of(self, member: ShardMember) -> FileRange:
+        return file_range(self.file, member.start, member.size, self.told)
