@@ -46,7 +46,7 @@ def out_of_memory(error: BaseException, detector: Detector, batch: int) -> Devic
     pictures = f"{batch} picture{'s' * (batch > 1)}"
     where = f"{detector.facts.name}: a call with {pictures} does not fit into the memory of {detector.device}"
     mend = (
-        f"give --batch-size {batch // 2} or less with another --out, since the batch is part of the keys, or free memory"
+        f"give --batch-size {batch // 2} or less with another --out, since it is part of the keys, or free memory"
         if batch > 1
         else "one picture is too much for it: take another --device, or free memory there"
     )
