@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
+from pathlib import Path
 
 import pytest
 from toy_runs import EQUAL, LONG, differences, glob_differences, toy_run
@@ -16,18 +18,9 @@ POOLS = {
     "loky": "futures:loky:ProcessPoolExecutor",
     "distributed": "futures:distributed:Client,arguments={n_workers=2,threads_per_worker=2,dashboard_address=''}",
     "concurrent": "futures:concurrent.futures:ProcessPoolExecutor",
-    "submitit": "futures:pools:submitit_local",
+    "submitit": "futures:pools:slurm_rehearsal",
     "ray": "ray",
 }
-SUBMITIT = """
-def submitit_local():
-    import submitit
-
-    executor = submitit.AutoExecutor(folder="jobs", cluster="local")
-    executor.update_parameters(timeout_min=30)
-    return executor
-"""
-
 pytestmark = pytest.mark.filterwarnings("ignore")  # those libraries leave sockets and event loops to the collector
 
 
@@ -58,9 +51,8 @@ def test_a_small_run_is_equal(calm, tmp_path, library):
 @pytest.mark.parametrize("library", [pytest.param(library, marks=needs(library)) for library in POOLS])
 def test_a_run_of_all_stages_is_equal(tmp_path, monkeypatch, library, plan):
     """Without and with workers of the executors' processes."""
-    (tmp_path / "pools.py").write_text(SUBMITIT)
+    shutil.copy(Path(__file__).parents[3] / "docs/examples/pools.py", tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
     toy_run(tmp_path / "calm", **ALL)
     toy_run(tmp_path / "workers", jobs=4, isolation=plan == "isolated", **ALL)
     assert not differences(tmp_path / "calm", tmp_path / "workers", KEPT)
