@@ -14,9 +14,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
+from descendants import MARKS, descendants
 from toy_runs import toy_run
 
 from xaibench.store import merging
@@ -30,13 +30,6 @@ ASKED: dict[str, dict[str, Any]] = {
         "task_samples": 2,
     },
 }  # fmt: skip
-MARKS = {
-    "local": "xaibench.run.worker",
-    "ray": "ray::TaskRunner",
-    "futures:loky": "popen_loky",
-    "futures": "spawn_main",
-}
-"""What stands in the command line of a worker, by the beginning of the executor's name."""
 _SLOW = 0.01  # seconds of every change while commits are merged
 
 
@@ -66,25 +59,6 @@ def _kill(find: Callable[[], Sequence[int]], delay: float) -> None:
     timer = threading.Timer(delay, act)
     timer.daemon = True
     timer.start()
-
-
-def descendants(mark: str) -> list[int]:
-    """The processes that this one and its children began, with ``mark`` in their command line."""
-    parents, marked = {}, []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if mark in (folder / "cmdline").read_text(errors="replace"):
-                marked.append(int(folder.name))
-        except OSError:  # it has ended
-            continue
-    return [pid for pid in marked if _is_below(pid, os.getpid(), parents)]
-
-
-def _is_below(pid: int, top: int, parents: dict[int, int]) -> bool:
-    while pid in parents and pid != top:
-        pid = parents[pid]
-    return pid == top
 
 
 def main(
