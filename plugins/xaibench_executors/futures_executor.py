@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -20,6 +22,9 @@ class FuturesParameters(Parameters):
     arguments: dict[str, Any] = Field({}, description="keywords of the factory")
     jobs: int = Field(1, ge=1, le=1024, description="tasks at once; max_workers of a factory that takes it")
     retries: int = Field(2, ge=0, le=100, description="times a task is tried again after its worker died")
+    patience: float = Field(
+        120.0, gt=0, description="seconds without any worker, after which a Dask Client is made anew"
+    )
 
 
 class FuturesExecutor:
@@ -37,6 +42,7 @@ class FuturesExecutor:
         self._opened: FuturesPool | None = None
         self._running: dict[Any, Attempt] = {}
         self._breaks = 0
+        self._deserted_since = math.inf
 
     def run(self, tasks: Iterable[Any], call: Callable[[Any], Any]) -> Iterator[tuple[Any, Any]]:
         queue = TaskQueue(tasks, self.parameters.retries)
@@ -49,7 +55,9 @@ class FuturesExecutor:
                 if not queue.has_next():
                     return
                 continue
-            for future in first_done(self._running):
+            done = first_done(self._running)
+            self._leave_where_deserted(bool(done), queue)
+            for future in done:
                 if future in self._running:
                     yield from self._finished(future, queue)
 
@@ -106,6 +114,22 @@ class FuturesExecutor:
                 queue.put_back(other, suspect=True)
         say(f"a worker of {self.parameters.factory} died ({describe_error(error)}): what ran runs again, one by one")
         self._renew(error)
+
+    def _leave_where_deserted(self, is_alive: bool, queue: TaskQueue) -> None:
+        """Leave a pool that has had no worker for a while. Its tasks are put back."""
+        if is_alive or not self._pool().is_deserted():
+            self._deserted_since = math.inf
+            return
+        self._deserted_since = min(self._deserted_since, time.monotonic())
+        if time.monotonic() - self._deserted_since < self.parameters.patience:
+            return
+        reason = f"no worker for {self.parameters.patience:g} s"
+        say(f"{self.parameters.factory} has {reason}: it is opened anew")
+        for future, attempt in self._running.items():
+            future.cancel()
+            queue.put_back(attempt)
+        self._running, self._deserted_since = {}, math.inf
+        self._renew(TimeoutError(reason))
 
     def _renew(self, error: BaseException) -> None:
         """Leave a pool that broke; the next task opens another one."""

@@ -16,6 +16,7 @@ from typing import Any
 from xaibench.api import PlanError, UsageError, describe_error
 
 _POLL = 0.5  # seconds
+_LOOK = 5.0  # seconds between two looks at a pool that gives nothing
 _ERRORS_OF_WORKERS = {
     "BrokenExecutor", "CancelledError", "KilledWorker", "CommClosedError", "UncompletedJobError",
     "ConnectionError", "TimeoutError",
@@ -54,6 +55,13 @@ class FuturesPool:
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return self.pool.submit(function, *arguments)
+
+    def is_deserted(self) -> bool:
+        """Whether the pool says that it has no worker at all, as Dask does: it waits then until one comes."""
+        try:
+            return self._client is not None and not self._client.nthreads()
+        except Exception:  # no scheduler either, or a client that does not tell
+            return hasattr(self._client, "nthreads")
 
     def close(self, *, at_once: bool) -> None:
         """End the pool. ``at_once``: do not wait for what runs."""
@@ -94,10 +102,11 @@ def defaults_of(make: Callable[..., Any], jobs: int) -> dict[str, Any]:
 
 
 def first_done(futures: Collection[Any]) -> list[Any]:
-    """Those that are done, at least one. Waits for it."""
+    """Those that are done, after a while at most; the list may be empty."""
     if all(isinstance(f, Future) for f in futures):
-        return list(wait(futures, return_when=FIRST_COMPLETED).done)
-    while not (done := [f for f in futures if f.done()]):
+        return list(wait(futures, timeout=_LOOK, return_when=FIRST_COMPLETED).done)
+    begun = time.monotonic()
+    while not (done := [f for f in futures if f.done()]) and time.monotonic() - begun < _LOOK:
         time.sleep(_POLL)
     return done
 

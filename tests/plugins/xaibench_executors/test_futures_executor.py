@@ -196,6 +196,36 @@ def test_a_client_is_asked_for_its_executor_and_closed(pools):
     assert len(closed) == 1
 
 
+@pytest.mark.parametrize("empty", [1, 100])
+def test_a_client_without_workers_is_made_anew(pools, monkeypatch, capsys, empty):
+    """Dask waits for workers for ever, also where its nannies have given up."""
+    monkeypatch.setattr("xaibench_executors.futures_pool._LOOK", 0.01)
+
+    class Client:
+        def __init__(self):
+            clients.append(self)
+            self.pool = Pool()
+            self.pool.size = 99 if len(clients) <= empty else 0
+
+        def get_executor(self):
+            return self.pool
+
+        def nthreads(self):
+            return {} if self.pool.size else {"tcp://a": 1}
+
+        def close(self):
+            pass
+
+    clients, pools.Client = [], Client
+    here = executor(factory="pools:Client", jobs=2, retries=0, patience=0.02)
+    if empty == 1:
+        assert sorted(here.run(iter([1, 2]), double)) == [(1, 2), (2, 4)] and len(clients) == 2
+        assert "has no worker for 0.02 s: it is opened anew" in capsys.readouterr().err
+    else:
+        with pytest.raises(PlanError, match="broke 10 times in a row: TimeoutError: no worker"):
+            list(here.run(iter([1, 2]), double))
+
+
 def test_what_was_in_flight_is_not_waited_for_when_a_run_stops(pools, monkeypatch):
     monkeypatch.setattr(Pool, "size", 2)
     here = executor(jobs=2)

@@ -43,7 +43,7 @@ pytestmark = [
 def make(library):
     if library == "ray":
         return RayExecutor(RayParameters(jobs=2, retries=5))
-    more = {"factory": "distributed:Client", "arguments": DASK} if library == "distributed" else {}
+    more = {"factory": "distributed:Client", "arguments": DASK, "patience": 20} if library == "distributed" else {}
     return FuturesExecutor(
         FuturesParameters(**{"factory": "loky:ProcessPoolExecutor", "jobs": 2, "retries": 5, **more})
     )
