@@ -19,6 +19,7 @@ from xaibench.store.commits import CommitLog
 from xaibench.store.folder import RunFolder
 
 TESTS = Path(__file__).parents[2]
+PATHS = [str(TESTS), str(TESTS / "support"), *filter(None, [os.environ.get("PYTHONPATH")])]
 TABLES = (*EQUAL, "maps")
 EXECUTORS = {
     "xaibench": "local",
@@ -40,7 +41,7 @@ def libraries():
 
 def run(out, library, victim, number, delay, kills=1):
     """Start a run and let it kill: how often it did, and whether it came to its end."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS / "support")])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(PATHS)}
     arguments = [TESTS / "support" / "killed_run.py", "large", out, 2, victim, number, delay, EXECUTORS[library], kills]
     command = [sys.executable, *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1500, check=False)
