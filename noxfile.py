@@ -42,12 +42,13 @@ def slow(session: nox.Session) -> None:
     """Tests that are too long for CI.
 
     Every explainer finds the planted evidence at every place, on all pictures. A run is the same to the byte after
-    hundreds of random histories, with workers, and killed twenty times. Three hundred hostile files and flags end in
-    documented ways. Components that meddle, hang, crash and exit cost nobody else a number. MesoNet-4, Xception and
-    CLIP in their published sizes have the layer of their module in every exported and optimised form. The key that is
-    wrong on a card is named, and twenty kinds of detectors in order pass. Intervals of accuracy hold what they say.
+    hundreds of random histories, with workers, under every executor, and killed twenty times. Three hundred hostile
+    files and flags end in documented ways. Components that meddle, hang, crash and exit cost nobody else a number.
+    MesoNet-4, Xception and CLIP in their published sizes have the layer of their module in every exported and optimised
+    form. The key that is wrong on a card is named, and twenty kinds of detectors in order pass. Intervals of accuracy
+    hold what they say.
     """
-    install(session, "-e", ".", groups=("test",))
+    install(session, "-e", ".[ray]", "distributed>=2024.1", "loky>=3.4", "submitit>=1.5", groups=("test",))
     places = "tests/plugins/xaibench_explainers/test_place.py"
     runs = [f"tests/core/run/test_relation{name}.py" for name in ("", "_killed", "_property")]
     runs += [
@@ -59,6 +60,8 @@ def slow(session: nox.Session) -> None:
         "tests/core/cli/test_fuzzed_inputs.py",
         "tests/core/cli/test_progress.py",
         "tests/core/cli/test_interrupts.py",
+        "tests/plugins/xaibench_executors/test_equal_tables.py",
+        "tests/plugins/xaibench_executors/test_killed.py",
         "tests/plugins/xaibench_models/test_exported_layers.py",
         "tests/plugins/xaibench_models/test_wrong_cards.py",
         "tests/plugins/xaibench_models/test_sound_detectors.py",

@@ -1,14 +1,14 @@
-"""A run of the toy detector that kills itself: ``python killed_run.py PLAN OUT JOBS VICTIM NUMBER DELAY``.
+"""A run of the toy detector that kills itself: ``python killed_run.py PLAN OUT JOBS VICTIM NUMBER DELAY [EXECUTOR [KILLS]]``.
 
 PLAN is ``small`` or ``large``. VICTIM is the process that gets SIGKILL, DELAY seconds after commit NUMBER begins (0: the
-run): ``driver`` or ``worker``, the first that is there. ``merging`` is the driver, after merge NUMBER begins. Merging is
-frequent and slow, so that it is hit.
+run): ``driver`` or ``worker``, any that is there. With KILLS, a worker is killed after every NUMBER commits, KILLS times
+at most. ``merging`` is the driver, after merge NUMBER begins. Merging is frequent and slow, so that it is hit.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import random
 import signal
 import sys
 import threading
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from descendants import MARKS, descendants
 from toy_runs import toy_run
 
 from xaibench.store import merging
@@ -46,31 +47,36 @@ class _Calls:
 
 
 def _kill(find: Callable[[], Sequence[int]], delay: float) -> None:
-    """Send SIGKILL to the first process that is found after a while."""
+    """Send SIGKILL to one of the processes that are found after a while."""
 
     def act() -> None:
         while not (found := find()):
             time.sleep(0.01)
-        print(f"killed {found[0]}", flush=True)
-        os.kill(found[0], signal.SIGKILL)
+        victim = random.choice(found)
+        print(f"killed {victim}", flush=True)
+        os.kill(victim, signal.SIGKILL)
 
     timer = threading.Timer(delay, act)
     timer.daemon = True
     timer.start()
 
 
-def main(plan: str, out: str, jobs: str, victim: str, number: str, delay: str) -> None:
+def main(
+    plan: str, out: str, jobs: str, victim: str, number: str, delay: str, executor: str = "local", kills: str = "1"
+) -> None:
     merging._MANY = {0: 3, 1: 2}
     merging._MANY_AT_END = {0: 2, 1: 2}
+    mark = next(mark for name, mark in MARKS.items() if executor.startswith(name))
 
     def me() -> list[int]:
         return [os.getpid()]
 
     def workers() -> list[int]:
-        return [p.pid for p in multiprocessing.active_children() if p.pid]
+        return descendants(mark)
 
     def begins(who: str, find: Callable[[], Sequence[int]]) -> Callable[[int], None]:
-        return lambda count: _kill(find, float(delay)) if (victim, int(number)) == (who, count) else None
+        times = [k * int(number) for k in range(1, int(kills) + 1)]
+        return lambda count: _kill(find, float(delay)) if victim == who and count in times else None
 
     merges = _Calls(merging, "merge", begins("merging", me))
     _Calls(CommitLog, "add", begins("driver", me))
@@ -78,7 +84,7 @@ def main(plan: str, out: str, jobs: str, victim: str, number: str, delay: str) -
     for name in ("write", "remove"):
         _Calls(LocalFiles, name, lambda _: time.sleep(_SLOW) if merges.count else None)
     begins("driver", me)(0)
-    raise SystemExit(toy_run(out, jobs=int(jobs), **ASKED[plan]).exit_code)
+    raise SystemExit(toy_run(out, jobs=int(jobs), executor=executor, **ASKED[plan]).exit_code)
 
 
 if __name__ == "__main__":

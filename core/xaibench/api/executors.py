@@ -17,9 +17,11 @@ OutcomeT = TypeVar("OutcomeT")
 class Executor(Protocol):
     """Runs tasks and yields each task with its outcome as it finishes, in any order.
 
-    A task holds names, parameters, digests and sample ids but no live objects, so it can be pickled. ``call`` is a
-    function of a module, which takes a task and returns its outcome. The outcome of a task whose worker died is a
-    :class:`Lost`. ``close`` ends the workers.
+    A task holds names, parameters, digests and sample ids but no live objects, so it can be pickled. ``call`` takes a
+    task and returns its outcome. It can be pickled, too, and brings along what another process needs of the driver's:
+    search path, working directory, secrets. It raises :class:`XaibenchError` where code or libraries are others than
+    the driver's; that and any other exception of it are to be raised in the driver. The outcome of a task whose worker
+    died is a :class:`Lost`. ``close`` ends the workers.
 
     ``tasks`` is an iterator that cuts a task when it is asked for one, by the time that earlier tasks took. An executor
     that asks only when a worker is free gets tasks of about a minute; one that takes all at once gets small ones.

@@ -15,7 +15,7 @@ from typing import Any
 
 from xaibench.api import Fill, Parameters, digest, parse_toml
 from xaibench.discovery.components import HELD, Use
-from xaibench.discovery.registry import Origin, Registered
+from xaibench.discovery.registry import LOCAL, Origin, Registered
 
 KEY_SCHEME = 1
 
@@ -50,7 +50,7 @@ def code_digest(origin: Origin, target: str) -> str:
     ``target``: the sources of its packages and of the target's own. A ``--plugin`` file: the file. An object handed
     over in Python: the version given to :func:`~xaibench.discovery.components.hold_component`.
     """
-    if origin.distribution in ("local", HELD):
+    if origin.distribution in (LOCAL, HELD):
         return origin.version
     module = target.partition(":")[0]
     recorded = _recorded_hashes(origin.distribution)

@@ -39,6 +39,8 @@ from xaibench.api import (
 from xaibench.api.versions import accepts_api
 from xaibench.discovery.process_state import undone
 
+LOCAL = "local"
+"""Stands where the distribution of a component does, for plugin files."""
 _ALMOST = 0.8  # names so near are taken for a slip of the pen
 _HOOK_KINDS: dict[str, Kind] = {
     "xaibench_models": "model",
@@ -259,7 +261,7 @@ def load_registry(files: Iterable[str | Path] = (), without: Iterable[str] = ())
             _load_plugin(registry, manager, origin, point.load)
     for file in files:
         path = Path(file)
-        _load_plugin(registry, manager, _local_origin(path), lambda path=path: import_file(path))
+        _load_plugin(registry, manager, local_origin(path), lambda path=path: import_file(path))
     if registry.failures and os.environ.get("XAIBENCH_STRICT_PLUGINS", "") not in ("", "0"):
         raise PluginError(f"broken plugin: {registry.failures[0]}", "mend it, or unset XAIBENCH_STRICT_PLUGINS")
     return registry
@@ -274,10 +276,11 @@ def _blocked(without: Iterable[str], origins: Sequence[Origin]) -> set[str]:
     return names
 
 
-def _local_origin(path: Path) -> Origin:
+def local_origin(path: Path) -> Origin:
+    """Where the components of a plugin file come from. Raises :class:`UsageError` where there is no such file."""
     if not path.is_file():
         raise UsageError(f"plugin file '{path}' does not exist", "give the path of a Python file to --plugin")
-    return Origin("local", hashlib.sha256(path.read_bytes()).hexdigest()[:12], str(path))
+    return Origin(LOCAL, hashlib.sha256(path.read_bytes()).hexdigest()[:12], str(path))
 
 
 def import_file(path: Path) -> ModuleType:

@@ -128,12 +128,13 @@ class Settings(Parameters):
         return dict(_flat(value)) if isinstance(value, Mapping) else value
 
 
-def _flat(table: Mapping[str, object], prefix: str = "", depth: int = 1) -> list[tuple[str, object]]:
+def _flat(table: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
+    """Entries ``KIND.NAME.KEY``. The value of a key may be a table itself."""
     found: list[tuple[str, object]] = []
     for key, value in table.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and depth < 3:
-            found += _flat(value, f"{name}.", depth + 1)
+        if isinstance(value, Mapping) and name.count(".") < 2:
+            found += _flat(value, f"{name}.")
         else:
             found.append((name, value))
     return found

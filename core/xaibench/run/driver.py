@@ -49,7 +49,7 @@ from xaibench.run.listeners import Listeners
 from xaibench.run.local_executor import end_early, start_early
 from xaibench.run.lost_tasks import cut, without
 from xaibench.run.record import component_rows, contradictions, paths_of, plan_text, run_file_of
-from xaibench.run.supervised import run_supervised
+from xaibench.run.remote_call import RemoteCall, remote_call
 from xaibench.run.task_size import TaskSize
 from xaibench.run.tasks_here import TaskOutcome, get_ready, run_in_worker, run_task
 from xaibench.run.workbench import Workbench
@@ -281,6 +281,7 @@ class _Driver:
         self._running: tuple[Task, TaskOutcome] | None = None
         self._stage_began = 0
         self._executor: CheckedExecutor | None = None
+        self._remote_call: RemoteCall | None = None
         self._strikes: Counter[str] = Counter()  # samples at which a component died, since it last did its work
 
     def drive(self, display: Display, damage: Sequence[str] = ()) -> RunResult:
@@ -438,10 +439,10 @@ class _Driver:
             self._executor = _executor(self.plan, self.registry)
             if not self._executor.in_process:
                 self.plan.detectors.clear()  # workers open them: two of each would take twice the memory
+            if not (self._executor.in_process or self._executor.supervises):
+                self._remote_call = remote_call(self.plan, self.registry)
         call: Callable[[Task], Any] = self._call_in_process if self._executor.in_process else run_in_worker
-        if self.plan.isolated and not self._executor.supervises:
-            call = run_supervised
-        yield from self._executor.run(tasks, call)
+        yield from self._executor.run(tasks, self._remote_call or call)
 
     def _close_executor(self) -> None:
         """End the executor's workers. One that fails at that is told of, and loses nothing that is done."""

@@ -74,3 +74,15 @@ def test_run_files_of_huge_numbers_and_nesting_are_refused(cli, tmp_path, text, 
     (tmp_path / "r.toml").write_text(text)
     code, _, err = cli("eval", tmp_path / "r.toml")
     assert code == 3 and what in err and len(err.splitlines()) == 2 and len(err) < 1000
+
+
+def test_a_parameter_that_is_a_table_stays_one(tmp_path):
+    (tmp_path / "run.toml").write_text(
+        '[parameter.executor.futures]\nfactory = "loky:ProcessPoolExecutor"\n[parameter.executor.futures.arguments]\ntimeout = 30\n'
+    )
+    settings = make_settings(tmp_path / "run.toml", {"parameter": {"executor.futures.jobs": 2}})
+    assert settings.parameter == {
+        "executor.futures.factory": "loky:ProcessPoolExecutor",
+        "executor.futures.arguments": {"timeout": 30},
+        "executor.futures.jobs": 2,
+    }

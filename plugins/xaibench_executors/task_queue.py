@@ -1,0 +1,69 @@
+"""The tasks of a run, and those that are tried again since a worker died."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from xaibench.api import Lost, printable, redact
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A task, and how many workers it has lost.
+
+    ``suspect``: a pool broke while it ran, and may break again. It runs alone until it has an outcome.
+    """
+
+    task: Any
+    losses: int = 0
+    suspect: bool = False
+
+
+class TaskQueue:
+    """Hands out tasks one at a time. ``tasks`` cuts a task when it is asked for one; ``retries`` is the number of
+    times that a task is tried again."""
+
+    def __init__(self, tasks: Iterable[Any], retries: int) -> None:
+        self._tasks = iter(tasks)
+        self._retries = retries
+        self._again: list[Attempt] = []
+
+    def next(self) -> Attempt | None:
+        """The next task, first those that are tried again; None where none is left."""
+        if self._again:
+            return self._again.pop()
+        task = next(self._tasks, None)
+        return None if task is None else Attempt(task)
+
+    def has_next(self) -> bool:
+        """Whether there is a task. It is cut then."""
+        attempt = self.next()
+        if attempt is not None:
+            self._again.append(attempt)
+        return attempt is not None
+
+    @property
+    def has_suspects(self) -> bool:
+        """Whether a task waits that has to run alone."""
+        return any(attempt.suspect for attempt in self._again)
+
+    def put_back(self, attempt: Attempt, *, suspect: bool = False) -> None:
+        """A task that is tried again without any blame, or under suspicion."""
+        self._again.append(replace(attempt, suspect=attempt.suspect or suspect))
+
+    def lose(self, attempt: Attempt, lost: Lost) -> Lost | None:
+        """The loss of a task that is not tried again: its component is known, or it was tried often enough. None where
+        it is tried again, which is said on stderr."""
+        if lost.component or attempt.losses >= self._retries:
+            return lost
+        self._again.append(replace(attempt, losses=attempt.losses + 1))
+        say(f"{lost.reason}: its task runs again")
+        return None
+
+
+def say(line: str) -> None:
+    """Say on stderr what a user should know and a run goes on after."""
+    print(printable(redact(" ".join(line.split()))), file=sys.stderr)
