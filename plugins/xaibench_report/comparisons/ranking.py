@@ -19,10 +19,10 @@ import numpy as np
 
 from xaibench.api import PlanError, UsageError, closest_first
 from xaibench_report.boards.leaderboard import ready_cells
-from xaibench_report.comparisons.family_values import Cells, FamilyValues, Measure, family_values
 from xaibench_report.comparisons.findings import finding
 from xaibench_report.comparisons.standings import Contest, DetectorRanking, EqualAccuracy, MeasureRanking, Standing
 from xaibench_report.detectors.detector_accuracy import Entrant, accuracy_lines, entrants, equal_classes, pictures_of
+from xaibench_report.judgement.family_values import Cells, FamilyValues, Measure, family_values
 from xaibench_report.values.run_values import RunTables, ScoreInfo, encode, family_order, score_name, score_order, short
 from xaibench_report.values.score_items import without_item
 from xaibench_statistics import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xaibench_report.comparisons.family_values import Measure
 from xaibench_report.detectors.detector_accuracy import Entrant
+from xaibench_report.judgement.family_values import Measure
 from xaibench_statistics import Estimate, Rank, RunsDifference
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from xaibench_report.boards.board_cells import Cell, make_cell
-from xaibench_report.comparisons.family_values import family_alone
+from xaibench_report.judgement.family_values import family_alone
 from xaibench_report.values.run_values import CellKey, CellValues
 from xaibench_statistics import runs_interval
 
