@@ -29,6 +29,7 @@ BUDGETS: Final[Mapping[str, Budget]] = {
     "top-minus-random": ({"steps": 10, "draws": 4}, _STEPS),
     "region-perturbation": ({"regions": 20}, "20 patches of 8 x 8 are two fifths of the picture"),
     "irof": ({"count": 50}, "50 superpixels of 60 pixels, as 224 x 224 pictures have of 1000"),
+    "accuracy-under-segment-removal": ({"count": 50}, "the superpixels of irof"),
     "road": ({"percentages": (20.0, 50.0, 80.0)}, _STEPS),
     "sensitivity-n": ({"shares": (0.05, 0.25), "subsets": 32}, _SUBSETS),
     "faithfulness-correlation": ({"share": 0.05, "subsets": 64}, "a twentieth: 1/224 of these would be 14 pixels"),

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from xaibench.api import Curve, MapCase, Passes, PassQuery, Programme, Score, Scores, ScoreSpec
-from xaibench_metrics.faithfulness.curves import (
-    removal_background,
-    replaced_probabilities,
-    saliency_of,
-    shown_image,
-    trapezoid,
-    with_clean,
+from xaibench_metrics.faithfulness.curves import trapezoid, with_clean
+from xaibench_metrics.faithfulness.segment_removal import (
+    SegmentOrder,
+    SegmentRemovalParameters,
+    segment_order,
+    segment_probabilities,
 )
-from xaibench_metrics.faithfulness.fill_response import fill_response
-from xaibench_metrics.faithfulness.ties import TieParameters, in_tie_orders, tie_order, tie_passes, with_ties
-from xaibench_perturbation import (
-    SIGMA,
-    SegmentParameters,
-    fill_parameter,
-    is_constant,
-    per_segment_mean,
-    pixel_ranks,
-    segments_of,
-    tied_share,
-)
+from xaibench_metrics.faithfulness.ties import in_tie_orders, with_ties
+from xaibench_perturbation import tied_share
 
 IROF = ScoreSpec(
     name="irof",
@@ -42,32 +32,15 @@ IROF = ScoreSpec(
     description="area over the target's relative probability while segments are replaced, most salient first",
 )
 
-ONE_PIECE = "the picture is in one segment: there is no order"
-ALIKE = "the map gives every segment the same: it orders none"
 NOTHING = "the detector gives the target no probability: none can be lost"
 
 
-class IrofParameters(SegmentParameters, TieParameters):
+class IrofParameters(SegmentRemovalParameters):
     """Parameters of ``irof``."""
 
-    count: int = Field(100, ge=2, description="segments wanted; where there are more than twice as many, the last go")
-    fill: Annotated[str, fill_parameter({"random"}, also=("current-mean",))] = Field(
-        "mean", description="what a segment becomes; current-mean is that of the picture as changed so far"
-    )
-    sigma: float = Field(SIGMA, gt=0, le=1, description="blur of fill=blur, as a share of the shorter side")
     area: Literal["normalised", "quantus"] = Field(
         "normalised", description="over the share of segments, the start in; or Quantus's, a segment wide, without it"
     )
-
-
-def segment_counts(segments: int, most: int) -> Tensor:
-    """``(min(segments, most),)`` int64: segments replaced at each point, one more each time; the last takes the rest.
-
-    SLIC finds about as many segments as were wanted, and nothing bounds it; ``most`` bounds the passes.
-    """
-    counts = torch.arange(1, min(segments, most) + 1)
-    counts[-1] = segments
-    return counts
 
 
 def area_over(curve: Tensor, counts: Tensor, form: Literal["normalised", "quantus"]) -> float:
@@ -80,21 +53,6 @@ def area_over(curve: Tensor, counts: Tensor, form: Literal["normalised", "quantu
         return len(counts) - trapezoid(torch.arange(len(counts)), curve[1:])
     shares = torch.cat([counts.new_zeros(1), counts]).double() / counts[-1]
     return min(1.0, 1 - trapezoid(shares, curve))
-
-
-def current_means(image: Tensor, labels: Tensor, ranks: Tensor) -> Tensor:
-    """``(3, H, W)``: each segment in the mean colour that the picture has when it is its turn.
-
-    ``ranks``: ``(S,)``, the turn of each segment; those before are in their colours by then. Float64 within.
-    """
-    colours = per_segment_mean(image, labels).cpu()
-    shares = torch.bincount(labels.flatten()).double() / labels.numel()
-    mean = image.double().mean(dim=(1, 2)).cpu()
-    painted = torch.empty_like(colours)
-    for segment in ranks.argsort().tolist():
-        painted[:, segment] = mean
-        mean = mean + shares[segment] * (mean - colours[:, segment])
-    return painted.to(image)[:, labels.to(image.device)]
 
 
 class Irof:
@@ -123,44 +81,28 @@ class Irof:
         return with_ties((spec,), self.parameters.ties)
 
     def score(self, case: MapCase) -> Programme[Scores]:
-        saliency, p = saliency_of(case), self.parameters
-        labels = yield from segments_of(case.picture, p, case.artefacts)
-        means = per_segment_mean(saliency, labels)
-        if is_constant(means):
-            return Scores.undefined(self.scores, ONE_PIECE if len(means) == 1 else ALIKE)
+        order = yield from segment_order(case, self.parameters)
+        if order.reason:
+            return Scores.undefined(self.scores, order.reason)
         if float(case.clean[case.target]) == 0:
             return Scores.undefined(self.scores, NOTHING)
-        counts = segment_counts(len(means), 2 * p.count)
-        share = tied_share(means, counts.tolist(), labels.flatten().bincount())
-        in_order = partial(self._in_order, case, labels, means, counts)
-        scores = yield from in_tie_orders(self.scores, p.ties, share, in_order)
+        share = tied_share(order.means, order.counts.tolist(), order.labels.flatten().bincount())
+        in_order = partial(self._in_order, case, order)
+        scores = yield from in_tie_orders(self.scores, self.parameters.ties, share, in_order)
         return scores
 
-    def _in_order(self, case: MapCase, labels: Tensor, means: Tensor, counts: Tensor, ties: int) -> Programme[Scores]:
-        order = yield from tie_order(case, len(means), ties)
-        ranks = pixel_ranks(means, order)
-        background = yield from self._background(case, labels, ranks)
-        changed = yield from replaced_probabilities(shown_image(case), background, ranks[labels], counts)
+    def _in_order(self, case: MapCase, order: SegmentOrder, ties: int) -> Programme[Scores]:
+        changed = yield from segment_probabilities(case, self.parameters, order, ties)
         curve = with_clean(case, changed)[:, case.target]
         curve = curve / curve[0]
-        x = [0.0, *(counts.double() / len(means)).tolist()]
-        value = Score(name=IROF.name, value=area_over(curve, counts, self.parameters.area))
-        return Scores((value,), (Curve(name=IROF.name, x=x, y=curve.tolist()),))
-
-    def _background(self, case: MapCase, labels: Tensor, ranks: Tensor) -> Programme[Tensor]:
-        fill = self.parameters.fill
-        if fill == "current-mean":
-            return current_means(shown_image(case), labels, ranks)
-        background = yield from removal_background(case, fill, self.parameters.sigma)
-        return background
+        value = Score(name=IROF.name, value=area_over(curve, order.counts, self.parameters.area))
+        return Scores((value,), (Curve(name=IROF.name, x=order.shares, y=curve.tolist()),))
 
     def accompanied_by(self) -> tuple[str, ...]:
-        """``current-mean`` starts as the mean: the first segments take the colour of the untouched picture."""
-        p = self.parameters
-        return fill_response("mean" if p.fill == "current-mean" else p.fill, p.sigma)
+        return self.parameters.accompanied_by()
 
     def passes(self, query: PassQuery) -> Passes:
-        """A bound: one for each segment, and how many there are shows when the picture is cut; three times as many
-        where the map leaves the order of many open."""
-        p = self.parameters
-        return tie_passes(Passes(forward=2 * p.count, exact=False), p.ties, 2 * p.count, query)
+        return self.parameters.passes(query)
+
+    def shared(self, query: PassQuery) -> Mapping[str, Passes]:
+        return self.parameters.shared(query)

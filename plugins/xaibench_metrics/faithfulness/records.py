@@ -91,6 +91,14 @@ FAITHFULNESS: tuple[MetricRecord, ...] = (
         references=(GOWRISANKAR_2024,),
     ),
     MetricRecord(
+        name="accuracy-under-segment-removal",
+        target="xaibench_metrics.faithfulness.segment_accuracy:AccuracyUnderSegmentRemoval",
+        summary="The verdict, not the score, as the most salient segments are replaced first.",
+        family="faithfulness",
+        better="lower",
+        references=(GOWRISANKAR_2024, RIEGER_2020),
+    ),
+    MetricRecord(
         name="top-minus-random",
         target="xaibench_metrics.faithfulness.against_random:TopMinusRandom",
         summary="Deletion minus the mean deletion of random maps as smooth.",

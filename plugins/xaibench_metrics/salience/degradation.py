@@ -149,8 +149,8 @@ class GuidedDegradation:
 
     ``guided-degradation-explain2me`` is the original: 8-bit maps and pictures, unmatched areas, sigmas in pixels
     whatever the size, SSIM of the maps, each picture's own likeliest class. Departures: the original reports accuracy
-    over a set, this the probability of each picture; it has no null; that its pictures are blurred in 8 bits is
-    inferred.
+    over a set (``degraded-accuracy``), this the probability of each picture; it has no null; that its pictures are
+    blurred in 8 bits is inferred.
     """
 
     Parameters = DegradationParameters
@@ -187,6 +187,10 @@ class GuidedDegradation:
         ties = smooth_random((saliency.shape[0], saliency.shape[1]), case.streams.torch("ties"))
         return rank_levels(saliency, mode, sigma, ties)
 
+    def largest(self, image: Tensor) -> float:
+        """The largest blur of a ``(3, H, W)`` picture, in pixels."""
+        return self._pixels(self.parameters.blur, image[0])
+
     def _pixels(self, sigma: float, saliency: Tensor) -> float:
         return sigma * min(saliency.shape) / REFERENCE_SIDE if self.parameters.scaled else sigma
 
@@ -200,7 +204,7 @@ class GuidedDegradation:
         plan = self.plan(case, clean)
         if isinstance(plan, str):
             return Scores.undefined(self.scores, plan)
-        largest = self._pixels(p.blur, case.picture.image[0])
+        largest = self.largest(case.picture.image)
         fields = list(plan.levels.values())
         views = dict(zip(plan.levels, degraded_views(case.picture.image, fields, largest, p.quantised), strict=True))
         rows = yield from forwarded(shown_under(case, list(views.values())))

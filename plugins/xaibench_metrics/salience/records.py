@@ -117,7 +117,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="run-stability-explain2me",
-        version=3,
+        version=4,
         target="xaibench_metrics.salience.stability:RunStability",
         summary="The same as published: 8-bit maps before upsampling, SSIM.",
         family="salience",
@@ -125,7 +125,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
         scope="family",
         needs=frozenset({"family"}),
         references=(CRUM_2023,),
-        parameters={**_AS_PUBLISHED, "same_class": False},
+        parameters={**_AS_PUBLISHED, "same_class": False, "each": True},
     ),
     MetricRecord(
         name="guided-degradation",
@@ -145,5 +145,24 @@ SALIENCE: tuple[MetricRecord, ...] = (
         better="higher",
         references=(CRUM_2023,),
         parameters={**_AS_PUBLISHED, "class_rule": "argmax", "matched": False, "scaled": False},
+    ),
+    MetricRecord(
+        name="degraded-accuracy",
+        target="xaibench_metrics.salience.degraded_accuracy:DegradedAccuracy",
+        summary="Accuracy and AUC once what the maps mark is blurred, and once the rest is.",
+        family="salience",
+        better="higher",
+        scope="detector",
+        references=(CRUM_2023,),
+    ),
+    MetricRecord(
+        name="degraded-accuracy-explain2me",
+        target="xaibench_metrics.salience.degraded_accuracy:DegradedAccuracy",
+        summary="The same as published: 8-bit maps and pictures, areas as they fall.",
+        family="salience",
+        better="higher",
+        scope="detector",
+        references=(CRUM_2023,),
+        parameters={"quantised": True, "class_rule": "argmax", "matched": False, "scaled": False},
     ),
 )

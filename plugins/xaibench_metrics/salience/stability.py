@@ -45,6 +45,17 @@ def _spec(name: str, description: str, better: Better = "none", low: float = -1,
                      description=description)  # fmt: skip
 
 
+EACH = ScoreSpec(
+    name="each",
+    better="none",
+    low=-1,
+    high=1,
+    primary=False,
+    ranked=False,
+    why_not=_BESIDE,
+    item_form="{pair}: {picture}",
+    description="similarity of two runs' maps of one picture: a value each pair and picture",
+)
 SCORES = (
     _spec(NAME, "similarity of two runs' maps of a picture, mean over pictures, then over pairs of runs", "higher",
           primary=True),
@@ -70,6 +81,7 @@ class StabilityParameters(ComparisonParameters):
         True, description="compare maps only where both runs explain the same class; else whatever each explains"
     )
     nulls: int = Field(50, ge=1, description="pairs of different pictures that the null of each pair of runs takes")
+    each: bool = Field(False, description="keep the value of every picture and pair of runs, as Explain To Me does")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +98,10 @@ class RunMap:
 @dataclass(frozen=True, slots=True)
 class PairOfRuns:
     """What two runs came to: likeness on the same pictures and by chance, and what went into it. ``pictures``: the
-    likeness on each sample and draw that has one."""
+    likeness on each sample and draw that both have a map of, or why there is none."""
 
     similarity: Measured
-    pictures: Mapping[Key, float]
+    pictures: Mapping[Key, Measured]
     null: Measured
     compared: int
     flips: int
@@ -145,18 +157,22 @@ def compared(
     """Everything about two runs."""
     shared = [s for s in sorted(a) if s in b]
     both = [(a[s], b[s]) for s in shared]
-    found = [alike(x, y, parameters) for x, y in both]
-    values = {s: v for s, v in zip(shared, found, strict=True) if not isinstance(v, str)}
-    why = next((v for v in found if isinstance(v, str)), "no picture has a map of both runs")
+    pictures = {s: alike(x, y, parameters) for s, (x, y) in zip(shared, both, strict=True)}
+    values = _defined(pictures.values())
+    why = next((v for v in pictures.values() if isinstance(v, str)), "no picture has a map of both runs")
     return PairOfRuns(
-        similarity=fmean(values.values()) if values else why,
-        pictures=values,
+        similarity=fmean(values) if values else why,
+        pictures=pictures,
         null=by_chance(a, b, strangers(a, b, parameters.nulls, generator), parameters),
         compared=len(values),
         flips=sum(x.verdict != y.verdict for x, y in both),
         class_changes=sum(x.target != y.target for x, y in both),
         seen=len(both),
     )
+
+
+def _defined(values: Iterable[Measured]) -> list[float]:
+    return [v for v in values if not isinstance(v, str)]
 
 
 # ---- all runs -------------------------------------------------------------------------------------------------------
@@ -174,7 +190,8 @@ def on_pictures(pairs: Mapping[Pair, PairOfRuns], people: Mapping[str, tuple[str
     found: dict[str, list[float]] = {}
     for pair in pairs.values():
         for (sample, _), value in pair.pictures.items():
-            found.setdefault(sample, []).append(value)
+            if not isinstance(value, str):
+                found.setdefault(sample, []).append(value)
     groups, cross = [people[s][0] for s in found], [people[s][1] for s in found]
     return Values.of(list(found), [fmean(v) for v in found.values()], groups, cross)
 
@@ -211,24 +228,29 @@ class RunStability:
     2021, take 50 random pairs); ``corrected`` ``(s - s0) / (1 - s0)``. The run is the unit of replication, so
     intervals are jackknifed over runs, three of which are needed, and crossed with people: the variance of the mean
     over pictures (``picture``, an item a picture), by the clustered bootstrap, is added, with ten groups or more; the
-    null is taken as known. Pictures without a map in one of the runs, with a constant one, or explained for different
-    classes are left out of their pair and counted in ``left-out``.
+    null is taken as known. With ``each`` there is also the value of every picture and pair of runs. Pictures without a
+    map in one of the runs, with a constant one, or explained for different classes are left out of their pair and
+    counted in ``left-out``.
 
     Parameters default to the robust form: float maps before upsampling, Pearson's correlation.
     ``run-stability-explain2me`` is the original: 8-bit maps, scikit-image's SSIM (one window on 7x7 maps), whatever
-    class each run explains. Its runs differ in the seed and in the epoch kept, as far as those given do.
+    class each run explains, and a row a picture with a column a pair of runs (``each``). Its runs differ in the seed
+    and in the epoch kept, as far as those given do.
     """
 
     Parameters = StabilityParameters
-    scores = SCORES
 
     def __init__(self, parameters: StabilityParameters) -> None:
         self.parameters = parameters
 
+    @property
+    def scores(self) -> tuple[ScoreSpec, ...]:
+        return (*SCORES, EACH) if self.parameters.each else SCORES
+
     def score(self, case: SetCase) -> Scores:
         names = sorted(case.members)
         if len(names) < 2:
-            return Scores.undefined(SCORES, "one run has nothing to be compared with")
+            return Scores.undefined(self.scores, "one run has nothing to be compared with")
         runs = {n: self._run_maps(case.members[n]) for n in names}
         pairs = {
             (a, b): compared(runs[a], runs[b], self.parameters, case.streams.numpy(f"null {a} {b}"))
@@ -236,7 +258,8 @@ class RunStability:
         }
         pictures = max(case.asked[n] for n in names)
         people = {s: (m.group, m.cross_group) for run in runs.values() for (s, _), m in run.items()}
-        return Scores((*_stabilities(names, pairs, on_pictures(pairs, people)), *_shares(pairs, pictures)))
+        values = (*_stabilities(names, pairs, on_pictures(pairs, people)), *_shares(pairs, pictures))
+        return Scores((*values, *each_value(pairs, people)) if self.parameters.each else values)
 
     def _run_maps(self, cases: Iterable[MapCase]) -> dict[Key, RunMap]:
         found: dict[Key, RunMap] = {}
@@ -293,6 +316,23 @@ def _on_each(pictures: Values) -> Sequence[Score]:
     found = zip(pictures.samples.tolist(), pictures.values.tolist(), strict=True)
     rows = [Score(name="picture", item=sample, value=value) for sample, value in found]
     return rows or [as_score("picture", "no picture has a likeness of two runs")]
+
+
+def each_value(pairs: Mapping[Pair, PairOfRuns], samples: Iterable[str]) -> Sequence[Score]:
+    """A row each pair of runs and picture, the mean over draws; ``samples`` are those that any run has a map of."""
+    every, rows = list(samples), []
+    for (a, b), pair in pairs.items():
+        found: dict[str, list[Measured]] = {}
+        for (sample, _), value in pair.pictures.items():
+            found.setdefault(sample, []).append(value)
+        rows += [as_score(EACH.name, _over_draws(found.get(s, [])), f"{a} | {b}: {s}") for s in every]
+    return rows or [as_score(EACH.name, "no picture has a map")]
+
+
+def _over_draws(values: Sequence[Measured]) -> Measured:
+    if not values:
+        return "the picture has no map of both runs"
+    return fmean(_defined(values)) if _defined(values) else values[0]
 
 
 def _within(value: Measured) -> Measured:

@@ -235,7 +235,7 @@ ACCOMPANIED = {
     "accuracy-under-removal": ("fill=black", "fill=blur,sigma=0.0225"), "top-minus-random": ("fill=black",),
     "sensitivity-n": ("fill=mean",), "faithfulness-correlation": ("fill=mean",), "faithfulness-estimate": ("fill=mean",),
     "mufidelity": ("fill=black",), "monotonicity": ("fill=mean",), "infidelity": ("fill=mean",),
-    "average-drop": ("fill=black",), "irof:fill=current-mean": ("fill=mean",), "infidelity:perturbation=noise": (),
+    "accuracy-under-segment-removal": ("fill=mean",), "average-drop": ("fill=black",), "irof:fill=current-mean": ("fill=mean",), "infidelity:perturbation=noise": (),
     "deletion:fill=blur,sigma=0.05": ("fill=blur,sigma=0.05",),
 }  # fmt: skip
 

@@ -41,11 +41,13 @@ from xaibench_metrics.faithfulness.against_random import (
 )
 from xaibench_metrics.faithfulness.curves import still_called
 from xaibench_metrics.faithfulness.flipping import PixelFlipping, flip_counts
-from xaibench_metrics.faithfulness.irof import Irof, current_means, segment_counts
+from xaibench_metrics.faithfulness.irof import Irof
 from xaibench_metrics.faithfulness.regions import RegionPerturbation, patch_labels, patch_sums
 from xaibench_metrics.faithfulness.removal import Deletion
 from xaibench_metrics.faithfulness.repair import Repair, turning_point
 from xaibench_metrics.faithfulness.road import Road, removed_counts
+from xaibench_metrics.faithfulness.segment_accuracy import AccuracyUnderSegmentRemoval
+from xaibench_metrics.faithfulness.segment_removal import current_means, segment_counts
 from xaibench_testing import drawn_by, make_bench, score, value
 
 WEIGHTS = torch.tensor([[0.4, 0.3], [0.2, 0.1]])
@@ -254,6 +256,35 @@ def test_irof_bounds_its_points_and_says_why_it_has_none() -> None:
     assert "no probability" in reason_of(make(Irof, **cells), ORDER, torch.zeros(3, 2, 2))
 
 
+def test_accuracy_under_segment_removal_by_hand() -> None:
+    # P(fake) 1, .6, .3, .1, 0 as segments go black, heaviest first: fake down to .6, so 1, 1, 0, 0, 0 and area 3/8
+    cells = {"segments": "grid", "count": 4, "fill": "black"}
+    metric = make(AccuracyUnderSegmentRemoval, **cells)
+    scores = scores_of(metric, ORDER)
+    assert {s.name: s.value for s in scores.values} == {"irof-accuracy": 0.375, **NO_TIES}
+    assert curve_of(scores, "irof-accuracy") == ([0, 0.25, 0.5, 0.75, 1], [1, 1, 0, 0, 0])
+    # lightest first: 1, .9, .7, .4, 0, so 1, 1, 1, 0, 0; at a threshold of .35 one more
+    assert value_of(metric, -ORDER) == 0.625
+    assert value_of(metric, -ORDER, detector=Weighted(threshold=0.35)) == 0.875
+    # what is called real all along is never called fake
+    assert value_of(metric, ORDER, torch.zeros(3, 2, 2)) == 0
+    # the mean colour of a white picture is white: nothing changes
+    assert value_of(make(AccuracyUnderSegmentRemoval, segments="grid", count=4)) == 1
+    assert "every segment the same" in reason_of(metric, torch.ones(2, 2))
+
+
+def test_irof_and_its_accuracy_take_their_passes_together() -> None:
+    cells = {"segments": "grid", "count": 16}
+    detector, image, saliency = Weighted(noise(16, 16) / 128), noise(3, 16, 16, seed=1), noise(16, 16, seed=2)
+    for more, together in (({"fill": "black"}, 0), ({"fill": "current-mean"}, 0), ({"fill": "noise"}, 16)):
+        irof, accuracy = (make(cls, **cells, **more) for cls in OF_SEGMENTS)
+        assert done_of(accuracy, saliency, image, detector=detector).passes == Passes(16)
+        at = make_bench(detector)
+        picture, drawn = picture_of(image), drawn_by(lambda _: saliency)
+        spent = [score(m, drawn, detector, [picture], 1, bench=at)[0].passes.forward for m in (irof, accuracy)]
+        assert spent == [16, together], more
+
+
 # ---- ROAD -----------------------------------------------------------------------------------------------------------
 
 
@@ -427,7 +458,8 @@ def test_repair_needs_a_fake_explained_as_fake_and_another_real_picture() -> Non
 
 # ---- all of them ----------------------------------------------------------------------------------------------------
 
-ORDERED = [PixelFlipping, RegionPerturbation, Irof, Road, Abpc, AccuracyUnderRemoval, TopMinusRandom]
+OF_SEGMENTS = (Irof, AccuracyUnderSegmentRemoval)
+ORDERED = [PixelFlipping, RegionPerturbation, *OF_SEGMENTS, Road, Abpc, AccuracyUnderRemoval, TopMinusRandom]
 
 
 @pytest.mark.parametrize("cls", ORDERED)
@@ -443,8 +475,8 @@ def test_only_the_order_of_the_map_counts(cls: Any) -> None:
     detector, image = Weighted(noise(16, 16) / 128), noise(3, 16, 16, seed=1)
     saliency = torch.randperm(256, generator=torch.Generator().manual_seed(2)).view(16, 16).float()
     metric = make(cls, **({"patch": 1} if cls is RegionPerturbation else {}))
-    if cls is Irof:
-        metric = make(Irof, segments="grid", count=256)
+    if cls in OF_SEGMENTS:
+        metric = make(cls, segments="grid", count=256)
     assert scores_of(metric, saliency, image, detector=detector) == scores_of(
         metric, stored(saliency) * 2 - 1, image, detector=detector
     )

@@ -558,6 +558,67 @@ def test_degradation_costs_what_it_says() -> None:
     assert isinstance(measure.instance, GuidedDegradation)
 
 
+# ---- degraded sets --------------------------------------------------------------------------------------------------
+
+
+def degraded(*maps: tuple[Tensor | None, str]) -> SetCase:
+    """Cases of maps with the labels of their pictures: fakes have the white patch, real pictures are black."""
+    cases = []
+    for i, (saliency, label) in enumerate(maps):
+        if saliency is None:
+            continue
+        drawn = Explanation(map=saliency)
+        one = case_of(lambda *_, drawn=drawn: drawn, sample=f"p{i}")
+        if label == "real":
+            black = torch.zeros_like(one.picture.image)
+            sample = replace(one.picture.sample, label="real")
+            clean = one.detector.probabilities(black[None])[0]
+            one = replace(one, picture=replace(one.picture, image=black, sample=sample), clean=clean, target=0)
+        cases.append(one)
+    return SetCase(members={"m": cases}, asked={"m": len(maps)}, explainer="e", streams=Streams.of(0, 0, "m", ""))
+
+
+def test_accuracy_and_auc_of_degraded_sets_by_hand() -> None:
+    measure = metric("degraded-accuracy", smooth=0.0, blur=60.0)
+    at, off = patch_map(), -patch_map()
+    # blurred where the map is high the patch is lost, so that a fake is read as the real pictures are
+    scores = value(run(measure, degraded((at, "fake"), (at, "fake"), (off, "fake"), (at, "real"))))
+    found = values(scores, "accuracy")
+    assert found["untouched"] == 1 and found["object"] == 2 / 4 and found["background"] == 3 / 4
+    areas = values(scores, "auc")
+    # fakes above the one real picture: none lost 1; two of three tied with it 2/3; one of three tied 5/6
+    assert areas["untouched"] == 1 and areas["object"] == pytest.approx(2 / 3)
+    assert areas["background"] == pytest.approx(5 / 6)
+    assert values(scores, "accuracy-contrast")[""] == 1 / 4
+    assert values(scores, "auc-contrast")[""] == pytest.approx(1 / 6)
+    assert set(found) == set(areas) == {"untouched", "object", "background", "random-object", "random-background"}
+    assert values(scores, "left-out")[""] == 0
+
+
+def test_degraded_sets_leave_out_and_count_pictures_without_a_map() -> None:
+    flat = torch.ones(16, 20)
+    measure = metric("degraded-accuracy", smooth=0.0, blur=60.0)
+    done = run(measure, degraded((patch_map(), "fake"), (None, "fake"), (flat, "real"), (patch_map(), "fake")))
+    assert done.passes == Passes(8), "four pictures of each of the two"
+    scores = value(done)
+    assert values(scores, "left-out")[""] == 1 / 2 and values(scores, "accuracy")["object"] == 0
+    assert {s.reason for s in rows(scores, "auc").values()} == {"AUC needs both real and fake pictures"}
+    assert rows(scores, "auc-contrast")[""].status == "undefined"
+    nothing = value(run(measure, degraded((flat, "real"))))
+    assert {s.reason for s in rows(nothing, "accuracy").values()} == {"no picture was degraded"}
+
+
+def test_degraded_sets_are_blurred_as_each_picture_is() -> None:
+    for preset in ("", "-explain2me"):
+        more = {"controls": 1, "smooth": 1.0, "blur": 60.0}
+        one = degraded((patch_map(), "fake")).members["m"]
+        alone = value(run(metric(f"guided-degradation{preset}", **more), next(iter(one))))
+        whole = value(run(metric(f"degraded-accuracy{preset}", smooth=1.0, blur=60.0), degraded((patch_map(), "fake"))))
+        flips = values(alone, "flip")
+        assert {mode: values(whole, "accuracy")[mode] for mode in MODES} == {m: 1 - flips[m] for m in MODES}
+        assert flips["object"] == 1
+
+
 # ---- stability ------------------------------------------------------------------------------------------------------
 
 A, B, C = ([0.0, 1, 0, 0], [0.0, 0, 1, 0], [0.0, 1, 1, 0])
@@ -601,6 +662,25 @@ def test_stability_by_hand() -> None:
     assert isinstance(low, float) and isinstance(high, float)
     assert values(scores, "low")[""] == pytest.approx(max(-1, low)) and values(scores, "high")[""] == min(1, high)
     assert values(scores, "left-out")[""] == 0 and values(scores, "flip")[""] == 0
+    assert not rows(scores, "each")
+
+
+def test_each_picture_and_pair_of_runs_has_its_value() -> None:
+    flat = [1.0, 1, 1, 1]
+    scores = stability_of(runs_of({"r1": [A, C, A], "r2": [A, A, flat], "r3": [B, None, A]}), each=True)
+    found = rows(scores, "each")
+    assert {item: s.value for item, s in found.items() if s.status == "ok"} == pytest.approx(
+        {"r1 | r2: p0": 1, "r1 | r3: p0": -1 / 3, "r2 | r3: p0": -1 / 3, "r1 | r2: p1": R, "r1 | r3: p2": 1}, abs=1e-6
+    )
+    assert {item: s.reason for item, s in found.items() if s.status != "ok"} == {
+        "r1 | r3: p1": "the picture has no map of both runs",
+        "r2 | r3: p1": "the picture has no map of both runs",
+        "r1 | r2: p2": "the map is constant",
+        "r2 | r3: p2": "the map is constant",
+    }
+    # the means of a row and of a column are the measure's own
+    assert values(scores, "pair")["r1 | r2"] == pytest.approx((1 + R) / 2, abs=1e-6)
+    assert values(scores, "picture")["p0"] == pytest.approx(1 / 9, abs=1e-6)
 
 
 def test_stability_is_crossed_with_people_where_there_are_ten() -> None:
@@ -698,6 +778,7 @@ def test_published_stability_is_one_ssim_of_the_small_bytes() -> None:
     )  # fmt: skip
     scores = metric("run-stability-explain2me").instance.score(found)
     assert values(scores, "run-stability")[""] == pytest.approx(0.297017, abs=1e-6)
+    assert values(scores, "each") == pytest.approx({"r1 | r2: p": 0.297017}, abs=1e-6)
 
 
 def test_identical_runs_are_stable_and_independent_ones_are_not() -> None:

@@ -24,6 +24,7 @@ from xaibench_metrics.faithfulness.regions import RegionPerturbation
 from xaibench_metrics.faithfulness.removal import Deletion, Insertion
 from xaibench_metrics.faithfulness.repair import Repair
 from xaibench_metrics.faithfulness.road import Road
+from xaibench_metrics.faithfulness.segment_accuracy import AccuracyUnderSegmentRemoval
 from xaibench_metrics.faithfulness.ties import SETTLED, TieOrder, tie_order
 from xaibench_perturbation import tied_share
 from xaibench_testing import drawn_by, make_bench, score, value
@@ -34,6 +35,7 @@ CLASSES: dict[Any, dict[str, Any]] = {
     PixelFlipping: {"pixels": 4, "fill": "black"},
     RegionPerturbation: {"patch": 2, "fill": "black"},
     Irof: {"segments": "grid", "count": 4, "fill": "black"},
+    AccuracyUnderSegmentRemoval: {"segments": "grid", "count": 16, "fill": "black"},
     Road: {"percentages": (30, 60)},
     Abpc: {"steps": 4},
     AccuracyUnderRemoval: {"steps": 4, "hidden": "black"},
@@ -43,6 +45,7 @@ CLASSES: dict[Any, dict[str, Any]] = {
     Monotonicity: {"steps": 8, "fill": "black"},
     MonotonicityCorrelation: {"blocks": 8, "draws": 2},
 }
+OF_SEGMENTS = (Irof, AccuracyUnderSegmentRemoval)
 SEVERAL = {
     AccuracyUnderRemoval: ["deletion-accuracy", "insertion-accuracy"],
     Repair: ["repair-auc", "repair-half"],
@@ -243,7 +246,7 @@ def orders(monkeypatch: pytest.MonkeyPatch) -> dict[int, str]:
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_the_spread_is_how_far_the_orders_are_apart(cls: Any, orders: dict[int, str]) -> None:
-    saliency = ONE_PATCH if cls is Irof else TIED
+    saliency = ONE_PATCH if cls in OF_SEGMENTS else TIED
     metric = make(cls, **CLASSES[cls])
     primary = [s for s in metric.scores if s.primary]
     assert [s.name for s in primary] == SEVERAL.get(cls, [primary[0].name])
@@ -271,13 +274,13 @@ def test_the_spread_is_how_far_the_orders_are_apart(cls: Any, orders: dict[int, 
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_passes_are_bounded_and_those_of_reading_exact(cls: Any) -> None:
-    saliency = ONE_PATCH if cls is Irof else TIED
+    saliency = ONE_PATCH if cls in OF_SEGMENTS else TIED
     query = _query(DETECTOR, PICTURE)
     for ties in ("seeded", "reading"):
         metric = make(cls, **CLASSES[cls], ties=ties)
         taken, said = done_of(metric, saliency, DETECTOR, PICTURE).passes, metric.passes(query)
         assert taken.forward == said.forward or (not said.exact and taken.forward < said.forward)
-        assert said.exact == (ties == "reading") or cls in (Irof, TopMinusRandom)
+        assert said.exact == (ties == "reading") or cls in (*OF_SEGMENTS, TopMinusRandom)
 
 
 @pytest.mark.parametrize("cls", CLASSES)

@@ -59,6 +59,7 @@ BUDGETS: dict[tuple[str, str], Values] = {
     ("metric", "counterpart-attack"): {"attack": "pgd", "steps": 16, "draws": 4, "top": 12},
     ("metric", "pixel-flipping"): {"pixels": 64},
     ("metric", "irof"): {"count": 24},
+    ("metric", "accuracy-under-segment-removal"): {"count": 24},
     ("metric", "road"): {"percentages": [10, 50, 90]},
     ("metric", "top-minus-random"): {"draws": 3, "steps": 10},
     ("dataset", "demo"): {"identities": 4, "split": "all"},
