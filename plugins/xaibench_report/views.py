@@ -42,6 +42,7 @@ def table(
     bold: str | None = None,
     verdicts: bool = False,
     digits: int | None = None,
+    over_runs: bool = False,
 ) -> RunTable:
     """Scores as a table of any shape: what ``xaibench table`` prints.
 
@@ -56,13 +57,14 @@ def table(
     bold: ``best`` marks what is not told apart from the best explainer.
     verdicts: whether a cell says how its explainer stands to the controls, as the boards do.
     digits: decimals, None for three (CSV: all).
+    over_runs: the means over the training runs of a family in place of a number for each run.
 
     Raises :class:`~xaibench.api.UsageError` for a key or score that the run does not have, and
     :class:`~xaibench.api.NothingToEvaluate` where no number is left.
     """
     request = make_request(
         rows, columns, score, by, intervals=intervals, n=n, controls=controls, untouched=untouched, bold=bold,
-        verdicts=verdicts, digits=digits,
+        verdicts=verdicts, digits=digits, over_runs=over_runs,
     )  # fmt: skip
     context = context_of(run)
     return build_table(context.tables, context.info, request)

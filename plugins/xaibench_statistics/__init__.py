@@ -57,6 +57,7 @@ from xaibench_statistics.runs import (
     runs_interval,
     t_interval,
 )
+from xaibench_statistics.runs_needed import runs_needed
 from xaibench_statistics.sample_size import detectable_difference, groups_needed
 from xaibench_statistics.values import Floats, Ints, Strings, Values, common_samples
 
@@ -128,5 +129,6 @@ __all__ = [
     "roc_auc",
     "runs_difference",
     "runs_interval",
+    "runs_needed",
     "t_interval",
 ]

@@ -94,7 +94,8 @@ class RunsDifference:
 
     ``low`` and ``high``: the 95 % interval over runs, crossed with people where ``people``; None without one. ``p``:
     two-sided, None where there is no test (``note`` says why); ``test`` names it, ``deals`` counts the permutations.
-    ``p_holm`` is filled by whoever knows the family of comparisons.
+    ``p_holm`` is filled by whoever knows the family of comparisons. ``deviation``: the pooled standard deviation of the
+    runs of a family, from the jackknife; None where a family has no variance over runs.
     """
 
     value: float
@@ -106,6 +107,7 @@ class RunsDifference:
     test: str = ""
     deals: int = 0
     note: str = ""
+    deviation: float | None = None
 
 
 def jackknife_variance(without: Floats) -> float:
@@ -125,7 +127,8 @@ def runs_difference(first: Runs, second: Runs, *, seed: int = SEED) -> RunsDiffe
         return RunsDifference(value=value, note="no run can be left out of this measure")
     people = _people(first, second, seed)
     low, high = t_interval(value, [*terms, people] if people else terms)
-    found = RunsDifference(value=value, low=low, high=high, people=people is not None)
+    deviation = sqrt(sum(v * (df + 1) for v, df in terms) / 2)
+    found = RunsDifference(value=value, low=low, high=high, people=people is not None, deviation=deviation)
     if len(first.own) and len(second.own):
         p, deals = permute_runs(first.own, second.own, seed=seed)
         return replace(found, p=p, deals=deals, test="permutation of runs")

@@ -80,6 +80,19 @@ def _cells_of(
     return found
 
 
+def family_alone(runs: Mapping[str, CellValues]) -> FamilyValues:
+    """The values of one family by itself, on the samples or items that all of its runs have. ``runs`` by name."""
+    every = {s for c in runs.values() for s in c.values.samples.tolist()}
+    if not every:
+        return _of_items(runs, _common_items([runs]), len(runs))
+    why = _too_few(runs, len(every))
+    if why:
+        return FamilyValues(runs=None, why=why)
+    return FamilyValues(
+        runs=_on_common(runs, common_samples(c.values for c in runs.values())), why=_lacking(runs, len(every))
+    )
+
+
 # ---- measures with samples ------------------------------------------------------------------------------------------
 
 
@@ -99,10 +112,13 @@ def _of_samples(
         if refused[entrant.model]:
             values[entrant.model] = FamilyValues(runs=None, why=refused[entrant.model])
             continue
-        rows = [even(c, samples).on(samples) for _, c in sorted(runs.items())]
-        why = (_unscored(len(rows), len(entrant.runs)), _lacking(runs, len(every)))
-        values[entrant.model] = FamilyValues(runs=Runs.of_samples(rows), why="; ".join(w for w in why if w))
+        why = (_unscored(len(runs), len(entrant.runs)), _lacking(runs, len(every)))
+        values[entrant.model] = FamilyValues(runs=_on_common(runs, samples), why="; ".join(w for w in why if w))
     return values, len(samples) if any(v.runs for v in values.values()) else 0
+
+
+def _on_common(runs: Mapping[str, CellValues], samples: Strings) -> Runs:
+    return Runs.of_samples([even(c, samples).on(samples) for _, c in sorted(runs.items())])
 
 
 def _too_few(runs: Mapping[str, CellValues], every: int) -> str:
@@ -170,6 +186,11 @@ def _of_whole(
     family = found.get("")
     if family is not None and family.scope == "family" and family.whole:
         return _of_family(measure, entrant, family, cells, pictures)
+    return _of_items(found, items, len(entrant.runs))
+
+
+def _of_items(found: Mapping[str, CellValues], items: frozenset[str], runs: int) -> FamilyValues:
+    """The mean over ``items`` of every run; ``runs``: how many the family has."""
     why = _valueless(found) or ("" if items else "the runs share no item of this measure")
     if why:
         return FamilyValues(runs=None, why=why)
@@ -177,7 +198,7 @@ def _of_whole(
     values = [exact_mean(np.asarray([whole[i] for i in sorted(items)])) for whole in measured]
     dropped = len(set().union(*measured) - items)
     uncommon = f"{dropped} of its items not in every run, left out" if dropped else ""
-    notes = (_unscored(len(values), len(entrant.runs)), uncommon)
+    notes = (_unscored(len(values), runs), uncommon)
     return FamilyValues(runs=Runs.of_values(values), why="; ".join(w for w in notes if w))
 
 

@@ -35,7 +35,10 @@ def _contest(contest: Contest, standings: dict[str, Standing], better: str) -> s
     word = "better" if better != "none" else "lower"
     says = f"{first} is {word} than" if contest.shown else f"{first} is not shown to be {word} than"
     values = [number(e.value) if (e := standings[m].estimate) else "" for m in (contest.first, contest.second)]
-    return f"{says} {second}: {values[0]} against {values[1]}, {_difference(d)}"
+    fewest = min(standings[m].runs for m in (contest.first, contest.second))
+    more = contest.needed is not None and contest.needed > fewest
+    needed = f"; about {contest.needed} runs of each would tell such a difference" if more else ""
+    return f"{says} {second}: {values[0]} against {values[1]}, {_difference(d)}{needed}"
 
 
 def _difference(d: RunsDifference) -> str:

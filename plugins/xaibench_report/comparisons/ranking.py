@@ -35,6 +35,7 @@ from xaibench_statistics import (
     least_p,
     runs_difference,
     runs_interval,
+    runs_needed,
 )
 
 LEVEL: Final = 0.05
@@ -216,24 +217,30 @@ def _ranked(
 
 def _adjusted(classes: Sequence[EqualAccuracy]) -> list[EqualAccuracy]:
     """Holm over every test, then who is shown to be better, ranks and sentences."""
-    adjusted = iter(holm([c.difference.p for k in classes for m in k.measures for c in m.contests]))
+    values = [c.difference.p for k in classes for m in k.measures for c in m.contests]
+    adjusted, tests = iter(holm(values)), sum(p is not None for p in values)
     return [
         replace(
             k,
             measures=tuple(
-                _told(replace(m, contests=tuple(_judged(c, next(adjusted)) for c in m.contests))) for m in k.measures
+                _told(replace(m, contests=tuple(_judged(c, next(adjusted), tests) for c in m.contests)))
+                for m in k.measures
             ),
         )
         for k in classes
     ]
 
 
-def _judged(contest: Contest, p: float | None) -> Contest:
+def _judged(contest: Contest, p: float | None, tests: int) -> Contest:
     d = replace(contest.difference, p_holm=p)
     if p is None:
         return replace(contest, difference=d)
     held = d.low is not None and d.high is not None and (d.low > 0 or d.high < 0)
-    return replace(contest, difference=d, shown=p < LEVEL and (held or not d.people))
+    shown = p < LEVEL and (held or not d.people)
+    needed = None
+    if not shown and d.deviation is not None:
+        needed = runs_needed(d.value, d.deviation, tests=tests)
+    return replace(contest, difference=d, shown=shown, needed=needed)
 
 
 def _told(ranking: MeasureRanking) -> MeasureRanking:

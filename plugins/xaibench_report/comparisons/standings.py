@@ -23,12 +23,15 @@ class Standing:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contest:
     """Two of equal accuracy under one measure, ``first`` the better placed (the lower, without a better side).
-    ``shown``: whether that is more than chance; None where nothing was tested."""
+    ``shown``: whether that is more than chance; None where nothing was tested. ``needed``: the runs a family that would
+    tell such a difference on these pictures (power 0.8, corrected over all comparisons), where it is not shown; None
+    where no difference is seen, or no number of runs that can be trained tells it."""
 
     first: str
     second: str
     difference: RunsDifference
     shown: bool | None = None
+    needed: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ KEYS: Final = (
     "Read a run",
     "xaibench table RUN --columns method --score relevance-mass --intervals",
     "xaibench table RUN --columns method,k --score accuracy -o table.tex",
+    "xaibench table RUN --rows model --over-runs  # families of training runs",
 )
 def table(
     run: RunFolder,
@@ -58,6 +59,9 @@ def table(
     verdicts: Annotated[
         bool, typer.Option("--verdicts", help="Show the verdict against the controls below each value.")
     ] = False,
+    over_runs: Annotated[
+        bool, typer.Option("--over-runs", help="Show the means over the training runs of a family, not each run.")
+    ] = False,
     digits: Annotated[int | None, typer.Option(help="Decimals (default 3; all of them in CSV).")] = None,
     caption: Annotated[str | None, typer.Option(help="LaTeX: the caption, in place of ours.")] = None,
     label: Annotated[str | None, typer.Option(help="LaTeX: the label of the table.")] = None,
@@ -73,7 +77,7 @@ def table(
 
     request = make_request(
         rows, columns, score or (), by or (), intervals=intervals, n=n, controls=controls, untouched=untouched,
-        bold=bold, verdicts=verdicts, digits=digits,
+        bold=bold, verdicts=verdicts, digits=digits, over_runs=over_runs,
     )  # fmt: skip
     name = _format(format, out)
     opened = open_run(run)

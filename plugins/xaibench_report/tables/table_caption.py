@@ -80,7 +80,8 @@ def caption_of(entries: Sequence[Entry], found: Entries, request: TableRequest) 
     """What one number is: the mean over which samples, with which interval, and how many samples it stands on."""
     sampled = [e for e in entries if e.cell.estimate and e.cell.estimate.n]
     if not sampled:
-        return "Each number is one value of a whole set."
+        over = "the mean over training runs of a value" if request.over_runs else "one value"
+        return f"Each number is {over} of a whole set{_interval_over(entries, request)}."
     parts = [_mean(sampled, found, request), _sizes(sampled, found, request)]
     if len(sampled) < sum(e.cell.estimate is not None for e in entries):
         parts.append("Other numbers are of whole sets.")
@@ -88,15 +89,21 @@ def caption_of(entries: Sequence[Entry], found: Entries, request: TableRequest) 
 
 
 def _mean(entries: Sequence[Entry], found: Entries, request: TableRequest) -> str:
-    text = "Means over samples"
+    text = "Means over training runs, of means over samples" if request.over_runs else "Means over samples"
     within = [k for k in ("repeat", "item") if k not in request.keys and _averaged(entries, k, found.info)]
     if within:
         text += f" (first over the {' and '.join(f'{k}s' for k in within)} of each)"
-    if request.intervals and any(e.cell.estimate and e.cell.estimate.low is not None for e in entries):
-        text += " with 95 % intervals clustered by group"
+    text += _interval_over(entries, request)
     if "method" not in request.keys and any(found.info.family(e.key.metric) == FAMILY for e in entries):
         text += "; scores of localisation weigh every manipulation method alike"
     return f"{text}."
+
+
+def _interval_over(entries: Iterable[Entry], request: TableRequest) -> str:
+    """What an interval is over, where one is shown."""
+    if not request.intervals or all(e.cell.estimate is None or e.cell.estimate.low is None for e in entries):
+        return ""
+    return " with 95 % intervals " + ("over runs crossed with groups" if request.over_runs else "clustered by group")
 
 
 def _averaged(entries: Iterable[Entry], key: str, info: ScoreInfo) -> bool:

@@ -17,6 +17,7 @@ from xaibench_report.boards.detector_tables import of_detector
 from xaibench_report.boards.leaderboard import prepared_cells
 from xaibench_report.detectors.detection import detections
 from xaibench_report.tables.footing import Best, Footings, with_reason
+from xaibench_report.tables.over_runs import family_cells
 from xaibench_report.tables.sample_parts import EVERY, Label, Part, sample_keys, split_tables
 from xaibench_report.tables.score_choice import (
     SECONDS,
@@ -192,6 +193,8 @@ def _of_part(
 ) -> tuple[list[Entry], dict[CellKey, str]]:
     """The entries of one part, and why explainers have no value at all where no sample is named."""
     cells = _chosen_cells(part, labels)
+    if request.over_runs:
+        return _of_families(cells, part, labels, request, footings, seed), {}
     whole = [k for k, c in cells.items() if part.labels and part.holds is None and not c.any]
     best = footings.best(cells) if request.bold else {}
     entries = [
@@ -202,6 +205,19 @@ def _of_part(
     if request.untouched:
         entries += _untouched(entries, part, labels, footings.tables)
     return entries, {k: without_status(make_cell(cells[k], seed).why) for k in whole}
+
+
+def _of_families(
+    cells: Mapping[CellKey, CellValues], part: Part, labels: _Labels, request: TableRequest, footings: Footings,
+    seed: int,
+) -> list[Entry]:  # fmt: skip
+    """The entries of the means over runs: marks and gates of each run are noted once."""
+    entries = []
+    for key, (first, made) in family_cells(cells, seed).items():
+        runs = [k for k in cells if k._replace(where=k.where._replace(member="")) == key]
+        below = dict.fromkeys(n for k in runs for n in footings.notes(k, cells[k])) if made.estimate else ()
+        entries.append(_entry_of(key, first, made, part, labels, (*_notes(made, first, request.intervals), *below)))
+    return entries
 
 
 def _chosen_cells(part: Part, labels: _Labels) -> dict[CellKey, CellValues]:
@@ -238,6 +254,10 @@ def _entry(
     made = make_cell(cell, seed)
     made = replace(made, why=without_status(made.why))
     notes = (*_notes(made, cell, request.intervals), *(footings.notes(key, cell) if made.estimate else ()))
+    return replace(_entry_of(key, cell, made, part, labels, notes), best=best)
+
+
+def _entry_of(key: CellKey, cell: CellValues, made: Cell, part: Part, labels: _Labels, notes: tuple[str, ...]) -> Entry:
     role = labels.info.role(key.explainer)
     return Entry(
         labels={**labels.of(key), **part.labels},
@@ -246,7 +266,6 @@ def _entry(
         better=cell.better,
         section=1 if role == "explainer" or of_detector(cell) else 2,
         notes=notes,
-        best=best,
     )
 
 

@@ -22,6 +22,7 @@ class TableRequest:
     ``digits``: decimals, None for those of the boards. ``bold``: whether the explainers that are not told apart from
     the best are bold. ``verdicts``: whether a cell says how its explainer stands to the controls. ``controls``: whether
     controls and references have rows. ``untouched``: whether the detector on the untouched pictures has one.
+    ``over_runs``: whether a number is the mean over the training runs of a family.
     """
 
     rows: tuple[str, ...] = ("explainer",)
@@ -35,6 +36,7 @@ class TableRequest:
     bold: bool = False
     verdicts: bool = False
     digits: int | None = None
+    over_runs: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -55,6 +57,7 @@ def make_request(
     bold: str | None = None,
     verdicts: bool = False,
     digits: int | None = None,
+    over_runs: bool = False,
 ) -> TableRequest:
     """The request; keys are names, or names joined by commas. Raises UsageError for values that are none."""
     if bold not in (None, "best"):
@@ -64,11 +67,13 @@ def make_request(
     request = TableRequest(
         rows=_names(rows), columns=_names(columns), by=_names(by), intervals=intervals, n=n, controls=controls,
         scores=(score,) if isinstance(score, str) else tuple(score), untouched=untouched, bold=bold == "best",
-        verdicts=verdicts, digits=digits,
+        verdicts=verdicts, digits=digits, over_runs=over_runs,
     )  # fmt: skip
     if not request.rows or not request.columns:
         raise UsageError("a table needs rows and columns", "name a key for each, such as explainer and score")
     _check_once(request)
+    if over_runs:
+        _check_over_runs(request)
     return request
 
 
@@ -88,6 +93,19 @@ def _names(keys: str | Sequence[str]) -> tuple[str, ...]:
     """``method,k`` and ``[method, k]`` alike."""
     parts = [keys] if isinstance(keys, str) else keys
     return tuple(name.strip() for part in parts for name in part.split(",") if name.strip())
+
+
+def _check_over_runs(request: TableRequest) -> None:
+    asked = (
+        ("--untouched", request.untouched),
+        ("--bold best", request.bold),
+        ("--verdicts", request.verdicts),
+        ("the key member", "member" in request.keys),
+        ("the key repeat", "repeat" in request.keys),
+    )
+    for what, wanted in asked:
+        if wanted:
+            raise UsageError(f"{what} is of single runs", "leave it out, or leave out --over-runs")
 
 
 def _check_once(request: TableRequest) -> None:

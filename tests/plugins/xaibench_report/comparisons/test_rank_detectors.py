@@ -22,7 +22,7 @@ from xaibench_report.detectors.detector_accuracy import Entrant, accuracy_lines,
 from xaibench_report.page.figures import pareto_figure
 from xaibench_report.terminal.ranking_terminal import print_all_measures, print_ranking
 from xaibench_report.values.run_values import RunTables, ScoreInfo
-from xaibench_statistics import Estimate
+from xaibench_statistics import Estimate, runs_needed
 
 ENTROPY, STABILITY, ODC, PURITY = (
     f"xaibench/{n}" for n in ("entropy-spatial", "run-stability", "channel-decorrelation", "axis-purity")
@@ -149,6 +149,17 @@ def test_nobody_is_shown_to_be_better_where_runs_overlap():
     assert [(s.rank.rank, s.rank.low, s.rank.high) for s in measure.standings] == [(1, 1, 2), (1, 1, 2)]
     assert measure.contests[0].difference.p == 1.0
     assert "guided is not shown to be better than plain" in measure.finding
+
+
+def test_where_nothing_is_shown_the_runs_that_would_tell_are_named():
+    measure = only(ranked([*family(GUIDED, LOW), *family(PLAIN, [v + 0.01 for v in LOW])]))
+    (contest,) = measure.contests
+    assert contest.shown is False
+    assert contest.needed == runs_needed(0.01, contest.difference.deviation, tests=1) > 5
+    assert f"; about {contest.needed} runs of each would tell such a difference" in measure.finding
+    shown = only(ranked([*family(GUIDED, LOW), *family(PLAIN, HIGH)]))
+    assert shown.contests[0].needed is None
+    assert "would tell" not in shown.finding
 
 
 def test_higher_is_better_turns_the_order():

@@ -150,6 +150,54 @@ def test_runs_of_a_family_are_not_averaged() -> None:
     )  # fmt: skip
 
 
+def test_over_runs_a_number_is_the_mean_over_runs_on_the_pictures_that_all_have() -> None:
+    one, two = rows(CAM, {"swap": ramp(0.5, 12)}), rows(CAM, {"swap": ramp(0.5, 12)})
+    # .1 lower on every picture but the last, which the second run lacks
+    lower = [r | {"member": "demo-1", "value": r["value"] - 0.1} for r in two[:-1]]
+    lost = two[-1] | {"member": "demo-1", "value": None, "status": "undefined", "reason": "the map is constant"}
+    (grid,) = table(tables([*one, *lower, lost]), "model", "score", over_runs=True, intervals=True).grids
+    kept = [r["value"] for r in one[:-1]]
+    mean = sum(kept) / 11 - 0.05
+    estimate = grid.cells[0][0].estimate
+    assert estimate is not None and estimate.value == pytest.approx(mean) and estimate.n == 11
+    assert estimate.low is not None and estimate.low < mean - 0.05
+    assert grid.caption == (
+        "Means over training runs, of means over samples (first over the repeats of each) with 95 % intervals over runs "
+        "crossed with groups; scores of localisation weigh every manipulation method alike. 11 samples of 11 groups."
+    )
+    assert any("demo-1 lacks 1 of 12 pictures (undefined: the map is constant)" in t for t in grid.texts[0][0])
+    gone = [r | {"member": "demo-1", "value": None, "status": "undefined", "reason": "why"} for r in two[:7]]
+    some = [r | {"member": "demo-1"} for r in two[7:]]
+    with pytest.raises(NothingToEvaluate) as error:
+        table(tables([*one, *gone, *some]), "model", over_runs=True)
+    assert "demo-1 has 5 of 12 pictures" in str(error.value.mend)
+
+
+def test_over_runs_values_of_whole_sets_are_averaged_item_by_item() -> None:
+    sets = [
+        score(CAM, "real", 0, value)
+        | {
+            "metric": ATTACK,
+            "score": "accuracy",
+            "item": f"{item} top-1",
+            "sample": "",
+            "scope": "detector",
+            "member": member,
+        }
+        for member, found in {"demo-0": (0.9, 0.5), "demo-1": (0.7, 0.6)}.items()
+        for item, value in zip(("background", "object"), found, strict=True)
+    ]
+    (grid,) = table(tables(sets), "model", "segmentation", score="accuracy", over_runs=True).grids
+    assert [[c.estimate and round(c.estimate.value, 6) for c in row] for row in grid.cells] == [[0.8, 0.55]]
+    assert grid.caption == "Each number is the mean over training runs of a value of a whole set."
+
+
+@pytest.mark.parametrize("wanted", [{"untouched": True}, {"bold": "best"}, {"verdicts": True}, {"by": "member"}])
+def test_what_is_of_single_runs_is_refused_over_runs(wanted: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="of single runs"):
+        make_request(over_runs=True, **wanted)
+
+
 def test_an_item_can_be_named_with_its_score() -> None:
     found = table(tables(ITEMS), columns="method", score="segment-attack accuracy top-2")
     assert [g.title.partition(" (")[0] for g in found.grids] == ["Accuracy slic-50 top-2 of segment-attack"]
