@@ -23,8 +23,10 @@ def compare_explainers(
 
     ``pairs``: ``'A - B'``, each a name as in the tables, its short form, or the name alone where one explainer of the
     run has it. ``scores``: as for tables; none: the primary ones. Rows carry the pair in place of the explainer,
-    ``first`` and ``second`` are the means of B and of A, and p is adjusted by Holm over all rows. Raises UsageError for
-    a name that the run does not have, and NothingToEvaluate where no pair has a score in common.
+    ``first`` and ``second`` are the means of B and of A, and p is adjusted by Holm over all rows. A score of which no
+    pair has a value is left out.
+
+    Raises UsageError for a name that the run does not have, and NothingToEvaluate where no pair has a score in common.
     """
     there = sorted(set(tables.scores["explainer"].unique().to_pylist()) - {None, ""})
     sides = {text: _sides(text, there) for text in pairs}
@@ -35,9 +37,12 @@ def compare_explainers(
         replace(tables, scores=_renamed(table, {text: both[side] for text, both in sides.items()})) for side in (0, 1)
     )
     comparison = compare_runs(subtrahends, minuends, shown)
-    if not comparison.rows:
+    measured = {(r.where, r.metric, r.score) for r in comparison.rows if r.difference.value is not None}
+    rows = [r for r in comparison.rows if (r.where, r.metric, r.score) in measured]
+    if not rows:
         raise NothingToEvaluate("no pair has a score in common", "name another --score, or other explainers")
-    return replace(comparison, second_marks=())  # both sides are one run, with one set of marks
+    rows.sort(key=lambda r: ((r.where, r.metric, r.score), pairs.index(r.explainer)))
+    return replace(comparison, rows=tuple(rows), second_marks=())  # both sides are one run, with one set of marks
 
 
 def _sides(text: str, there: Sequence[str]) -> tuple[str, str]:
@@ -50,13 +55,19 @@ def _sides(text: str, there: Sequence[str]) -> tuple[str, str]:
 
 def _explainer(name: str, there: Sequence[str]) -> str:
     """The one explainer of the run that a name stands for."""
-    exact = [e for e in there if name in (e, short(e))]
+    exact = [e for e in there if _parts(name) in (_parts(e), _parts(short(e)))]
     matches = exact or [e for e in there if short(e).partition(":")[0] == name]
     if len(matches) == 1:
         return matches[0]
     if matches:
         raise UsageError(f"'{name}' is several explainers of the run", f"write {' or '.join(map(short, matches))}")
     raise UsageError(f"no explainer '{name}' in the run", f"there are {closest_first(name, map(short, there))}")
+
+
+def _parts(name: str) -> tuple[str, list[str]]:
+    """The name and its parameters, whose order does not matter."""
+    component, _, parameters = name.partition(":")
+    return component, sorted(parameters.split(","))
 
 
 def _of_scores(scores: Table, choice: ScoreChoice) -> Table:

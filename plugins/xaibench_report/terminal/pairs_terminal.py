@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from xaibench.api import break_lines, literal, say
+from xaibench.api import literal, say
 from xaibench_report.boards.wording import ARROWS, place
 from xaibench_report.comparisons.compare import ComparedScore, RunComparison
 from xaibench_report.terminal.boards_terminal import print_marks
@@ -16,7 +16,6 @@ from xaibench_report.terminal.text_columns import plain_table
 from xaibench_report.values.number_format import interval, number, p_value
 from xaibench_report.values.run_values import score_name
 
-_PAIR_WIDTH: Final = 40
 _FOOT: Final = (
     "First minus second on common samples, with 95 % intervals clustered by group, which are not adjusted; p adjusted "
     "by Holm over all rows. better, worse: the interval excludes 0."
@@ -41,7 +40,7 @@ def _by_score(rows: Sequence[ComparedScore]) -> Iterator[tuple[str, list[Compare
 
 def _table(rows: Sequence[ComparedScore], console: Console) -> Any:
     table = plain_table()
-    table.add_column("first - second", overflow="fold")
+    table.add_column("first\n- second", overflow="fold")
     for name in ("first", "second", "difference", "p", "n"):
         table.add_column(name, justify="right", overflow="fold")
     for row in rows:
@@ -56,5 +55,10 @@ def _cells(row: ComparedScore) -> tuple[str, ...]:
     change = f"{number(d.value)} {interval(d) or d.note}{word}"
     size = f"{d.n} (-{d.dropped})" if d.dropped else str(d.n)
     return (
-        break_lines(row.explainer, _PAIR_WIDTH), number(row.second), number(row.first), change, p_value(d.p_holm), size
+        _pair(row.explainer), number(row.second), number(row.first), change, p_value(d.p_holm), size
     )  # fmt: skip
+
+
+def _pair(text: str) -> str:
+    """The pair on two lines."""
+    return text.replace(" - ", "\n- ")

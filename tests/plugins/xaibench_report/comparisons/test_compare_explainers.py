@@ -54,6 +54,17 @@ def test_the_score_that_is_named_alone_is_tested_and_adjusted_for() -> None:
     assert [r.difference.value for r in two] == [pytest.approx(-5 / 12), pytest.approx(5 / 12)]
 
 
+def test_rows_stand_in_the_order_of_the_pairs_and_a_score_without_a_value_is_left_out() -> None:
+    refused = [attacked(e, "real", 0, 0.0, "") | {"status": "undefined", "value": None} for e in (CAM, RISE)]
+    table = tables(
+        [*refused, *(attacked(e, "swap", i, float(i < 4), "slic-50 top-1") for e in (CAM, RISE) for i in range(9))]
+    )
+    rows = compare_explainers(table, INFO, ["rise - gradcam", "gradcam - rise"]).rows
+    assert [(r.score, r.explainer) for r in rows] == [
+        ("accuracy slic-50 top-1", "rise - gradcam"), ("accuracy slic-50 top-1", "gradcam - rise"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("pair", "words"),
     [("gradcam-rise", "is no pair"), ("gradcam - lime", "no explainer 'lime'"), ("gradcam - rise - x", "is no pair")],
@@ -69,6 +80,8 @@ def test_a_name_of_several_explainers_has_to_be_written_in_full() -> None:
     with pytest.raises(UsageError) as error:
         compare_explainers(both, INFO, ["gradcam - rise"])
     assert "rise:masks=10" in (error.value.mend or "")
+    swapped = tables([*rows(CAM, {"swap": ramp(0.1, 9)}), *rows(f"{RISE}:fill=grey,masks=9", {"swap": ramp(0.3, 9)})])
+    assert len(compare_explainers(swapped, INFO, ["rise:masks=9,fill=grey - gradcam"]).rows) == 1
     (row,) = compare_explainers(both, INFO, ["rise:masks=10 - gradcam"]).rows
     assert row.difference.value == pytest.approx(0.2) and row.metric == MASS
 
