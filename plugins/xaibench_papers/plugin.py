@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from xaibench.api import PaperRecord, Reference, hookimpl
-from xaibench_papers.references import GOWRISANKAR_2024
+from xaibench_papers.references import CRUM_2023, GOWRISANKAR_2024, HUA_2021
 from xaibench_perturbation import TSIGOS_2024, TSIGOS_2025
 
 XAIBENCH_API = "1"
@@ -18,6 +18,9 @@ _TSIGOS_2024: Final = "Five explainers by an attack on the segments that they ra
 _TSIGOS_2025: Final = "LIME, SHAP, SOBOL and RISE without and with adversarial twins."
 _TWINS: Final = "Whether adversarial twins help where no attack judges."
 
+_EXPLAIN_TO_ME: Final = "Five measures of salience on plain and human-guided families, which are trained first."
+_WHITENING: Final = "Families with and without feature whitening, which are trained first."
+
 
 @hookimpl
 def xaibench_papers() -> list[PaperRecord]:
@@ -29,6 +32,8 @@ def xaibench_papers() -> list[PaperRecord]:
         _record("tsigos-2025", _TSIGOS_2025, TSIGOS_2025, minutes=1.2),
         _full("tsigos-2025", TSIGOS_2025),
         _record("twins-without-attack", _TWINS, TSIGOS_2025, minutes=1.3, note="own, after"),
+        _record("explain-to-me", _EXPLAIN_TO_ME, CRUM_2023, minutes=6.6),
+        _record("whitening", _WHITENING, HUA_2021, minutes=1.5),
     ]
 
 

@@ -50,5 +50,22 @@ def twins_without_attack(name: str) -> Path:
     return _path(name)
 
 
+def explain_to_me(name: str) -> Path:
+    """Plain, human-guided and wrongly guided families of five training runs under five measures of Grad-CAM: entropy,
+    stability between runs, noise, movement, and accuracy on blurred pictures. The families are trained first, as
+    ``docs/how-to/papers-training.md`` says.
+
+    Claimed: guided models have lower entropy and are more alike from run to run.
+    """
+    return _path(name)
+
+
+def whitening(name: str) -> Path:
+    """Families with batch normalisation, with feature whitening, and with axes turned to patches of the face: accuracy
+    beside measures of interpretability. The families are trained first, as ``docs/how-to/papers-training.md`` says.
+    """
+    return _path(name)
+
+
 def _path(name: str) -> Path:
     return FOLDER / f"{name}.toml"
