@@ -55,6 +55,7 @@ def slow(session: nox.Session) -> None:
         "tests/core/store/test_object_store.py",
         "tests/core/run/test_failures.py",
         "tests/core/run/test_isolation.py",
+        "tests/plugins/xaibench_papers/test_run_files.py",
         "tests/core/run/test_meddling.py",
         "tests/core/cli/test_plugin_output.py",
         "tests/core/cli/test_fuzzed_inputs.py",

@@ -197,7 +197,7 @@ def tables() -> str:
 _TITLES = {
     "model": "Detectors", "explainer": "Explainers and controls", "dataset": "Datasets", "metric": "Metrics",
     "fill": "Fills", "executor": "Executors", "recipe": "Training recipes", "listener": "Listeners", "section": "Sections of the report",
-    "view": "Views",
+    "view": "Views", "paper": "Papers",
 }  # fmt: skip
 
 

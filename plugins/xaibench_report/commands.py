@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from xaibench.api import SHARED_FLAGS, JsonFlag, RunFolder, StoreError, UsageError, help_page, make_console, print_json
+from xaibench.api import (
+    SHARED_FLAGS,
+    JsonFlag,
+    RunFolder,
+    StoreError,
+    UsageError,
+    completion,
+    help_page,
+    make_console,
+    print_json,
+)
 
 Baseline = Annotated[
     str | None, typer.Option(help="Model of the run beside which accuracy and interpretability are balanced.")
@@ -78,22 +88,44 @@ def report(
     print(f"report: {target}")
 
 
-@help_page("Read a run", "xaibench compare xaibench-runs/A xaibench-runs/B", "xaibench compare first second --json")
+@help_page(
+    "Read a run",
+    "xaibench compare xaibench-runs/A xaibench-runs/B",
+    "xaibench compare RUN --pair 'lime-adv - lime' --score repair-auc  # two explainers of one run",
+)
 def compare(
     first: RunFolder,
-    second: RunFolder,
+    second: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN", help="Folder or URL of the run to compare.", autocompletion=completion("run")),
+    ] = None,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(help="'A - B': compare two explainers of one run, the first minus the second; may be repeated."),
+    ] = None,
+    score: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --pair: only this SCORE, METRIC, 'METRIC SCORE' or family, and words of an item; may "
+            "be repeated. Default: every primary score."
+        ),
+    ] = None,
     by: Annotated[
         str | None, typer.Option(help="Print the differences by the values of this column of the samples.")
     ] = None,
     detail: Detail = False,
     json: JsonFlag = False,
 ) -> None:
-    """Compare two runs on their common samples: paired differences, second minus first."""
+    """Compare two runs on their common samples: paired differences, second minus first. Or explainers of one run."""
     from xaibench import open_run
     from xaibench_report.comparisons.compare import compare_runs
     from xaibench_report.terminal.comparison_terminal import comparison_to_json, print_comparison
     from xaibench_report.values.run_tables import read_run
 
+    if pair or score or second is None:
+        _refuse_mixture(second, pair, by)
+        _compare_pairs(first, pair or [], score or [], json)
+        return
     if _same_place(open_run(first).path, open_run(second).path):
         raise UsageError(f"both are the same run, {first}", "give the folders of two runs")
     (a, info), (b, _) = read_run(first), read_run(second)
@@ -108,6 +140,30 @@ def compare(
         print_json(comparison_to_json(comparison))
         return
     print_comparison(comparison, make_console(), detail=detail)
+
+
+def _refuse_mixture(second: str | None, pair: list[str] | None, by: str | None) -> None:
+    """Raise UsageError unless the options are those of one run."""
+    if second is not None:
+        raise UsageError("--pair and --score compare explainers of one run", "give one run, or take them off")
+    if not pair:
+        raise UsageError("one run is given", "give a second one, or --pair 'A - B' with two explainers of the run")
+    if by is not None:
+        raise UsageError("--by compares two runs", "take it off, or give two runs")
+
+
+def _compare_pairs(run: str, pairs: list[str], scores: list[str], json: bool) -> None:
+    """Print the paired differences of explainers of one run."""
+    from xaibench_report.comparisons.compare_explainers import compare_explainers
+    from xaibench_report.terminal.pairs_terminal import print_pairs
+    from xaibench_report.values.plain_data import plain_data
+    from xaibench_report.values.run_tables import read_run
+
+    comparison = compare_explainers(*read_run(run), pairs, scores)
+    if json:
+        print_json({"schema": "xaibench.pairs/1", "rows": plain_data(comparison)["rows"]})
+        return
+    print_pairs(comparison, make_console())
 
 
 def _same_place(first: Path | str, second: Path | str) -> bool:

@@ -20,6 +20,7 @@ from xaibench.api.records import (
     ListenerRecord,
     MetricRecord,
     ModelRecord,
+    PaperRecord,
     RecipeRecord,
     SectionRecord,
     ViewRecord,
@@ -65,6 +66,12 @@ def xaibench_executors() -> Iterable[ExecutorRecord]:  # type: ignore[empty-body
 @hookspec
 def xaibench_recipes() -> Iterable[RecipeRecord]:  # type: ignore[empty-body]
     """Name the training recipes that this plugin brings. Called at discovery. Added in API 1."""
+
+
+@hookspec
+def xaibench_papers() -> Iterable[PaperRecord]:  # type: ignore[empty-body]
+    """Name the run files that this plugin brings, each of which does again what a publication did. Called at discovery.
+    Added in API 1."""
 
 
 @hookspec

@@ -64,8 +64,8 @@ class ScoreSpec:
         alone. A leaderboard whose scores differ in it says which are which.
     untouched: of measures that remove pixels or bring them back, the end of the metric's curves that is the untouched
         picture's score. A leaderboard then says how often a curve rises above it.
-    is_accuracy: the value is 1 where the detector still calls the changed picture by its label, else 0. A table can
-        show beside it how often the detector does so on the untouched pictures.
+    is_accuracy: the value is 1 where the detector still calls the changed picture by its label, else 0, or the mean of
+        several changes. A table can show beside it how often the detector does so on the untouched pictures.
     description: what the value is, in one line, with its unit.
     """
 

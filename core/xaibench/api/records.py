@@ -27,7 +27,9 @@ PROJECT = "xaibench"
 
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-Kind = Literal["model", "explainer", "dataset", "metric", "fill", "executor", "recipe", "listener", "section", "view"]
+Kind = Literal[
+    "model", "explainer", "dataset", "metric", "fill", "executor", "recipe", "listener", "section", "view", "paper"
+]
 Scope = Literal["sample", "detector", "family", "model"]
 MetricFamily = Literal["faithfulness", "localisation", "attack", "robustness", "salience", "interpretability"]
 
@@ -262,3 +264,17 @@ class ViewRecord(ComponentRecord):
         super(ViewRecord, self).__post_init__()  # a class with slots is made anew, which super() alone does not follow
         if not re.fullmatch(r"[A-Za-z0-9]*(\.[A-Za-z0-9]+)*", self.suffix):
             raise ValueError(f"suffix {self.suffix!r} of {self.name!r} is no ending of a file, such as 'png'")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperRecord(ComponentRecord):
+    """A run file that does again what a publication did: ``xaibench eval papers/NAME``.
+
+    ``target`` names a function ``(name) -> Path`` that gives the run file of a record's name; its docstring tells what
+    is done and claimed, and ``xaibench info NAME`` shows it. The file is data of the plugin's package. ``references``
+    name the publication and ``summary`` what is done again. ``minutes`` is the time of two CPU cores on the data that
+    the file names; None where nobody measured it.
+    """
+
+    minutes: float | None = None
+    kind: ClassVar[Kind] = "paper"

@@ -20,9 +20,9 @@ def offer_values(sources: Mapping[str, Source]) -> None:
 def completion(kind: str, choices: Iterable[str] = ()) -> Callable[..., Iterator[tuple[str, str]]]:
     """The ``autocompletion`` of a typer option or argument.
 
-    ``kind`` is a kind of component (``KINDS``), ``component`` for any of them, ``run``, ``split`` (of the dataset that
-    the command is given), ``table`` or ``family`` (of measures). ``choices`` are offered besides. A kind of which the
-    program knows nothing offers nothing, and the shell completes files.
+    ``kind`` is a kind of component (``KINDS``), ``component`` for any of them, ``run``, ``run-file``, ``split`` (of the
+    dataset that the command is given), ``table`` or ``family`` (of measures). ``choices`` are offered besides. A kind
+    of which the program knows nothing offers nothing, and the shell completes files.
     """
 
     def complete(ctx: Any, incomplete: str) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from xaibench.api import (
     Passes,
     PlanError,
     UsageError,
+    completion,
     describe_error,
     help_page,
     longest_piece,
@@ -31,6 +32,7 @@ from xaibench.api import (
 )
 from xaibench.api.events import Display, Output
 from xaibench.api.flags import configured_fields
+from xaibench.discovery.paper_files import find_run_file
 from xaibench.plan.announcement import count_passes, plan_lines
 from xaibench.plan.settings import OUTPUT, WHERE, Rerun, Settings, make_settings
 
@@ -78,10 +80,17 @@ class Invocation(Parameters):
     "xaibench eval  # the demo detector on drawn faces",
     "xaibench eval --model detector.onnx --dataset faces --split test --limit 200",
     "xaibench eval -e gradcam -e rise:masks=400 -x deletion --dry-run",
+    "xaibench eval papers/tsigos-2024 -D faces --split test  # a paper's run file on your pictures",
 )
 @with_flags
 def evaluate(
-    run_file: Annotated[str | None, typer.Argument(help="Run file (TOML) with the same keys as the flags.")] = None,
+    run_file: Annotated[
+        str | None,
+        typer.Argument(
+            help="Run file (TOML) with the same keys as the flags; papers/NAME: one of xaibench list papers.",
+            autocompletion=completion("run-file"),
+        ),
+    ] = None,
     *,
     flags: Settings,
     call: Invocation,
@@ -94,7 +103,8 @@ def evaluate(
     configured = configured_fields(context, Settings) & flags.model_fields_set
     given = {key: getattr(flags, key) for key in flags.model_fields_set - configured}
     defaults = {key: getattr(flags, key) for key in configured}
-    raise typer.Exit(_evaluate(make_settings(run_file, given, defaults), call, json))
+    path = run_file and find_run_file(run_file, flags.plugin, flags.no_plugin)
+    raise typer.Exit(_evaluate(make_settings(path, given, defaults), call, json))
 
 
 def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:

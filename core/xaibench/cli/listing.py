@@ -23,6 +23,7 @@ from xaibench.api import (
     LayerShape,
     MetricRecord,
     ModelError,
+    PaperRecord,
     PluginFiles,
     UnknownComponent,
     UsageError,
@@ -39,13 +40,14 @@ _CARD = "card"
 _PARAMETER_COLUMNS = ("name", "type", "default", "description")
 _TOLD_DEFAULT = re.compile(r"\(default:? ([^()]*(?:\[[^]]*\])?[^()]*)\)$")
 _EXTRAS = ("needs", "gives", "suffixes", "markers", "signed", "class_specific", "control", "model_independent",
-           "stochastic", "family", "scope", "better")  # fmt: skip
+           "stochastic", "family", "scope", "better", "minutes")  # fmt: skip
 
 
 @help_page(
     "Components",
     "xaibench list explainers",
     "xaibench list metrics --needs mask",
+    "xaibench list papers  # run files: xaibench eval papers/NAME",
     "xaibench list --model detector.onnx  # what can be used with this detector",
 )
 def list_components(
@@ -192,6 +194,8 @@ def _notes(c: Registered) -> str:
     if isinstance(r, ExplainerRecord):
         notes += ["control"] * r.control + ["reference"] * r.reference + ["signed"] * r.signed
         notes += ["model-independent"] * r.model_independent
+    if isinstance(r, PaperRecord):
+        notes += [r.source] + ([] if r.minutes is None else [f"{r.minutes:g} min of two cores"])
     if isinstance(r, MetricRecord):
         notes += [r.family, f"{r.better} is better"] + [r.scope] * (r.scope != "sample")
     return ", ".join(notes)

@@ -20,6 +20,7 @@ from typing import Any
 from xaibench.api.output_streams import program_streams
 from xaibench.api.records import KINDS
 from xaibench.api.value_completion import Source, offer_values
+from xaibench.discovery.paper_files import PREFIX
 
 _VARIABLE = "_XAIBENCH_COMPLETE"
 _RUNS = "xaibench-runs"
@@ -121,6 +122,17 @@ def _runs(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                     yield f"{place}{path.name}", ""
 
 
+def _run_files(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """TOML files and folders where the word points to, and the papers as ``papers/NAME``."""
+    word = given[""]
+    place = word[: word.rfind("/") + 1]
+    with suppress(OSError, RuntimeError):
+        for path in islice(sorted(Path(place or ".").expanduser().iterdir()), _MOST):
+            if path.suffix == ".toml" or path.is_dir():
+                yield f"{place}{path.name}{'/' if path.is_dir() else ''}", ""
+    yield from ((f"{PREFIX}{name}", text) for name, text in _components(("paper",), {"": word.removeprefix(PREFIX)}))
+
+
 def _splits(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The splits that the manifest of the named folder tells. Others take too long to find out."""
     datasets = given.get("dataset") or ()
@@ -148,6 +160,7 @@ SOURCES: Mapping[str, Source] = {
     **{kind: partial(_components, (kind,)) for kind in KINDS},
     "component": partial(_components, KINDS),
     "run": _runs,
+    "run-file": _run_files,
     "split": _splits,
     "table": _tables,
     "family": _families,

@@ -53,6 +53,7 @@ _HOOK_KINDS: dict[str, Kind] = {
     "xaibench_run_events": "listener",
     "xaibench_run_views": "view",
     "xaibench_report_sections": "section",
+    "xaibench_papers": "paper",
 }
 
 

@@ -136,10 +136,10 @@ def execute(
     only: the rows of the plan that are made, those that they read included; None: all. Listeners of third parties are
         not told of such a run.
 
-    Raises :class:`NothingToEvaluate` where no metric can run, and :class:`StoreError` where the folder cannot be used.
+    Raises :class:`NothingToEvaluate` where no metric can run, once the rows that say why are written, and
+    :class:`StoreError` where the folder cannot be used.
     """
     plan, folder = prepared.plan, prepared.folder
-    _refuse_empty(plan)
     _refuse_memory(plan, folder, registry)
     run = run_id()
     setup = Setup(
@@ -173,7 +173,7 @@ def left_of(prepared: PreparedRun, rerun: Rerun = "missing", only: SampleSelecti
 
 
 def _refuse_empty(plan: Plan) -> None:
-    """Refuse a plan of which no metric can run on any map."""
+    """End a run of whose plan no metric can run on any map."""
     cells = [c for c in plan.cells if c.metric is not None]
     if cells and all(c.reason for c in cells):
         first = cells[0]
@@ -332,6 +332,7 @@ class _Driver:
         reasons = [result_that_cannot_run(self.plan, due.setup, c) for c in due.cells_that_cannot_run()]
         if reasons:
             self._commit(reasons)
+        _refuse_empty(self.plan)
         looks = {detector_address(c) for c in due.due_looks()}
         self._stage("structure", due.structure_tasks)
         self._refuse_faults(due)

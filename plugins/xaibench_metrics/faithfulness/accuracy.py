@@ -35,6 +35,7 @@ DELETION_ACCURACY = ScoreSpec(
     low=0,
     high=1,
     ranks_evidence=True,
+    is_accuracy=True,
     description="area under the verdict (1: still the target's) over the share of pixels removed",
 )
 INSERTION_ACCURACY = ScoreSpec(
@@ -43,6 +44,7 @@ INSERTION_ACCURACY = ScoreSpec(
     low=0,
     high=1,
     ranks_evidence=True,
+    is_accuracy=True,
     description="area under the verdict (1: the target's) over the share of pixels shown",
 )
 

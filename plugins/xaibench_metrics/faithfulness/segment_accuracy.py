@@ -24,6 +24,7 @@ IROF_ACCURACY = ScoreSpec(
     low=0,
     high=1,
     ranks_evidence=True,
+    is_accuracy=True,
     description="area under the verdict (1: still the target's) over the share of segments replaced",
 )
 

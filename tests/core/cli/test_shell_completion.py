@@ -49,6 +49,7 @@ def run_folder(path: str) -> None:
     (["eval", "--metric", "=", "deleti"], ["deletion"]),
     (["eval", "-x", "xaibench/deleti"], ["xaibench/deletion"]),
     (["eval", "-m", "de"], ["demo", "demo-family"]),
+    (["eval", "papers/tsigos-2024"], ["papers/tsigos-2024", "papers/tsigos-2024-full"]),
     (["check", "demo", "-D", "dem"], ["demo"]),
     (["eval", "--executor", ""], ["local"]),
     (["train", "cybo"], ["cyborg", "cyborg-shuffled"]),

@@ -108,3 +108,13 @@ def test_status_counts_values_of_sets_and_detectors_that_are_not_there_yet(cli, 
 def test_where_nothing_can_run_the_metric_is_named(cli, tmp_path):
     _, _, err = channels(cli, tmp_path / "run", model="blind")
     assert "no metric can run: local/channels: needs activations" in err
+
+
+def test_where_nothing_can_run_the_rows_that_say_why_are_written_and_nothing_is_computed(cli, tmp_path):
+    code, _, _ = channels(cli, tmp_path / "run", model="blind")
+    run = RunFolder(tmp_path / "run")
+    (row,) = run.table("scores").to_pylist()
+    assert (code, row["status"], row["metric"]) == (4, "not_applicable", "local/channels")
+    assert "needs activations" in row["reason"]
+    assert sum(c["forward"] for c in run.table("commits").to_pylist()) == 0
+    assert channels(cli, tmp_path / "run", model="blind")[0] == 4  # and again in the same folder

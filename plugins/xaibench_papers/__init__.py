@@ -1,0 +1,1 @@
+"""Run files that do again what publications did: ``xaibench eval papers/NAME``."""
