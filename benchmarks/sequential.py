@@ -22,8 +22,8 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-
 from verdicts import SHAPES
+
 from xaibench_statistics import OrderSoFar, Values, checkpoints, next_checkpoint
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from toy_runs import differences
 
 from conftest import TOY
-from toy_runs import differences
 from xaibench import evaluate, open_run
 
 SHARED = ("eval", "--plugin", TOY, "--model", "toy", "--dataset", "demo:identities=60", "--no-controls",
