@@ -4,7 +4,8 @@ Samples that share source material are no independent evidence, so every interva
 unit (:mod:`~xaibench_statistics.intervals`, :mod:`~xaibench_statistics.bootstrap`). Explainers are compared and ranked
 on the samples that all of them have (:mod:`~xaibench_statistics.paired`, :mod:`~xaibench_statistics.ranking`), and held
 against controls (:mod:`~xaibench_statistics.control_tests`), with correction for how much is tested
-(:mod:`~xaibench_statistics.step_down`); :mod:`~xaibench_statistics.sample_size` says how many groups that takes.
+(:mod:`~xaibench_statistics.step_down`); :mod:`~xaibench_statistics.sample_size` says how many groups that takes, and
+:mod:`~xaibench_statistics.sequential` stops where an order is settled.
 Nothing here depends on the order of rows.
 """
 
@@ -59,6 +60,7 @@ from xaibench_statistics.runs import (
 )
 from xaibench_statistics.runs_sample_size import runs_needed
 from xaibench_statistics.sample_size import detectable_difference, groups_needed
+from xaibench_statistics.sequential import OrderSoFar, checkpoint_level, checkpoints, next_checkpoint
 from xaibench_statistics.values import Floats, Ints, Strings, Values, common_samples
 
 __all__ = [
@@ -90,6 +92,7 @@ __all__ = [
     "Ints",
     "LabelReadings",
     "Mark",
+    "OrderSoFar",
     "Rank",
     "Ranking",
     "Runs",
@@ -102,6 +105,8 @@ __all__ = [
     "balance",
     "balanced_accuracy",
     "censored_median",
+    "checkpoint_level",
+    "checkpoints",
     "clustered_variance",
     "common_samples",
     "covered",
@@ -121,6 +126,7 @@ __all__ = [
     "mean_auc_interval",
     "mean_interval",
     "mean_replicates",
+    "next_checkpoint",
     "paired_difference",
     "people_variance",
     "percentile_bounds",

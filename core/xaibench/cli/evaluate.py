@@ -112,7 +112,8 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
     from xaibench.detector.torch_settings import prepare_torch
     from xaibench.discovery.registry import load_registry
     from xaibench.plan.known_samples import refuse_columns
-    from xaibench.run.driver import execute, prepare
+    from xaibench.run.driver import prepare
+    from xaibench.run.until_settled import execute_settled, order_questions
 
     registry = load_registry(settings.plugin, settings.no_plugin)
     for failure in registry.failures:
@@ -123,6 +124,7 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
         with plugin_output(), silent_delays(call.quiet):
             prepared = prepare(settings, registry, will_run=not call.dry_run)
         refuse_columns(prepared.plan.datasets, call.by)
+        order_questions(prepared.plan)
         prepare_torch(prepared.plan.runtime.threads, prepared.plan.runtime.device)
         if call.dry_run:
             show_plan(prepared, as_json, call.verbose)
@@ -137,16 +139,20 @@ def _evaluate(settings: Settings, call: Invocation, as_json: bool) -> int:
         return 130
     try:
         with plugin_output():
-            result = execute(
-                prepared, registry, rerun=call.rerun, replace=call.replace, fail_fast=call.fail_fast,
-                display=call.display(as_json),
+            settled = execute_settled(
+                prepared, registry, lambda changed: prepare(changed, registry), rerun=call.rerun,
+                replace=call.replace, fail_fast=call.fail_fast, display=call.display(as_json),
             )  # fmt: skip
     except KeyboardInterrupt:
         print("xaibench: interrupted; what finished is kept, the same command goes on from there", file=sys.stderr)
         return 130
+    result = settled.result
     if as_json:
-        print_json(_result_json(result))
+        orders = {"until_settled": [o.to_json() for o in settled.orders]} if settled.orders else {}
+        print_json(_result_json(result) | orders)
     elif not call.quiet:
+        for order in settled.orders:
+            print(order.line)
         _show_result(result)
     elif not result.exit_code:
         print(f"{_result_line(result)}: {result.out}")
@@ -238,6 +244,7 @@ def show_plan(prepared: PreparedRun, as_json: bool, verbose: bool = False) -> No
     """
     from xaibench.plan.estimate import estimate
     from xaibench.plan.sample_size import sample_sizes
+    from xaibench.run.until_settled import checkpoint_sizes
 
     plan, sizes = prepared.plan, list(sample_sizes(prepared.plan))
     with plugin_output():
@@ -270,6 +277,8 @@ def show_plan(prepared: PreparedRun, as_json: bool, verbose: bool = False) -> No
         print(f"{made.artefact}, once for all that ask: {passes} on {made.dataset}")
     for line in (line for size in sizes for line in size.lines()):
         print(line)
+    if plan.settings.until_settled:
+        print(f"until settled: tested after {', '.join(f'{n:,}' for n in checkpoint_sizes(plan))} pictures")
     print(f"together: {count_passes(plan.passes)}")
     print(f"about {_duration(cost.total.seconds)} of detector work, from timed batches")
 

@@ -48,6 +48,11 @@ class Settings(Parameters):
     seed: int = setting(0, SHARED_FLAGS["seed"], ge=0, lt=2**63, panel=HOW)
     repeats: int = setting(1, "repeats of explainers that draw at random", ge=1, le=10_000, panel=HOW)
     limit: int | None = setting(None, SHARED_FLAGS["limit"], ge=1, le=MANY, panel=WHAT)
+    until_settled: tuple[str, ...] = setting(
+        (),
+        "add pictures only until the order of the explainers by this score is settled, [best:]METRIC[.SCORE]",
+        panel=WHAT,
+    )
     split: str | None = setting(None, SHARED_FLAGS["split"], panel=WHAT)
     method: tuple[str, ...] = setting((), "only fakes of this manipulation method, and the real pictures", panel=WHAT)
     batch_size: int | None = setting(
@@ -99,7 +104,16 @@ class Settings(Parameters):
     parameter: dict[str, Any] = setting({}, SHARED_FLAGS["parameter"], panel=HOW)
 
     @field_validator(
-        "model", "dataset", "explainer", "metric", "method", "plugin", "no_plugin", "requires", mode="before"
+        "model",
+        "dataset",
+        "explainer",
+        "metric",
+        "until_settled",
+        "method",
+        "plugin",
+        "no_plugin",
+        "requires",
+        mode="before",
     )
     @classmethod
     def _one_or_many(cls, value: object) -> object:

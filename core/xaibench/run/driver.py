@@ -124,6 +124,7 @@ def execute(
     fail_fast: bool = False,
     display: Display = SILENT,
     only: SampleSelection | None = None,
+    foreign_listeners: bool = True,
 ) -> RunResult:
     """Run what is left of the plan and commit every task as it finishes.
 
@@ -133,8 +134,8 @@ def execute(
     replace: supersede results that the plan contradicts instead of refusing to run.
     fail_fast: stop at the first task with a failure.
     display: what listeners may print.
-    only: the rows of the plan that are made, those that they read included; None: all. Listeners of third parties are
-        not told of such a run.
+    only: the rows of the plan that are made, those that they read included; None: all.
+    foreign_listeners: whether listeners of third parties are told.
 
     Raises :class:`NothingToEvaluate` where no metric can run, once the rows that say why are written, and
     :class:`StoreError` where the folder cannot be used.
@@ -159,7 +160,7 @@ def execute(
         _begin(prepared, relation, log, run, replace)
         size = TaskSize(plan)
         due = Due(plan, relation, log, keep_maps(plan), rerun, max(log.commits), setup, size, only=only)
-        listeners = Listeners(registry, built_in=only is not None)
+        listeners = Listeners(registry, built_in=not foreign_listeners)
         result = _Driver(prepared, registry, due, size, listeners, fail_fast).drive(display, damage)
         _write_run_file(prepared, log, run)
         return result

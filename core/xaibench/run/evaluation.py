@@ -16,10 +16,11 @@ from xaibench.api.events import Display, Output
 from xaibench.detector.torch_settings import prepare_torch
 from xaibench.discovery.components import with_held
 from xaibench.discovery.registry import Registry, load_registry
-from xaibench.plan.settings import Rerun, make_settings
-from xaibench.run.driver import execute, prepare
+from xaibench.plan.settings import Rerun, Settings, make_settings
+from xaibench.run.driver import PreparedRun, prepare
 from xaibench.run.live_objects import LiveObjects
 from xaibench.run.run_place import forget, forget_with, temporary_folder, without_folder
+from xaibench.run.until_settled import execute_settled
 from xaibench.store.files import Location
 from xaibench.store.open_run import Run
 
@@ -82,7 +83,11 @@ def evaluate(
     place: Location | None = None if temporary is None else Path(temporary)
     try:
         components = with_held(plugins, live.uses)
-        prepared = live.noted(prepare(live.settings(chosen_settings, temporary or out), components))
+
+        def plan_of(changed: Settings) -> PreparedRun:
+            return live.noted(prepare(live.settings(changed, changed.out or temporary or out), components))
+
+        prepared = plan_of(chosen_settings)
         if temporary:
             prepared = without_folder(prepared, components)
             place = prepared.folder.path
@@ -91,8 +96,13 @@ def evaluate(
                 print(note, file=sys.stderr)
         prepare_torch(prepared.plan.runtime.threads, prepared.plan.runtime.device)
         output: Output = "json" if progress else "none"
-        result = execute(prepared, components, rerun=rerun, replace=replace, display=Display(output=output))
-        run = Run(result.out, components)
+        settled = execute_settled(
+            prepared, components, plan_of, rerun=rerun, replace=replace, display=Display(output=output)
+        )
+        if progress:
+            for order in settled.orders:
+                print(order.line, file=sys.stderr)
+        run = Run(settled.result.out, components)
     except BaseException:
         if place is not None:
             forget(place)

@@ -315,7 +315,8 @@ class PreparedVerification:
     def compute(self, output: Output = "none") -> Verification:
         """Compute and compare. ``output`` is what listeners may print."""
         if self.only:
-            execute(self.prepared, self.registry, only=self.only, display=Display(output=output))
+            display = Display(output=output)
+            execute(self.prepared, self.registry, only=self.only, display=display, foreign_listeners=False)
         of_rows, values = dict[Row, CheckedRow](), 0
         for part in self._comparable() if self.only else ():
             stored, recomputed = read_rows(self.before, part), read_rows(self._after, part)

@@ -68,11 +68,13 @@ class DetectorAnswer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """The answer of a run, a detector at a time. ``controls``: the names of the maps that *every control* stands for;
-    ``legend``: the names that are written short."""
+    ``legend``: the names that are written short. ``stopping``: what follows from a run that stopped when its order was
+    settled; empty for any other."""
 
     detectors: tuple[DetectorAnswer, ...]
     controls: tuple[str, ...]
     legend: str
+    stopping: str = ""
 
     @property
     def paragraphs(self) -> tuple[str, ...]:
@@ -80,13 +82,24 @@ class Answer:
         texts = [" ".join((*d.fitness.sentences, *d.sentences)) for d in self.detectors]
         if any(c.judged for d in self.detectors for r in d.rows for c in r.cells):
             texts = [*texts, CAUTION] if len(texts) > 1 else [f"{texts[0]} {CAUTION}"]
-        return tuple(texts)
+        return tuple(filter(None, (*texts, self.stopping)))
 
     @property
     def meaning(self) -> str:
         """What *better* means, and what it does not."""
         controls = f" ({', '.join(self.controls)})" if self.controls else ""
         return f"Better: than every control{controls}, on average over these pictures, paired and corrected."
+
+
+def stopping_sentence(scores: Sequence[str]) -> str:
+    """What a reader must know of a run that added pictures until its order by these scores was settled."""
+    if not scores:
+        return ""
+    names = ", ".join(scores)
+    return (
+        f"Pictures were added until the order by {names} was settled: which pairs that told apart holds at 95 %, while "
+        "values, intervals and verdicts of the same score favour what made the run stop."
+    )
 
 
 def title(model: str, members: Sequence[str], dataset: str = "") -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from xaibench_report.answer.run_answer import Answer, build_answer
+from xaibench_report.answer.run_answer import Answer, build_answer, stopping_sentence
 from xaibench_report.boards.by_column import ByColumn, build_by_column
 from xaibench_report.boards.leaderboard import Leaderboards, build_leaderboards
 from xaibench_report.comparisons.balance import Balances, balances
@@ -48,7 +48,8 @@ class ReportContext:
     @cached_property
     def answer(self) -> Answer:
         """What a reader must know first."""
-        return build_answer(self.leaderboards, self.info)
+        stopping = stopping_sentence(self.run.settings.get("until-settled", ()))
+        return replace(build_answer(self.leaderboards, self.info), stopping=stopping)
 
     @cached_property
     def maps(self) -> Table:
