@@ -46,6 +46,7 @@ from xaibench_statistics.interpretability_balance import AxisFigures, Balance, b
 from xaibench_statistics.intervals import macro_interval, mean_interval, proportion_interval
 from xaibench_statistics.paired import Difference, holm, paired_difference
 from xaibench_statistics.ranking import COVERAGE, Rank, Ranking, covered, rank_explainers
+from xaibench_statistics.risk_control import RiskControl, control_risk, least_groups
 from xaibench_statistics.runs import (
     LEAST_RUNS,
     Runs,
@@ -91,6 +92,7 @@ __all__ = [
     "Mark",
     "Rank",
     "Ranking",
+    "RiskControl",
     "Runs",
     "RunsDifference",
     "Strings",
@@ -103,6 +105,7 @@ __all__ = [
     "censored_median",
     "clustered_variance",
     "common_samples",
+    "control_risk",
     "covered",
     "detectable_difference",
     "detector_accuracy",
@@ -115,6 +118,7 @@ __all__ = [
     "jackknife_variance",
     "judge_against_controls",
     "kept_accuracy",
+    "least_groups",
     "least_p",
     "macro_interval",
     "mean_auc_interval",
