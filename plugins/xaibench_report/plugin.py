@@ -60,7 +60,7 @@ def xaibench_run_views() -> list[ViewRecord]:
         ),
         ViewRecord(
             name="overlay",
-            target="xaibench_report.page.figures:overlay",
+            target="xaibench_report.displays.map_colours:overlay",
             summary="A map laid over its picture, as PNG.",
             of="explanation",
             suffix="png",
@@ -82,7 +82,7 @@ def xaibench_report_sections() -> list[SectionRecord]:
             "balance", "Accuracy and interpretability", 25, "Every detector beside the one that --baseline names."
         ),
         _section("curves", "Curves", 30, "Mean curves of the metrics that draw some."),
-        _section("maps", "Maps", 40, "A few pictures with the maps of every explainer over them."),
+        _section("maps", "Pictures and maps", 40, "A browser of pictures with masks, verdicts and every map."),
         _section("left-out", "Left out", 80, "How many values are missing of what, and why."),
         _section("provenance", "Provenance", 90, "Commands, versions, plans, components and costs of the runs."),
     ]

@@ -5,10 +5,11 @@ from functools import cache
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from xaibench.api import UsageError
 from xaibench.discovery.registry import load_registry
-from xaibench.store.schema import COMMITS, COMPONENTS, CURVES, MAPS, PREDICTIONS, RUNS, SCORES
+from xaibench.store.schema import ARTEFACTS, COMMITS, COMPONENTS, CURVES, MAPS, PREDICTIONS, RUNS, SCORES
 from xaibench_report.page.report_context import ReportContext
 from xaibench_report.page.report_page import write_report
 from xaibench_report.values.run_values import RunTables
@@ -25,14 +26,20 @@ class HandMadeRun:
     def __init__(self, maps, picture, why):
         self._maps, self._picture, self._why = maps, picture, why
 
-    def to_arrow(self, name):
-        assert name == "maps"
-        return self._maps
+    def to_arrow(self, name, columns=None, samples=None):
+        assert name in ("maps", "artefacts")
+        table = self._maps if name == "maps" else ARTEFACTS.empty_table()
+        if samples is not None:
+            table = table.filter(pc.is_in(table["sample"], pa.array(samples, pa.string())))
+        return table if columns is None else table.select(columns)
 
     def picture_reader(self):
         if self._picture is None:
             raise UsageError(self._why)
         return self._picture
+
+    def picture(self, sample):
+        return self._picture(sample), None
 
 
 def hand_made_context(tables, info, picture=None, *, why="no data set is here", maps=None, balances=None):

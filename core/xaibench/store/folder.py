@@ -121,8 +121,8 @@ class RunFolder:
     def _changes(self) -> StoreError:
         return StoreError(f"{self.name} is gone or changes", "give the same command again")
 
-    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of a table that the last plan asks for, in the order of the commits.
+    def table(self, name: str, columns: Sequence[str] | None = None, samples: Sequence[str] | None = None) -> pa.Table:
+        """The rows of a table that the last plan asks for, in the order of the commits; ``samples``: only of these.
 
         Raises :class:`StoreError` where a file of any table is missing, cut short or damaged.
         """
@@ -132,7 +132,7 @@ class RunFolder:
                 if again or not snapshot.log.damage:  # a file may vanish while a writer merges: look once more
                     snapshot.refuse_damage()
                     with name_delay(f"reading {name} of {self.name}"):
-                        return snapshot.table(name, columns)
+                        return snapshot.table(name, columns, samples)
             except FileNotFoundError:
                 if again:
                     raise self._changes() from None

@@ -78,10 +78,13 @@ class Run:
 
         return MappingProxyType(TABLES)
 
-    def to_arrow(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of a table that the last plan asks for, as Arrow, with all or some columns.
+    def to_arrow(
+        self, name: str, columns: Sequence[str] | None = None, samples: Sequence[str] | None = None
+    ) -> pa.Table:
+        """The rows of a table that the last plan asks for, as Arrow, with all or some columns, of all or some samples.
 
-        Raises :class:`UsageError` for an unknown table or column, :class:`StoreError` where the folder is gone.
+        A selection of samples takes no more memory than its rows and one file of the run. Raises :class:`UsageError`
+        for an unknown table or column, :class:`StoreError` where the folder is gone.
         """
         from xaibench.store.schema import TABLES
 
@@ -92,9 +95,11 @@ class Run:
             raise UsageError(
                 f"the table '{name}' has no column '{wrong[0]}'", f"its: {closest_first(wrong[0], TABLES[name].names)}"
             )
+        if samples is not None and "sample" not in TABLES[name].names:
+            raise UsageError(f"rows of the table '{name}' belong to no sample", "leave samples= out")
         if not self._folder.exists():
             raise StoreError(f"{self.path} is gone", "evaluate again, with out= to keep the folder")
-        return self._folder.table(name, columns=None if columns is None else list(columns))
+        return self._folder.table(name, columns=None if columns is None else list(columns), samples=samples)
 
     @property
     def scores(self) -> pa.Table:

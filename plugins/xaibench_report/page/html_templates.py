@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from xaibench_report.boards import wording
@@ -17,6 +18,11 @@ def render(template: str, **values: object) -> str:
     return _environment().get_template(template).render(values)
 
 
+def asset(name: str) -> str:
+    """The text of ``templates/assets/NAME``, CSS or JavaScript, as it is."""
+    return (files("xaibench_report.page") / "templates" / "assets" / name).read_text("utf-8")
+
+
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -28,6 +34,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    helpers: dict[str, Any] = {"w": wording, "short": short, "score_name": score_name}
+    helpers: dict[str, Any] = {"w": wording, "short": short, "score_name": score_name, "asset": asset}
     environment.globals.update(helpers)
     return environment

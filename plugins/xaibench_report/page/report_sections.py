@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from xaibench_report.boards.by_column import EXPLANATION, cell_name, gap_lines
 from xaibench_report.boards.wording import place
+from xaibench_report.browser.browser_data import browser_page
+from xaibench_report.browser.picture_choice import REASONS
+from xaibench_report.browser.script_json import script_json
 from xaibench_report.page.board_rows import beside_rows, board_rows, detector_rows, method_rows
 from xaibench_report.page.figures import curve_figure, data_uri, mean_curves, pareto_figure
 from xaibench_report.page.html_templates import render
-from xaibench_report.page.map_gallery import galleries
 from xaibench_report.page.report_context import context_of
 from xaibench_report.page.run_provenance import component_rows, cost_rows, model_notes, run_rows
 
@@ -83,11 +85,13 @@ def curves(run: Run) -> str | None:
 
 
 def maps(run: Run) -> str | None:
-    """A few pictures with the maps of every explainer over them, or why there are no pictures."""
+    """The browser of pictures with their masks, verdicts and maps, or why there are no pictures."""
     context = context_of(run)
     picture, reason = context.pictures
-    tables = galleries(context.maps, context.tables.predictions, context.info, picture) if picture else []
-    return render("maps.html", galleries=tables, reason=reason) if tables or reason else None
+    index, entries = browser_page(context) if picture else ({}, {})
+    if index and not entries:  # the run kept no map
+        return None
+    return render("browser.html", index=index, entries=entries, reasons=REASONS, reason=reason, json=script_json)
 
 
 def left_out(run: Run) -> str:
