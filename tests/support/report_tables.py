@@ -26,11 +26,11 @@ class HandMadeRun:
     def __init__(self, maps, picture, why):
         self._maps, self._picture, self._why = maps, picture, why
 
-    def to_arrow(self, name, columns=None, samples=None):
+    def to_arrow(self, name, columns=None, where=None):
         assert name in ("maps", "artefacts")
         table = self._maps if name == "maps" else ARTEFACTS.empty_table()
-        if samples is not None:
-            table = table.filter(pc.is_in(table["sample"], pa.array(samples, pa.string())))
+        for column, values in (where or {}).items():
+            table = table.filter(pc.is_in(table[column], pa.array(values, pa.string())))
         return table if columns is None else table.select(columns)
 
     def picture_reader(self):
