@@ -1,6 +1,7 @@
 """The tables of a small run made by hand, for tests of the report, and the page of such tables."""
 
 import datetime
+import re
 from functools import cache
 
 import numpy as np
@@ -122,3 +123,10 @@ def map_table():
         for e in EXPLAINERS for i in range(N)
     ]  # fmt: skip
     return pa.Table.from_pylist(rows, MAPS)
+
+
+def markup(page):
+    """The page without its own scripts, which stand at its end, and without its blocks of data, which hold no ``<``."""
+    body, _, rest = page.partition("</main>")
+    assert "</main>" not in rest.replace("<script>", "").replace("</script>", "")
+    return re.sub(r'<script type="application/json" id="[A-Za-z0-9-]+">[^<]*</script>', "", body)
