@@ -75,4 +75,5 @@ def _pooled(values: Sequence[Floats], shares: Floats) -> tuple[Floats, Floats]:
         levels.append(level)
         weights.append(count * (share / len(picture)))
     every, place = np.unique(np.concatenate(levels), return_inverse=True)
-    return every, np.bincount(place, weights=np.concatenate(weights))
+    pooled: Floats = np.bincount(place, weights=np.concatenate(weights)).astype(np.float64)
+    return every, pooled

@@ -51,7 +51,8 @@ def choose_pictures(samples: Iterable[str], values: PictureValues, most: int) ->
     names = sorted(set(samples))
     quota = max(1, min(most, len(names)) // len(REASONS))
     disputed = sorted((s for s in names if s in values.agreement), key=lambda s: (values.agreement[s], s))
-    parts = {**_ends(values.goodness, quota), "disputed": disputed[:quota]}
+    good = {s: values.goodness[s] for s in names if s in values.goodness}
+    parts = {**_ends(good, quota), "disputed": disputed[:quota]}
     reasons: dict[str, list[str]] = {}
     for reason, part in parts.items():
         for sample in part:

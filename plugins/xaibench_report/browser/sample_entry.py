@@ -18,7 +18,6 @@ from xaibench_report.displays.map_colours import (
     map_layer,
     outline_path,
     picture_bytes,
-    scale_map,
 )
 from xaibench_report.displays.map_words import map_words, percent, strongest_part
 from xaibench_report.values.number_format import number
@@ -131,12 +130,11 @@ def _map(row: Row, mask: Mask | None, name: str, info: ScoreInfo) -> dict[str, A
     if row["map"] is None:
         return {**found, "why": printable(f"{row['status']}: {row['reason'] or 'the map was not kept'}")}
     values = decoded_map(row)
-    scaled = scale_map(values)
-    layer = image_uri(map_layer(scaled, LAYER_SIDE), "png")
+    png, signed = map_layer(values, LAYER_SIDE)
     words = map_words(values, mask)
     covers = "" if mask is None else f" The mask covers {percent(float(mask.mean()))} of the picture."
     alt = f"{explainer} on {name}: {words}.{covers}"
-    return {**found, "layer": layer, "signed": scaled.signed, "words": words, "alt": alt}
+    return {**found, "layer": image_uri(png, "png"), "signed": signed, "words": words, "alt": alt}
 
 
 def _attacked(row: Row, name: str) -> list[dict[str, Any]]:

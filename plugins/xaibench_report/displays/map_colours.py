@@ -63,22 +63,28 @@ def map_colours(values: Values, *, signed: bool) -> npt.NDArray[np.float64]:
     return colours
 
 
-def map_layer(scaled: ScaledMap, side: int) -> bytes:
-    """A map as PNG of at most 64 colours with opacity, to be laid over its picture; its longer side at most ``side``.
+def map_layer(saliency: Values, side: int) -> tuple[bytes, bool]:
+    """A map as PNG of 64 colours with opacity, to be laid over its picture, and whether it is signed.
 
-    The opacity of a value is its absolute scaled value.
+    Its longer side is at most ``side``. It is averaged to the pixels that are shown and scaled after that, so that what
+    is fine and signed is not averaged away.
     """
     from PIL import Image
 
-    values = resized(scaled.values, _within(scaled.values.shape, side))
+    scaled = scale_map(resized(saliency, _within(saliency.shape, side)))
     low = -1.0 if scaled.signed else 0.0
-    codes = np.rint((np.clip(values, low, 1) - low) / (1 - low) * (_LEVELS - 1)).astype(np.uint8)
-    image = Image.fromarray(codes, mode="P")
+    codes = np.rint((scaled.values - low) / (1 - low) * (_LEVELS - 1)).astype(np.uint8)
+    image = Image.fromarray(codes).convert("P")
     palette, alpha = _palette(scaled.signed)
     image.putpalette(palette)
     out = io.BytesIO()
-    image.save(out, format="png", optimize=True, bits=6, transparency=alpha)
-    return out.getvalue()
+    image.save(out, format="png", optimize=True, transparency=alpha)
+    return out.getvalue(), scaled.signed
+
+
+def _opacity(values: Values) -> Values:
+    """Opacity of scaled values, in [0, 1]: small ones are seen, too."""
+    return np.abs(values) ** 0.6
 
 
 @cache
@@ -86,7 +92,7 @@ def _palette(signed: bool) -> tuple[bytes, bytes]:
     """The colours of the levels of a layer, and their opacities."""
     values = np.linspace(-1.0 if signed else 0.0, 1.0, _LEVELS)
     colours = np.rint(map_colours(values, signed=signed) * 255).astype(np.uint8)
-    return colours.tobytes(), np.rint(np.abs(values) * 255).astype(np.uint8).tobytes()
+    return colours.tobytes(), np.rint(_opacity(values) * 255).astype(np.uint8).tobytes()
 
 
 def laid_over(pixels: Pixels, scaled: ScaledMap) -> Pixels:
@@ -94,7 +100,7 @@ def laid_over(pixels: Pixels, scaled: ScaledMap) -> Pixels:
     values = resized(scaled.values, pixels.shape[:2])
     under = pixels.astype(np.float32) / 255
     under = 0.5 * under + 0.5 * under.mean(axis=2, keepdims=True)
-    alpha = OPACITY * np.abs(values)[..., None]
+    alpha = OPACITY * _opacity(values)[..., None]
     mixed = (1 - alpha) * under + alpha * map_colours(values, signed=scaled.signed)
     shown: Pixels = np.rint(mixed * 255).astype(np.uint8)
     return shown
