@@ -118,7 +118,7 @@ class Explanations:
         return ExplainedPicture(
             name=sample,
             pixels=pixels,
-            box=(0.0, 0.0, *map(float, pixels.shape[:2])),
+            box=(0.0, 0.0, float(pixels.shape[0]), float(pixels.shape[1])),
             verdict=verdict,
             p_fake=p,
             threshold=self.threshold,

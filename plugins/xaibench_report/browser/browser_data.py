@@ -31,12 +31,11 @@ from xaibench_report.browser.sample_entry import (
     ROLES,
     Row,
     SampleRows,
-    decoded_map,
     first_maps,
     prediction_words,
     sample_entry,
 )
-from xaibench_report.displays.map_colours import NORMALISATION, legend_stops, resized
+from xaibench_report.displays.map_colours import NORMALISATION, decoded_map, legend_stops, resized
 from xaibench_report.page.report_context import ReportContext
 from xaibench_report.values.run_values import score_name, short, texts
 

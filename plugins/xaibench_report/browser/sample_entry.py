@@ -13,7 +13,7 @@ from xaibench.api import printable
 from xaibench_report.boards.wording import place
 from xaibench_report.displays.map_colours import (
     Mask,
-    Values,
+    decoded_map,
     image_uri,
     map_layer,
     outline_path,
@@ -117,11 +117,6 @@ def first_maps(rows: Sequence[Row], info: ScoreInfo) -> list[Row]:
     """The first repeat of each explainer's map: explainers first, then controls by their role."""
     first = {r["explainer"]: r for r in sorted(rows, key=lambda r: -int(r["repeat"])) if not r["view"]}
     return sorted(first.values(), key=lambda r: (ROLES.index(info.role(r["explainer"])), r["explainer"]))
-
-
-def decoded_map(row: Row) -> Values:
-    """The map of a row of ``maps``, divided by its largest absolute value."""
-    return np.frombuffer(row["map"], dtype="<f2").astype(np.float32).reshape(row["height"], row["width"])
 
 
 def _map(row: Row, mask: Mask | None, name: str, info: ScoreInfo) -> dict[str, Any]:

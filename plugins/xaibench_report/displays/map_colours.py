@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -42,6 +43,11 @@ class ScaledMap:
 
     values: npt.NDArray[np.float32]
     signed: bool
+
+
+def decoded_map(row: Mapping[str, Any]) -> Values:
+    """The map of a row of ``maps``, divided by its largest absolute value."""
+    return np.frombuffer(row["map"], dtype="<f2").astype(np.float32).reshape(row["height"], row["width"])
 
 
 def scale_map(saliency: Values) -> ScaledMap:

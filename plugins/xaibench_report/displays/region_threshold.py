@@ -16,8 +16,7 @@ import pyarrow.compute as pc
 
 from xaibench.api import MapRegion, UnreadablePicture, UsageError
 from xaibench_report.boards.leaderboard import Board
-from xaibench_report.browser.sample_entry import decoded_map
-from xaibench_report.displays.map_colours import Mask, Values
+from xaibench_report.displays.map_colours import Mask, Values, decoded_map
 from xaibench_report.page.report_context import ReportContext, context_of
 from xaibench_report.values.number_format import plural
 from xaibench_report.values.run_values import score_name, short

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from xaibench_report.boards.by_column import EXPLANATION, cell_name, gap_lines
 from xaibench_report.boards.wording import place
-from xaibench_report.browser.browser_data import browser_page
-from xaibench_report.browser.picture_choice import REASONS
 from xaibench_report.page.board_rows import beside_rows, board_rows, detector_rows, method_rows
 from xaibench_report.page.figures import curve_figure, data_uri, mean_curves, pareto_figure
 from xaibench_report.page.html_templates import render
@@ -81,16 +79,6 @@ def curves(run: Run) -> str | None:
         if png is not None:
             figures.append((place(where), data_uri(png)))
     return render("curves.html", curves=figures) if figures else None
-
-
-def maps(run: Run) -> str | None:
-    """The browser of pictures with their masks, verdicts and maps, or why there are no pictures."""
-    context = context_of(run)
-    picture, reason = context.pictures
-    index, entries = browser_page(context) if picture else ({}, {})
-    if index and not entries:  # the run kept no map
-        return None
-    return render("browser.html", index=index, entries=entries, reasons=REASONS, reason=reason)
 
 
 def left_out(run: Run) -> str:

@@ -13,6 +13,11 @@ from xaibench.cli.explain_files import picture_files, read_files
 EXPLAIN = ("explain", "--plugin", TOY, "--model", "toy", "-e", "rows")
 
 
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
 def picture(path, seed=0, size=(32, 32)):
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
@@ -65,7 +70,7 @@ def test_a_png_sheet_has_the_picture_at_its_own_size(cli, tmp_path):
     ("arguments", "code", "words"),
     [
         (["--sheet", "sheet.docx"], 2, ".html or .png"),
-        (["--calibrated-on", "absent"], 3, "does not exist"),
+        (["--calibrated-on", "absent"], 3, "absent does not exist"),
     ],
 )
 def test_what_explain_cannot_do_is_one_line(cli, tmp_path, arguments, code, words):
