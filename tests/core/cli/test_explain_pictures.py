@@ -50,7 +50,7 @@ def test_a_broken_picture_is_named_and_the_others_go_on(cli, tmp_path):
     assert [u["image"].rpartition("/")[2] for u in found["unreadable"]] == ["broken.png"]
     page = (tmp_path / "xaibench-explain" / "sheet.html").read_text("utf-8")
     assert page.count('<img src="data:image/jpeg;base64,') == 4 and "one.png" in page and "60 x 40 pixels" in page
-    assert "1st percentile" in page and 'alt="rows on ' in page
+    assert "1st percentile" in page and 'alt="local/rows on ' in page
     for row in found["pictures"]:
         assert np.load(row["maps"][0]["map"]).shape == (32, 32)
 
@@ -89,7 +89,7 @@ def test_a_region_is_calibrated_on_a_run_of_the_same_detector_and_explainer(cli,
     assert "misses at most 50 % of the manipulated pixels on average over groups" in region["statement"]
     assert "rows was not held against the centre prior" in region["warning"]
     page = (tmp_path / "xaibench-explain" / "sheet.html").read_text("utf-8")
-    assert "region of rows" in page and "Warning:" in page and "misses at most 50 %" in page
+    assert "region of local/rows" in page and "Warning:" in page and "misses at most 50 %" in page
     for arguments, words in (
         (("--alpha", "0.001"), "takes 999"),
         (("--alpha", "1.5"), "not between 0 and 1"),
