@@ -137,13 +137,11 @@ class _Session:
         if self.options.calibrated_on is None:
             return {}
         run = open_run(self.options.calibrated_on)
-        found = {}
-        for use in self.uses:
-            place = maps_in_run(run, self.detector.facts, use, self.options.target)
-            found[use.name] = run.region_threshold(
-                place.explainer, model=place.model, member=place.member, alpha=self.options.alpha
-            )
-        return found
+        places = [maps_in_run(run, self.detector.facts, use, self.options.target) for use in self.uses]
+        return {
+            p.explainer: run.region_threshold(p.explainer, model=p.model, member=p.member, alpha=self.options.alpha)
+            for p in places
+        }
 
     def explain(self, pictures: Sequence[tuple[PictureFile, Any]]) -> list[dict[str, Any]]:
         """Explain some pictures together, print what is said of them, and write their files and their sheet."""
