@@ -44,6 +44,12 @@ def report(
             help="Print every board by the values of this column of the samples, with the gap; may be repeated."
         ),
     ] = None,
+    pictures: Annotated[
+        int | None,
+        typer.Option(
+            help="Pictures in the page's browser; default: up to 100, as many as leave the page below 20 MB.", min=1
+        ),
+    ] = None,
     plugin: Annotated[
         list[Path] | None,
         SHARED_FLAGS["plugin"].option("new place of a plugin file of the run that was moved, of the same name"),
@@ -66,6 +72,7 @@ def report(
     if target is None:
         raise UsageError(f"{run} is a URL, and the page is written on this machine", "give its file with --out")
     context = ReportContext.read(opened, baseline, by or ())
+    context.most_pictures = pictures
     boards = context.leaderboards
     _, no_pictures = context.pictures
     if no_pictures and missing_plugins(opened) is None:  # else the sections tell of it

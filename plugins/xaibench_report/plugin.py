@@ -60,10 +60,21 @@ def xaibench_run_views() -> list[ViewRecord]:
         ),
         ViewRecord(
             name="overlay",
-            target="xaibench_report.page.figures:overlay",
+            target="xaibench_report.displays.map_colours:overlay",
             summary="A map laid over its picture, as PNG.",
             of="explanation",
             suffix="png",
+        ),
+        ViewRecord(
+            name="contact-sheet",
+            target="xaibench_report.displays.contact_sheet:contact_sheet",
+            summary="Explained pictures beside their maps, with verdict and legend, as HTML or PNG.",
+            of="explanations",
+        ),
+        ViewRecord(
+            name="region-threshold",
+            target="xaibench_report.displays.region_threshold:region_threshold",
+            summary="The threshold of an explainer's maps whose regions miss at most a share of what was manipulated.",
         ),
     ]
 
@@ -82,14 +93,20 @@ def xaibench_report_sections() -> list[SectionRecord]:
             "balance", "Accuracy and interpretability", 25, "Every detector beside the one that --baseline names."
         ),
         _section("curves", "Curves", 30, "Mean curves of the metrics that draw some."),
-        _section("maps", "Maps", 40, "A few pictures with the maps of every explainer over them."),
+        _section(
+            "maps",
+            "Pictures and maps",
+            40,
+            "A browser of pictures with masks, verdicts and every map.",
+            module="browser.browser_section",
+        ),
         _section("left-out", "Left out", 80, "How many values are missing of what, and why."),
         _section("provenance", "Provenance", 90, "Commands, versions, plans, components and costs of the runs."),
     ]
 
 
-def _section(name: str, title: str, position: int, summary: str) -> SectionRecord:
-    target = f"xaibench_report.page.report_sections:{name.replace('-', '_')}"
+def _section(name: str, title: str, position: int, summary: str, module: str = "page.report_sections") -> SectionRecord:
+    target = f"xaibench_report.{module}:{name.replace('-', '_')}"
     return SectionRecord(name=name, title=title, target=target, summary=summary, position=position)
 
 

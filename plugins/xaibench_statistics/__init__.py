@@ -47,6 +47,7 @@ from xaibench_statistics.interpretability_balance import AxisFigures, Balance, b
 from xaibench_statistics.intervals import macro_interval, mean_interval, proportion_interval
 from xaibench_statistics.paired import Difference, holm, paired_difference
 from xaibench_statistics.ranking import COVERAGE, Rank, Ranking, covered, rank_explainers
+from xaibench_statistics.risk_control import RiskControl, control_risk, least_groups
 from xaibench_statistics.runs import (
     LEAST_RUNS,
     Runs,
@@ -95,6 +96,7 @@ __all__ = [
     "OrderSoFar",
     "Rank",
     "Ranking",
+    "RiskControl",
     "Runs",
     "RunsDifference",
     "Strings",
@@ -109,6 +111,7 @@ __all__ = [
     "checkpoints",
     "clustered_variance",
     "common_samples",
+    "control_risk",
     "covered",
     "detectable_difference",
     "detector_accuracy",
@@ -121,6 +124,7 @@ __all__ = [
     "jackknife_variance",
     "judge_against_controls",
     "kept_accuracy",
+    "least_groups",
     "least_p",
     "macro_interval",
     "mean_auc_interval",

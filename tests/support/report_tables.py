@@ -1,14 +1,16 @@
 """The tables of a small run made by hand, for tests of the report, and the page of such tables."""
 
 import datetime
+import re
 from functools import cache
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from xaibench.api import UsageError
 from xaibench.discovery.registry import load_registry
-from xaibench.store.schema import COMMITS, COMPONENTS, CURVES, MAPS, PREDICTIONS, RUNS, SCORES
+from xaibench.store.schema import ARTEFACTS, COMMITS, COMPONENTS, CURVES, MAPS, PREDICTIONS, RUNS, SCORES
 from xaibench_report.page.report_context import ReportContext
 from xaibench_report.page.report_page import write_report
 from xaibench_report.values.run_values import RunTables
@@ -25,14 +27,20 @@ class HandMadeRun:
     def __init__(self, maps, picture, why):
         self._maps, self._picture, self._why = maps, picture, why
 
-    def to_arrow(self, name):
-        assert name == "maps"
-        return self._maps
+    def to_arrow(self, name, columns=None, where=None):
+        assert name in ("maps", "artefacts")
+        table = self._maps if name == "maps" else ARTEFACTS.empty_table()
+        for column, values in (where or {}).items():
+            table = table.filter(pc.is_in(table[column], pa.array(values, pa.string())))
+        return table if columns is None else table.select(columns)
 
     def picture_reader(self):
         if self._picture is None:
             raise UsageError(self._why)
         return self._picture
+
+    def picture(self, sample):
+        return self._picture(sample), None
 
 
 def hand_made_context(tables, info, picture=None, *, why="no data set is here", maps=None, balances=None):
@@ -115,3 +123,10 @@ def map_table():
         for e in EXPLAINERS for i in range(N)
     ]  # fmt: skip
     return pa.Table.from_pylist(rows, MAPS)
+
+
+def markup(page):
+    """The page without its own scripts, which stand at its end, and without its blocks of data, which hold no ``<``."""
+    body, _, rest = page.partition("</main>")
+    assert "</main>" not in rest.replace("<script>", "").replace("</script>", "")
+    return re.sub(r'<script type="application/json" id="[A-Za-z0-9-]+">[^<]*</script>', "", body)

@@ -54,6 +54,7 @@ from xaibench.api.errors import (
 )
 from xaibench.api.events import Listener, PassesDone, RunBegins, RunEnds, RunWarning, StageBegins, TaskCommitted
 from xaibench.api.executors import Component, Executor, Lost
+from xaibench.api.explained_pictures import ExplainedMap, ExplainedPicture, MapRegion, Sheet, SheetView
 from xaibench.api.explainers import Explainer, ExplainRequest, Explanation
 from xaibench.api.file_ranges import FetchedFile, FileRange, file_range
 from xaibench.api.fills import Fill, FillFunction, FillParameter, FillRequest, FillResult, MaskFill
@@ -263,6 +264,8 @@ __all__ = [
     "Executor",
     "ExecutorRecord",
     "ExplainRequest",
+    "ExplainedMap",
+    "ExplainedPicture",
     "Explainer",
     "ExplainerRecord",
     "Explanation",
@@ -294,6 +297,7 @@ __all__ = [
     "Loss",
     "Lost",
     "MapCase",
+    "MapRegion",
     "MaskFill",
     "Metric",
     "MetricFamily",
@@ -339,6 +343,8 @@ __all__ = [
     "Scores",
     "SectionRecord",
     "SetCase",
+    "Sheet",
+    "SheetView",
     "StageBegins",
     "Status",
     "StoreError",

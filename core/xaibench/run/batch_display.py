@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -13,9 +12,6 @@ MOST = 16
 """Rows or pictures that are shown; the others are counted."""
 
 _RIGHT, _LEFT = ' style="text-align: right"', ' style="text-align: left"'
-_FIGURE = (
-    '<figure style="margin: 0; width: 160px"><img style="width: 160px; image-rendering: pixelated" src="{}" alt="{}">'
-)
 
 
 def table_text(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -47,25 +43,14 @@ def table_html(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
         f"<tr>{''.join(f'<td{s}>{escape(one_line(c))}</td>' for c, s in zip(row, styles, strict=True))}</tr>"
         for row in rows[:MOST]
     )
-    more = f"<p>... and {len(rows) - MOST} more</p>" if len(rows) > MOST else ""
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f"<p><b>{escape(printable(title))}</b></p>{table}{more}"
+    return titled_html(title, table, len(rows))
 
 
-def gallery_html(title: str, pictures: Iterable[tuple[str, bytes | None]], count: int) -> str:
-    """Pictures as PNG side by side, each with a caption; None where there is no picture. ``count``: of all."""
-    figures = [_figure(caption, png) for caption, png in pictures]
-    more = f"<p>... and {count - len(figures)} more</p>" if count > len(figures) else ""
-    row = f'<div style="display: flex; flex-wrap: wrap; gap: 8px">{"".join(figures)}</div>'
-    return f"<p><b>{escape(printable(title))}</b></p>{row}{more}"
-
-
-def _figure(caption: str, png: bytes | None) -> str:
-    text = escape(one_line(caption))
-    below = f"<figcaption>{text}</figcaption></figure>"
-    if png is None:
-        return f'<figure style="margin: 0; width: 160px">{below}'
-    return _FIGURE.format(f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}", text) + below
+def titled_html(title: str, html: str, count: int) -> str:
+    """HTML under a title; below it how many of ``count`` are not shown."""
+    more = f"<p>... and {count - MOST} more</p>" if count > MOST else ""
+    return f"<p><b>{escape(printable(title))}</b></p>{html}{more}"
 
 
 def number(value: float) -> str:

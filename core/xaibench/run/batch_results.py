@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from xaibench.api import Explanation, Score, Scores, ScoreSpec
-from xaibench.run.batch_display import MOST, gallery_html, number, table_html, table_text
+from xaibench.api import (
+    ExplainedMap,
+    ExplainedPicture,
+    Explanation,
+    Score,
+    Scores,
+    ScoreSpec,
+    Sheet,
+    SheetView,
+    UsageError,
+)
+from xaibench.run.batch_display import MOST, number, table_html, table_text, titled_html
 from xaibench.store.data_frames import pandas_frame
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
-
-Overlay = Callable[[Any, Any], bytes]
-"""``overlay(pixels, map)`` gives a map over its picture as PNG; ``pixels`` are ``(H, W, 3)`` uint8."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -34,7 +41,8 @@ class Explanations:
     verdicts: ``real`` or ``fake`` of each picture, at the detector's threshold; empty where the detector failed.
     p_fake: P(fake) of each picture; NaN where the detector failed.
     pixels: each picture as the detector saw it, ``(H, W, 3)`` uint8 RGB.
-    overlay: lays a map over a picture; None where no plugin does.
+    threshold: P(fake) from which the verdict is ``fake``.
+    sheet: draws contact sheets; None where no plugin does.
     """
 
     explainer: str
@@ -44,7 +52,8 @@ class Explanations:
     verdicts: tuple[str, ...]
     p_fake: tuple[float, ...]
     pixels: tuple[Any, ...]
-    overlay: Overlay | None = None
+    threshold: float = 0.5
+    sheet: SheetView | None = None
 
     def __len__(self) -> int:
         return len(self.results)
@@ -87,21 +96,35 @@ class Explanations:
         used = [i for i, name in enumerate(header) if any(row[i] for row in rows) or not rows]
         return table_text(self._title, [header[i] for i in used], [[row[i] for i in used] for row in rows])
 
-    def _repr_html_(self) -> str | None:
-        if self.overlay is None:
-            return None
-        rows = zip(self.pixels[:MOST], self._rows(), strict=False)
-        pictures = (self._captioned(self.overlay, pixels, *row) for pixels, row in rows)
-        return gallery_html(self._title, pictures, len(self))
+    def show(self) -> Sheet:
+        """The contact sheet of the first 16 pictures, as ``xaibench explain`` draws it, at the size that the detector
+        saw: a notebook shows it, and ``.save("sheet.html")`` writes it.
 
-    @staticmethod
-    def _captioned(
-        overlay: Overlay, pixels: Any, sample: str, verdict: str, p: float, target: str, explanation: Explanation
-    ) -> tuple[str, bytes | None]:
-        there = explanation.map is not None
-        what = f"evidence for {target}" if there else explanation.reason
-        png = overlay(pixels, explanation.array) if there else None
-        return f"{sample}: {verdict}, P(fake) = {number(p)}; {what}", png
+        Raises :class:`UsageError` where no plugin draws sheets.
+        """
+        if self.sheet is None:
+            raise UsageError("no plugin draws contact sheets", "install xaibench whole")
+        rows = zip(self.pixels[:MOST], self._rows(), strict=False)
+        return self.sheet([self._explained(pixels, *row) for pixels, row in rows])
+
+    def _repr_html_(self) -> str | None:
+        if self.sheet is None:
+            return None
+        return titled_html(self._title, self.show()._repr_html_(), len(self))
+
+    def _explained(
+        self, pixels: Any, sample: str, verdict: str, p: float, target: str, explanation: Explanation
+    ) -> ExplainedPicture:
+        return ExplainedPicture(
+            name=sample,
+            pixels=pixels,
+            box=(0.0, 0.0, float(pixels.shape[0]), float(pixels.shape[1])),
+            verdict=verdict,
+            p_fake=p,
+            threshold=self.threshold,
+            target=target,
+            maps=(ExplainedMap(explainer=self.explainer, explanation=explanation),),
+        )
 
     def _rows(self) -> Iterator[tuple[str, str, float, str, Explanation]]:
         return zip(self.ids, self.verdicts, self.p_fake, self.targets, self.results, strict=True)

@@ -12,6 +12,7 @@ from typing import Any
 from xaibench.api import (
     PROJECT,
     Detector,
+    ExplainedPicture,
     ExplainerRecord,
     ExplainRequest,
     Explanation,
@@ -20,6 +21,8 @@ from xaibench.api import (
     Passes,
     PassQuery,
     Scores,
+    Sheet,
+    SheetView,
     UsageError,
     ViewRecord,
     p_fake,
@@ -33,7 +36,7 @@ from xaibench.discovery.paths import open_models
 from xaibench.discovery.registry import Origin, Registered, Registry, load_registry
 from xaibench.plan.runtime import make_runtime
 from xaibench.plan.settings import make_settings
-from xaibench.run.batch_results import Explanations, MapScores, Overlay
+from xaibench.run.batch_results import Explanations, MapScores
 from xaibench.run.examination import FEW_PICTURES, refuse_faulty
 from xaibench.run.live_objects import LiveObjects, metric_record
 from xaibench.run.picture_batch import PictureBatch, TargetRule, explainer_needs
@@ -82,8 +85,8 @@ def explain(
     pictures, names = picture_arrays(images, labels=labels, masks=masks, counterparts=counterparts, ids=ids)
     session = opened.show(pictures, names, frozenset(), accept_detector)
     rules = target_rules(targets, len(names), labelled=labels is not None)
-    overlay = _overlay(opened.registry)
-    return _joined([_explained(batch, opened.explainer, rules[part], overlay) for batch, part in session.batches()])
+    sheet = _sheet(opened.registry)
+    return _joined([_explained(batch, opened.explainer, rules[part], sheet) for batch, part in session.batches()])
 
 
 def score(
@@ -213,7 +216,7 @@ class _Session:
 
 
 def _explained(
-    batch: PictureBatch, explainer: Use, rules: Sequence[TargetRule], overlay: Overlay | None
+    batch: PictureBatch, explainer: Use, rules: Sequence[TargetRule], sheet: SheetView | None
 ) -> Explanations:
     facts, targets = batch.detector.facts, batch.targets(rules)
     clean = [batch.probabilities(s.id) for s in batch.samples]
@@ -225,7 +228,8 @@ def _explained(
         verdicts=tuple("" if p is None else verdict(p, facts) for p in clean),
         p_fake=tuple(math.nan if p is None else p_fake(p, facts) for p in clean),
         pixels=tuple(batch.pixels(s.id) for s in batch.samples),
-        overlay=overlay,
+        threshold=facts.threshold,
+        sheet=sheet,
     )
 
 
@@ -245,16 +249,16 @@ def _short(use: Use) -> str:
     return use.name.removeprefix(f"{PROJECT}/")
 
 
-def _overlay(registry: Registry) -> Overlay | None:
-    """What a plugin lays over a picture, as PNG; None where no plugin does."""
-    views = (c for c in registry.of_kind("view") if isinstance(c.record, ViewRecord) and c.record.of == "explanation")
-    view = next((v for v in views if getattr(v.record, "suffix", "") == "png"), None)
-    return None if view is None else partial(_called, view)
+def _sheet(registry: Registry) -> SheetView | None:
+    """What a plugin draws of explained pictures; None where no plugin does."""
+    views = (c for c in registry.of_kind("view") if isinstance(c.record, ViewRecord) and c.record.of == "explanations")
+    view = next(views, None)
+    return None if view is None else partial(_drawn, view)
 
 
-def _called(view: Registered, pixels: Any, values: Any) -> bytes:
-    png: bytes = view.load()(pixels, values)
-    return png
+def _drawn(view: Registered, pictures: Sequence[ExplainedPicture]) -> Sheet:
+    sheet: Sheet = view.load()(pictures)
+    return sheet
 
 
 # ---- components -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from xaibench.api import StoreError, UsageError, literal, make_console
-from xaibench_report.page.figures import data_uri, overlay, png_bytes
+from xaibench_report.displays.map_colours import NORMALISATION, Mask, image_uri, laid_over, picture_bytes, scale_map
+from xaibench_report.displays.sheet_panels import outlined
 from xaibench_report.page.html_templates import render
 from xaibench_report.values.number_format import number
 from xaibench_report.values.run_values import Pixels, ScoreInfo, short
@@ -72,8 +73,9 @@ class PictureSheet:
         return "\n".join(literal(console, line).plain for line in lines)
 
     def _repr_html_(self) -> str:
-        panels = [(p, "" if p.pixels is None else data_uri(png_bytes(p.pixels))) for p in self.panels]
-        return render("display.html", html=render("sheet.html", sheet=self, panels=panels))
+        panels = [(p, "" if p.pixels is None else _uri(p.pixels)) for p in self.panels]
+        sheet = render("sheet.html", sheet=self, panels=panels, normalisation=NORMALISATION)
+        return render("display.html", html=sheet)
 
     def _repr_png_(self) -> bytes:
         return self._drawn("png")
@@ -115,7 +117,7 @@ def picture_sheet(run: Run, info: ScoreInfo, sample: str, model: str | None, mem
     panels = [Panel(title="picture", pixels=pixels)]
     if mask is not None:
         panels.append(Panel(title="mask", pixels=_marked(pixels, mask)))
-    panels += [_panel(pixels, row) for row in maps]
+    panels += [_panel(pixels, mask, row) for row in maps]
     return PictureSheet(sample=sample, facts=facts, panels=tuple(panels))
 
 
@@ -153,20 +155,22 @@ def _facts(prediction: dict[str, Any], targets: set[str]) -> str:
     return f"{label}; verdict {prediction['verdict']}, P(fake) = {number(prediction['p_fake'])}{explained}"
 
 
-def _panel(pixels: Pixels, row: dict[str, Any]) -> Panel:
+def _panel(pixels: Pixels, mask: Mask | None, row: dict[str, Any]) -> Panel:
+    """A map over the picture, the edge of the mask over both."""
     title = short(row["explainer"])
     if row["map"] is None:
         return Panel(title=title, why=f"{row['status']}: {row['reason']}")
     # The scale of a map does not matter to a picture of it.
     values = np.frombuffer(row["map"], dtype="<f2").astype(np.float32).reshape(row["height"], row["width"])
     y, x = np.unravel_index(int(values.argmax()), values.shape)
-    return Panel(title=title, pixels=_decoded(overlay(pixels, values)), peak=(int(y), int(x)))
+    shown = laid_over(pixels, scale_map(values))
+    return Panel(title=title, pixels=shown if mask is None else outlined(shown, mask), peak=(int(y), int(x)))
 
 
-def _decoded(png: bytes) -> Pixels:
+def _uri(pixels: Pixels) -> str:
     from PIL import Image
 
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    return image_uri(picture_bytes(Image.fromarray(pixels), "png"), "png")
 
 
 def _marked(pixels: Pixels, mask: npt.NDArray[np.bool_]) -> Pixels:

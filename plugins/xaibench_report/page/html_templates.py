@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from xaibench_report.boards import wording
+from xaibench_report.page.page_assets import json_script
 from xaibench_report.values.run_values import score_name, short
 
 if TYPE_CHECKING:
@@ -28,6 +29,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    helpers: dict[str, Any] = {"w": wording, "short": short, "score_name": score_name}
+    helpers: dict[str, Any] = {"w": wording, "short": short, "score_name": score_name, "json_script": json_script}
     environment.globals.update(helpers)
     return environment

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 @dataclass(eq=False, kw_only=True)
 class ReportContext:
     """One run, its tables and what is computed from them. ``balances``: None where no baseline was named;
-    ``by_columns``: the boards by each column that was named."""
+    ``by_columns``: the boards by each column that was named. ``most_pictures``: how many the picture browser holds;
+    None: as many as leave the page small."""
 
     run: Run
     tables: RunTables
     info: ScoreInfo
     balances: Balances | None = None
     by_columns: tuple[ByColumn, ...] = ()
+    most_pictures: int | None = None
 
     @classmethod
     def read(cls, run: Run, baseline: str | None = None, by: Sequence[str] = ()) -> ReportContext:

@@ -9,7 +9,6 @@ from xaibench_report.boards.wording import place
 from xaibench_report.page.board_rows import beside_rows, board_rows, detector_rows, method_rows
 from xaibench_report.page.figures import curve_figure, data_uri, mean_curves, pareto_figure
 from xaibench_report.page.html_templates import render
-from xaibench_report.page.map_gallery import galleries
 from xaibench_report.page.report_context import context_of
 from xaibench_report.page.run_provenance import component_rows, cost_rows, model_notes, run_rows
 
@@ -80,14 +79,6 @@ def curves(run: Run) -> str | None:
         if png is not None:
             figures.append((place(where), data_uri(png)))
     return render("curves.html", curves=figures) if figures else None
-
-
-def maps(run: Run) -> str | None:
-    """A few pictures with the maps of every explainer over them, or why there are no pictures."""
-    context = context_of(run)
-    picture, reason = context.pictures
-    tables = galleries(context.maps, context.tables.predictions, context.info, picture) if picture else []
-    return render("maps.html", galleries=tables, reason=reason) if tables or reason else None
 
 
 def left_out(run: Run) -> str:

@@ -261,7 +261,8 @@ def test_displays_in_a_terminal_and_in_a_notebook():
     maps = xaibench.explain(PairNet(), images, "gradcam", "fake", ids=["<a>", "b"], card=CARD)
     text, html = repr(maps), maps._repr_html_()
     assert text.splitlines()[0] == "gradcam: 2 pictures" and len(text.splitlines()) == 4
-    assert html.count("data:image/png;base64,") == 2 and "&lt;a&gt;" in html and "<a>" not in html
+    assert html.count("data:image/jpeg;base64,") == 4 and "&lt;a&gt;" in html and "<a>" not in html
+    assert maps.show()._repr_html_() in html
     scores = xaibench.score("entropy-spatial", PairNet(), images, maps, card=CARD)
     mean = scores.values["entropy-spatial"].mean()
     assert re.search(rf"entropy-spatial +\S+ +{mean:.4g} ", repr(scores)) and f"{mean:.4g}</td>" in scores._repr_html_()
