@@ -16,8 +16,9 @@ from xaibench.api import PlanError, ScoreSpec, UnreadablePicture
 from xaibench.store.schema import CURVES, PREDICTIONS, SCORES
 from xaibench_report.answer.comparison_answer import comparison_answer
 from xaibench_report.boards.leaderboard import build_leaderboards
+from xaibench_report.charts.mean_curves import mean_curves
 from xaibench_report.comparisons.compare import compare_runs
-from xaibench_report.page.figures import mean_curves, overlay
+from xaibench_report.page.figures import overlay
 from xaibench_report.terminal.comparison_terminal import comparison_to_json, print_comparison
 from xaibench_report.values.run_values import RunTables, ScoreInfo
 
@@ -38,9 +39,9 @@ def test_the_report_is_one_file_that_needs_nothing_beside_it(tmp_path):
     assert not re.search(r'(src|href)="(?!data:image/png|#)', markup(html))
     assert "<script" not in markup(html)
     assert "ValueError: &lt;script&gt;" in html
-    assert html.count('src="data:image/png;base64,') == 1 + 7 * 3  # curves; 7 of 8 samples: picture and two maps
+    assert html.count('src="data:image/png;base64,') == 7 * 3  # 7 of 8 samples: picture and two maps
     for text in (
-        "<td>AUC</td><td>1.000</td>",
+        '<th scope="row">AUC</th><td>1.000</td>',
         "gradcam",
         "faithfulness",
         "gradcam is shown better than every control (random)",
@@ -54,7 +55,7 @@ def test_the_report_does_without_maps_curves_and_pictures(tmp_path):
     full = run_tables()
     bare = RunTables(scores=full.scores, predictions=full.predictions, commits=full.commits)
     html = report_page(tmp_path, bare, INFO, picture, maps=map_table().slice(0, 0))
-    assert "<img" not in html
+    assert "<img" not in markup(html)
     assert "No run is recorded" in html
 
 
