@@ -11,7 +11,7 @@ from xaibench.api import NothingToEvaluate, StoreError
 from xaibench_report.charts.chart_files import Format, chart_bytes
 from xaibench_report.charts.run_chart import RunChart, unique_names
 from xaibench_report.charts.run_charts import run_charts
-from xaibench_report.displays.picture_sheet import picture_sheet
+from xaibench_report.displays.picture_sheet import PictureSheet, picture_sheet
 from xaibench_report.exports.output_file import write_file
 from xaibench_report.page.report_context import ReportContext
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from xaibench import Run
 
 
-def write_figures(folder: Path, out: Path, form: Format, sheets: Sequence[str] = ()) -> None:
+def write_figures(folder: str | Path, out: Path, form: Format, sheets: Sequence[str] = ()) -> None:
     """Write a file ``NAME.FORM`` into the folder ``out`` for every chart of the run and the sheet of every sample
     of ``sheets``, and print what was written.
 
@@ -48,7 +48,11 @@ def _figures(run: Run, form: Format, sheets: Sequence[str]) -> Iterator[tuple[st
         yield name, partial(_write_chart, chart, form)
     for i, sample in enumerate(dict.fromkeys(sheets), 1):
         sheet = picture_sheet(run, context.info, sample, None, None)
-        yield f"sheet-{i}", lambda path, sheet=sheet: path.write_bytes(sheet.drawn(form))
+        yield f"sheet-{i}", partial(_write_sheet, sheet, form)
+
+
+def _write_sheet(sheet: PictureSheet, form: Format, path: Path) -> None:
+    path.write_bytes(sheet.drawn(form))
 
 
 def _write_chart(chart: RunChart, form: Format, path: Path) -> None:

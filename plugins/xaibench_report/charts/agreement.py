@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from itertools import combinations
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def _usable(where: Where, cells: Cells, info: ScoreInfo) -> dict[tuple[str, str,
     }
 
 
-def _mean_pairs(parts: Mapping[object, Mapping[str, CellValues]]) -> list[Pair]:
+def _mean_pairs(parts: Mapping[Any, Mapping[str, CellValues]]) -> list[Pair]:
     found: dict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
     for cells in parts.values():
         oriented = {name: _oriented(cell) for name, cell in cells.items()}
@@ -73,7 +73,7 @@ def _mean_pairs(parts: Mapping[object, Mapping[str, CellValues]]) -> list[Pair]:
             if correlation is not None:
                 found[one, two].append((correlation, n))
     means = {key: (float(np.mean([c for c, _ in f])), len(f), min(n for _, n in f)) for key, f in found.items()}
-    both = [Pair(*names, *mean) for (a, b), mean in means.items() for names in ((a, b), (b, a))]
+    both = [Pair(one, two, *mean) for (a, b), mean in means.items() for one, two in ((a, b), (b, a))]
     return both
 
 

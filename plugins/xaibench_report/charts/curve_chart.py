@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import isfinite
 from typing import Final
@@ -59,7 +59,7 @@ def _known(value: float) -> float | None:
     return float(value) if isfinite(value) else None
 
 
-def _draw(rows: Rows, names: list[str], roles: list[str], untouched: float | None) -> Drawing:
+def _draw(rows: Rows, names: list[str], roles: Sequence[str], untouched: float | None) -> Drawing:
     import altair as alt
 
     colours, dashes = line_colours(roles)

@@ -122,7 +122,7 @@ def _draw_fill(rows: Rows) -> Drawing:
 
     title = "share turned fake"
     y = alt.Y("fill:N", title=None, sort=[row["fill"] for row in rows])
-    tips = ["fill:N", alt.Tooltip("text:N", title="share"), "pictures:Q"]
+    tips = [alt.Tooltip("fill:N"), alt.Tooltip("text:N", title="share"), alt.Tooltip("pictures:Q")]
     base = alt.Chart(data(rows)).encode(y=y, tooltip=tips)
     gate = alt.Chart(data([{"gate": MOST_TURNED, "text": "most that is let pass"}]))
     scale = alt.Scale(domain=[0, 1])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import altair
 
 Rows: TypeAlias = list[dict[str, Any]]
-Drawing: TypeAlias = "altair.LayerChart | altair.Chart"
+Drawing: TypeAlias = "altair.LayerChart | altair.FacetChart | altair.Chart"
 WIDTH: Final = 420  # pixels of a chart in a file and in a notebook; on the page it is as wide as its box
 _DIGITS: Final = 5
 _MOST_NAMED: Final = 12
@@ -72,7 +72,8 @@ def data(rows: Rows) -> Any:
     """Rows as the data of a chart: numbers of five digits, control characters written out."""
     import altair as alt
 
-    return alt.Data(values=[{key: _plain(value) for key, value in row.items()} for row in rows])
+    make_data: Any = alt.Data
+    return make_data(values=[{key: _plain(value) for key, value in row.items()} for row in rows])
 
 
 def _plain(value: Any) -> Any:

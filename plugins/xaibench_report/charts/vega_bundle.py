@@ -10,6 +10,7 @@ import os
 import sys
 from contextlib import suppress
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ def vega_script() -> str:
     """JavaScript that defines ``vegaEmbed``; it loads nothing."""
     import vl_convert
 
-    kept = cache_folder() / f"vega-{vl_convert.__version__}-{vl_convert.get_vega_embed_version()}.js"
+    kept = cache_folder() / f"vega-{version('vl-convert-python')}-{vl_convert.get_vega_embed_version()}.js"
     with suppress(OSError, UnicodeDecodeError):
         return kept.read_text(encoding="utf-8")
     text: str = vl_convert.javascript_bundle(_SNIPPET)
