@@ -59,6 +59,11 @@ def xaibench_run_views() -> list[ViewRecord]:
             summary="Scores as a table of any shape: text, Markdown, LaTeX, CSV, HTML, a data frame.",
         ),
         ViewRecord(
+            name="plot",
+            target="xaibench_report.run_plots:RunPlots",
+            summary="The charts of the page as altair objects: run.plot.intervals(), run.plot.curves() and others.",
+        ),
+        ViewRecord(
             name="overlay",
             target="xaibench_report.displays.map_colours:overlay",
             summary="A map laid over its picture, as PNG.",
@@ -92,6 +97,7 @@ def xaibench_report_sections() -> list[SectionRecord]:
         _section(
             "balance", "Accuracy and interpretability", 25, "Every detector beside the one that --baseline names."
         ),
+        _section("agreement", "Agreement", 28, "How alike measures, and explainers, order the samples."),
         _section("curves", "Curves", 30, "Mean curves of the metrics that draw some."),
         _section(
             "maps",
@@ -114,7 +120,7 @@ def _section(name: str, title: str, position: int, summary: str, module: str = "
 def xaibench_add_commands(app: typer.Typer) -> None:
     """``report``, ``table``, ``compare``, ``rank detectors`` and ``export``."""
     from xaibench_report.commands import compare, rank, report
-    from xaibench_report.exports.command import export
+    from xaibench_report.export_command import export
     from xaibench_report.tables.command import table
 
     app.command()(report)

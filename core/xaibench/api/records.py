@@ -249,12 +249,14 @@ class SectionRecord(ComponentRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewRecord(ComponentRecord):
-    """A view of a result. ``target`` names a function.
+    """A view of a result. ``target`` names a function, or for runs a class.
 
-    ``of="run"``: ``run.NAME(...)`` of an opened run calls ``function(run, ...)``. ``of="explanation"``: ``xaibench
-    explain`` calls ``function(pixels, values) -> bytes`` for each map, with ``pixels`` ``(H, W, 3)`` uint8 RGB and
-    ``values`` ``(H, W)`` float32, and writes the result to ``EXPLAINER.SUFFIX``. ``of="explanations"``: it calls
-    ``function(pictures)`` with a sequence of :class:`ExplainedPicture` and saves the :class:`Sheet` that comes back.
+    ``of="run"``: ``run.NAME(...)`` of an opened run calls ``function(run, ...)``; where the target is a class,
+    ``run.NAME`` is the object ``class(run)``, whose methods are views: ``run.NAME.METHOD(...)``.
+    ``of="explanation"``: ``xaibench explain`` calls ``function(pixels, values) -> bytes`` for each map, with ``pixels``
+    ``(H, W, 3)`` uint8 RGB and ``values`` ``(H, W)`` float32, and writes the result to ``EXPLAINER.SUFFIX``.
+    ``of="explanations"``: it calls ``function(pictures)`` with a sequence of :class:`ExplainedPicture` and saves the
+    :class:`Sheet` that comes back.
     """
 
     of: Literal["run", "explanation", "explanations"] = "run"

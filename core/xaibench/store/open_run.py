@@ -209,11 +209,12 @@ class Run:
             mend = "--plugin FILE, or plugin= of open_run, says where a file of the run lies now"
             raise UsageError(error.what, mend) from None
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name in ("path", "settings") or hasattr(type(self), name):
             raise AttributeError(name)  # a property that raised this, or an object that is being made
         try:
-            return partial(self._view(name).load(), self)
+            view = self._view(name).load()
+            return view(self) if isinstance(view, type) else partial(view, self)
         except UnknownComponent as error:
             raise AttributeError(f"{error.what}; {error.mend}") from None
 

@@ -22,6 +22,7 @@ from xaibench_report.judgement.manipulation_methods import even, even_mean
 from xaibench_report.values.number_format import number
 from xaibench_report.values.run_values import (
     CellKey,
+    Cells,
     CellValues,
     Role,
     RunTables,
@@ -112,14 +113,16 @@ class ColumnParts:
         return {name: cell.where(value == name) for name in self.names if (value == name).any()}
 
 
-def build_by_column(tables: RunTables, info: ScoreInfo, column: str) -> ByColumn:
+def build_by_column(tables: RunTables, info: ScoreInfo, column: str, prepared: Cells | None = None) -> ByColumn:
     """The detectors' accuracy and every board by the values of ``column``.
+
+    ``prepared``: what :func:`~xaibench_report.boards.leaderboard.prepared_cells` gives, where it is at hand.
 
     Raises UsageError, with the columns that there are, for a column that is missing, names single pictures or has one
     value only.
     """
     parts = _parts(tables.samples, column)
-    cells = {k: c for k, c in ready_cells(tables, info).items() if not of_detector(c)}
+    cells = {k: c for k, c in ready_cells(tables, info, prepared).items() if not of_detector(c)}
     boards = [*_detection(tables.predictions, parts)]
     for where, family in sorted(
         {(k.where, info.family(k.metric)) for k in cells}, key=lambda k: (k[0], family_order(k[1]))

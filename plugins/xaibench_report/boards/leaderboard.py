@@ -43,6 +43,7 @@ from xaibench_report.judgement.verdicts import ScoreVerdict, board_verdicts
 from xaibench_report.values.censoring import censoring_notes, with_censoring
 from xaibench_report.values.run_values import (
     CellKey,
+    Cells,
     CellValues,
     Role,
     RunTables,
@@ -118,12 +119,16 @@ class Leaderboards:
     doubts: tuple[str, ...] = ()
 
 
-def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) -> Leaderboards:
+def build_leaderboards(
+    tables: RunTables, info: ScoreInfo, cells: Cells | None = None, *, seed: int = SEED
+) -> Leaderboards:
     """The detectors' own results and one board for every (dataset, detector, metric family) with scores.
+
+    ``cells``: what :func:`prepared_cells` gives, where it is at hand.
 
     Scores of a whole family of training runs stand on a board of their own, whose ``where.member`` is empty.
     """
-    cells = prepared_cells(tables, info)
+    cells = prepared_cells(tables, info) if cells is None else cells
     mapped = {key: cell for key, cell in cells.items() if not of_detector(cell)}
     found = detections(tables)
     seen = {d.where: d for d in found}
@@ -144,10 +149,10 @@ def build_leaderboards(tables: RunTables, info: ScoreInfo, *, seed: int = SEED) 
     )  # fmt: skip
 
 
-def ready_cells(tables: RunTables, info: ScoreInfo) -> dict[CellKey, CellValues]:
+def ready_cells(tables: RunTables, info: ScoreInfo, prepared: Cells | None = None) -> dict[CellKey, CellValues]:
     """Every cell of a run as detectors are compared by it: as on a board, but undefined where a measure has no
-    headroom."""
-    cells = prepared_cells(tables, info)
+    headroom. ``prepared``: what :func:`prepared_cells` gives, where it is at hand."""
+    cells = prepared_cells(tables, info) if prepared is None else prepared
     return {key: require_headroom(key, cell, cells, info) for key, cell in cells.items()}
 
 

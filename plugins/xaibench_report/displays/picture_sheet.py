@@ -60,7 +60,7 @@ class PictureSheet:
         suffix = file.suffix.removeprefix(".").lower()
         if suffix not in _FORMATS:
             raise UsageError(f"'{file.name}' does not say what to write", f"end it in .{', .'.join(_FORMATS)}")
-        file.write_bytes(self._repr_html_().encode() if suffix == "html" else self._drawn(suffix))
+        file.write_bytes(self._repr_html_().encode() if suffix == "html" else self.drawn(suffix))
 
     def __repr__(self) -> str:
         console = make_console(width=10_000, force_terminal=False, force_jupyter=False, no_color=True)
@@ -78,9 +78,10 @@ class PictureSheet:
         return render("display.html", html=sheet)
 
     def _repr_png_(self) -> bytes:
-        return self._drawn("png")
+        return self.drawn("png")
 
-    def _drawn(self, suffix: str) -> bytes:
+    def drawn(self, suffix: str) -> bytes:
+        """The sheet as a PNG, PDF or SVG."""
         out = io.BytesIO()
         self._figure().savefig(out, format=suffix, dpi=110)
         return out.getvalue()

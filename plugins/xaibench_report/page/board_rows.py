@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from xaibench_report.boards import wording
 from xaibench_report.boards.board_cells import Cell
+from xaibench_report.boards.by_column import ByColumn, ColumnCell
 from xaibench_report.boards.detector_tables import DetectorTable
 from xaibench_report.boards.leaderboard import Board
 from xaibench_report.values.number_format import DASH, interval, number, p_value
@@ -20,6 +22,44 @@ def board_rows(board: Board) -> list[dict[str, Any]]:
         cells = [_cell_text(cell, with_size=size is None) for cell, size in zip(row.cells, sizes, strict=True)]
         rows.append({"name": wording.row_title(row), "role": row.role, "cells": cells})
     return rows
+
+
+def board_parts(boards: Sequence[Board], by_columns: Sequence[ByColumn]) -> dict[str, Any]:
+    """The cells of every board over the pictures of one value of a column: number of the board, ``label: fake``, name
+    of the explainer, a cell a column of the board, None where there is none."""
+    return {str(i): dict(_parts_of_board(board, by_columns)) for i, board in enumerate(boards)}
+
+
+def part_names(by_columns: Sequence[ByColumn]) -> list[str]:
+    """``label: fake`` and every other value of a column that some board has."""
+    return list(dict.fromkeys(_part(c, value) for c in by_columns for board in c.boards for value in board.values))
+
+
+def _part(column: ByColumn, value: str) -> str:
+    return f"{column.column}: {value}"
+
+
+def _parts_of_board(board: Board, by_columns: Sequence[ByColumn]) -> Iterator[tuple[str, dict[str, Any]]]:
+    keys = [(column.metric, column.score) for column in board.columns]
+    for column in by_columns:
+        for split in (b for b in column.boards if (b.family, b.where) == (board.family, board.where)):
+            scores = {(s.metric, s.score): {c.explainer: c for c in s.cells} for s in split.scores}
+            for at, value in enumerate(split.values):
+                yield (
+                    _part(column, value),
+                    {
+                        wording.row_title(row): [_part_cell(scores.get(k, {}).get(row.explainer), at) for k in keys]
+                        for row in board.rows
+                    },
+                )
+
+
+def _part_cell(cell: ColumnCell | None, at: int) -> dict[str, Any] | None:
+    mean = cell.means[at] if cell is not None else None
+    if mean is None:
+        return None
+    below = [x for x in (interval(mean), f"n={mean.n}") if x]
+    return {"value": mean.value, "text": number(mean.value), "below": below}
 
 
 def beside_rows(board: Board) -> list[dict[str, Any]]:
@@ -44,9 +84,10 @@ def detector_rows(table: DetectorTable) -> list[dict[str, Any]]:
 
 def _cell_text(cell: Cell | None, *, with_size: bool) -> dict[str, str]:
     if cell is None:
-        return dict.fromkeys(("value", "rank", "interval", "median", "size", "why", "versus"), "")
+        return {"data": ""} | dict.fromkeys(("value", "rank", "interval", "median", "size", "why", "versus"), "")
     e = cell.estimate
     return {
+        "data": repr(e.value) if e else "",
         "value": number(e.value) if e else DASH,
         "rank": wording.rank(cell.rank),
         "interval": interval(e) or wording.span(cell.span),

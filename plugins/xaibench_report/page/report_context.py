@@ -7,17 +7,19 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from xaibench_report.answer.run_answer import Answer, build_answer, stopping_sentence
-from xaibench_report.boards.by_column import ByColumn, build_by_column
-from xaibench_report.boards.leaderboard import Leaderboards, build_leaderboards
+from xaibench_report.boards.by_column import ByColumn, build_by_column, offered_columns
+from xaibench_report.boards.leaderboard import Leaderboards, build_leaderboards, prepared_cells
 from xaibench_report.comparisons.balance import Balances, balances
 from xaibench_report.values.run_tables import pictures, read_run
-from xaibench_report.values.run_values import Pixels, RunTables, ScoreInfo, Table
+from xaibench_report.values.run_values import Cells, Pixels, RunTables, ScoreInfo, Table
 
 if TYPE_CHECKING:
     from xaibench import Run
+
+_PARTS: Final = ("label", "method")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -45,13 +47,28 @@ class ReportContext:
     @cached_property
     def leaderboards(self) -> Leaderboards:
         """Detectors and boards, with intervals, ranks and verdicts."""
-        return build_leaderboards(self.tables, self.info)
+        return build_leaderboards(self.tables, self.info, self.cells)
+
+    @cached_property
+    def cells(self) -> Cells:
+        """Every cell of the run, as boards and charts use them."""
+        return prepared_cells(self.tables, self.info)
 
     @cached_property
     def answer(self) -> Answer:
         """What a reader must know first."""
         stopping = stopping_sentence(self.run.settings.get("until-settled", ()))
         return replace(build_answer(self.leaderboards, self.info), stopping=stopping)
+
+    @cached_property
+    def parts(self) -> tuple[ByColumn, ...]:
+        """The boards by label, by manipulation method where pictures differ in them, and by the columns that were
+        named."""
+        offered = [c for c in _PARTS if c in offered_columns(self.tables.samples)]
+        named = {found.column: found for found in self.by_columns}
+        for column in offered:
+            named.setdefault(column, build_by_column(self.tables, self.info, column, self.cells))
+        return tuple(named.values())
 
     @cached_property
     def maps(self) -> Table:

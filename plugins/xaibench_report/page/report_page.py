@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xaibench.api import SectionRecord, XaibenchError, describe_error, printable
+from xaibench_report.charts.vega_bundle import vega_script
 from xaibench_report.page.html_templates import render
 from xaibench_report.page.page_assets import policy, scripts, styles
 from xaibench_report.page.report_context import ReportContext, use_context
@@ -79,7 +80,9 @@ def write_report(
 
 def render_page(title: str, sections: Sequence[PageSection]) -> str:
     """The whole page as HTML. Scripts that sections of other plugins bring run beside those of the page."""
-    inline = [printable(text) for text in scripts()]
+    drawn = any("data-chart=" in section.html for section in sections)
+    first, *others = scripts()
+    inline = [printable(text) for text in (first, *((vega_script(),) if drawn else ()), *others)]
     foreign = [printable(text) for section in sections if not section.built_in for text in _script_texts(section.html)]
     return render(
         "report_frame.html",

@@ -5,9 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xaibench_report.boards.by_column import EXPLANATION, cell_name, gap_lines
-from xaibench_report.boards.wording import place
-from xaibench_report.page.board_rows import beside_rows, board_rows, detector_rows, method_rows
-from xaibench_report.page.figures import curve_figure, data_uri, mean_curves, pareto_figure
+from xaibench_report.charts.page_charts import PageChart, page_charts
+from xaibench_report.charts.run_chart import RunChart
+from xaibench_report.charts.run_charts import charts_of_kind
+from xaibench_report.page.board_rows import (
+    beside_rows,
+    board_parts,
+    board_rows,
+    detector_rows,
+    method_rows,
+    part_names,
+)
 from xaibench_report.page.html_templates import render
 from xaibench_report.page.report_context import context_of
 from xaibench_report.page.run_provenance import component_rows, cost_rows, model_notes, run_rows
@@ -17,6 +25,7 @@ if TYPE_CHECKING:
     from xaibench_report.boards.detector_tables import DetectorTable
     from xaibench_report.boards.leaderboard import Board
     from xaibench_report.detectors.detection import Detection
+    from xaibench_report.values.run_values import Where
 
 
 def answer(run: Run) -> str | None:
@@ -34,15 +43,22 @@ def marks(run: Run) -> str | None:
 def detectors(run: Run) -> str:
     """The accuracy of every detector, over all pictures and by manipulation method, and P(fake) by label; samples in
     doubt."""
-    leaderboards = context_of(run).leaderboards
-    return render("detectors.html", detections=leaderboards.detections, doubts=leaderboards.doubts)
+    context = context_of(run)
+    charts = _by_place([*charts_of_kind(context, "p-fake"), *charts_of_kind(context, "fill-response")])
+    found = context.leaderboards
+    return render("detectors.html", detections=found.detections, doubts=found.doubts, charts=charts)
 
 
 def boards(run: Run) -> str:
     """One leaderboard a metric family, with verdicts and notes; below them the measures of detectors themselves."""
-    leaderboards = context_of(run).leaderboards
+    context = context_of(run)
+    leaderboards = context.leaderboards
+    charts = {kind: _of_boards(charts_of_kind(context, kind)) for kind in ("intervals", "ranks", "cost")}
     return render(
         "boards.html",
+        charts=charts,
+        parts=board_parts(leaderboards.boards, context.parts),
+        part_names=part_names(context.parts),
         boards=leaderboards.boards,
         detectors=leaderboards.detectors,
         board_rows=board_rows,
@@ -65,20 +81,34 @@ def balance(run: Run) -> str | None:
     balances = context_of(run).balances
     if balances is None:
         return None
-    png = pareto_figure(balances)
-    return render("balance.html", balances=balances, pareto=data_uri(png) if png else "")
+    return render("balance.html", balances=balances, charts=page_charts(charts_of_kind(context_of(run), "balance")))
+
+
+def agreement(run: Run) -> str | None:
+    """How alike measures, and explainers, order the samples."""
+    charts = _by_place(charts_of_kind(context_of(run), "agreement"))
+    return render("agreement.html", charts=charts) if charts else None
 
 
 def curves(run: Run) -> str | None:
-    """The mean curves of every metric that draws some, one figure a detector and data set."""
-    context = context_of(run)
-    means = mean_curves(context.tables.curves) if context.tables.curves is not None else {}
-    figures = []
-    for where in sorted({key.where for key in means}):
-        png = curve_figure({k: v for k, v in means.items() if k.where == where}, context.info)
-        if png is not None:
-            figures.append((place(where), data_uri(png)))
-    return render("curves.html", curves=figures) if figures else None
+    """The mean curves of every metric that draws some, one chart a kind of curve, detector and data set."""
+    charts = _by_place(charts_of_kind(context_of(run), "curves"))
+    return render("curves.html", charts=charts) if charts else None
+
+
+def _by_place(charts: list[RunChart]) -> dict[Where, list[PageChart]]:
+    """Charts by detector and data set, in the order in which they come."""
+    pairs = list(zip(charts, page_charts(charts), strict=True))
+    places = dict.fromkeys(chart.where for chart in charts)
+    return {where: [shown for chart, shown in pairs if chart.where == where] for where in places}
+
+
+def _of_boards(charts: list[RunChart]) -> dict[tuple[Where, str], list[PageChart]]:
+    """Charts by the place and the family of their board."""
+    found: dict[tuple[Where, str], list[PageChart]] = {}
+    for chart, shown in zip(charts, page_charts(charts), strict=True):
+        found.setdefault((chart.where, chart.parts[0]), []).append(shown)
+    return found
 
 
 def left_out(run: Run) -> str:

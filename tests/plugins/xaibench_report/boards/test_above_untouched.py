@@ -14,7 +14,7 @@ from xaibench.api import ScoreSpec
 from xaibench.store.schema import CURVES
 from xaibench_report.boards.above_untouched import AboveUntouched, CurvesKey, above_notes, above_untouched
 from xaibench_report.boards.leaderboard import build_leaderboards
-from xaibench_report.page.figures import MeanCurve, untouched_score
+from xaibench_report.charts.mean_curves import MeanCurve, untouched_score
 from xaibench_report.values.run_values import ScoreInfo, Where
 
 DELETION, INSERTION, OTHER = "xaibench/deletion", "xaibench/insertion", "xaibench/noise-response"
@@ -96,6 +96,6 @@ def test_many_explainers_are_counted() -> None:
 
 @pytest.mark.parametrize(("metric", "score_at"), [(DELETION, 0.7), (INSERTION, 0.2), (OTHER, None)])
 def test_the_line_of_a_figure(metric: str, score_at: float | None) -> None:
-    lines = {"a": MeanCurve(np.asarray([0.0, 1.0]), np.asarray([0.7, 0.2]), 3)}
+    lines = {"a": MeanCurve(np.asarray([0.0, 1.0]), np.asarray([0.7, 0.2]), 3, *np.full((2, 2), np.nan))}
     assert untouched_score(metric, lines, INFO) == score_at
     assert untouched_score(metric, {}, INFO) is None

@@ -16,10 +16,10 @@ from xaibench.api import PlanError, ScoreSpec, UsageError
 from xaibench.cli.program import program
 from xaibench.store.schema import COMMITS, PREDICTIONS, SCORES
 from xaibench_report.answer.ranking_answer import ranking_answer
+from xaibench_report.charts.balance_chart import balance_charts
 from xaibench_report.comparisons.balance import balances
 from xaibench_report.comparisons.ranking import rank_detectors
 from xaibench_report.detectors.detector_accuracy import Entrant, accuracy_lines, entrant_line, equal_classes
-from xaibench_report.page.figures import pareto_figure
 from xaibench_report.terminal.ranking_terminal import print_all_measures, print_ranking
 from xaibench_report.values.run_values import RunTables, ScoreInfo
 from xaibench_statistics import Estimate, runs_needed
@@ -478,7 +478,8 @@ def test_balance_beside_a_baseline():
     assert (guided.accuracy, guided.interpretability) == (1, pytest.approx(i))
     assert guided.harmonic == pytest.approx(2 * i / (1 + i))
     assert [r.front for r in found.rows] == [False, True]
-    assert pareto_figure(found).startswith(b"\x89PNG")
+    (chart,) = balance_charts(found)
+    assert "guided" in chart.alt and chart.alt.count("nobody has both more") == 1
 
 
 def test_a_missing_figure_is_said_and_costs_no_other():
@@ -488,7 +489,7 @@ def test_a_missing_figure_is_said_and_costs_no_other():
     assert found.rows[1].balance.reason == f"'axis-auc' is there for 0 of 2 runs (not {GUIDED}-0, {GUIDED}-1)"
     assert (found.rows[1].balance.accuracy, found.rows[1].balance.interpretability) == (1, None)
     assert found.rows[0].balance.accuracy == 1
-    assert pareto_figure(found) is None
+    assert balance_charts(found) == []
 
 
 def failing(found, member):

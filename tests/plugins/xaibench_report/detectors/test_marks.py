@@ -159,7 +159,10 @@ def test_the_page_shows_marks_first_and_all_figures(tmp_path):
     assert 'class="rank"' not in page
     for text in ("sensitivity at threshold 0.5", "false-alarm rate at", "Brier score", "expected calibration error"):
         assert text in page
-    assert "<tr><td>real</td><td>0.800</td><td>0.800</td><td>0.800</td><td>12</td><td>12</td><td>12</td></tr>" in page
+    assert (
+        '<tr><th scope="row">real</th><td>0.800</td><td>0.800</td><td>0.800</td><td>12</td><td>12</td><td>12</td></tr>'
+        in page
+    )
     assert 'id="marks"' not in report_page(tmp_path, run(), INFO)
 
 

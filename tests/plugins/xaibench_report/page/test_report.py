@@ -16,9 +16,9 @@ from xaibench.api import PlanError, ScoreSpec, UnreadablePicture
 from xaibench.store.schema import CURVES, PREDICTIONS, SCORES
 from xaibench_report.answer.comparison_answer import comparison_answer
 from xaibench_report.boards.leaderboard import build_leaderboards
+from xaibench_report.charts.mean_curves import mean_curves
 from xaibench_report.comparisons.compare import compare_runs
 from xaibench_report.displays.map_colours import overlay
-from xaibench_report.page.figures import mean_curves
 from xaibench_report.terminal.comparison_terminal import comparison_to_json, print_comparison
 from xaibench_report.values.run_values import RunTables, ScoreInfo
 
@@ -42,7 +42,7 @@ def test_the_report_is_one_file_that_needs_nothing_beside_it(tmp_path):
     assert html.count('"layer":"data:image/png;base64,') == (N - 1) * 2  # two maps of all pictures but the broken one
     assert html.count("s01 is broken") == 1
     for text in (
-        "<td>AUC</td><td>1.000</td>",
+        '<th scope="row">AUC</th><td>1.000</td>',
         "gradcam",
         "faithfulness",
         "gradcam is shown better than every control (random)",
@@ -56,7 +56,7 @@ def test_the_report_does_without_maps_curves_and_pictures(tmp_path):
     full = run_tables()
     bare = RunTables(scores=full.scores, predictions=full.predictions, commits=full.commits)
     html = report_page(tmp_path, bare, INFO, picture, maps=map_table().slice(0, 0))
-    assert "<img" not in html
+    assert "<img" not in markup(html)
     assert "No run is recorded" in html
 
 

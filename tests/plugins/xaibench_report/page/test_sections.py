@@ -14,7 +14,7 @@ from xaibench_report.values.run_values import ScoreInfo
 from xaibench_testing import fake_distribution
 
 INFO = ScoreInfo(controls=frozenset({"xaibench/random"}), families={METRIC: "faithfulness"})
-ORDER = ["answer", "marks", "detectors", "boards", "curves", "maps", "left-out", "provenance"]
+ORDER = ["answer", "marks", "detectors", "boards", "agreement", "curves", "maps", "left-out", "provenance"]
 
 ACME = """
 import sys
@@ -87,6 +87,7 @@ def test_the_built_in_sections_stand_in_their_order(tmp_path):
         "Marks",
         "Detectors",
         "Leaderboards",
+        "Agreement",
         "Curves",
         "Pictures and maps",
         "Left out",
@@ -97,14 +98,14 @@ def test_the_built_in_sections_stand_in_their_order(tmp_path):
 def test_a_section_stands_at_its_position_under_its_title(acme, tmp_path):
     sections = acme("record('hello', 35)")
     page = report_page(tmp_path, run_tables(), INFO, sections=sections)
-    assert anchors(page) == [*ORDER[:5], "xaibench-acme/acme-hello", *ORDER[5:]]
+    assert anchors(page) == [*ORDER[:6], "xaibench-acme/acme-hello", *ORDER[6:]]
     assert '<h2 id="xaibench-acme/acme-hello">Notes</h2>\n<p><b>hello</b></p>' in page
 
 
 def test_sections_of_equal_position_stand_by_name(acme, tmp_path):
     sections = acme("record('number')", "record('hello')")
     page = report_page(tmp_path, run_tables(), INFO, sections=sections)
-    assert anchors(page)[6:8] == ["xaibench-acme/acme-hello", "xaibench-acme/acme-number"]
+    assert anchors(page)[7:9] == ["xaibench-acme/acme-hello", "xaibench-acme/acme-number"]
 
 
 def test_a_section_with_nothing_to_show_is_left_out(acme, tmp_path):
@@ -133,7 +134,7 @@ def test_titles_are_escaped(acme, tmp_path):
 def test_a_section_that_raises_costs_only_itself(acme, tmp_path, capsys, name, error):
     sections = acme(f"record({name!r}, 35, 'Broken')", "record('hello')")
     page = report_page(tmp_path, run_tables(), INFO, sections=sections)
-    assert anchors(page) == [*ORDER[:5], f"xaibench-acme/acme-{name}", "maps", "xaibench-acme/acme-hello", *ORDER[6:]]
+    assert anchors(page) == [*ORDER[:6], f"xaibench-acme/acme-{name}", "maps", "xaibench-acme/acme-hello", *ORDER[7:]]
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"section acme-{name} of xaibench-acme failed: {error}")
     text = error.replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#x27;")

@@ -1,0 +1,40 @@
+"""The scripts that draw charts on the page: Vega, Vega-Lite and vega-embed of the installed vl-convert, as one text.
+
+Putting them together takes seconds, so the text is kept in the cache folder of the user, under the versions of what
+makes it. Where it cannot be kept it is made anew.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from xaibench.api import StoreError, commit_file, stage_text
+
+_SNIPPET: Final = "window.vegaEmbed = vegaEmbed;"
+
+
+@cache
+def vega_script() -> str:
+    """JavaScript that defines ``vegaEmbed``; it loads nothing."""
+    import vl_convert
+
+    kept = cache_folder() / f"vega-{version('vl-convert-python')}-{vl_convert.get_vega_embed_version()}.js"
+    with suppress(OSError, UnicodeDecodeError):
+        return kept.read_text(encoding="utf-8")
+    text: str = vl_convert.javascript_bundle(_SNIPPET)
+    with suppress(OSError, StoreError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        commit_file(stage_text(text, kept.parent, kept.name), kept)
+    return text
+
+
+def cache_folder() -> Path:
+    """``xaibench`` in ``XDG_CACHE_HOME``, by default in ``~/.cache``; on Windows in ``LOCALAPPDATA``."""
+    base = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "xaibench"
