@@ -220,8 +220,9 @@ def _instance(method: str, answers: Answers) -> Any:
 
 def pictures_asked(parameters: CaptumParameters, size: Size) -> int:
     """Pictures that captum forwards for one map."""
-    cells = int(grid_segments(*size, parameters.cells).max()) + 1
-    return WRAPPED[parameters.method].pictures(full_options(parameters, size), size, cells)
+    wrapped = WRAPPED[parameters.method]
+    cells = int(grid_segments(*size, parameters.cells).max()) + 1 if wrapped.grid else 0
+    return wrapped.pictures(full_options(parameters, size), size, cells)
 
 
 class Captum:
@@ -254,7 +255,9 @@ class Captum:
     def explain(self, request: ExplainRequest) -> Programme[Explanation]:
         p = self.parameters
         image = to_device(request.picture.image, request.detector.device)
-        baseline = yield from background_of(request, p.baseline, p.sigma)
+        baseline = image
+        if WRAPPED[p.method].baselines:
+            baseline = yield from background_of(request, p.baseline, p.sigma)
         generators = Generators(request.streams.seed("captum"), image.device) if self.stochastic else None
         values = yield from as_programme(
             lambda ask: attribution(p, ask, image, request.target, baseline), generators or nullcontext()
