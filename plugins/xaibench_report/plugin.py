@@ -65,6 +65,17 @@ def xaibench_run_views() -> list[ViewRecord]:
             of="explanation",
             suffix="png",
         ),
+        ViewRecord(
+            name="contact-sheet",
+            target="xaibench_report.displays.contact_sheet:contact_sheet",
+            summary="Explained pictures beside their maps, with verdict and legend, as HTML or PNG.",
+            of="explanations",
+        ),
+        ViewRecord(
+            name="region-threshold",
+            target="xaibench_report.displays.region_threshold:region_threshold",
+            summary="The threshold of an explainer's maps whose regions miss at most a share of what was manipulated.",
+        ),
     ]
 
 

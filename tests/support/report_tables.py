@@ -1,6 +1,7 @@
 """The tables of a small run made by hand, for tests of the report, and the page of such tables."""
 
 import datetime
+import re
 from functools import cache
 
 import numpy as np
@@ -26,11 +27,11 @@ class HandMadeRun:
     def __init__(self, maps, picture, why):
         self._maps, self._picture, self._why = maps, picture, why
 
-    def to_arrow(self, name, columns=None, samples=None):
+    def to_arrow(self, name, columns=None, where=None):
         assert name in ("maps", "artefacts")
         table = self._maps if name == "maps" else ARTEFACTS.empty_table()
-        if samples is not None:
-            table = table.filter(pc.is_in(table["sample"], pa.array(samples, pa.string())))
+        for column, values in (where or {}).items():
+            table = table.filter(pc.is_in(table[column], pa.array(values, pa.string())))
         return table if columns is None else table.select(columns)
 
     def picture_reader(self):
@@ -122,3 +123,10 @@ def map_table():
         for e in EXPLAINERS for i in range(N)
     ]  # fmt: skip
     return pa.Table.from_pylist(rows, MAPS)
+
+
+def markup(page):
+    """The page without its own scripts, which stand at its end, and without its blocks of data, which hold no ``<``."""
+    body, _, rest = page.partition("</main>")
+    assert "</main>" not in rest.replace("<script>", "").replace("</script>", "")
+    return re.sub(r'<script type="application/json" id="[A-Za-z0-9-]+">[^<]*</script>', "", body)

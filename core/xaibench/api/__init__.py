@@ -53,6 +53,7 @@ from xaibench.api.errors import (
 )
 from xaibench.api.events import Listener, PassesDone, RunBegins, RunEnds, RunWarning, StageBegins, TaskCommitted
 from xaibench.api.executors import Component, Executor, Lost
+from xaibench.api.explained_pictures import ExplainedMap, ExplainedPicture, MapRegion, Sheet, SheetView
 from xaibench.api.explainers import Explainer, ExplainRequest, Explanation
 from xaibench.api.fills import Fill, FillFunction, FillParameter, FillRequest, FillResult, MaskFill
 from xaibench.api.flags import SHARED_FLAGS, Flag, setting, with_flags
@@ -259,6 +260,8 @@ __all__ = [
     "Executor",
     "ExecutorRecord",
     "ExplainRequest",
+    "ExplainedMap",
+    "ExplainedPicture",
     "Explainer",
     "ExplainerRecord",
     "Explanation",
@@ -288,6 +291,7 @@ __all__ = [
     "Loss",
     "Lost",
     "MapCase",
+    "MapRegion",
     "MaskFill",
     "Metric",
     "MetricFamily",
@@ -332,6 +336,8 @@ __all__ = [
     "Scores",
     "SectionRecord",
     "SetCase",
+    "Sheet",
+    "SheetView",
     "StageBegins",
     "Status",
     "StoreError",

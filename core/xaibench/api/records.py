@@ -251,10 +251,11 @@ class ViewRecord(ComponentRecord):
 
     ``of="run"``: ``run.NAME(...)`` of an opened run calls ``function(run, ...)``. ``of="explanation"``: ``xaibench
     explain`` calls ``function(pixels, values) -> bytes`` for each map, with ``pixels`` ``(H, W, 3)`` uint8 RGB and
-    ``values`` ``(H, W)`` float32, and writes the result to ``EXPLAINER.SUFFIX``.
+    ``values`` ``(H, W)`` float32, and writes the result to ``EXPLAINER.SUFFIX``. ``of="explanations"``: it calls
+    ``function(pictures)`` with a sequence of :class:`ExplainedPicture` and saves the :class:`Sheet` that comes back.
     """
 
-    of: Literal["run", "explanation"] = "run"
+    of: Literal["run", "explanation", "explanations"] = "run"
     suffix: str = ""
     kind: ClassVar[Kind] = "view"
 

@@ -14,9 +14,10 @@ from xaibench.api import SHARED_FLAGS, JsonFlag, PluginFiles, help_page, parse_a
     "Evaluate",
     "xaibench explain face.png",
     "xaibench explain face.png -m detector.onnx -e gradcam -e rise:masks=400",
+    "xaibench explain pictures/ --sheet sheet.html --calibrated-on xaibench-runs/RUN",
 )
 def explain(
-    image: Annotated[Path, typer.Argument(help="Picture to explain.")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures to explain, and folders of them.", metavar="IMAGE...")],
     model: Annotated[str, SHARED_FLAGS["model"].option()] = "demo",
     explainer: Annotated[
         list[str] | None,
@@ -24,6 +25,20 @@ def explain(
     ] = None,
     target: Annotated[str, typer.Option(help="Class explained: predicted, fake, real or a class name.")] = "predicted",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps.")] = Path("xaibench-explain"),
+    sheet: Annotated[
+        Path | None, typer.Option(help="Contact sheet, .html or .png; default OUT/sheet.html.", metavar="FILE")
+    ] = None,
+    calibrated_on: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run of this detector and explainer: outline regions that miss at most a share alpha of what was "
+            "manipulated.",
+            metavar="RUN",
+        ),
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(help="Expected share of manipulated pixels outside a region, for --calibrated-on.")
+    ] = 0.1,
     seed: Annotated[int, SHARED_FLAGS["seed"].option(min=0, max=2**63 - 1)] = 0,
     device: Annotated[str, SHARED_FLAGS["device"].option()] = "auto",
     accept_detector: Annotated[
@@ -33,12 +48,23 @@ def explain(
     parameter: Annotated[list[str] | None, SHARED_FLAGS["parameter"].option()] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Explain one picture: verdict, and a map and an overlay for every explainer."""
-    from xaibench.cli.explain_one import explain_one
+    """Explain pictures: verdicts, a map and an overlay for every explainer, and a contact sheet."""
+    from xaibench.cli.explain_pictures import ExplainOptions, explain_pictures
 
-    parameters = parse_assignments(parameter or [])
-    raise typer.Exit(
-        explain_one(
-            image, model, explainer or [], target, out, seed, device, accept_detector, plugin or [], parameters, json
-        )
+    options = ExplainOptions(
+        images=tuple(images),
+        model=model,
+        explainers=tuple(explainer or ()),
+        target=target,
+        out=out,
+        sheet=sheet,
+        calibrated_on=calibrated_on,
+        alpha=alpha,
+        seed=seed,
+        device=device,
+        accept_detector=accept_detector,
+        plugins=tuple(plugin or ()),
+        parameters=parse_assignments(parameter or []),
+        json=json,
     )
+    raise typer.Exit(explain_pictures(options))

@@ -90,7 +90,7 @@ def show(
     Raises :class:`UnreadablePicture` where pixels, mask and landmarks do not fit together.
     """
     check_native(native, sample)
-    geometry = _geometry(native, sample, size, resize)
+    geometry = _native_geometry(native, sample, size, resize)
     pixels = torch.from_numpy(np.ascontiguousarray(native.pixels.transpose(2, 0, 1))).to(torch.float32) / 255
     image = _cut(_interpolate(pixels, geometry.scaled, resize), geometry).clamp(0, 1).contiguous()
     mask = None if sample.label == "real" or sample.mask_doubt else _resized_mask(native, geometry)
@@ -98,6 +98,14 @@ def show(
         mask = None
     landmarks = None if native.landmarks is None else _resized_landmarks(native.landmarks, geometry)
     return image, mask, landmarks
+
+
+def shown_box(height: int, width: int, size: tuple[int, int], resize: Resize) -> tuple[float, float, float, float]:
+    """Top, left, height and width of the part of a native picture of this size that a detector sees, in its pixels."""
+    geometry = _geometry(height, width, size, resize)
+    down, right = height / geometry.scaled[0], width / geometry.scaled[1]
+    (top, left), (rows, columns) = geometry.offset, geometry.size
+    return top * down, left * right, rows * down, columns * right
 
 
 def apply_view(picture: Picture, view: View) -> Picture:
@@ -126,14 +134,18 @@ def apply_view(picture: Picture, view: View) -> Picture:
     )
 
 
-def _geometry(native: Native, sample: Sample, size: tuple[int, int], resize: Resize) -> _Geometry:
+def _native_geometry(native: Native, sample: Sample, size: tuple[int, int], resize: Resize) -> _Geometry:
     height, width = native.pixels.shape[:2]
-    if resize.mode == "squash":
-        return _Geometry((height, width), size, (0, 0), size)
-    if max(height, width) > MAX_ASPECT * min(height, width):
+    if resize.mode != "squash" and max(height, width) > MAX_ASPECT * min(height, width):
         raise UnreadablePicture(
             f"sample {sample.id}: a picture of {width} x {height} pixels is too narrow to be scaled and cropped"
         )
+    return _geometry(height, width, size, resize)
+
+
+def _geometry(height: int, width: int, size: tuple[int, int], resize: Resize) -> _Geometry:
+    if resize.mode == "squash":
+        return _Geometry((height, width), size, (0, 0), size)
     if size[0] * width >= size[1] * height:
         scaled = (size[0], size[0] * width // height)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,8 +121,11 @@ class RunFolder:
     def _changes(self) -> StoreError:
         return StoreError(f"{self.name} is gone or changes", "give the same command again")
 
-    def table(self, name: str, columns: Sequence[str] | None = None, samples: Sequence[str] | None = None) -> pa.Table:
-        """The rows of a table that the last plan asks for, in the order of the commits; ``samples``: only of these.
+    def table(
+        self, name: str, columns: Sequence[str] | None = None, where: Mapping[str, Sequence[str]] | None = None
+    ) -> pa.Table:
+        """The rows of a table that the last plan asks for, in the order of the commits; ``where`` as for
+        :meth:`Snapshot.table <xaibench.store.snapshot.Snapshot.table>`.
 
         Raises :class:`StoreError` where a file of any table is missing, cut short or damaged.
         """
@@ -132,7 +135,7 @@ class RunFolder:
                 if again or not snapshot.log.damage:  # a file may vanish while a writer merges: look once more
                     snapshot.refuse_damage()
                     with name_delay(f"reading {name} of {self.name}"):
-                        return snapshot.table(name, columns, samples)
+                        return snapshot.table(name, columns, where)
             except FileNotFoundError:
                 if again:
                     raise self._changes() from None

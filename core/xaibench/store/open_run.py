@@ -79,27 +79,26 @@ class Run:
         return MappingProxyType(TABLES)
 
     def to_arrow(
-        self, name: str, columns: Sequence[str] | None = None, samples: Sequence[str] | None = None
+        self, name: str, columns: Sequence[str] | None = None, where: Mapping[str, Sequence[str]] | None = None
     ) -> pa.Table:
-        """The rows of a table that the last plan asks for, as Arrow, with all or some columns, of all or some samples.
+        """The rows of a table that the last plan asks for, as Arrow, with all or some columns.
 
-        A selection of samples takes no more memory than its rows and one file of the run. Raises :class:`UsageError`
-        for an unknown table or column, :class:`StoreError` where the folder is gone.
+        ``where={"sample": ["a", "b"], "explainer": [...]}`` keeps the rows whose texts in these columns are among those
+        given; the others take no memory. Raises :class:`UsageError` for an unknown table or column,
+        :class:`StoreError` where the folder is gone.
         """
         from xaibench.store.schema import TABLES
 
         if name not in TABLES:
             raise UsageError(f"no table '{name}'", f"tables: {closest_first(name, TABLES)}")
-        wrong = [c for c in columns or () if c not in TABLES[name].names and name != "samples"]
+        wrong = [c for c in (*(columns or ()), *(where or ())) if c not in TABLES[name].names and name != "samples"]
         if wrong:
             raise UsageError(
                 f"the table '{name}' has no column '{wrong[0]}'", f"its: {closest_first(wrong[0], TABLES[name].names)}"
             )
-        if samples is not None and "sample" not in TABLES[name].names:
-            raise UsageError(f"rows of the table '{name}' belong to no sample", "leave samples= out")
         if not self._folder.exists():
             raise StoreError(f"{self.path} is gone", "evaluate again, with out= to keep the folder")
-        return self._folder.table(name, columns=None if columns is None else list(columns), samples=samples)
+        return self._folder.table(name, columns=None if columns is None else list(columns), where=where)
 
     @property
     def scores(self) -> pa.Table:

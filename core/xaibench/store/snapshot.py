@@ -116,8 +116,13 @@ class Snapshot:
         rows = [cell.to_row(c.number) for c in self._in_order() for cell in self.log.rows_of(c)]
         return pa.Table.from_pylist(rows, schema=COMMITS.remove_metadata())
 
-    def table(self, name: str, columns: Sequence[str] | None = None, samples: Sequence[str] | None = None) -> pa.Table:
-        """The rows of a table that the last plan asks for, with the present groups of their samples; None: of all.
+    def table(
+        self, name: str, columns: Sequence[str] | None = None, where: Mapping[str, Sequence[str]] | None = None
+    ) -> pa.Table:
+        """The rows of a table that the last plan asks for, with the present groups of their samples.
+
+        ``where`` keeps the rows whose texts in some columns are among the given ones; file by file, so that others take
+        no memory.
 
         Raises :class:`StoreError` for a damaged file and ``FileNotFoundError`` for one that vanished.
         """
@@ -125,22 +130,20 @@ class Snapshot:
 
         from xaibench.store.schema import TABLES
 
-        if samples is not None and (name == "commits" or "sample" not in TABLES[name].names):
-            raise ValueError(f"rows of the table {name} belong to no sample")
         schema = TABLES[name].remove_metadata()
         if name == "commits":
-            return self.commits().select(list(columns or schema.names))
+            return _rows_where(self.commits(), where).select(list(columns or schema.names))
         if name in PLAN_TABLES:
-            whole = _of_samples(self.whole_table(name), samples)
+            whole = _rows_where(self.whole_table(name), where)
             return whole if columns is None else whole.select(list(columns))
         wanted = schema.names if columns is None else list(columns)
-        read = list(dict.fromkeys([*wanted, "cell", "dataset", "sample"]))
+        read = list(dict.fromkeys([*wanted, "cell", "dataset", "sample", *(where or ())]))
         parts = []
         for commit in self._in_order():
             allowed = self._allowed(name).get(commit.number)
             for file in commit.of(name) if allowed else ():
                 rows = self.log.read_file(file, read).replace_schema_metadata(None)
-                rows = _of_samples(rows, samples)
+                rows = _rows_where(rows, where)
                 parts.append(rows if self.complete else keep_rows(rows, allowed or {}))
         table = pa.concat_tables(parts) if parts else schema.empty_table().select(read)
         return self._with_groups(table).select(wanted)
@@ -243,14 +246,14 @@ def relation_samples(table: pa.Table) -> dict[str, RelationSamples]:
     return found
 
 
-def _of_samples(table: pa.Table, samples: Sequence[str] | None) -> pa.Table:
-    """The rows of some samples; None: all."""
+def _rows_where(table: pa.Table, where: Mapping[str, Sequence[str]] | None) -> pa.Table:
+    """The rows whose texts in some columns are among the given ones; None: all."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if samples is None:
-        return table
-    return table.filter(pc.is_in(table["sample"], pa.array(list(samples), pa.string())))
+    for column, values in (where or {}).items():
+        table = table.filter(pc.is_in(table[column], pa.array(list(values), pa.string())))
+    return table
 
 
 def _pairs(table: pa.Table) -> Any:

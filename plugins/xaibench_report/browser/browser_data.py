@@ -226,12 +226,12 @@ class PictureBrowser:
 
     def map_rows(self, samples: Iterable[str]) -> dict[str, list[Row]]:
         """The rows of ``maps`` of some samples, by sample."""
-        return _by_sample(self.context.run.to_arrow("maps", samples=sorted(samples)))
+        return _by_sample(self.context.run.to_arrow("maps", where={"sample": sorted(samples)}))
 
     def _artefacts(self, sample: str) -> list[Row]:
         if self.context.tables.artefacts is None:
             return []
-        return _by_sample(self.context.run.to_arrow("artefacts", samples=[sample])).get(sample, [])
+        return _by_sample(self.context.run.to_arrow("artefacts", where={"sample": [sample]})).get(sample, [])
 
     @cached_property
     def _predictions(self) -> dict[str, list[Row]]:

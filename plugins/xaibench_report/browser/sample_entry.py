@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +14,7 @@ from xaibench_report.boards.wording import place
 from xaibench_report.displays.map_colours import (
     Mask,
     Values,
+    image_uri,
     map_layer,
     outline_path,
     picture_bytes,
@@ -57,7 +57,7 @@ def sample_entry(rows: SampleRows, info: ScoreInfo) -> dict[str, Any]:
         "sample": printable(rows.sample),
         "width": width,
         "height": height,
-        "picture": _uri(picture_bytes(Image.fromarray(rows.pixels), "webp", PICTURE_SIDE), "webp"),
+        "picture": image_uri(picture_bytes(Image.fromarray(rows.pixels), "webp", PICTURE_SIDE), "webp"),
         "outline": "" if rows.mask is None else outline_path(rows.mask),
         "alt": f"{name[:1].upper()}{name[1:]}.{_mask_words(rows.mask)}",
         "mask": "" if rows.mask is None else f"{percent(float(rows.mask.mean()))} of the picture",
@@ -132,7 +132,7 @@ def _map(row: Row, mask: Mask | None, name: str, info: ScoreInfo) -> dict[str, A
         return {**found, "why": printable(f"{row['status']}: {row['reason'] or 'the map was not kept'}")}
     values = decoded_map(row)
     scaled = scale_map(values)
-    layer = _uri(map_layer(scaled, LAYER_SIDE), "png")
+    layer = image_uri(map_layer(scaled, LAYER_SIDE), "png")
     words = map_words(values, mask)
     covers = "" if mask is None else f" The mask covers {percent(float(mask.mean()))} of the picture."
     alt = f"{explainer} on {name}: {words}.{covers}"
@@ -157,7 +157,7 @@ def _attacked(row: Row, name: str) -> list[dict[str, Any]]:
         found.append(
             {
                 "title": title,
-                "picture": _uri(picture_bytes(Image.fromarray(pixels), "webp", PICTURE_SIDE), "webp"),
+                "picture": image_uri(picture_bytes(Image.fromarray(pixels), "webp", PICTURE_SIDE), "webp"),
                 "verdict": said,
                 "note": note,
                 "alt": f"{title} of {name}: {said}.",
@@ -176,7 +176,3 @@ def _attack_words(numbers: Mapping[str, float]) -> str:
     verdict = "called real" if numbers["flipped"] else "still called fake"
     after = numbers.get("p_real_after")
     return verdict if after is None else f"{verdict}, P(fake) = {number(1 - after)}"
-
-
-def _uri(data: bytes, form: str) -> str:
-    return f"data:image/{form};base64,{b64encode(data).decode('ascii')}"

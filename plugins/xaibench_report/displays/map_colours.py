@@ -9,6 +9,7 @@ and told apart by people with the common colour deficiencies; opacity says the s
 from __future__ import annotations
 
 import io
+from base64 import b64encode
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -136,6 +137,11 @@ def picture_bytes(image: Image, form: str = "webp", side: int | None = None) -> 
     out = io.BytesIO()
     image.save(out, format=form, **({"quality": 82} if form in ("webp", "jpeg") else {"optimize": True}))
     return out.getvalue()
+
+
+def image_uri(data: bytes, form: str) -> str:
+    """The bytes of a picture as a ``data:`` URI."""
+    return f"data:image/{form};base64,{b64encode(data).decode('ascii')}"
 
 
 def legend_stops(*, signed: bool, count: int = 9) -> list[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from xaibench_report.boards import wording
+from xaibench_report.page.page_assets import json_script
 from xaibench_report.values.run_values import score_name, short
 
 if TYPE_CHECKING:
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
 def render(template: str, **values: object) -> str:
     """The text of ``templates/TEMPLATE`` with these values. A name that it does not find raises."""
     return _environment().get_template(template).render(values)
-
-
-def asset(name: str) -> str:
-    """The text of ``templates/assets/NAME``, CSS or JavaScript, as it is."""
-    return (files("xaibench_report.page") / "templates" / "assets" / name).read_text("utf-8")
 
 
 @cache
@@ -34,6 +29,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    helpers: dict[str, Any] = {"w": wording, "short": short, "score_name": score_name, "asset": asset}
+    helpers: dict[str, Any] = {"w": wording, "short": short, "score_name": score_name, "json_script": json_script}
     environment.globals.update(helpers)
     return environment

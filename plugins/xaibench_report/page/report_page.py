@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from xaibench.api import SectionRecord, XaibenchError, describe_error, printable
 from xaibench_report.page.html_templates import render
+from xaibench_report.page.page_assets import policy, scripts, styles
 from xaibench_report.page.report_context import ReportContext, use_context
 from xaibench_report.values.run_values import short
 
@@ -26,6 +28,7 @@ class PageSection:
     anchor: str
     title: str
     html: str
+    built_in: bool = True
 
 
 def sections_of(run: Run) -> list[Registered]:
@@ -63,7 +66,7 @@ def write_report(
     the file cannot be written.
     """
     # Written out in the form of JavaScript, so that literals of its scripts keep their meaning.
-    page = printable(render("report_frame.html", title=title, sections=page_sections(context, sections)))
+    page = printable(render_page(title, page_sections(context, sections)))
     aside = out_path.with_name(f".{out_path.name}.part")
     try:
         aside.write_text(page, encoding="utf-8")
@@ -72,6 +75,24 @@ def write_report(
         with suppress(OSError):
             aside.unlink(missing_ok=True)
     return out_path
+
+
+def render_page(title: str, sections: Sequence[PageSection]) -> str:
+    """The whole page as HTML. Scripts that sections of other plugins bring run beside those of the page."""
+    inline = [printable(text) for text in scripts()]
+    foreign = [printable(text) for section in sections if not section.built_in for text in _script_texts(section.html)]
+    return render(
+        "report_frame.html",
+        title=title,
+        sections=sections,
+        styles=styles(),
+        scripts=inline,
+        policy=policy([*inline, *foreign]),
+    )
+
+
+def _script_texts(html: str) -> list[str]:
+    return re.findall(r"<script\b[^>]*>(.*?)</script\s*>", html, flags=re.DOTALL | re.IGNORECASE)
 
 
 def page_sections(context: ReportContext, sections: Sequence[Registered]) -> list[PageSection]:
@@ -94,7 +115,10 @@ def _page_section(section: Registered, run: Run) -> PageSection | None:
         message = f"section {section.record.name} of {section.origin.distribution} failed: {describe_error(error)}"
         print(message, file=sys.stderr)
         html = f'<p class="warn">{escape(message)}</p>'
-    return None if html is None else PageSection(anchor=short(section.name), title=_record(section).title, html=html)
+    if html is None:
+        return None
+    title = _record(section).title
+    return PageSection(anchor=short(section.name), title=title, html=html, built_in=section.origin.built_in)
 
 
 def _html(section: Registered, run: Run) -> str | None:

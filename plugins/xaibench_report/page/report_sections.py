@@ -8,7 +8,6 @@ from xaibench_report.boards.by_column import EXPLANATION, cell_name, gap_lines
 from xaibench_report.boards.wording import place
 from xaibench_report.browser.browser_data import browser_page
 from xaibench_report.browser.picture_choice import REASONS
-from xaibench_report.browser.script_json import script_json
 from xaibench_report.page.board_rows import beside_rows, board_rows, detector_rows, method_rows
 from xaibench_report.page.figures import curve_figure, data_uri, mean_curves, pareto_figure
 from xaibench_report.page.html_templates import render
@@ -91,7 +90,7 @@ def maps(run: Run) -> str | None:
     index, entries = browser_page(context) if picture else ({}, {})
     if index and not entries:  # the run kept no map
         return None
-    return render("browser.html", index=index, entries=entries, reasons=REASONS, reason=reason, json=script_json)
+    return render("browser.html", index=index, entries=entries, reasons=REASONS, reason=reason)
 
 
 def left_out(run: Run) -> str:
