@@ -7,7 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,8 +58,10 @@ class LiveRun:
         self._thread = threading.Thread(target=self._follow, name="xaibench-view", daemon=True)
 
     def start(self) -> None:
-        """Compute the sections, and follow the run."""
-        self._thread.start()
+        """Compute the sections, and follow the run; once."""
+        with self._lock:
+            if not self._thread.ident:
+                self._thread.start()
 
     def end(self) -> None:
         """Follow the run no more."""
@@ -104,9 +106,9 @@ class LiveRun:
         run = self._open()
         if run_version(run.path) != self.state.version:
             fresh = self._read(run)
-            self.state = RunState(**{**vars(fresh), "sections": self._sections(fresh)})
+            self.state = self._completed(fresh)
         elif self.state.sections is None:
-            self.state = RunState(**{**vars(self.state), "sections": self._sections(self.state)})
+            self.state = self._completed(self.state)
 
     def _read(self, run: Run) -> RunState:
         version = run_version(run.path)
@@ -118,9 +120,11 @@ class LiveRun:
             catalogue=PictureCatalogue(context.tables, {}),
         )
 
-    def _sections(self, state: RunState) -> tuple[PageSection, ...]:
+    def _completed(self, state: RunState) -> RunState:
+        """A state with its sections, and with the reasons why pictures are chosen."""
         listed = [s for s in sections_of(state.context.run) if s.record.name != "maps"]
-        return tuple(page_sections(state.context, listed))
+        catalogue = PictureCatalogue(state.context.tables, state.browser.reasons)
+        return replace(state, sections=tuple(page_sections(state.context, listed)), catalogue=catalogue)
 
 
 def run_version(path: Path | str) -> str:

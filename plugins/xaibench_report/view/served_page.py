@@ -1,4 +1,4 @@
-"""The page of ``xaibench report`` as a server gives it: the data of its pictures are fetched when they are looked at."""
+"""The page of ``xaibench report`` as a server gives it: the data of its pictures are fetched on demand."""
 
 from __future__ import annotations
 
@@ -51,4 +51,6 @@ def _pictures(state: RunState) -> str:
     index = {**state.browser.frame, "filters": state.catalogue.filters, "served": True, "pictures": []}
     count = len(state.catalogue)
     index["rule"] = f"All {count:,} pictures of the run in the order of its plan; each is read when it is looked at."
-    return render("browser.html", index=index, entries={}, reasons=REASONS if state.catalogue.reasons else (), reason="")
+    return render(
+        "browser.html", index=index, entries={}, reasons=REASONS if state.catalogue.reasons else (), reason=""
+    )

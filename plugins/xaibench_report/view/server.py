@@ -21,9 +21,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from xaibench.api import UnreadablePicture, UsageError, XaibenchError, printable
-from xaibench_report.page.page_assets import json_text
 from xaibench_report.view.live_run import LiveRun
-from xaibench_report.view.served_page import served_page, served_policy
+from xaibench_report.view.served_page import served_page
 
 HOST: Final = "127.0.0.1"
 _HEADERS: Final = {
@@ -42,6 +41,7 @@ def make_app(run: LiveRun, token: str, port: int, title: str) -> Starlette:
 
     def page(request: Request) -> Response:
         html, policy = served_page(run.state, title)
+        run.start()  # only now, so that the first screen does not wait for the boards
         return HTMLResponse(html, headers={"Content-Security-Policy": policy})
 
     def status(request: Request) -> Response:
@@ -123,7 +123,7 @@ def _in_thread(answer: Callable[[Request], Response]) -> Callable[[Request], Awa
 
 
 def _json(value: Any) -> Response:
-    return Response(json_text(value), media_type="application/json")
+    return Response(json.dumps(value, allow_nan=False), media_type="application/json")
 
 
 def _refusal(code: int, why: str) -> Response:

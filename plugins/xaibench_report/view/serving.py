@@ -6,15 +6,19 @@ import contextlib
 import secrets
 import socket
 import sys
+import threading
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import uvicorn
 
 from xaibench.api import UsageError
 from xaibench_report.view.live_run import LiveRun
 from xaibench_report.view.server import HOST, make_app
+
+_HEAD_START: Final = 3.0  # seconds that the first screen has for itself
 
 
 def serve(
@@ -42,7 +46,7 @@ def serve(
         address = f"http://{HOST}:{bound}/{token}/"
         print(address, flush=True)
         print("Ctrl-C ends it", file=sys.stderr)
-        live.start()
+        threading.Timer(_HEAD_START, live.start).start()
         if open_browser:
             webbrowser.open(address)
         try:
@@ -57,6 +61,7 @@ def _listening(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
+        listener.listen()  # whoever has the address may ask at once
     except OSError as error:
         listener.close()
         raise UsageError(f"port {port} cannot be had: {error.strerror}", "leave --port off for any free one") from None

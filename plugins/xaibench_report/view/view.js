@@ -3,6 +3,7 @@
   "use strict";
   const local = xaibench.data;
   const PAUSE = 5000; // milliseconds between two questions
+  const IDLE = 30000; // milliseconds after which nobody reads
 
   async function answer(path) {
     const reply = await fetch(path, { credentials: "omit" });
@@ -19,8 +20,14 @@
     bar.setAttribute("role", "status");
     document.querySelector("header").append(bar);
 
-    // A page that is being read is not taken away: the reader decides, unless nothing but the waiting line is there.
+    // A page that is being read is not taken away: the reader decides. One that nobody touched for a while is renewed.
+    let touched = Date.now();
+    for (const kind of ["pointerdown", "keydown", "wheel", "scroll"]) {
+      addEventListener(kind, () => { touched = Date.now(); }, { passive: true });
+    }
+
     function offer() {
+      if (Date.now() - touched > IDLE) return location.reload();
       const button = xaibench.element("button", { type: "button", textContent: "Show them" });
       button.addEventListener("click", () => location.reload());
       bar.replaceChildren("The run has new results. ", button);
@@ -31,7 +38,7 @@
         const now = await answer("status");
         if (now.trouble) bar.textContent = `The run cannot be read: ${now.trouble}`;
         else if (now.ready && !shown.ready) return location.reload();
-        else if (now.ready && now.version !== shown.version) return offer();
+        else if (now.ready && now.version !== shown.version) offer();
         else bar.textContent = "";
       } catch {
         bar.textContent = "xaibench view has ended; this page keeps what it shows.";
