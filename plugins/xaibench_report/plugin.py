@@ -118,12 +118,14 @@ def _section(name: str, title: str, position: int, summary: str, module: str = "
 
 @hookimpl
 def xaibench_add_commands(app: typer.Typer) -> None:
-    """``report``, ``table``, ``compare``, ``rank detectors`` and ``export``."""
+    """``report``, ``view``, ``table``, ``compare``, ``rank detectors`` and ``export``."""
     from xaibench_report.commands import compare, rank, report
     from xaibench_report.export_command import export
     from xaibench_report.tables.command import table
+    from xaibench_report.view.command import view
 
     app.command()(report)
+    app.command()(view)
     app.command()(table)
     app.command()(compare)
     app.add_typer(rank, name="rank")

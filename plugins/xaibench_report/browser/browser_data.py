@@ -88,12 +88,19 @@ class PictureBrowser:
     def index(self) -> dict[str, Any]:
         """See :func:`browser_index`."""
         return {
-            "rule": rule(self._values, len(self._reasons), len(self._candidates)),
+            "rule": rule(self._values, len(self.reasons), len(self._candidates)),
+            **self.frame,
+            "filters": self._filters,
+            "pictures": [self._listed(i, sample) for i, sample in enumerate(self.reasons)],
+        }
+
+    @cached_property
+    def frame(self) -> dict[str, Any]:
+        """What of the index does not depend on the choice: how maps are drawn, and whose they are."""
+        return {
             "normalisation": NORMALISATION,
             "legend": {"unsigned": legend_stops(signed=False), "signed": legend_stops(signed=True)},
             "explainers": self._explainers,
-            "filters": self._filters,
-            "pictures": [self._listed(i, sample) for i, sample in enumerate(self._reasons)],
         }
 
     @cached_property
@@ -138,7 +145,7 @@ class PictureBrowser:
         return self.map_rows({*self._disputable, *ranked_ends(self._goodness[2], self._most)})
 
     @cached_property
-    def _reasons(self) -> Mapping[str, tuple[str, ...]]:
+    def reasons(self) -> Mapping[str, tuple[str, ...]]:
         """Why each sample of the browser is in it."""
         return choose_pictures(self._candidates, self._values, self._most)
 
@@ -173,7 +180,7 @@ class PictureBrowser:
         table = self.context.tables.samples
         if table is None:
             return {}
-        rows = table.filter(pc.is_in(table["sample"], pa.array(list(self._reasons), pa.string())))
+        rows = table.filter(pc.is_in(table["sample"], pa.array(list(self.reasons), pa.string())))
         sample = texts(rows, "sample").tolist()
         columns = {c: dict(zip(sample, texts(rows, c).tolist(), strict=True)) for c in _filter_columns(table)}
         return {c: values for c, values in columns.items() if 1 < len(set(values.values())) <= _MOST_VALUES}
@@ -192,7 +199,7 @@ class PictureBrowser:
             "key": str(number),
             "sample": printable(sample),
             "label": printable(str(first.get("label") or "")),
-            "reasons": list(self._reasons[sample]),
+            "reasons": list(self.reasons[sample]),
             "right": sorted({w["right"] for w in words}),
             "verdict": " / ".join(dict.fromkeys(w["verdict"] for w in words if w["verdict"])),
             "columns": {printable(c): printable(values.get(sample, "")) for c, values in self._columns.items()},
@@ -202,7 +209,7 @@ class PictureBrowser:
 
     def entries(self) -> dict[str, dict[str, Any]]:
         """The entries of the index by their keys; of a picture that cannot be read its reason alone."""
-        return {str(i): self._entry_or_why(sample) for i, sample in enumerate(self._reasons)}
+        return {str(i): self._entry_or_why(sample) for i, sample in enumerate(self.reasons)}
 
     def _entry_or_why(self, sample: str) -> dict[str, Any]:
         try:

@@ -7,10 +7,11 @@ window.xaibench.data ||= (id) => JSON.parse(document.getElementById(id).textCont
   const root = document.getElementById("browser");
   if (!root) return;
   const PRINTED = 12; // pictures on paper
+  const PART = 100; // pictures that a server lists at a time
   const part = (name) => root.querySelector(`.browser-${name}`);
   const tool = (name) => root.querySelector(`[data-do="${name}"]`);
   const [view, status] = [part("view"), part("status")];
-  const state = { index: null, shown: [], at: 0, scale: 1, x: 0.5, y: 0.5, turn: 0 };
+  const state = { index: null, shown: [], offset: 0, total: 0, at: 0, scale: 1, x: 0.5, y: 0.5, turn: 0, asked: 0 };
 
   function element(tag, { text, ...attributes } = {}, ...children) {
     const made = document.createElement(tag);
@@ -73,7 +74,7 @@ window.xaibench.data ||= (id) => JSON.parse(document.getElementById(id).textCont
   function content(entry, listed) {
     const box = document.createDocumentFragment();
     const chosen = listed.reasons.join(", ");
-    box.append(element("h3", { text: `${entry.sample} · ${chosen}` }));
+    box.append(element("h3", { text: [entry.sample, chosen].filter(Boolean).join(" · ") }));
     if (entry.failed) {
       box.append(element("p", { class: "warn", text: entry.failed }));
       return box;
@@ -108,7 +109,7 @@ window.xaibench.data ||= (id) => JSON.parse(document.getElementById(id).textCont
   async function show() {
     const turn = ++state.turn;
     const listed = state.shown[state.at];
-    for (const [name, off] of [["previous", state.at <= 0], ["next", state.at >= state.shown.length - 1]]) {
+    for (const [name, off] of [["previous", state.offset + state.at <= 0], ["next", state.offset + state.at >= state.total - 1]]) {
       tool(name).disabled = off;
     }
     if (!listed) {
@@ -117,32 +118,67 @@ window.xaibench.data ||= (id) => JSON.parse(document.getElementById(id).textCont
       return;
     }
     tool("pick").value = String(state.at);
-    const entry = await entryOf(listed);
+    let entry;
+    try {
+      entry = await entryOf(listed);
+    } catch (error) {
+      entry = { sample: listed.sample, failed: error.message };
+    }
     if (turn !== state.turn) return; // another picture was asked for meanwhile
     view.replaceChildren(content(entry, listed));
-    status.textContent = `Picture ${state.at + 1} of ${state.shown.length}: ${listed.sample}, ${listed.reasons.join(", ")}` +
-      (listed.verdict ? `, called ${listed.verdict}` : "");
+    status.textContent = [`Picture ${state.offset + state.at + 1} of ${state.total}: ${listed.sample}`, ...listed.reasons,
+      ...(listed.verdict ? [`called ${listed.verdict}`] : [])].join(", ");
     zoom();
   }
 
-  function filter() {
-    const value = (name) => root.querySelector(`[data-filter="${name}"]`).value;
+  // What passes the filters, from the index of the page or, of a served page, from the server in parts.
+  async function listed(offset) {
+    const value = (name) => root.querySelector(`[data-filter="${name}"]`)?.value || "";
     const columns = [...root.querySelectorAll("[data-column]")].filter((s) => s.value);
-    state.shown = state.index.pictures.filter((p) =>
+    if (state.index.served) {
+      const asked = { q: value("q"), reason: value("reason"), right: value("right"), offset };
+      for (const select of columns) asked[`column.${select.dataset.column}`] = select.value;
+      return window.xaibench.pictures(Object.fromEntries(Object.entries(asked).filter(([, v]) => v !== "")));
+    }
+    const pictures = state.index.pictures.filter((p) =>
+      (!value("q") || p.sample.toLowerCase().includes(value("q").toLowerCase())) &&
       (!value("reason") || p.reasons.includes(value("reason"))) &&
       (!value("right") || p.right.includes(value("right"))) &&
       columns.every((s) => p.columns[s.dataset.column] === s.value));
-    const options = state.shown.map((p, i) =>
-      element("option", { value: String(i), text: `${i + 1}. ${p.sample} (${[p.verdict, ...p.reasons].filter(Boolean).join(", ")})` }));
+    return { total: pictures.length, offset: 0, pictures };
+  }
+
+  async function load(offset, last = false) {
+    const asked = ++state.asked;
+    let part;
+    try {
+      part = await listed(offset);
+    } catch (error) {
+      status.textContent = error.message;
+      return;
+    }
+    if (asked !== state.asked) return; // other filters were chosen meanwhile
+    [state.shown, state.offset, state.total] = [part.pictures, part.offset, part.total];
+    const options = state.shown.map((p, i) => element("option", {
+      value: String(i),
+      text: `${state.offset + i + 1}. ${p.sample} (${[p.verdict, ...p.reasons].filter(Boolean).join(", ")})`,
+    }));
     tool("pick").replaceChildren(...options);
-    state.at = 0;
+    state.at = last ? Math.max(0, state.shown.length - 1) : 0;
     show();
   }
 
-  const go = (at) => {
-    state.at = Math.max(0, Math.min(state.shown.length - 1, at));
-    show();
-  };
+  const filter = () => load(0);
+
+  function go(at) {
+    const beyond = state.offset + state.shown.length;
+    if (at >= state.shown.length && beyond < state.total) load(beyond);
+    else if (at < 0 && state.offset > 0) load(Math.max(0, state.offset - PART), true);
+    else {
+      state.at = Math.max(0, Math.min(state.shown.length - 1, at));
+      show();
+    }
+  }
 
   // ---- zoom: one place in all pictures ----
 
@@ -246,11 +282,12 @@ window.xaibench.data ||= (id) => JSON.parse(document.getElementById(id).textCont
     const printed = state.shown.slice(0, PRINTED);
     const parts = [];
     for (const listed of printed) parts.push(element("section", {}, content(await entryOf(listed), listed)));
-    const said = `The first ${printed.length} of ${state.shown.length} pictures.`;
+    const said = `The first ${printed.length} of ${state.total} pictures.`;
     part("print").replaceChildren(element("p", { class: "note", text: said }), ...parts);
   }
   window.addEventListener("beforeprint", layPrint);
 
   state.index = window.xaibench.data("browser-index");
+  root.querySelector('[data-filter="q"]').addEventListener("input", filter);
   filter();
 })();

@@ -1,0 +1,56 @@
+"""The page of ``xaibench report`` as a server gives it: the data of its pictures are fetched on demand."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Final
+
+from xaibench.api import printable
+from xaibench_report.browser.picture_choice import REASONS
+from xaibench_report.page.html_templates import render
+from xaibench_report.page.page_assets import json_script, policy, scripts, styles
+from xaibench_report.page.report_page import PageSection
+from xaibench_report.view.live_run import RunState
+
+_FETCHES: Final = "; connect-src 'self'"
+_PICTURES: Final = ("maps", "Pictures and maps")
+_WAITING: Final = (
+    "The answer and the boards are being computed from {count} pictures. They appear here by themselves; the pictures "
+    "below can be looked at meanwhile."
+)
+
+
+def served_page(state: RunState, title: str) -> tuple[str, str]:
+    """The page of a state as HTML, and the policy that is to be sent with it.
+
+    Before the sections are computed it says so, and holds the pictures alone.
+    """
+    pictures = PageSection(anchor=_PICTURES[0], title=_PICTURES[1], html=_pictures(state))
+    if state.sections is None:
+        waiting = f'<p class="note">{_WAITING.format(count=f"{len(state.catalogue):,}")}</p>'
+        sections = [PageSection(anchor="waiting", title="Answer", html=waiting), pictures]
+    else:
+        after = next((i for i, s in enumerate(state.sections) if s.anchor == "left-out"), len(state.sections))
+        sections = [*state.sections[:after], pictures, *state.sections[after:]]
+    shared, *others = [printable(text) for text in scripts()]
+    served = printable((files("xaibench_report.view") / "view.js").read_text(encoding="utf-8").strip())
+    ordered = [shared, served, *others]
+    rule = policy(ordered) + _FETCHES
+    version = json_script("view-state", {"version": state.version, "ready": state.sections is not None})
+    html = render(
+        "report_frame.html", title=printable(title), sections=sections, styles=styles(), scripts=ordered, policy=rule
+    )
+    return printable(html.replace("</body>", f"{version}</body>")), rule
+
+
+def _pictures(state: RunState) -> str:
+    """The browser of all pictures of the run, without their entries."""
+    _, reason = state.context.pictures
+    if reason:
+        return render("browser.html", index={}, entries={}, reason=reason)
+    index = {**state.browser.frame, "filters": state.catalogue.filters, "served": True, "pictures": []}
+    count = len(state.catalogue)
+    index["rule"] = f"All {count:,} pictures of the run in the order of its plan; each is read when it is looked at."
+    return render(
+        "browser.html", index=index, entries={}, reasons=REASONS if state.catalogue.reasons else (), reason=""
+    )
