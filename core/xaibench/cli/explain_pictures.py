@@ -237,10 +237,11 @@ class _Session:
         from xaibench.data.pictures import shown_box
 
         facts, probabilities = self.detector.facts, batch.probabilities(file.name)
+        height, width = pixels.shape[:2]
         return ExplainedPicture(
             name=str(file.path),
             pixels=pixels,
-            box=shown_box(*pixels.shape[:2], facts.input_size, facts.resize),
+            box=shown_box(height, width, facts.input_size, facts.resize),
             verdict="" if probabilities is None else verdict(probabilities, facts),
             p_fake=float("nan") if probabilities is None else p_fake(probabilities, facts),
             threshold=facts.threshold,

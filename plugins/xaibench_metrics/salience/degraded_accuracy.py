@@ -159,7 +159,8 @@ class DegradedAccuracy:
         states |= {f"{RANDOM}-{mode}": plan.levels["random-0", mode] for mode in MODES}
         image = case.picture.image
         largest = self._degradation.largest(image)
-        views = degraded_views(image, list(states.values()), largest, self.parameters.quantised)
+        fields = list(states.values())
+        views = degraded_views(image, fields, largest, self.parameters.quantised, case.detector.device)
         rows = yield from forwarded(shown_under(case, views))
         said = {UNTOUCHED: case.clean.tolist(), **dict(zip(states, rows.tolist(), strict=True))}
         facts, label = case.detector.facts, case.picture.sample.label

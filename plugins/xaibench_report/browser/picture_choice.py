@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.compute as pc
 
 from xaibench_report.values.run_values import (
@@ -22,7 +23,6 @@ from xaibench_report.values.run_values import (
     score_order,
     texts,
 )
-from xaibench_statistics import Floats
 
 REASONS: Final = ("best", "median", "worst", "disputed", "random")
 DISPUTE_CANDIDATES: Final = 100
@@ -121,7 +121,7 @@ def goodness(scores: Table, info: ScoreInfo, key: ScoreKey) -> tuple[dict[str, f
     return {str(n): sign * float(v) for n, v in zip(names, means, strict=True)}, better
 
 
-def agreement(maps: Sequence[Floats]) -> float | None:
+def agreement(maps: Sequence[npt.NDArray[np.floating[Any]]]) -> float | None:
     """The mean Spearman correlation between the maps of explainers on one picture, of equal shape; None for fewer than
     two maps that vary."""
     from scipy.stats import rankdata
