@@ -98,7 +98,7 @@ def report(
 @help_page(
     "Read a run",
     "xaibench compare xaibench-runs/A xaibench-runs/B",
-    "xaibench compare RUN --pair 'lime-adv - lime' --score repair-auc  # two explainers of one run",
+    "xaibench compare RUN --pair 'lime-adv - lime'  # explainers of one run",
 )
 def compare(
     first: RunFolder,

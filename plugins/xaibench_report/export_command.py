@@ -21,7 +21,6 @@ class FigureFormat(StrEnum):
 
 @help_page(
     "Read a run",
-    "xaibench export xaibench-runs/RUN -o scores.csv",
     "xaibench export xaibench-runs/RUN --table predictions -o predictions.parquet",
     "xaibench export RUN --methods -o methods.tex --bibtex methods.bib",
     "xaibench export RUN --figures pdf -o figures",

@@ -8,7 +8,11 @@ from dataclasses import is_dataclass
 
 import pytest
 
-MUTABLE = {"xaibench_perturbation.attacks.pursuit.Way", "xaibench_report.page.report_context.ReportContext"}
+MUTABLE = {
+    "xaibench_perturbation.attacks.course.Course",
+    "xaibench_perturbation.attacks.pursuit.Way",
+    "xaibench_report.page.report_context.ReportContext",
+}
 """State of a computation under way, which is handed to nobody, and the context that sections fill."""
 
 

@@ -33,7 +33,7 @@ def test_the_tutorial_runs_within_a_minute_and_shows_what_it_says(notebook):
         (cell,) = [c for c in notebook.cells if c.cell_type == "code" and words in c.source]
         return cell.outputs
 
-    assert outputs("maps = xaibench.explain(")[-1].data["text/html"].count("data:image/png") == 4
+    assert outputs("maps = xaibench.explain(")[-1].data["text/html"].count('src="data:image/') == 8  # and the pictures
     assert "array([" in outputs('scores.values["deletion"]')[-1].data["text/plain"]
     *_, progress, run = outputs("run = xaibench.evaluate(")
     assert progress.data["text/plain"].startswith("done in ") and "memory://" in run.data["text/html"]

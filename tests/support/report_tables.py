@@ -3,6 +3,7 @@
 import datetime
 import re
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,8 @@ N = 12
 
 class HandMadeRun:
     """What sections ask of an opened run beside its numbers: the table of maps, and pictures or why there are none."""
+
+    settings: ClassVar = {}
 
     def __init__(self, maps, picture, why):
         self._maps, self._picture, self._why = maps, picture, why

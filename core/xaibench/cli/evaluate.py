@@ -77,10 +77,9 @@ class Invocation(Parameters):
 
 @help_page(
     "Evaluate",
-    "xaibench eval  # the demo detector on drawn faces",
     "xaibench eval --model detector.onnx --dataset faces --split test --limit 200",
     "xaibench eval -e gradcam -e rise:masks=400 -x deletion --dry-run",
-    "xaibench eval papers/tsigos-2024 -D faces --split test  # a paper's run file on your pictures",
+    "xaibench eval papers/tsigos-2024  # a run file of a paper",
 )
 @with_flags
 def evaluate(

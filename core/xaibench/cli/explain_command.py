@@ -14,7 +14,7 @@ from xaibench.api import SHARED_FLAGS, JsonFlag, PluginFiles, help_page, parse_a
     "Evaluate",
     "xaibench explain face.png",
     "xaibench explain face.png -m detector.onnx -e gradcam -e rise:masks=400",
-    "xaibench explain pictures/ --sheet sheet.html --calibrated-on xaibench-runs/RUN",
+    "xaibench explain pictures/ --sheet sheet.html --calibrated-on RUN",
 )
 def explain(
     images: Annotated[list[Path], typer.Argument(help="Pictures to explain, and folders of them.", metavar="IMAGE...")],

@@ -46,9 +46,8 @@ _EXTRAS = ("needs", "gives", "suffixes", "markers", "signed", "class_specific", 
 @help_page(
     "Components",
     "xaibench list explainers",
-    "xaibench list metrics --needs mask",
     "xaibench list papers  # run files: xaibench eval papers/NAME",
-    "xaibench list --model detector.onnx  # what can be used with this detector",
+    "xaibench list metrics --needs mask --model detector.onnx",
 )
 def list_components(
     kind: Annotated[

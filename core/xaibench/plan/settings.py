@@ -20,11 +20,10 @@ from xaibench.api import (
     setting,
 )
 from xaibench.discovery.secrets import Literals, is_secret_entry, without_literals
-from xaibench.store.folder import RUN_FILE, RunFolder
+from xaibench.store.folder import RECORD, RUN_FILE, RunFolder
 
 Rerun = Literal["missing", "failed", "all"]
 
-_RECORD = "record"  # the table that a run adds to its run file
 
 # the headings under which the help of `eval` shows the flags
 WHAT, HOW, WHERE, OUTPUT = "What is evaluated", "How", "Where and when it runs", "Output"
@@ -157,7 +156,7 @@ def _flat(table: Mapping[str, object], prefix: str = "") -> list[tuple[str, obje
 def read_run_file(path: str | Path) -> dict[str, Any]:
     """The keys of a run file, which is a path or a URL. A relative path in it stays relative to the working directory,
     as on the command line."""
-    return {key: value for key, value in _contents(path).items() if key != _RECORD}
+    return {key: value for key, value in _contents(path).items() if key != RECORD}
 
 
 def _contents(path: str | Path) -> dict[str, Any]:
@@ -171,7 +170,7 @@ def _contents(path: str | Path) -> dict[str, Any]:
         if name != RUN_FILE or not folder.exists() or RUN_FILE in folder.files.entries():
             raise PlanError(f"run file {path} cannot be read: {error.strerror or error}", "check the path") from None
         # a run that lost the file holds the same settings in its table runs
-        data = {**folder.run_file(), _RECORD: True}
+        data = {**folder.run_file(), RECORD: True}
     except ValueError as error:  # of TOML or of UTF-8
         raise PlanError(
             f"run file {path} is not valid TOML: {error}", "see the run-file reference in the docs"
@@ -195,7 +194,7 @@ def make_settings(
     base = dict(defaults or {})
     if run_file is not None:
         values = _contents(run_file)
-        if values.pop(_RECORD, None) is not None:
+        if values.pop(RECORD, None) is not None:
             base = {}
         try:
             build_parameters(Settings, values, f"run file {run_file}")

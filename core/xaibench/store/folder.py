@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RUN_FILE = "run.toml"
+RECORD = "record"  # the table that a run adds to its run file, the last one in it
 LOG_FILE = "log.txt"
 _TABLES = ("commits", *DATA_TABLES, *PLAN_TABLES)
 _LOOKS = 5
@@ -147,7 +148,10 @@ class RunFolder:
         ``runs``. Raises :class:`StoreError` where the folder is no run."""
         snapshot = self.snapshot()
         try:
-            return parse_toml(self.files.read(RUN_FILE).decode("utf-8"))
+            contents = parse_toml(self.files.read(RUN_FILE).decode("utf-8"))
+            if RECORD not in contents:  # it comes last: the file was cut where its beginning is valid
+                raise ValueError(f"no table {RECORD}")
+            return contents
         except (OSError, ValueError):
             rebuilt: dict[str, Any] = restore_values(snapshot.plan["run_file"], {})
             return rebuilt

@@ -14,7 +14,7 @@ from xaibench.api import SHARED_FLAGS, RunFolder, UsageError, help_page
 def view(
     run: RunFolder,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on this machine; 0: any free one.")] = 0,
-    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page in the browser.")] = False,
     baseline: Annotated[
         str | None, typer.Option(help="Model of the run beside which accuracy and interpretability are balanced.")
     ] = None,
@@ -29,8 +29,7 @@ def view(
 ) -> None:
     """Look at a run in the browser: the report's page with every picture, also while the run goes on.
 
-    The page is served on this machine alone, at an address with a token. Ctrl-C ends it. Needs `pip install
-    'xaibench[view]'`.
+    The page is served on this machine alone, at an address with a token. Ctrl-C ends it. It needs the extra `view`.
     """
     try:
         import starlette  # noqa: F401
@@ -39,4 +38,6 @@ def view(
         raise UsageError("xaibench view needs starlette and uvicorn", "pip install 'xaibench[view]'") from None
     from xaibench_report.view.serving import serve
 
-    serve(run, port=port, open_browser=browser, baseline=baseline, by=tuple(by or ()), plugin=tuple(plugin or ()))
+    serve(
+        run, port=port, open_browser=not no_browser, baseline=baseline, by=tuple(by or ()), plugin=tuple(plugin or ())
+    )

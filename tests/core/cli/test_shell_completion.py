@@ -51,7 +51,7 @@ def run_folder(path: str) -> None:
     (["eval", "-m", "de"], ["demo", "demo-family"]),
     (["eval", "papers/tsigos-2024"], ["papers/tsigos-2024", "papers/tsigos-2024-full"]),
     (["check", "demo", "-D", "dem"], ["demo"]),
-    (["eval", "--executor", ""], ["local"]),
+    (["eval", "--executor", "l"], ["local"]),
     (["train", "cybo"], ["cyborg", "cyborg-shuffled"]),
     (["eval", "--preset", ""], ["quick", "standard", "full"]),
     (["eval", "--rerun", "f"], ["failed"]),

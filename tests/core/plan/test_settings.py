@@ -10,7 +10,7 @@ from xaibench.plan.settings import Settings, make_settings
 
 VALUES = {
     "model": ["a"], "dataset": ["b", "c"], "explainer": ["d:e=1"], "metric": ["f"], "preset": "full", "target": "fake",
-    "out": "g", "seed": 1, "repeats": 2, "limit": 3, "split": "test", "method": ["h"], "batch_size": 4, "task_samples": 5, "part": "2/3",
+    "out": "g", "seed": 1, "repeats": 2, "limit": 3, "until_settled": ["f"], "split": "test", "method": ["h"], "batch_size": 4, "task_samples": 5, "part": "2/3",
     "executor": "i", "jobs": 6, "threads": 7, "device": "cpu", "precision": "bf16", "engine": "auto", "maps": "drop", "members": "all",
     "controls": False, "time_limit": 9.5, "isolation": False, "accept_detector": True, "plugin": ["j.py"], "no_plugin": ["k"], "requires": ["l>=1"], "parameter": {"metric.f.m": 8},
 }  # fmt: skip

@@ -92,9 +92,11 @@ def test_hostile_names_do_nothing_and_the_page_asks_for_nothing(browser, page):
     drawn = browser.execute_script(
         "return [...document.querySelectorAll('.vega')].map(v => v.querySelectorAll('svg').length)"
     )
-    assert set(drawn) == {1} and len(drawn) == 8
+    assert set(drawn) == {1} and len(drawn) == 8, drawn
     assert all(
-        browser.execute_script("return [...document.querySelectorAll('.vega')].map(v => v.ariaLabel.length > 40)")
+        browser.execute_script(
+            "return [...document.querySelectorAll('.vega')].map(v => v.getAttribute('aria-label').length > 40)"
+        )
     )
 
 
