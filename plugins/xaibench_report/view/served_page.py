@@ -39,13 +39,16 @@ def served_page(state: RunState, title: str) -> tuple[str, str]:
     html = render(
         "report_frame.html", title=printable(title), sections=sections, styles=styles(), scripts=ordered, policy=rule
     )
-    before, end, after = html.rpartition("</body>")  # scripts may hold such a text, too
-    return printable(f"{before}{version}{end}{after}"), rule
+    before, tag, rest = html.rpartition("</body>")  # scripts may hold such a text, too
+    return printable(f"{before}{version}{tag}{rest}"), rule
 
 
 def _pictures(state: RunState) -> str:
-    """The browser of all pictures of the run, without their entries."""
-    _, reason = state.context.pictures
+    """The browser of all pictures of the run, without their entries.
+
+    Whether pictures can be opened is looked up with the sections: it takes seconds, and the first screen does not wait.
+    """
+    reason = "" if state.sections is None else state.context.pictures[1]
     if reason:
         return render("browser.html", index={}, entries={}, reason=reason)
     index = {**state.browser.frame, "filters": state.catalogue.filters, "served": True, "pictures": []}
