@@ -24,6 +24,8 @@ N = 12
 class HandMadeRun:
     """What sections ask of an opened run beside its numbers: the table of maps, and pictures or why there are none."""
 
+    settings = {}  # noqa: RUF012 (nobody changes it)
+
     def __init__(self, maps, picture, why):
         self._maps, self._picture, self._why = maps, picture, why
 

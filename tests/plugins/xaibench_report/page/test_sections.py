@@ -193,4 +193,5 @@ def test_a_built_in_section_is_a_function_of_an_opened_run(toy_eval, tmp_path):
     assert "12 pictures (8 fake, 4 real)" in report_sections.detectors(run)
     assert "local/rows" in report_sections.boards(run)
     assert report_sections.balance(run) is None
-    assert all(s.load() is getattr(report_sections, s.record.name.replace("-", "_")) for s in built_in_sections())
+    own = [s for s in built_in_sections() if s.record.name != "maps"]  # the browser has a module of its own
+    assert all(s.load() is getattr(report_sections, s.record.name.replace("-", "_")) for s in own)
