@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -48,6 +49,18 @@ def toy_eval(cli: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[in
         )  # fmt: skip
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium, started once."""
+    from headless import MISSING, open_browser
+
+    if MISSING:
+        pytest.skip(f"not here: {MISSING}")
+    driver = open_browser(tmp_path_factory.mktemp("chromium"))
+    yield driver
+    driver.quit()
 
 
 def comparable(folder: Path, table: str) -> pa.Table:

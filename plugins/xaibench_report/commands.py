@@ -18,6 +18,7 @@ from xaibench.api import (
     help_page,
     make_console,
     print_json,
+    printable,
 )
 
 Baseline = Annotated[
@@ -78,7 +79,8 @@ def report(
     if no_pictures and missing_plugins(opened) is None:  # else the sections tell of it
         print(no_pictures, file=sys.stderr)
     try:
-        write_report(context, sections_of(opened), target)
+        name = opened.path.resolve().name if isinstance(opened.path, Path) else str(run)
+        write_report(context, sections_of(opened), target, title=f"xaibench report of {printable(name)}")
     except OSError as error:
         raise StoreError(f"cannot write {target}: {error.strerror}", "choose another --out") from None
     if json:

@@ -1,6 +1,7 @@
 """A headless Chromium for tests of the page, and why there is none."""
 
 import base64
+import json
 import shutil
 import time
 from importlib.util import find_spec
@@ -36,17 +37,57 @@ def open_browser(profile):
 
 
 def open_page(browser, page, width=1200, theme="light"):
-    """Open a page at a width and in a theme, and wait until every chart is drawn."""
+    """Open a file or an address at a width and in a theme, and wait until every chart is drawn."""
     browser.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": theme}]}
     )
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get(page.as_uri())
+    browser.get(page.as_uri() if isinstance(page, Path) else page)
     end = time.monotonic() + 60
     while not browser.execute_script("return document.documentElement.dataset.charts"):
         assert time.monotonic() < end, "the charts are not drawn after a minute"
         time.sleep(0.05)
+
+
+def complaints(browser):
+    """Errors and warnings of the console since the last time."""
+    return [e["message"] for e in browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")]
+
+
+def requests(browser):
+    """The addresses that were asked for since the last time, without pages themselves and what they hold inline."""
+    events = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
+    sent = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    urls = [s["request"]["url"] for s in sent if s.get("type") != "Document"]
+    return [u for u in urls if not u.startswith(("data:", "blob:"))]
+
+
+def tab_to(browser, selector, most=120):
+    """Press Tab until an element has the focus, as one does who has no pointer; the element."""
+    from selenium.webdriver import ActionChains, Keys
+
+    for _ in range(most):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        if browser.execute_script("return document.activeElement.matches(arguments[0])", selector):
+            return browser.switch_to.active_element
+    raise AssertionError(f"{most} presses of Tab do not reach {selector}")
+
+
+def overflowing(browser):
+    """What reaches beyond a sheet of A4 when the page is laid out as wide as one, a line each."""
+    browser.execute_script("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 703, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    )
+    over = browser.execute_script(
+        "return [...document.querySelectorAll('main *')].filter(e => e.getClientRects().length && "
+        "!e.closest('.hidden, svg') && e.getBoundingClientRect().right > innerWidth + 1)"
+        ".map(e => e.outerHTML.slice(0, 100))"
+    )
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    return over
 
 
 def axe_violations(browser):

@@ -356,15 +356,20 @@ class CommitLog:
         _, table = _commit(f"{self.files.location}/{name}", commit.name, commit.number, self.files.read(name))
         return [CellRows.from_row(row) for row in table.to_pylist()]
 
-    def read_file(self, file: DataFile, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of a data file. Raises :class:`StoreError` for a damaged one, ``FileNotFoundError`` for none."""
+    def read_file(
+        self, file: DataFile, columns: Sequence[str] | None = None, where: Mapping[str, Sequence[str]] | None = None
+    ) -> pa.Table:
+        """The rows of a data file. Raises :class:`StoreError` for a damaged one, ``FileNotFoundError`` for none.
+
+        ``where``: texts of columns that are wanted; row groups without any of them are not decoded, others are whole.
+        """
         import pyarrow as pa
 
         from xaibench.store.schema import TABLES
 
         data, schema = self._verified(file), TABLES[file.table]
         try:
-            rows = _parse(data, columns)
+            rows = _parse(data, columns, where)
         except (pa.ArrowException, OSError):
             rows = pa.table({})
         present = {f.name: f.type for f in rows.schema}
@@ -398,10 +403,27 @@ def _open(data: bytes) -> pq.ParquetFile:
     return pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
 
 
-def _parse(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of a Parquet file."""
+def _parse(
+    data: bytes, columns: Sequence[str] | None = None, where: Mapping[str, Sequence[str]] | None = None
+) -> pa.Table:
+    """The rows of a Parquet file, or of its row groups that hold a row that is wanted."""
     # Not pq.read_table: it imports pyarrow.dataset, and that imports pandas.
-    return _open(data).read(columns=None if columns is None else list(columns), use_threads=False)
+    parquet, names = _open(data), None if columns is None else list(columns)
+    if not where or not set(where) <= set(parquet.schema_arrow.names):
+        return parquet.read(columns=names, use_threads=False)
+    groups = [g for g in range(parquet.num_row_groups) if _holds(parquet, g, where)]
+    return parquet.read_row_groups(groups, columns=names, use_threads=False)
+
+
+def _holds(parquet: pq.ParquetFile, group: int, where: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a row group has each column's texts somewhere among its rows."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rows = parquet.read_row_group(group, columns=list(where), use_threads=False)
+    return all(
+        pc.any(pc.is_in(rows[name], pa.array(list(values), pa.string()))).as_py() for name, values in where.items()
+    )
 
 
 class _NotACommit(Exception):

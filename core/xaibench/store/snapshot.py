@@ -142,7 +142,7 @@ class Snapshot:
         for commit in self._in_order():
             allowed = self._allowed(name).get(commit.number)
             for file in commit.of(name) if allowed else ():
-                rows = self.log.read_file(file, read).replace_schema_metadata(None)
+                rows = self.log.read_file(file, read, where).replace_schema_metadata(None)
                 rows = _rows_where(rows, where)
                 parts.append(rows if self.complete else keep_rows(rows, allowed or {}))
         table = pa.concat_tables(parts) if parts else schema.empty_table().select(read)

@@ -11,6 +11,7 @@ from xaibench_report.values.number_format import number
 from xaibench_report.values.run_values import Cells, ScoreInfo, Where
 
 KIND: Final = "agreement"
+_DIGITS: Final = 18  # pixels that the number of a cell takes
 _CELL: Final = 24  # pixels
 _STRONG: Final = 0.6
 
@@ -56,7 +57,8 @@ def _draw(pairs: list[Pair], names: list[str], over: str) -> Drawing:
     base = alt.Chart(data(rows)).encode(x=x, y=y)
     cells = base.mark_rect().encode(color=alt.Color("correlation:Q", scale=scale, legend=bar), tooltip=tips)
     strong = f"abs(datum.correlation) > {_STRONG}"
+    wide = alt.condition(f"width > {_DIGITS * len(names)}", alt.value(1), alt.value(0))
     text = base.mark_text(fontSize=9).encode(
-        text="text:N", color=alt.condition(strong, alt.value("#ffffff"), alt.value("#111111"))
+        text="text:N", color=alt.condition(strong, alt.value("#ffffff"), alt.value("#111111")), opacity=wide
     )
     return alt.layer(cells, text)

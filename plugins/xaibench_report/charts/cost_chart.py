@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from xaibench_report.boards.leaderboard import Board
 from xaibench_report.charts.chart_theme import DIM, SERIES, SHAPES
 from xaibench_report.charts.interval_chart import interval_rows
-from xaibench_report.charts.run_chart import Drawing, Rows, RunChart, data, direction, listed
+from xaibench_report.charts.run_chart import Drawing, Rows, RunChart, data, direction, listed, with_interval
 from xaibench_report.values.number_format import number
 from xaibench_report.values.run_values import RunTables, Where, score_name, short
 
@@ -97,8 +97,11 @@ def _draw(rows: Rows, title: str, unit: Unit) -> Drawing:
     named = alt.Chart(data([row for row in rows if row["role"] == "explainer"]))
     colour = alt.Color("role:N", title=None, scale=alt.Scale(domain=roles, range=colours))
     shape = alt.Shape("role:N", title=None, scale=alt.Scale(domain=roles, range=[SHAPES[r] for r in roles]))
-    return alt.layer(
-        base.mark_rule().encode(y=alt.Y("low:Q", title=title, scale=alt.Scale(zero=False)), y2="high:Q", color=colour),
+    layers = [
         base.mark_point(filled=True, size=60, opacity=1).encode(y=y, color=colour, shape=shape),
         named.mark_text(align="left", dx=7, dy=-6, limit=120).encode(x=x, y=y, text="explainer:N"),
-    )
+    ]
+    if spans := with_interval(rows):
+        low = alt.Y("low:Q", title=title, scale=alt.Scale(zero=False))
+        layers.insert(0, alt.Chart(data(spans)).mark_rule().encode(x=x, y=low, y2="high:Q", color=colour, tooltip=tips))
+    return alt.layer(*layers)

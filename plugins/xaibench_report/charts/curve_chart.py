@@ -11,7 +11,7 @@ import numpy as np
 
 from xaibench_report.charts.chart_theme import INK, line_colours
 from xaibench_report.charts.mean_curves import CurveKey, MeanCurve, untouched_score
-from xaibench_report.charts.run_chart import Drawing, Rows, RunChart, data, listed
+from xaibench_report.charts.run_chart import Drawing, Rows, RunChart, data, listed, with_interval
 from xaibench_report.values.number_format import number, plural
 from xaibench_report.values.run_values import ScoreInfo, short
 
@@ -76,7 +76,7 @@ def _draw(rows: Rows, names: list[str], roles: Sequence[str], untouched: float |
     tips = [alt.Tooltip("explainer:N"), *(alt.Tooltip(f"{k}:Q", format=".4") for k in ("x", "mean", "low", "high"))]
     base = alt.Chart(data(rows)).encode(x=x, color=colour)
     width = alt.condition(alt.FieldOneOfPredicate("explainer", coloured), alt.value(2), alt.value(1.1))
-    bands = [row for row in rows if row["explainer"] in coloured]
+    bands = with_interval([row for row in rows if row["explainer"] in coloured])
     band = alt.Chart(data(bands)).mark_area(opacity=0.14).transform_filter(chosen).encode(
         x=x, color=colour, y=alt.Y("low:Q", title=None), y2="high:Q"
     )  # fmt: skip
@@ -86,7 +86,7 @@ def _draw(rows: Rows, names: list[str], roles: Sequence[str], untouched: float |
     point = base.mark_point(filled=True, size=50).encode(
         y=y, tooltip=tips, opacity=alt.condition(near, alt.value(1), alt.value(0))
     ).add_params(near)  # fmt: skip
-    layers = [band, line.add_params(chosen), point]
+    layers = [*([band] if bands else []), line.add_params(chosen), point]
     if untouched is not None:
         rule = alt.Chart(data([{"untouched": untouched, "text": "untouched picture"}]))
         layers.append(rule.mark_rule(color=INK, strokeDash=[1, 3]).encode(y=alt.Y("untouched:Q", title=None)))

@@ -9,7 +9,7 @@ from xaibench_report.boards import wording
 from xaibench_report.boards.board_cells import Cell, Column
 from xaibench_report.boards.leaderboard import Board
 from xaibench_report.charts.chart_theme import DIM, INK, SERIES, SHADE, SHAPES
-from xaibench_report.charts.run_chart import Drawing, Rows, RunChart, data, direction, listed
+from xaibench_report.charts.run_chart import Drawing, Rows, RunChart, data, direction, listed, with_interval
 from xaibench_report.values.number_format import interval, number
 from xaibench_report.values.run_values import score_name
 
@@ -117,8 +117,9 @@ def _draw(rows: Rows, best: dict[str, Any] | None, title: str) -> Drawing:
         if best["low"] is not None:
             layers.append(shade.mark_rect(color=SHADE, opacity=0.8).encode(x=alt.X("low:Q", title=title), x2="high:Q"))
         layers.append(shade.mark_rule(color=INK, strokeDash=[3, 3]).encode(x=alt.X("mean:Q", title=title)))
-    layers.append(
-        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title, scale=alt.Scale(zero=False)), x2="high:Q")
-    )
+    if spans := with_interval(rows):
+        low = alt.X("low:Q", title=title, scale=alt.Scale(zero=False))
+        span = alt.Chart(data(spans)).mark_rule(strokeWidth=2)
+        layers.append(span.encode(x=low, x2="high:Q", y=y, color=colour, tooltip=tips))
     layers.append(base.mark_point(filled=True, size=60, opacity=1).encode(x=x, shape=shape))
     return alt.layer(*layers)

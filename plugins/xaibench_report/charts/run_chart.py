@@ -82,6 +82,11 @@ def _plain(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
+def with_interval(rows: Rows) -> Rows:
+    """The rows whose interval is known. A scale over none has no extent, so a layer of it is left out."""
+    return [row for row in rows if row["low"] is not None]
+
+
 def listed(items: Iterable[str]) -> str:
     """``a, b and 3 more``: at most twelve of them by name."""
     names = list(items)

@@ -80,18 +80,20 @@ def write_report(
 
 def render_page(title: str, sections: Sequence[PageSection]) -> str:
     """The whole page as HTML. Scripts that sections of other plugins bring run beside those of the page."""
+    inline, rule = page_scripts(sections)
+    return render("report_frame.html", title=title, sections=sections, styles=styles(), scripts=inline, policy=rule)
+
+
+def page_scripts(sections: Sequence[PageSection], *early: str) -> tuple[list[str], str]:
+    """The scripts at the end of a page with these sections, and the policy under which these and theirs run.
+
+    ``early`` run after the first, which the others build on. Vega is there where a chart is.
+    """
     drawn = any("data-chart=" in section.html for section in sections)
     first, *others = scripts()
-    inline = [printable(text) for text in (first, *((vega_script(),) if drawn else ()), *others)]
+    inline = [printable(text) for text in (first, *early, *((vega_script(),) if drawn else ()), *others)]
     foreign = [printable(text) for section in sections if not section.built_in for text in _script_texts(section.html)]
-    return render(
-        "report_frame.html",
-        title=title,
-        sections=sections,
-        styles=styles(),
-        scripts=inline,
-        policy=policy([*inline, *foreign]),
-    )
+    return inline, policy([*inline, *foreign])
 
 
 def _script_texts(html: str) -> list[str]:

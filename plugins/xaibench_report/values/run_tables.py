@@ -35,6 +35,19 @@ def read_run(run: Run | str | Path) -> tuple[RunTables, ScoreInfo]:
     return tables, info
 
 
+def read_pictures_of(run: Run) -> tuple[RunTables, ScoreInfo]:
+    """Samples, predictions, artefacts and components of a run alone, which are read soon: no scores and no curves."""
+    import pyarrow as pa
+
+    components = run.to_arrow("components")
+    tables = RunTables(
+        scores=pa.table({}), commits=pa.table({}), predictions=run.to_arrow("predictions"),
+        artefacts=run.to_arrow("artefacts", ["sample", "status"]), components=components,
+        samples=run.to_arrow("samples"),
+    )  # fmt: skip
+    return tables, score_info(components.to_pylist())
+
+
 def score_info(components: list[dict[str, Any]]) -> ScoreInfo:
     """What explainers and metrics declared when they ran, from the rows of ``components``; the latest word counts."""
     controls: dict[str, bool] = {}

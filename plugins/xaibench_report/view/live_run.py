@@ -15,6 +15,7 @@ from xaibench.api import XaibenchError, describe_error, digest, list_folder, loc
 from xaibench_report.browser.browser_data import PictureBrowser
 from xaibench_report.page.report_context import ReportContext
 from xaibench_report.page.report_page import page_sections, sections_of
+from xaibench_report.values.run_tables import read_pictures_of
 from xaibench_report.view.picture_catalogue import PictureCatalogue
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class LiveRun:
         self._lock = threading.Lock()
         self._entries: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
         self._ended = threading.Event()
-        self.state = self._read(open_again())
+        self.state = self._first_state(open_again())
         self.trouble = ""
         self._thread = threading.Thread(target=self._follow, name="xaibench-view", daemon=True)
 
@@ -108,23 +109,33 @@ class LiveRun:
             fresh = self._read(run)
             self.state = self._completed(fresh)
         elif self.state.sections is None:
-            self.state = self._completed(self.state)
+            self.state = self._completed(self._read(run))
+
+    def _first_state(self, run: Run) -> RunState:
+        """What the first screen shows, without the scores. With a baseline or a column everything is read, so that a
+        wrong one ends the command."""
+        if self._baseline or self._by:
+            return self._read(run)
+        tables, info = read_pictures_of(run)
+        return _state(run, ReportContext(run=run, tables=tables, info=info))
 
     def _read(self, run: Run) -> RunState:
-        version = run_version(run.path)
-        context = ReportContext.read(run, self._baseline, self._by)
-        return RunState(
-            version=version,
-            context=context,
-            browser=PictureBrowser(context),
-            catalogue=PictureCatalogue(context.tables, {}),
-        )
+        return _state(run, ReportContext.read(run, self._baseline, self._by))
 
     def _completed(self, state: RunState) -> RunState:
         """A state with its sections, and with the reasons why pictures are chosen."""
         listed = [s for s in sections_of(state.context.run) if s.record.name != "maps"]
         catalogue = PictureCatalogue(state.context.tables, state.browser.reasons)
         return replace(state, sections=tuple(page_sections(state.context, listed)), catalogue=catalogue)
+
+
+def _state(run: Run, context: ReportContext) -> RunState:
+    return RunState(
+        version=run_version(run.path),
+        context=context,
+        browser=PictureBrowser(context),
+        catalogue=PictureCatalogue(context.tables, {}),
+    )
 
 
 def run_version(path: Path | str) -> str:

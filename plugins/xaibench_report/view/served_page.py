@@ -8,8 +8,8 @@ from typing import Final
 from xaibench.api import printable
 from xaibench_report.browser.picture_choice import REASONS
 from xaibench_report.page.html_templates import render
-from xaibench_report.page.page_assets import json_script, policy, scripts, styles
-from xaibench_report.page.report_page import PageSection
+from xaibench_report.page.page_assets import json_script, styles
+from xaibench_report.page.report_page import PageSection, page_scripts
 from xaibench_report.view.live_run import RunState
 
 _FETCHES: Final = "; connect-src 'self'"
@@ -32,20 +32,23 @@ def served_page(state: RunState, title: str) -> tuple[str, str]:
     else:
         after = next((i for i, s in enumerate(state.sections) if s.anchor == "left-out"), len(state.sections))
         sections = [*state.sections[:after], pictures, *state.sections[after:]]
-    shared, *others = [printable(text) for text in scripts()]
-    served = printable((files("xaibench_report.view") / "view.js").read_text(encoding="utf-8").strip())
-    ordered = [shared, served, *others]
-    rule = policy(ordered) + _FETCHES
+    served = (files("xaibench_report.view") / "view.js").read_text(encoding="utf-8").strip()
+    ordered, rule = page_scripts(sections, served)
+    rule += _FETCHES
     version = json_script("view-state", {"version": state.version, "ready": state.sections is not None})
     html = render(
         "report_frame.html", title=printable(title), sections=sections, styles=styles(), scripts=ordered, policy=rule
     )
-    return printable(html.replace("</body>", f"{version}</body>")), rule
+    before, tag, rest = html.rpartition("</body>")  # scripts may hold such a text, too
+    return printable(f"{before}{version}{tag}{rest}"), rule
 
 
 def _pictures(state: RunState) -> str:
-    """The browser of all pictures of the run, without their entries."""
-    _, reason = state.context.pictures
+    """The browser of all pictures of the run, without their entries.
+
+    Whether pictures can be opened is looked up with the sections: it takes seconds, and the first screen does not wait.
+    """
+    reason = "" if state.sections is None else state.context.pictures[1]
     if reason:
         return render("browser.html", index={}, entries={}, reason=reason)
     index = {**state.browser.frame, "filters": state.catalogue.filters, "served": True, "pictures": []}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from dying_files import Killed, dies_after
 from store_rows import address, cell, cell_rows, commit, ids, plan, relation
 
 from xaibench.api import StoreError
-from xaibench.store.commits import CommitLog
+from xaibench.store.commits import CommitLog, _parse
 from xaibench.store.files import location_of
 from xaibench.store.folder import RUN_FILE, RunFolder
 from xaibench.store.merging import merge, merge_all
@@ -184,14 +185,26 @@ def merges_during(monkeypatch, folder, times):
     """Somebody merges all commits between the look at the commits and the reading of a data file."""
     original, left = CommitLog.read_file, [times]
 
-    def read(self, file, columns=None):
+    def read(self, file, columns=None, where=None):
         if left[0] and file.table == "scores" and columns:  # the writer itself reads all columns
             left[0] -= 1
             writer = CommitLog.read(folder.files)
             merge(writer, [n for n, c in writer.commits.items() if c.of("scores")])
-        return original(self, file, columns)
+        return original(self, file, columns, where)
 
     monkeypatch.setattr(CommitLog, "read_file", read)
+
+
+def test_a_row_group_without_a_wanted_row_is_not_decoded():
+    sink = pa.BufferOutputStream()
+    table = pa.table({"sample": [f"s{i}" for i in range(6)], "kind": ["a", "b"] * 3, "value": list(range(6))})
+    pq.write_table(table, sink, row_group_size=2)
+    data = sink.getvalue().to_pybytes()
+    assert _parse(data, ["value"], {"sample": ["s3"]}).to_pydict() == {"value": [2, 3]}
+    assert _parse(data, ["value"], {"sample": ["s0", "s5"], "kind": ["b"]}).to_pydict() == {"value": [0, 1, 4, 5]}
+    assert _parse(data, None, {"sample": ["no"]}).schema.names == table.schema.names
+    assert len(_parse(data, None, {"sample": ["no"]})) == 0
+    assert len(_parse(data, None, {"missing": ["s1"]})) == 6
 
 
 def test_a_reader_looks_again_where_a_file_vanishes(folder, log, monkeypatch):

@@ -1,20 +1,14 @@
 """The picture browser as a reader uses it, in headless Chromium: keyboard, filters, zoom, narrow, print, hostile names."""
 
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pytest
+from headless import complaints, open_page, printed
 from report_tables import METRIC, HandMadeRun, built_in_sections, map_table, run_tables
 
 from xaibench_report.page.report_context import ReportContext
 from xaibench_report.page.report_page import write_report
 from xaibench_report.values.run_values import ScoreInfo
-
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="chromium or chromedriver is not installed")
 
 INFO = ScoreInfo(controls=frozenset({"xaibench/random"}), families={METRIC: "faithfulness"})
 HOSTILE = {
@@ -48,20 +42,12 @@ def hostile_context():
 
 
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    profile = tmp_path_factory.mktemp("chromium")
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-                 f"--user-data-dir={profile}"):  # fmt: skip
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
+def driver(browser, tmp_path_factory):
     page = tmp_path_factory.mktemp("page") / "report.html"
     write_report(hostile_context(), [s for s in built_in_sections() if s.record.name == "maps"], page)
-    driver.get(Path(page).as_uri())
-    yield driver
-    driver.quit()
+    complaints(browser)
+    open_page(browser, page)
+    return browser
 
 
 @pytest.fixture
@@ -168,16 +154,12 @@ def test_hostile_names_are_text_and_nothing_else(driver, run):
     assert any(r"a\x1b\u202e\x00b{{ 7*7 }}" in n for n in names)
     assert run("return document.querySelectorAll('img[src=x]').length") == 0
     assert run("return performance.getEntriesByType('resource').filter((e) => !e.name.startsWith('data:')).length") == 0
-    assert [e for e in driver.get_log("browser") if e["level"] in ("SEVERE", "WARNING")] == []
+    assert complaints(driver) == []
 
 
-def test_nothing_scrolls_sideways_on_a_phone_and_paper_holds_a_grid(driver, run):
-    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+def test_paper_holds_a_grid_of_the_first_pictures(driver, run, tmp_path):
     wait_for(run, "Picture 1 of 12")
-    assert run("return document.documentElement.scrollWidth") <= 390
-    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert len(driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"]) > 10_000
+    assert printed(driver, tmp_path / "page.pdf").stat().st_size > 10_000
     for _ in range(50):
         if run("return document.querySelectorAll('.browser-print section').length") == 12:
             break

@@ -1,21 +1,16 @@
-"""The page in a headless Chromium: sorting, filtering, keyboard, print, and what a hostile name does: nothing."""
+"""The page in a headless Chromium: sorting, filtering, and what the hostile name of a component does: nothing."""
 
-import json
-import shutil
-import subprocess
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from headless import MISSING, axe_violations, open_browser, open_page, printed
+from headless import complaints, open_page, requests
 from report_tables import METRIC, N, report_page, run_tables, sample
 
 from xaibench.api import ScoreSpec
 from xaibench.store.schema import SAMPLES
 from xaibench_report.values.run_values import ScoreInfo
-
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not here: {MISSING}")
 
 IMAGE = "<img src=x onerror=alert(1)>"
 TEMPLATE = "{{ 7*7 }} </script><script>alert(2)</script>"
@@ -65,24 +60,10 @@ def page(tmp_path_factory):
     return folder / "report.html"
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    driver = open_browser(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
-
-
-def requests(browser):
-    """The addresses that were asked for, without the page itself and what it holds inline."""
-    events = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
-    sent = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
-    urls = [s["request"]["url"] for s in sent if s["documentURL"].endswith("/report.html")]
-    return [u for u in urls if not u.startswith(("data:", "blob:")) and not u.endswith("/report.html")]
-
-
 def test_hostile_names_do_nothing_and_the_page_asks_for_nothing(browser, page):
+    complaints(browser), requests(browser)
     open_page(browser, page)
-    assert not [e for e in browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")]
+    assert complaints(browser) == []
     assert requests(browser) == []
     assert browser.execute_script("return document.querySelectorAll('img[src=x], [onerror]').length") == 0
     body = browser.execute_script("return document.body.innerText")
@@ -138,35 +119,3 @@ def test_boards_are_filtered_by_keyboard(browser, page):
     form.find_element("css selector", "button").send_keys(Keys.ENTER)
     assert browser.execute_async_script("setTimeout(() => arguments[0](1), 20)") == 1
     assert len(browser.execute_script(ROWS)) == 6 and cell.text == whole
-
-
-@pytest.mark.parametrize(("width", "theme"), [(390, "dark"), (1200, "light")])
-def test_nothing_scrolls_sideways_and_axe_finds_nothing_serious(browser, page, width, theme):
-    open_page(browser, page, width, theme)
-    wide = browser.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
-    assert wide[0] <= wide[1] == width
-    assert axe_violations(browser) == []
-
-
-def test_a_print_cuts_nothing(browser, page, tmp_path):
-    """No element reaches beyond the sheet when the page is laid out as wide as one, and the edge of the PDF is blank."""
-    open_page(browser, page)
-    browser.execute_script("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 703, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    )
-    over = browser.execute_script(
-        "return [...document.querySelectorAll('main *')].filter(e => e.getClientRects().length && !e.closest('.hidden, svg') && "
-        "e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 100))"
-    )
-    assert over == []
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
-    pdf = printed(browser, tmp_path / "page.pdf")
-    assert pdf.read_bytes().startswith(b"%PDF")
-    if shutil.which("pdftoppm"):
-        from PIL import Image
-
-        subprocess.run(["pdftoppm", "-r", "30", "-gray", pdf, tmp_path / "sheet"], check=True)
-        sheets = [np.asarray(Image.open(p)) for p in sorted(tmp_path.glob("sheet*.pgm"))]
-        assert sheets and all((s[:, -8:] > 250).all() and (s[:, :8] > 250).all() for s in sheets)

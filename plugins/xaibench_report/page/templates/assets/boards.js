@@ -71,8 +71,10 @@
     boards.forEach((board) => {
       board.hidden = Boolean((family.value && board.dataset.family !== family.value) || (where && where.value && board.dataset.where !== where.value));
       if (part && part.value !== shown) showPart(board, part.value);
+      const passes = ({ role, explainer: name }) => (controls.checked || role === "explainer") && name.toLowerCase().includes(wanted);
+      board.querySelectorAll("table.methods tbody tr").forEach((row) => (row.hidden = !passes(row.dataset)));
       rowsOf(board).forEach((row) => {
-        row.hidden = (!controls.checked && row.dataset.role !== "explainer") || !row.dataset.explainer.toLowerCase().includes(wanted);
+        row.hidden = !passes(row.dataset);
         every += 1;
         visible += !row.hidden && !board.hidden;
       });

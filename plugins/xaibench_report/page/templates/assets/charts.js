@@ -10,14 +10,16 @@
   async function draw(box) {
     if (box.dataset.drawn) return;
     box.dataset.drawn = "yes";
+    const description = box.getAttribute("aria-label");
     const given = await xaibench.data(box.dataset.chart);
-    const alt = box.getAttribute("aria-label");
     const width = box.clientWidth || WIDTH;
     const legend = { ...given.config.legend, columns: Math.max(1, Math.floor(width / LEGEND)) };
-    const spec = { ...given, width, config: { ...given.config, font, legend } };
+    const spec = { ...given, description, width, config: { ...given.config, font, legend } };
     // ast: expressions are interpreted, since the policy of the page lets no text become code
     await vegaEmbed(box, spec, { mode: "vega-lite", renderer: "svg", actions: false, ast: true, tooltip: { theme: "custom" } });
-    for (const [name, value] of Object.entries({ role: "img", "aria-label": alt })) box.setAttribute(name, value); // Vega sets its own
+    // Vega writes its own words and role over those of the box
+    box.setAttribute("role", "img");
+    box.setAttribute("aria-label", description);
     box.removeAttribute("aria-roledescription");
     const svg = box.querySelector("svg");
     svg.setAttribute("aria-hidden", "true");
