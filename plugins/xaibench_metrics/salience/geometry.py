@@ -132,7 +132,7 @@ class GeometricFollowing:
     """Similarity between the picture's map and the transformed picture's map, brought back.
 
     ``s_T = similarity(M(x), T^-1 M(T x))`` in [-1, 1]; higher = the map follows. An item a transform of Explain To Me
-    (Boyd et al., IEEE TAI 2023): two flips, eight shifts by 16 px of 224 with replicated borders, compared on the crop
+    (Crum et al., IEEE TAI 2023): two flips, eight shifts by 16 px of 224 with replicated borders, compared on the crop
     that both pictures show, two quarter turns (left out where the detector's input is not square). A shift is half a
     cell of a 7x7 map, so shifts are compared on upsampled maps whatever ``size`` says. Beside each: ``null``, the
     similarity without bringing the map back, ``s0 = similarity(M(x), M(T x))`` at the same places: what a map scores
