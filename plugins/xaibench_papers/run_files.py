@@ -22,6 +22,13 @@ def gowrisankar_thing(name: str) -> Path:
     return _path(name)
 
 
+def gowrisankar_thing_full(name: str) -> Path:
+    """What ``gowrisankar-thing`` does, on all pictures and at the published budget: RISE with 4,000 masks, LIME with
+    1,000 samples, SOBOL with 32 designs; NES with 50 steps of 40 pairs and 5 random regions, PGD with 50 steps and 20.
+    """
+    return _path(name)
+
+
 def tsigos_2024(name: str) -> Path:
     """Five explainers by how far a small attack on the one, two and three segments that they rank first turns the
     detector or lowers its score, and by how stable their maps are. No counterpart is needed.
@@ -31,11 +38,25 @@ def tsigos_2024(name: str) -> Path:
     return _path(name)
 
 
+def tsigos_2024_full(name: str) -> Path:
+    """What ``tsigos-2024`` does, on all pictures and at the published budget: RISE with 4,000 masks, SHAP and LIME with
+    2,000 scored pictures, SOBOL with 32 designs; NES with 50 steps of 40 pairs.
+    """
+    return _path(name)
+
+
 def tsigos_2025(name: str) -> Path:
     """LIME, SHAP, SOBOL and RISE with their own fills and with the same pixels of an adversarial twin of the picture,
     which looks the same and is called real, under the attack on segments.
 
     Claimed: the twin mostly helps, and LIME with it is best.
+    """
+    return _path(name)
+
+
+def tsigos_2025_full(name: str) -> Path:
+    """What ``tsigos-2025`` does, on all pictures and at the published budget: LIME and SHAP with 2,000 scored pictures,
+    SOBOL with 32 designs, RISE with 4,000 masks; twins by 80 steps; NES with 50 steps of 40 pairs.
     """
     return _path(name)
 

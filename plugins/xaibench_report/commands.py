@@ -158,7 +158,10 @@ def _refuse_mixture(second: str | None, pair: list[str] | None, by: str | None) 
     if not pair:
         raise UsageError("one run is given", "give a second one, or --pair 'A - B' with two explainers of the run")
     if by is not None:
-        raise UsageError("--by compares two runs", "take it off, or give two runs")
+        raise UsageError(
+            "--by compares two runs, not explainers of one",
+            "take it off; xaibench table RUN --columns COLUMN shows the explainers of a run by the values of a column",
+        )
 
 
 def _compare_pairs(run: str, pairs: list[str], scores: list[str], json: bool) -> None:

@@ -275,8 +275,8 @@ class PaperRecord(ComponentRecord):
 
     ``target`` names a function ``(name) -> Path`` that gives the run file of a record's name; its docstring tells what
     is done and claimed, and ``xaibench info NAME`` shows it. The file is data of the plugin's package. ``references``
-    name the publication and ``summary`` what is done again. ``minutes`` is the time of two CPU cores on the data that
-    the file names; None where nobody measured it.
+    name the publication and ``summary`` what is done again. ``minutes`` is the processor time of a run on the
+    data that the file names; None where nobody measured it.
     """
 
     minutes: float | None = None

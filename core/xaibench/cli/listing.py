@@ -194,7 +194,7 @@ def _notes(c: Registered) -> str:
         notes += ["control"] * r.control + ["reference"] * r.reference + ["signed"] * r.signed
         notes += ["model-independent"] * r.model_independent
     if isinstance(r, PaperRecord):
-        notes += [r.source] + ([] if r.minutes is None else [f"{r.minutes:g} min of two cores"])
+        notes += [r.source] + ([] if r.minutes is None else [f"{r.minutes:g} CPU min"])
     if isinstance(r, MetricRecord):
         notes += [r.family, f"{r.better} is better"] + [r.scope] * (r.scope != "sample")
     return ", ".join(notes)

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xaibench.api import NothingToEvaluate, UsageError, closest_first
-from xaibench_report.comparisons.compare import RunComparison, compare_runs
+from xaibench_report.comparisons.compare import ComparedScore, RunComparison, compare_runs
+from xaibench_report.comparisons.ranking import LEVEL
 from xaibench_report.tables.score_choice import ScoreChoice, choose_scores
 from xaibench_report.values.run_values import RunTables, ScoreInfo, Table, short
 
@@ -23,8 +24,8 @@ def compare_explainers(
 
     ``pairs``: ``'A - B'``, each a name as in the tables, its short form, or the name alone where one explainer of the
     run has it. ``scores``: as for tables; none: the primary ones. Rows carry the pair in place of the explainer,
-    ``first`` and ``second`` are the means of B and of A, and p is adjusted by Holm over all rows. A score of which no
-    pair has a value is left out.
+    ``first`` and ``second`` are the means of A and of B, and p is adjusted by Holm over all rows. ``improved`` is given
+    only where that p is below 0.05 and the interval excludes 0. A score of which no pair has a value is left out.
 
     Raises UsageError for a name that the run does not have, and NothingToEvaluate where no pair has a score in common.
     """
@@ -38,11 +39,18 @@ def compare_explainers(
     )
     comparison = compare_runs(subtrahends, minuends, shown)
     measured = {(r.where, r.metric, r.score) for r in comparison.rows if r.difference.value is not None}
-    rows = [r for r in comparison.rows if (r.where, r.metric, r.score) in measured]
+    rows = [_of_pair(r) for r in comparison.rows if (r.where, r.metric, r.score) in measured]
     if not rows:
         raise NothingToEvaluate("no pair has a score in common", "name another --score, or other explainers")
     rows.sort(key=lambda r: ((r.where, r.metric, r.score), pairs.index(r.explainer)))
     return replace(comparison, rows=tuple(rows), second_marks=())  # both sides are one run, with one set of marks
+
+
+def _of_pair(row: ComparedScore) -> ComparedScore:
+    """The row of a comparison of runs, whose second run is the first explainer of the pair."""
+    p = row.difference.p_holm
+    shown = p is not None and p < LEVEL
+    return replace(row, first=row.second, second=row.first, improved=row.improved if shown else None)
 
 
 def _sides(text: str, there: Sequence[str]) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from xaibench_report.values.run_values import score_name
 
 _FOOT: Final = (
     "First minus second on common samples, with 95 % intervals clustered by group, which are not adjusted; p adjusted "
-    "by Holm over all rows. better, worse: the interval excludes 0."
+    "by Holm over all rows. better, worse: that p is below .05 and the interval excludes 0."
 )
 
 
@@ -49,13 +49,13 @@ def _table(rows: Sequence[ComparedScore], console: Console) -> Any:
 
 
 def _cells(row: ComparedScore) -> tuple[str, ...]:
-    """The texts of a row. The second run of a comparison is the first explainer of a pair."""
+    """The texts of a row."""
     d = row.difference
     word = {True: " better", False: " worse", None: ""}[row.improved]
     change = f"{number(d.value)} {interval(d) or d.note}{word}"
     size = f"{d.n} (-{d.dropped})" if d.dropped else str(d.n)
     return (
-        _pair(row.explainer), number(row.second), number(row.first), change, p_value(d.p_holm), size
+        _pair(row.explainer), number(row.first), number(row.second), change, p_value(d.p_holm), size
     )  # fmt: skip
 
 

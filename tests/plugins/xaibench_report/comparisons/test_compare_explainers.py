@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,7 +34,8 @@ def test_the_first_less_the_second_on_the_pictures_of_both() -> None:
     assert (mass.explainer, mass.improved, deletion.improved) == ("gradcam - rise", True, True)
     assert mass.difference.value == pytest.approx(0.2) and (mass.difference.n, mass.difference.dropped) == (10, 2)
     assert deletion.difference.value == pytest.approx(-0.1)
-    assert deletion.first is not None and deletion.second is not None and deletion.first > deletion.second
+    assert mass.first is not None and mass.second is not None and mass.first > mass.second
+    assert deletion.first is not None and deletion.second is not None and deletion.first < deletion.second
 
 
 def test_it_is_the_paired_difference_of_the_statistics() -> None:
@@ -52,6 +55,27 @@ def test_the_score_that_is_named_alone_is_tested_and_adjusted_for() -> None:
     two = compare_explainers(run(), INFO, ["gradcam - rise", "rise - gradcam"], ["accuracy top-1"]).rows
     assert [r.difference.p_holm for r in two] == [pytest.approx(min(1, 2 * (one[0].difference.p or 0)))] * 2
     assert [r.difference.value for r in two] == [pytest.approx(-5 / 12), pytest.approx(5 / 12)]
+
+
+def test_the_first_of_the_pair_is_first_whatever_the_order_of_the_names() -> None:
+    for text, sign in (("gradcam - rise", 1), ("rise - gradcam", -1)):
+        for row in compare_explainers(run(), INFO, [text]).rows:
+            cam_is_higher = 1 if row.score == "relevance-mass" else -1
+            assert row.first is not None and row.second is not None
+            assert (row.first - row.second) * sign * cam_is_higher > 0
+            assert row.difference.value == pytest.approx(row.first - row.second)
+
+
+def test_better_is_said_only_where_the_adjusted_p_shows_it() -> None:
+    """Alone its p is below .05; beside others it is not, and the interval still excludes 0."""
+    noisy = [v + 0.1 * (i % 4) - 0.06 for i, v in enumerate(ramp(0.1, 12))]
+    table = tables([*rows(CAM, {"swap": ramp(0.1, 12)}), *rows(RISE, {"swap": noisy})])
+    pair = ["rise - gradcam"]
+    (alone,) = compare_explainers(table, INFO, pair).rows
+    beside = compare_explainers(table, INFO, [*pair, *["gradcam - rise"] * 9]).rows[0]
+    assert alone.improved is True and (alone.difference.p_holm or 1) < 0.05
+    assert beside.difference.low == alone.difference.low and (alone.difference.low or 0) > 0
+    assert beside.improved is None and (beside.difference.p_holm or 0) >= 0.05
 
 
 def test_rows_stand_in_the_order_of_the_pairs_and_a_score_without_a_value_is_left_out() -> None:
@@ -91,3 +115,9 @@ def test_a_pair_without_a_common_score_is_nothing_to_compare() -> None:
                     *rows(RISE, {"swap": ramp(0.1, 9)}, metric=DELETION, score="deletion", better="lower")])  # fmt: skip
     with pytest.raises(NothingToEvaluate):
         compare_explainers(apart, INFO, ["gradcam - rise"])
+
+
+def test_by_is_refused_with_the_command_that_does_it(tmp_path: Path, cli: Callable[..., tuple[int, str, str]]) -> None:
+    code, _, err = cli("compare", tmp_path, "--pair", "gradcam - rise", "--by", "method")
+    assert code == UsageError.exit_code
+    assert "xaibench table RUN --columns COLUMN" in " ".join(err.split())

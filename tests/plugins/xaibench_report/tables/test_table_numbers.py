@@ -358,14 +358,16 @@ def test_the_untouched_row_of_a_curve_is_its_end() -> None:
     assert any("no value on an untouched picture" in n.text for n in mass.notes)
 
 
-def test_seconds_are_those_of_the_commits() -> None:
+def test_seconds_are_those_of_the_commits_over_the_maps_that_were_drawn() -> None:
     commit = {
         "commit": 1, "cell": "c", "kind": "explain", "metric": "", "artefact": "", "repeat": 0, "samples": ["a"],
-        "digests": [0], "statuses": ["ok"], "done": 4, "failed": 0, "kept": True, "attempts": 1, "forward": 0,
+        "digests": [0], "statuses": ["ok"] * 4, "done": 4, "failed": 0, "kept": True, "attempts": 1, "forward": 0,
         "backward": 0, "peak_memory": 0, "device": "cpu", "model": WHERE["model"], "member": WHERE["member"],
         "dataset": WHERE["dataset"], "explainer": CAM, "seconds": 2.0,
     }  # fmt: skip
-    commits = [commit, commit | {"commit": 2, "done": 6, "seconds": 1.0}, commit | {"kind": "score", "seconds": 9.0}]
+    # a twin explainer draws nothing for real pictures, which are done all the same
+    refused = commit | {"commit": 2, "done": 12, "statuses": ["ok"] * 6 + ["undefined"] * 6, "seconds": 1.0}
+    commits = [commit, refused, commit | {"kind": "score", "seconds": 9.0}]
     held = with_rows(tables(UNEQUAL), commits=commits)
     found = table(held, columns="score,method", score=["relevance-mass", "seconds"])
     assert values(found)["gradcam",] == {
