@@ -114,8 +114,10 @@ def test_the_run_file_is_rebuilt_from_the_runs(folder, log):
     assert folder.run_file() == {"out": "there"}
     folder.files.write(RUN_FILE, b"\xff\xfe")
     assert folder.run_file() == {"out": "there"}
-    folder.files.write(RUN_FILE, b"limit = 3")
-    assert folder.run_file() == {"limit": 3}
+    folder.files.write(RUN_FILE, b"limit = 3")  # valid, and cut: the table of the record comes last
+    assert folder.run_file() == {"out": "there"}
+    folder.files.write(RUN_FILE, b"limit = 3\n[record]\nrun = 'there'\n")
+    assert folder.run_file() == {"limit": 3, "record": {"run": "there"}}
 
 
 @pytest.mark.parametrize("table", ["scores", "maps", "samples", "runs", "components"])

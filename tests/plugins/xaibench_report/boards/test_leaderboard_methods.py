@@ -348,7 +348,7 @@ def test_json_and_report_hold_the_methods(tmp_path: Any) -> None:
     assert [(m["method"], m["n"]) for m in a["cells"][at]["methods"]] == [("swap", 12), ("warp", 12)]
     html = report_page(tmp_path, found, INFO)
     assert '<th scope="col">swap<small>1 of 2 correct</small><small>not in ranks</small></th>' in html
-    assert "By manipulation method" in html
+    assert "by manipulation method (2 methods)" in html
 
 
 def test_any_order_of_rows_gives_the_same_boards() -> None:
