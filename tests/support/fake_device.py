@@ -26,6 +26,7 @@ from typing import Any
 import torch
 import torch.utils.backend_registration
 from torch import Tensor
+from torch.library import Library
 from torch.utils._pytree import tree_leaves, tree_map
 
 NAME = "fakegpu"
@@ -227,14 +228,14 @@ def _check_indices(func: Any, args: tuple[Any, ...]) -> None:
 def _registered() -> torch.device:
     """Register the backend. A process can do so once."""
     torch.utils.backend_registration._setup_privateuseone_for_python_backend(NAME)
-    library = torch.library.Library("_", "IMPL")
+    kernels = Library("_", "IMPL")
     torch.tensor, torch.as_tensor = _built(torch.tensor), _built(torch.as_tensor)
-    library.fallback(lambda func, *args, **kwargs: _made(func, args, kwargs), "PrivateUse1")
-    _libraries.append(library)
+    kernels.fallback(lambda func, *args, **kwargs: _made(func, args, kwargs), "PrivateUse1")
+    _kernels.append(kernels)
     return torch.device(NAME, 0)
 
 
-_libraries: list[Any] = []
+_kernels: list[Any] = []
 
 
 def _built(maker: Any) -> Any:
