@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 TOLERANCE = 1e-5
-"""Largest residual at which the solution is taken, relative to the right side's largest; values lie in [0, 1]."""
+"""Residual at which the solution is taken, relative to the right side: both are norms over a hole and its colours."""
 _CHECKED = 32
 """Steps between two looks at the residual: each look waits for the device."""
 _BESIDE, _ACROSS = 1 / 6, 1 / 12

@@ -20,7 +20,6 @@ from xaibench_metrics.faithfulness.segment_removal import (
     segment_probabilities,
 )
 from xaibench_metrics.faithfulness.ties import in_tie_orders, with_ties
-from xaibench_perturbation import tied_share
 
 IROF = ScoreSpec(
     name="irof",
@@ -86,9 +85,8 @@ class Irof:
             return Scores.undefined(self.scores, order.reason)
         if float(case.clean[case.target]) == 0:
             return Scores.undefined(self.scores, NOTHING)
-        share = tied_share(order.means, order.counts.tolist(), order.labels.flatten().bincount())
         in_order = partial(self._in_order, case, order)
-        scores = yield from in_tie_orders(self.scores, self.parameters.ties, share, in_order)
+        scores = yield from in_tie_orders(self.scores, self.parameters.ties, order.tied_share, in_order)
         return scores
 
     def _in_order(self, case: MapCase, order: SegmentOrder, ties: int) -> Programme[Scores]:

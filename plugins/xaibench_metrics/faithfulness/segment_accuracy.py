@@ -16,7 +16,6 @@ from xaibench_metrics.faithfulness.segment_removal import (
     segment_probabilities,
 )
 from xaibench_metrics.faithfulness.ties import in_tie_orders, with_ties
-from xaibench_perturbation import tied_share
 
 IROF_ACCURACY = ScoreSpec(
     name="irof-accuracy",
@@ -57,9 +56,8 @@ class AccuracyUnderSegmentRemoval:
         order = yield from segment_order(case, self.parameters)
         if order.reason:
             return Scores.undefined(self.scores, order.reason)
-        share = tied_share(order.means, order.counts.tolist(), order.labels.flatten().bincount())
         in_order = partial(self._in_order, case, order)
-        scores = yield from in_tie_orders(self.scores, self.parameters.ties, share, in_order)
+        scores = yield from in_tie_orders(self.scores, self.parameters.ties, order.tied_share, in_order)
         return scores
 
     def _in_order(self, case: MapCase, order: SegmentOrder, ties: int) -> Programme[Scores]:

@@ -24,6 +24,7 @@ from xaibench_perturbation import (
     per_segment_mean,
     pixel_ranks,
     segments_of,
+    tied_share,
 )
 
 ONE_PIECE = "the picture is in one segment: there is no order"
@@ -117,6 +118,11 @@ class SegmentOrder:
         return ONE_PIECE if len(self.means) == 1 else ALIKE
 
     @property
+    def tied_share(self) -> float:
+        """The share of the pixels whose order the means leave open where a point of the curve falls."""
+        return tied_share(self.means, self.counts.tolist(), self.labels.flatten().bincount())
+
+    @property
     def shares(self) -> list[float]:
         """The share of segments that are replaced at each point, the untouched picture first."""
         return [0.0, *(self.counts.double() / len(self.means)).tolist()]
@@ -135,7 +141,7 @@ def segment_probabilities(
     """Probabilities ``(n, C)``, float64 on the CPU, at each of the order's ``n`` counts, with the order ``ties`` of
     equal segments. They are computed once for all metrics of the case's map."""
     if parameters.is_shared:
-        curve = SegmentCurve(parameters, case.explainer, saliency_of(case), ties)
+        curve = SegmentCurve(parameters, case.explainer, digest_shown(saliency_of(case), None, None), order, ties)
         product = yield from case.artefacts.get(curve, case.picture)
         return product.tensors["probabilities"]
     turns = yield from tie_order(case, len(order.means), ties)
@@ -149,14 +155,15 @@ def segment_probabilities(
 class SegmentCurve:
     """Probabilities as segments are replaced in the order of one map: an artefact, not stored.
 
-    ``saliency``: ``(H, W)``; its digest and the explainer are part of the parameters, as in
-    :class:`xaibench_metrics.faithfulness.removal_curves.RemovalCurve`. Product: the tensor ``probabilities`` ``(n, C)``
-    of all classes, so that the target is no parameter.
+    ``map_digest`` is that of the map, from which ``order`` follows. It and the explainer are part of the parameters, as
+    in :class:`xaibench_metrics.faithfulness.removal_curves.RemovalCurve`. Product: the tensor ``probabilities``
+    ``(n, C)`` of all classes, so that the target is no parameter.
     """
 
     removal: SegmentRemovalParameters
     explainer: str
-    saliency: Tensor
+    map_digest: str
+    order: SegmentOrder
     ties: int
 
     kind = "segment-curve"
@@ -164,23 +171,20 @@ class SegmentCurve:
     stored = False
 
     def parameters(self) -> Mapping[str, object]:
-        of_map = {"explainer": self.explainer, "map": digest_shown(self.saliency, None, None)}
+        of_map = {"explainer": self.explainer, "map": self.map_digest}
         return {**of_map, **self.removal.curve(), "ties": self.ties}
 
     def make(self, query: ArtefactQuery) -> Programme[Product]:
-        image = query.picture.image.to(query.detector.device)
-        labels = yield from segments_of(query.picture, self.removal, query.artefacts)
-        means = per_segment_mean(self.saliency, labels)
-        turns = yield from tie_order(query, len(means), self.ties)
-        ranks = pixel_ranks(means, turns)
-        background = yield from self._background(query, image, labels, ranks)
-        counts = segment_counts(len(means), 2 * self.removal.count)
-        probabilities = yield from replaced_probabilities(image, background, ranks[labels], counts)
+        image, order = to_device(query.picture.image, query.detector.device), self.order
+        turns = yield from tie_order(query, len(order.means), self.ties)
+        ranks = pixel_ranks(order.means, turns)
+        background = yield from self._background(query, image, ranks)
+        probabilities = yield from replaced_probabilities(image, background, ranks[order.labels], order.counts)
         return Product(tensors={"probabilities": probabilities})
 
-    def _background(self, query: ArtefactQuery, image: Tensor, labels: Tensor, ranks: Tensor) -> Programme[Tensor]:
+    def _background(self, query: ArtefactQuery, image: Tensor, ranks: Tensor) -> Programme[Tensor]:
         if self.removal.fill == CURRENT_MEAN:
-            return current_means(image, labels, ranks)
+            return current_means(image, self.order.labels, ranks)
         made = yield from query.artefacts.get(Background(self.removal.fill, self.removal.sigma), query.picture)
         return made.tensors["background"]
 
