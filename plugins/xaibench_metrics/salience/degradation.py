@@ -131,9 +131,10 @@ def degraded_views(
 ) -> list[View]:
     """Blur by each field of levels as a view, named after what it does; ``image`` is the picture to show it on.
 
-    It is blurred on ``device``.
+    It is blurred on ``device``, in 8 bits on the CPU.
     """
-    made = degrade(to_device(image, device), fields, largest, in_bytes).to(image.device)
+    shown = image if in_bytes else to_device(image, device)
+    made = degrade(shown, fields, largest, in_bytes).to(image.device)
     return [_view(image, one, levels, largest, in_bytes) for one, levels in zip(made, fields, strict=True)]
 
 

@@ -162,12 +162,12 @@ class DegradedAccuracy:
         fields = list(states.values())
         views = degraded_views(image, fields, largest, self.parameters.quantised, case.detector.device)
         rows = yield from forwarded(shown_under(case, views))
-        said = {UNTOUCHED: case.clean.tolist(), **dict(zip(states, rows.tolist(), strict=True))}
+        probabilities = {UNTOUCHED: case.clean.tolist(), **dict(zip(states, rows.tolist(), strict=True))}
         facts, label = case.detector.facts, case.picture.sample.label
         return Reading(
             label == "fake",
-            {state: log_odds(row, facts) for state, row in said.items()},
-            {state: verdict(row, facts) == label for state, row in said.items()},
+            {state: log_odds(row, facts) for state, row in probabilities.items()},
+            {state: verdict(row, facts) == label for state, row in probabilities.items()},
         )
 
     def _rows(self, readings: Sequence[Reading], asked: int) -> Iterator[Score]:
