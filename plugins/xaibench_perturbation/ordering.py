@@ -123,7 +123,8 @@ def _levels_of(values: Tensor) -> _Levels:
     return _Levels.of(order.numpy(), begins.numpy())
 
 
-# A map is sorted once for the share that is tied, all orders of ties and all metrics that follow one another.
+# A map is sorted once for the share that is tied and its orders of ties; for a second metric too, where it comes before
+# so many other maps were sorted.
 @lru_cache(maxsize=_MAPS_HELD)
 def _sorted_levels(data: bytes, number: str) -> _Levels:
     values: NDArray[np.floating[Any]] = np.frombuffer(data, number)

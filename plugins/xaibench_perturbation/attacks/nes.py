@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -153,7 +153,7 @@ class _Nes:
         found = yield from self._silence(image, reading, step)
         return found
 
-    def _noises(self, pixels: int) -> Iterator[Tensor]:
+    def _noises(self, pixels: int) -> Generator[Tensor, None, None]:
         """The noise of one chunk of pairs after another, without an end."""
         channels, n = 3 if self.strict else 1, self.settings.pairs
         sizes = cycle([min(PAIRS, n - start) for start in range(0, n, PAIRS)])
@@ -208,6 +208,7 @@ class _Nes:
         """All differences are 0: whether the detector is silent or only blind to the region."""
         asked = 0
         if self.region is not None:
+            self.noises.close()  # it may be drawing ahead from the generator that draws below
             _, differences = yield from self._probe(image, slice(None), self._noises(image[0].numel()))
             asked = self.asked
             if differences.any():

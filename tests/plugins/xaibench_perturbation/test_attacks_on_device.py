@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from threading import Event, Timer
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from xaibench.api import Detector
 from xaibench.detector.engine import ProbeEngine
-from xaibench_perturbation import AttackSettings, GradientSettings
+from xaibench_perturbation import AttackSettings, GradientSettings, drawn_ahead
 from xaibench_perturbation.attacks import Attacked, nes_attack, pgd_attack
 from xaibench_perturbation.inpainting import inpaint, inpaint_each
 
@@ -81,6 +82,23 @@ def test_a_step_that_finds_no_signal_ends_the_attack_on_a_device() -> None:
     assert one.status == two.status == "undefined"
     assert one.reason == two.reason
     assert (one.queries, one.steps) == (two.queries, two.steps) == (1, 0)
+
+
+def test_no_draw_goes_on_once_a_series_of_draws_is_closed() -> None:
+    has_begun, may_end, has_ended = Event(), Event(), Event()
+
+    def slow() -> Tensor:
+        has_begun.set()
+        may_end.wait(5)
+        has_ended.set()
+        return torch.zeros(1)
+
+    draws = drawn_ahead(iter([lambda: torch.ones(1), slow]), fake_device.device())
+    assert next(draws).cpu() == 1
+    assert has_begun.wait(5)
+    Timer(0.1, may_end.set).start()
+    draws.close()
+    assert has_ended.is_set()
 
 
 def _blind(detector: Any) -> Any:
