@@ -82,8 +82,10 @@ class OrderSoFar:
     @property
     def best_is_settled(self) -> bool:
         """Whether one explainer was shown better than all others."""
-        others = len(self.explainers) - 1
-        return others > 0 and any(sum(a == name for a, _ in self.apart) == others for name in self.explainers)
+        # apart may hold pairs with an explainer that is compared no longer: those prove nothing of the others
+        names = self.explainers
+        beats = (all((name, other) in self.apart for other in names if other != name) for name in names)
+        return len(names) > 1 and any(beats)
 
 
 def next_checkpoint(

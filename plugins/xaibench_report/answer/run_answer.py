@@ -68,8 +68,8 @@ class DetectorAnswer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """The answer of a run, a detector at a time. ``controls``: the names of the maps that *every control* stands for;
-    ``legend``: the names that are written short. ``stopping``: what follows from a run that stopped when its order was
-    settled; empty for any other."""
+    ``legend``: the names that are written short. ``stopping``: what follows from a run that was to stop when its order
+    was settled; empty for any other."""
 
     detectors: tuple[DetectorAnswer, ...]
     controls: tuple[str, ...]
@@ -92,13 +92,15 @@ class Answer:
 
 
 def stopping_sentence(scores: Sequence[str]) -> str:
-    """What a reader must know of a run that added pictures until its order by these scores was settled."""
+    """What a reader must know of a run that added pictures until its order by these scores was settled, or until none
+    were left."""
     if not scores:
         return ""
     names = ", ".join(scores)
     return (
-        f"Pictures were added until the order by {names} was settled: which pairs that told apart holds at 95 %, while "
-        "values, intervals and verdicts of the same score favour what made the run stop."
+        f"Pictures were added until the order by {names} was settled or none were left. That every pair told apart on "
+        "the way is in the right order holds with 95 %. Values, intervals and verdicts of the same score favour what "
+        "made the run stop."
     )
 
 

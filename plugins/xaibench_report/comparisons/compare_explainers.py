@@ -15,6 +15,7 @@ from xaibench_report.tables.score_choice import ScoreChoice, choose_scores
 from xaibench_report.values.run_values import RunTables, ScoreInfo, Table, short
 
 _BETWEEN = " - "
+_SEPARATOR = "\x1f"
 
 
 def compare_explainers(
@@ -80,9 +81,10 @@ def _parts(name: str) -> tuple[str, list[str]]:
 
 def _of_scores(scores: Table, choice: ScoreChoice) -> Table:
     """The rows of the chosen scores and items."""
-    rows = scores.select(["metric", "score", "item"]).to_pylist()
-    keep = [choice.holds(r["metric"], r["score"], r["item"] or "") for r in rows]
-    return scores.filter(pa.array(keep, pa.bool_()))
+    columns = (pc.fill_null(scores[name].cast(pa.string()), "") for name in ("metric", "score", "item"))
+    keys = pc.binary_join_element_wise(*columns, _SEPARATOR)
+    chosen = [key for key in keys.unique().to_pylist() if choice.holds(*key.split(_SEPARATOR))]
+    return scores.filter(pc.is_in(keys, value_set=pa.array(chosen, pa.string())))
 
 
 def _renamed(scores: Table, explainers: Mapping[str, str]) -> Table:

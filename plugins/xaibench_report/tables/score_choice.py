@@ -11,7 +11,7 @@ from xaibench.api import NothingToEvaluate, UsageError, closest_first
 from xaibench_report.values.run_values import RunTables, ScoreInfo, ScoreKey, score_name, short
 
 SECONDS: Final = ("", "seconds")
-"""The key of the seconds that the maps of a picture take, which no metric measures."""
+"""The key of the seconds that a map takes, which no metric measures."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from xaibench_report.values.number_format import plural
 from xaibench_report.values.run_values import ScoreInfo, inverse_of, short
 
 _DIRECTIONS = {"higher": "higher is better", "lower": "lower is better"}
+_CROSSED = "over runs crossed with groups"
+_OVER = ("over runs alone", "over people alone")
 
 
 def title_of(entries: Sequence[Entry], by: Sequence[str], found: Entries, request: TableRequest) -> str:
@@ -80,8 +82,8 @@ def caption_of(entries: Sequence[Entry], found: Entries, request: TableRequest) 
     """What one number is: the mean over which samples, with which interval, and how many samples it stands on."""
     sampled = [e for e in entries if e.cell.estimate and e.cell.estimate.n]
     if not sampled:
-        over = "the mean over training runs of a value" if request.over_runs else "one value"
-        return f"Each number is {over} of a whole set{_interval_over(entries, request)}."
+        value = "the mean over training runs of a value" if request.over_runs else "one value"
+        return f"Each number is {value} of a whole set{_interval_over(entries, request)}."
     parts = [_mean(sampled, found, request), _sizes(sampled, found, request)]
     if len(sampled) < sum(e.cell.estimate is not None for e in entries):
         parts.append("Other numbers are of whole sets.")
@@ -101,9 +103,15 @@ def _mean(entries: Sequence[Entry], found: Entries, request: TableRequest) -> st
 
 def _interval_over(entries: Iterable[Entry], request: TableRequest) -> str:
     """What an interval is over, where one is shown."""
-    if not request.intervals or all(e.cell.estimate is None or e.cell.estimate.low is None for e in entries):
+    estimates = [e.cell.estimate for e in entries if e.cell.estimate and e.cell.estimate.low is not None]
+    if not request.intervals or not estimates:
         return ""
-    return " with 95 % intervals " + ("over runs crossed with groups" if request.over_runs else "clustered by group")
+    if not request.over_runs:
+        return " with 95 % intervals clustered by group"
+    # a note begins with what the interval is over where that is not both: see runs_interval
+    kinds = {next((k for k in _OVER if e.note.startswith(k)), _CROSSED) for e in estimates}
+    over = ", or ".join(kind for kind in (_CROSSED, *_OVER) if kind in kinds)
+    return f" with 95 % intervals {over}{' where a note says so' if len(kinds) > 1 else ''}"
 
 
 def _averaged(entries: Iterable[Entry], key: str, info: ScoreInfo) -> bool:

@@ -83,3 +83,9 @@ def test_an_explainer_without_values_has_no_part():
     order = next_checkpoint(OrderSoFar(), some, "higher")
     assert order.explainers == ("b", "a")
     assert order.is_settled
+
+
+def test_better_than_one_that_is_compared_no_longer_is_not_best():
+    left = OrderSoFar(checkpoint=2, explainers=("a", "b"), apart=frozenset({("a", "c")}))
+    assert not left.best_is_settled
+    assert OrderSoFar(checkpoint=2, explainers=("a", "b"), apart=frozenset({("a", "b"), ("a", "c")})).best_is_settled

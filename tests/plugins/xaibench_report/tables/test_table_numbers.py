@@ -190,6 +190,11 @@ def test_over_runs_values_of_whole_sets_are_averaged_item_by_item() -> None:
     (grid,) = table(tables(sets), "model", "segmentation", score="accuracy", over_runs=True).grids
     assert [[c.estimate and round(c.estimate.value, 6) for c in row] for row in grid.cells] == [[0.8, 0.55]]
     assert grid.caption == "Each number is the mean over training runs of a value of a whole set."
+    request = {"columns": "segmentation", "score": "accuracy", "over_runs": True, "intervals": True}
+    (grid,) = table(tables(sets), "model", **request).grids
+    assert grid.caption == (
+        "Each number is the mean over training runs of a value of a whole set with 95 % intervals over runs alone."
+    )
 
 
 @pytest.mark.parametrize("wanted", [{"untouched": True}, {"bold": "best"}, {"verdicts": True}, {"by": "member"}])
