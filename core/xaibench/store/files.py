@@ -202,9 +202,12 @@ class RemoteFiles(Files):
     @contextmanager
     def lock(self) -> Iterator[None]:
         lease = Lease(self._fs, self._root, self.location)
-        lease.acquire()
-        self._lease = lease
+        if self._has_folders:
+            with store_answers(self.location, "written"):
+                self._fs.makedirs(self._path(".lock"), exist_ok=True)
         try:
+            lease.acquire()
+            self._lease = lease
             yield
         finally:
             self._lease = None
