@@ -199,6 +199,10 @@ class RemoteFiles(Files):
         with store_answers(f"{self.location}/{name}"):
             return self._fs.open(self._path(name), "rb")
 
+    def digest(self, name: str) -> str:
+        with store_answers(f"{self.location}/{name}"):  # the store is asked while the stream is read, too
+            return super().digest(name)
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         lease = Lease(self._fs, self._root, self.location)
