@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from itertools import count
 from threading import Thread
 
 from xaibench.api import (
@@ -74,23 +74,28 @@ class FilesAhead:
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._coming: Iterator[Entry] = iter(entries)
-        self._fetched: OrderedDict[str, Future[Entry]] = OrderedDict()
+        self._fetched: dict[str, tuple[int, Future[Entry]]] = {}  # by sample, with its place in the order
+        self._places = count()
 
     def take(self, entry: Entry) -> Entry:
         """The entry with the contents of its files where they were fetched; the next ones are asked for."""
         if not self._fetched:
             self._fill()
-        future = self._fetched.pop(entry.sample.id, None)
-        if future is not None:
-            self._fill()
+        if entry.sample.id not in self._fetched:
+            return entry
+        place, future = self._fetched.pop(entry.sample.id)
+        # Samples that are passed over would fill the queue: the counterparts of fakes that cannot be read.
+        self._fetched = {name: (at, f) for name, (at, f) in self._fetched.items() if at >= place - AHEAD // 2}
+        self._fill()
         try:
-            return future.result() if future is not None else entry
+            return future.result()
         except Exception:  # the reader meets it again, and says it as an error of the file
             return entry
 
     def _fill(self) -> None:
         while len(self._fetched) < AHEAD and (entry := next(self._coming, None)) is not None:
-            future = self._fetched[entry.sample.id] = Future()
+            future = Future[Entry]()
+            self._fetched[entry.sample.id] = next(self._places), future
             # of no pool: its threads would outlive the last picture, and hold up the end of the process
             Thread(target=_fetch, args=(entry, future), name="xaibench fetch", daemon=True).start()
 

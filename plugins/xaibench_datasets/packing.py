@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from xaibench.api import Dataset, Location, Native, Sample, UnreadablePicture, write_whole
+from xaibench.api import Dataset, FileRange, Location, Native, Sample, UnreadablePicture, write_whole
 from xaibench_datasets.entries import Entry
 from xaibench_datasets.shards import ShardMember
 
@@ -108,11 +108,21 @@ def _files(dataset: Dataset, sample: Sample) -> Iterator[tuple[str, tuple[str, b
 
 def _own_files(entry: Entry) -> Iterator[tuple[str, tuple[str, bytes]]]:
     entry.read()  # refuses what cannot be decoded
-    yield "image", (entry.picture.suffix.lower().lstrip(".") or "png", entry.picture.read_bytes())
+    content = entry.picture.read_bytes()
+    yield "image", (_ending(entry.picture, content) or "png", content)
     if entry.mask:
-        yield "mask", (f"mask{entry.mask.suffix.lower()}", entry.mask.read_bytes())
+        content = entry.mask.read_bytes()
+        yield "mask", (f"mask.{_ending(entry.mask, content)}", content)
     if entry.landmarks:
         yield "landmarks", ("landmarks.csv", entry.landmarks.read_bytes())
+
+
+def _ending(file: Location, content: bytes) -> str:
+    """The ending of a file's name; of a member of an archive, which has no name, that of its format."""
+    if not isinstance(file, FileRange):
+        return file.suffix.lower().lstrip(".")
+    with Image.open(io.BytesIO(content)) as image:
+        return (image.format or "").lower()
 
 
 def _encoded(native: Native) -> Iterator[tuple[str, tuple[str, bytes]]]:

@@ -249,8 +249,8 @@ def survey(
         samples: list[Sample] = []
         auxiliary: dict[str, Sample] = {}
         order = order_samples(candidates, seed)
-        if expect := getattr(dataset, "expect", None):
-            expect(_unknown(order, by_id, known or {}))
+        expect: Callable[[Iterable[Sample]], None] = getattr(dataset, "expect", lambda samples: None)
+        expect(_unknown(order, by_id, known or {}))
         for sample in order:
             if limit is not None and len(samples) >= limit:
                 break
@@ -263,6 +263,7 @@ def survey(
             elif sample.pair:
                 sample = replace(sample, pair=None)
             samples.append(sample)
+        expect(())  # those after the limit need not be held
         _refuse_empty(name, samples, candidates, [*dataset.problems(), *reader.problems.values()])
         reader.end_comparing()
         samples, auxiliary = _withdrawn(samples, auxiliary, reader)

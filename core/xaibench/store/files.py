@@ -199,12 +199,19 @@ class RemoteFiles(Files):
         with store_answers(f"{self.location}/{name}"):
             return self._fs.open(self._path(name), "rb")
 
+    def digest(self, name: str) -> str:
+        with store_answers(f"{self.location}/{name}"):  # the store is asked while the stream is read, too
+            return super().digest(name)
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         lease = Lease(self._fs, self._root, self.location)
-        lease.acquire()
-        self._lease = lease
+        if self._has_folders:
+            with store_answers(self.location, "written"):
+                self._fs.makedirs(self._path(".lock"), exist_ok=True)
         try:
+            lease.acquire()
+            self._lease = lease
             yield
         finally:
             self._lease = None

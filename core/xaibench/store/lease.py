@@ -33,6 +33,8 @@ SECONDS = 60.0
 """How long a lease lasts without being renewed."""
 RENEWAL = 10.0
 """Seconds between renewals."""
+_UNKNOWN = "alive"
+"""Stands for the birth of a process that lives where the system does not tell more."""
 _NUMBER = re.compile(r"[0-9]{8}")
 
 
@@ -68,7 +70,9 @@ class Holder:
     @property
     def is_gone(self) -> bool:
         """Whether the lease was given back, has ended, or was that of a process of this machine that is dead."""
-        return self.until < time.time() or (self.machine == _machine() and self.born != _born(self.process))
+        return self.until < time.time() or (
+            self.machine == _machine() and _born(self.process) not in (self.born, _UNKNOWN)
+        )
 
 
 class Lease:
@@ -99,21 +103,19 @@ class Lease:
         assert self._own is not None
         if self._own.until - time.time() < SECONDS / 2:
             self._renew()
-        number, holder = self._newest()
-        if number > self._number or self._taken:
+        if taken := self._taken or self._taker():
             raise StoreError(
-                f"{self._place} was taken over by {self._taken or holder or 'another process'}: this one did not renew "
-                f"its lease for {SECONDS:.0f} s",
+                f"{self._place} was taken over by {taken}: this one did not renew its lease for {SECONDS:.0f} s",
                 "what it has committed is kept; give the same command again when the other has ended",
             )
 
     def release(self) -> None:
-        """Give the folder back. A store that does not answer lets the lease end by itself."""
+        """Give the folder back where this process holds it. If the store does not answer, the lease ends by itself."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
         with suppress(StoreError, OSError):
-            if self._own is not None and self._newest()[0] == self._number:
+            if self._own is not None and self._is_own(self._newest()[1]):
                 self._put(replace(self._own, until=0.0))
 
     # ---- objects ----
@@ -141,6 +143,16 @@ class Lease:
             except FileNotFoundError:
                 return numbers[-1], None
 
+    def _is_own(self, holder: Holder | None) -> bool:
+        return holder is not None and self._own is not None and holder.token == self._own.token
+
+    def _taker(self) -> str:
+        """Who holds the folder instead of this process; empty where nobody does."""
+        number, holder = self._newest()
+        # A store without conditional puts may have kept another's lease of the same number.
+        is_lost = number > self._number or (number == self._number and holder is not None and not self._is_own(holder))
+        return str(holder or "another process") if is_lost else ""
+
     def _create(self) -> bool:
         """Put the lease of the next number, and whether this process was the one to which the store granted it."""
         assert self._own is not None
@@ -153,7 +165,7 @@ class Lease:
                     return False
                 raise
             stored = Holder.parse(self._fs.cat_file(path))  # a store without conditional puts keeps the last one
-        return stored is not None and stored.token == self._own.token
+        return self._is_own(stored)
 
     def _put(self, holder: Holder) -> None:
         with store_answers(self._place, "written"):
@@ -169,9 +181,8 @@ class Lease:
 
     def _renew(self) -> None:
         assert self._own is not None
-        number, holder = self._newest()
-        if number > self._number:
-            self._taken = str(holder or "another process")
+        self._taken = self._taker()
+        if self._taken:
             return
         self._own = replace(self._own, until=time.time() + SECONDS)
         self._put(self._own)
@@ -200,16 +211,15 @@ def _machine() -> str:
 
 def _born(process: int) -> str:
     """When a process of this machine began, as far as the system tells; empty where it is dead."""
-    try:
-        if Path("/proc/self/stat").exists():
-            state = (
-                Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            )
-            return "" if state[0] == "Z" else state[19]
-        if os.name == "posix":
+    with suppress(OSError):  # also of a live process, where /proc hides those of other users
+        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+        state = text.rpartition(")")[2].split()
+        return "" if state[0] == "Z" else state[19]
+    if os.name == "posix":
+        try:
             os.kill(process, 0)
-    except (ProcessLookupError, FileNotFoundError):
-        return ""
-    except PermissionError:
-        pass
-    return "alive"
+        except ProcessLookupError:
+            return ""
+        except PermissionError:
+            pass
+    return _UNKNOWN

@@ -84,20 +84,28 @@ class Run:
         """The rows of a table that the last plan asks for, as Arrow, with all or some columns.
 
         ``where={"sample": ["a", "b"], "explainer": [...]}`` keeps the rows whose texts in these columns are among those
-        given; the others take no memory. Raises :class:`UsageError` for an unknown table or column,
-        :class:`StoreError` where the folder is gone.
+        given; the others take no memory. Raises :class:`UsageError` for an unknown table or column and for a column in
+        ``where`` that holds no texts, :class:`StoreError` where the folder is gone.
         """
         from xaibench.store.schema import TABLES
 
         if name not in TABLES:
             raise UsageError(f"no table '{name}'", f"tables: {closest_first(name, TABLES)}")
-        wrong = [c for c in (*(columns or ()), *(where or ())) if c not in TABLES[name].names and name != "samples"]
-        if wrong:
-            raise UsageError(
-                f"the table '{name}' has no column '{wrong[0]}'", f"its: {closest_first(wrong[0], TABLES[name].names)}"
-            )
         if not self._folder.exists():
             raise StoreError(f"{self.path} is gone", "evaluate again, with out= to keep the folder")
+        schema, asked = TABLES[name], (*(columns or ()), *(where or ()))
+        if name == "samples" and not set(asked) <= set(schema.names):  # a data set brings columns of its own
+            schema = self._folder.snapshot().samples.schema
+        if unknown := [c for c in asked if c not in schema.names]:
+            raise UsageError(
+                f"the table '{name}' has no column '{unknown[0]}'", f"its: {closest_first(unknown[0], schema.names)}"
+            )
+        texts = [field.name for field in schema if str(field.type) == "string"]
+        if others := [c for c in where or () if c not in texts]:
+            raise UsageError(
+                f"where= picks rows by texts, and the column '{others[0]}' holds none",
+                f"filter the table that comes back, or pick by one of: {', '.join(texts)}",
+            )
         return self._folder.table(name, columns=None if columns is None else list(columns), where=where)
 
     @property

@@ -353,6 +353,11 @@ def test_a_run_gives_tables_maps_pictures_and_views():
     assert "xaibench/gradcam" in absent.value.mend
     with pytest.raises(UsageError, match="no column 'valeu'"):
         run.to_arrow("scores", ["valeu"])
+    assert run.to_arrow("scores", where={"sample": ["0001"]})["sample"].unique().to_pylist() == ["0001"]
+    with pytest.raises(UsageError, match=r"the column 'repeat' holds none"):
+        run.to_arrow("scores", where={"repeat": [0]})
+    with pytest.raises(UsageError, match="'samples' has no column 'smaple'"):
+        run.to_arrow("samples", where={"smaple": ["0001"]})
     with pytest.raises(UsageError, match="no sample '0099'"):
         run.picture_reader()("0099")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -132,6 +133,19 @@ def test_a_file_that_may_not_be_read_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(StoreError, match=r"cannot read .*scores.1\.parquet: Permission denied"):
         files.read("scores/1.parquet")
+
+
+def test_a_store_that_stops_answering_while_a_file_is_compared_is_one_line(monkeypatch):
+    class Stream(io.RawIOBase):
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            raise RuntimeError("Could not connect to the endpoint URL")
+
+    monkeypatch.setattr(RemoteFiles, "open", lambda self, name: Stream())
+    with pytest.raises(StoreError, match=r"x/run\.toml cannot be read: Could not connect"):
+        open_files("memory://x").digest("run.toml")
 
 
 def test_locations(tmp_path):

@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from xaibench.api import StoreError
 from xaibench.api.store_answers import put_was_refused
@@ -162,6 +163,58 @@ def test_a_store_that_keeps_the_last_of_two_puts_grants_one(folder, monkeypatch)
     monkeypatch.setattr(type(fs), "pipe_file", overtaken)
     with pytest.raises(StoreError, match="of node3"):
         own.acquire()
+
+
+def test_who_is_overwritten_in_a_store_that_keeps_the_last_put_commits_nothing(folder):
+    own = lease(folder)
+    own.acquire()
+    hold(folder, 1, machine="elsewhere", host="node3")
+    with pytest.raises(StoreError, match=r"was taken over by .* of node3"):
+        own.check()
+    own.release()
+    assert not leases(folder)[1].is_gone  # the other's
+
+
+def test_a_file_system_with_folders_gets_them(folder):
+    """SFTP and SMB, unlike object stores and memory, write no file where its folder is not there."""
+
+    class WithFolders(MemoryFileSystem):
+        def pipe_file(self, path, value, mode="overwrite", **more):
+            if not self.isdir(self._parent(path)):
+                raise FileNotFoundError(path)
+            super().pipe_file(path, value, mode, **more)
+
+    files = open_files(f"memory:/{folder}")
+    files._fs = WithFolders()
+    with files.lock():
+        files.write("commits/00000001-a.parquet", b"x")
+    assert list(files.sizes("commits")) == ["00000001-a.parquet"]
+
+
+def test_an_error_after_the_folder_was_taken_gives_it_back(folder, monkeypatch):
+    def unanswered(self):
+        raise StoreError("no answer", "wait")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lease, "_remove_older", unanswered)
+        with pytest.raises(StoreError, match="no answer"), open_files(f"memory:/{folder}").lock():
+            pass
+    with open_files(f"memory:/{folder}").lock():
+        assert not leases(folder)[2].is_gone
+
+
+def test_a_process_of_another_user_lives_where_proc_hides_it(monkeypatch):
+    def hidden(self, *arguments, **more):
+        raise FileNotFoundError
+
+    def forbidden(process, number):
+        raise PermissionError
+
+    holder = Holder.here()
+    monkeypatch.setattr(lease_module.Path, "read_text", hidden)
+    monkeypatch.setattr(lease_module, "_machine", lambda: holder.machine)
+    monkeypatch.setattr(os, "kill", forbidden)
+    assert not holder.is_gone
 
 
 def test_what_is_no_lease_is_no_holder():
