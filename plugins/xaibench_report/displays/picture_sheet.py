@@ -12,7 +12,15 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from xaibench.api import StoreError, UsageError, literal, make_console
-from xaibench_report.displays.map_colours import NORMALISATION, Mask, image_uri, laid_over, picture_bytes, scale_map
+from xaibench_report.displays.map_colours import (
+    NORMALISATION,
+    Mask,
+    decoded_map,
+    image_uri,
+    laid_over,
+    picture_bytes,
+    scale_map,
+)
 from xaibench_report.displays.sheet_panels import outlined
 from xaibench_report.page.html_templates import render
 from xaibench_report.values.number_format import number
@@ -161,8 +169,7 @@ def _panel(pixels: Pixels, mask: Mask | None, row: dict[str, Any]) -> Panel:
     title = short(row["explainer"])
     if row["map"] is None:
         return Panel(title=title, why=f"{row['status']}: {row['reason']}")
-    # The scale of a map does not matter to a picture of it.
-    values = np.frombuffer(row["map"], dtype="<f2").astype(np.float32).reshape(row["height"], row["width"])
+    values = decoded_map(row)  # without its scale, which does not matter to a picture of it
     y, x = np.unravel_index(int(values.argmax()), values.shape)
     shown = laid_over(pixels, scale_map(values))
     return Panel(title=title, pixels=shown if mask is None else outlined(shown, mask), peak=(int(y), int(x)))

@@ -14,7 +14,7 @@ from xaibench_report.boards.by_column import ByColumn, build_by_column, offered_
 from xaibench_report.boards.leaderboard import Leaderboards, build_leaderboards, prepared_cells
 from xaibench_report.comparisons.balance import Balances, balances
 from xaibench_report.values.run_tables import pictures, read_run
-from xaibench_report.values.run_values import Cells, Pixels, RunTables, ScoreInfo, Table
+from xaibench_report.values.run_values import Cells, Pixels, RunTables, ScoreInfo
 
 if TYPE_CHECKING:
     from xaibench import Run
@@ -69,11 +69,6 @@ class ReportContext:
         for column in offered:
             named.setdefault(column, build_by_column(self.tables, self.info, column, self.cells))
         return tuple(named.values())
-
-    @cached_property
-    def maps(self) -> Table:
-        """The table of maps, which may be large."""
-        return self.run.to_arrow("maps")
 
     @cached_property
     def pictures(self) -> tuple[Callable[[str], Pixels] | None, str]:
