@@ -4,7 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from view_server import TOKEN, served, wait_for
+from headless import wait_for
+from view_server import TOKEN, served
 
 from conftest import TOY
 from xaibench import evaluate, open_run
