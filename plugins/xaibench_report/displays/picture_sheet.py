@@ -22,6 +22,7 @@ from xaibench_report.displays.map_colours import (
     scale_map,
 )
 from xaibench_report.displays.sheet_panels import outlined
+from xaibench_report.exports.output_file import write_whole
 from xaibench_report.page.html_templates import render
 from xaibench_report.values.number_format import number
 from xaibench_report.values.run_values import Pixels, ScoreInfo, short
@@ -68,7 +69,8 @@ class PictureSheet:
         suffix = file.suffix.removeprefix(".").lower()
         if suffix not in _FORMATS:
             raise UsageError(f"'{file.name}' does not say what to write", f"end it in .{', .'.join(_FORMATS)}")
-        file.write_bytes(self._repr_html_().encode() if suffix == "html" else self.drawn(suffix))
+        data = self._repr_html_().encode() if suffix == "html" else self.drawn(suffix)
+        write_whole(file, lambda aside: aside.write_bytes(data))
 
     def __repr__(self) -> str:
         console = make_console(width=10_000, force_terminal=False, force_jupyter=False, no_color=True)
