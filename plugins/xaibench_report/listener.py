@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xaibench.api import Parameters, RunEnds, UsageError, make_console
 
 if TYPE_CHECKING:
-    from xaibench_report.values.run_values import RunTables, ScoreInfo
+    from xaibench_report.page.report_context import ReportContext
 
 
 class Leaderboards:
@@ -27,15 +27,14 @@ class Leaderboards:
         c = ReportContext.read(open_run(event.out))
         print_run(c.answer, c.leaderboards, c.info, make_console(), detail=event.detail, run=str(event.out))
         for column in event.by:
-            _print_by(column, c.tables, c.info)
+            _print_by(column, c)
 
 
-def _print_by(column: str, tables: RunTables, info: ScoreInfo) -> None:
+def _print_by(column: str, context: ReportContext) -> None:
     """The boards by one column; one line on stderr where they cannot be split by it."""
-    from xaibench_report.boards.by_column import build_by_column
     from xaibench_report.terminal.by_column_terminal import print_by_column
 
     try:
-        print_by_column(build_by_column(tables, info, column), make_console())
+        print_by_column(context.by_column(column), make_console())
     except UsageError as error:
         print(f"--by: {error.what}; {error.mend}", file=sys.stderr)

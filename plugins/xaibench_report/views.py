@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from xaibench_report.boards.by_column import ByColumn, build_by_column
+from xaibench_report.boards.by_column import ByColumn
 from xaibench_report.boards.leaderboard import Leaderboards
 from xaibench_report.displays.family_board import FamilyBoard, family_board
 from xaibench_report.displays.picture_sheet import PictureSheet, picture_sheet
@@ -24,8 +24,7 @@ def leaderboards(run: Run) -> Leaderboards:
 
 def by_column(run: Run, column: str) -> ByColumn:
     """Every board by the values of one column of the table ``samples``: what ``xaibench report --by COLUMN`` prints."""
-    context = context_of(run)
-    return build_by_column(context.tables, context.info, column)
+    return context_of(run).by_column(column)
 
 
 def table(

@@ -44,10 +44,15 @@ def open_page(browser, page, width=1200, theme="light"):
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.get(page.as_uri() if isinstance(page, Path) else page)
-    end = time.monotonic() + 60
-    while not browser.execute_script("return document.documentElement.dataset.charts"):
-        assert time.monotonic() < end, "the charts are not drawn after a minute"
-        time.sleep(0.05)
+    wait_for(lambda: browser.execute_script("return document.documentElement.dataset.charts"), "every chart is drawn")
+
+
+def wait_for(condition, what="it comes true", seconds=60):
+    """Wait until a condition holds; the assertion that it does not says ``what``."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not after {seconds} s: {what}"
+        time.sleep(0.02)
 
 
 def complaints(browser):

@@ -4,10 +4,10 @@ import http.client
 import json
 import socket
 import threading
-import time
 from contextlib import contextmanager
 
 import uvicorn
+from headless import wait_for
 
 from xaibench_report.view.server import make_app
 
@@ -59,12 +59,3 @@ def served(live, title="run"):
         server.should_exit = True
         live.end()
         thread.join(30)
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it did not come true")

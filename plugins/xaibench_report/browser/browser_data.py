@@ -1,7 +1,7 @@
 """What the picture browser shows of a run, as plain data: an index of pictures, and an entry for each.
 
 The index is small; an entry holds the pictures of one sample. ``xaibench report`` writes both of chosen samples into
-the page, :func:`browser_page`. Who serves a page asks for the entry of any sample, :func:`browser_entry`.
+the page. ``xaibench view`` asks for the entry of any sample.
 """
 
 from __future__ import annotations
@@ -27,17 +27,12 @@ from xaibench_report.browser.picture_choice import (
     ranked_ends,
     rule,
 )
-from xaibench_report.browser.sample_entry import (
-    ROLES,
-    Row,
-    SampleRows,
-    first_maps,
-    prediction_words,
-    sample_entry,
-)
+from xaibench_report.browser.picture_listing import filter_columns, filter_values, listed_picture, rows_by_sample
+from xaibench_report.browser.sample_entry import ROLES, Row, SampleRows, first_maps, sample_entry
 from xaibench_report.displays.map_colours import NORMALISATION, decoded_map, legend_stops, resized
 from xaibench_report.page.report_context import ReportContext
-from xaibench_report.values.run_values import score_name, short, texts
+from xaibench_report.values.run_values import Table, score_name, short, texts
+from xaibench_statistics import Strings
 
 MOST_PICTURES: Final = 100
 """Pictures of the browser where no number is asked for; fewer where their maps would fill a page."""
@@ -46,34 +41,6 @@ _MAP_BYTES: Final = 9_000  # of a noisy layer in base64
 _PICTURE_BYTES: Final = 30_000
 _MOST_VALUES: Final = 40  # of a column by which the browser filters
 _COARSE: Final = (24, 24)
-_NO_FILTERS: Final = frozenset(
-    ("dataset", "sample", "order", "group", "cross_group", "pair", "stranger", "face_size", "doubt", "digest",
-     "stranger_digest", "picture", "pixel_digest", "fingerprint")
-)  # fmt: skip
-
-
-def browser_index(context: ReportContext) -> dict[str, Any]:
-    """The pictures of the browser with what they are filtered by, the rule of their choice, and how maps are drawn.
-
-    ``pictures[i]["key"]`` names the entry of a picture.
-    """
-    return PictureBrowser(context).index
-
-
-def browser_entry(context: ReportContext, sample: str) -> dict[str, Any]:
-    """The entry of any sample of the run: its pictures as ``data:`` URIs, verdicts, maps and alternative texts.
-
-    Raises :class:`~xaibench.api.UsageError` for an unknown sample, and :class:`~xaibench.api.UnreadablePicture` for a
-    file that broke.
-    """
-    browser = PictureBrowser(context)
-    return browser.entry(sample, browser.map_rows([sample]))
-
-
-def browser_page(context: ReportContext) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """The index, and the entries of its pictures by their keys."""
-    browser = PictureBrowser(context)
-    return browser.index, browser.entries()
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +53,14 @@ class PictureBrowser:
 
     @cached_property
     def index(self) -> dict[str, Any]:
-        """See :func:`browser_index`."""
+        """The pictures of the browser with what they are filtered by, the rule of their choice, and how maps are drawn.
+
+        ``pictures[i]["key"]`` names the entry of a picture.
+        """
         return {
             "rule": rule(self._values, len(self.reasons), len(self._candidates)),
             **self.frame,
-            "filters": self._filters,
+            "filters": filter_values(self._columns),
             "pictures": [self._listed(i, sample) for i, sample in enumerate(self.reasons)],
         }
 
@@ -175,35 +145,27 @@ class PictureBrowser:
         return [{"name": printable(short(e)), "role": info.role(e)} for e in names]
 
     @cached_property
-    def _columns(self) -> Mapping[str, Mapping[str, str]]:
-        """The columns of samples that tell the pictures of the browser apart: column to sample to value."""
+    def _samples(self) -> Table | None:
+        """The rows of the pictures of the browser."""
         table = self.context.tables.samples
         if table is None:
-            return {}
-        rows = table.filter(pc.is_in(table["sample"], pa.array(list(self.reasons), pa.string())))
-        sample = texts(rows, "sample").tolist()
-        columns = {c: dict(zip(sample, texts(rows, c).tolist(), strict=True)) for c in _filter_columns(table)}
-        return {c: values for c, values in columns.items() if 1 < len(set(values.values())) <= _MOST_VALUES}
+            return None
+        return table.filter(pc.is_in(table["sample"], pa.array(list(self.reasons), pa.string())))
 
     @cached_property
-    def _filters(self) -> dict[str, list[str]]:
-        """The values of each column by which pictures are filtered."""
-        return {printable(c): sorted({printable(v) for v in by.values() if v}) for c, by in self._columns.items()}
+    def _columns(self) -> Mapping[str, Strings]:
+        return {} if self._samples is None else filter_columns(self._samples, _MOST_VALUES)
+
+    @cached_property
+    def _place(self) -> Mapping[str, int]:
+        """The row of each picture in the columns."""
+        return {} if self._samples is None else {s: i for i, s in enumerate(texts(self._samples, "sample").tolist())}
 
     def _listed(self, number: int, sample: str) -> dict[str, Any]:
         """What stands of one picture in the index."""
-        predictions = self._predictions.get(sample, [])
-        words = [prediction_words(p) for p in predictions]
-        first = predictions[0] if predictions else {}
-        return {
-            "key": str(number),
-            "sample": printable(sample),
-            "label": printable(str(first.get("label") or "")),
-            "reasons": list(self.reasons[sample]),
-            "right": sorted({w["right"] for w in words}),
-            "verdict": " / ".join(dict.fromkeys(w["verdict"] for w in words if w["verdict"])),
-            "columns": {printable(c): printable(values.get(sample, "")) for c, values in self._columns.items()},
-        }
+        at = self._place.get(sample)
+        values = {name: "" if at is None else str(column[at]) for name, column in self._columns.items()}
+        return listed_picture(str(number), sample, self.reasons[sample], self._predictions.get(sample, []), values)
 
     # ---- entries ----
 
@@ -218,7 +180,11 @@ class PictureBrowser:
             return {"sample": printable(sample), "failed": error.what}
 
     def entry(self, sample: str, maps: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
-        """See :func:`browser_entry`; ``maps`` are the rows of the table by sample."""
+        """The entry of any sample of the run: its pictures as ``data:`` URIs, verdicts, maps and alternative texts.
+
+        ``maps``: rows of the table by sample. Raises :class:`~xaibench.api.UsageError` for an unknown sample, and
+        :class:`~xaibench.api.UnreadablePicture` for a file that broke.
+        """
         pixels, mask = self.context.run.picture(sample)
         rows = SampleRows(
             sample=sample,
@@ -232,30 +198,17 @@ class PictureBrowser:
 
     def map_rows(self, samples: Iterable[str]) -> dict[str, list[Row]]:
         """The rows of ``maps`` of some samples, by sample."""
-        return _by_sample(self.context.run.to_arrow("maps", where={"sample": sorted(samples)}))
+        return rows_by_sample(self.context.run.to_arrow("maps", where={"sample": sorted(samples)}))
 
     def _artefacts(self, sample: str) -> list[Row]:
-        if self.context.tables.artefacts is None:
+        if not self.context.tables.artefacts:  # most runs have none, and a read takes a while
             return []
-        return _by_sample(self.context.run.to_arrow("artefacts", where={"sample": [sample]})).get(sample, [])
+        return rows_by_sample(self.context.run.to_arrow("artefacts", where={"sample": [sample]})).get(sample, [])
 
     @cached_property
     def _predictions(self) -> dict[str, list[Row]]:
-        return _by_sample(self.context.tables.predictions)
-
-
-def _by_sample(table: Any) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in table.to_pylist():
-        found.setdefault(row["sample"], []).append(row)
-    return found
+        return rows_by_sample(self.context.tables.predictions)
 
 
 def _where(row: Row) -> tuple[str, str, str]:
     return row["dataset"], row["model"], row["member"]
-
-
-def _filter_columns(table: Any) -> list[str]:
-    """Label, method, split and further columns of text."""
-    names = [f.name for f in table.schema if f.name not in _NO_FILTERS and pa.types.is_string(f.type)]
-    return sorted(names, key=lambda n: (n not in ("label", "method"), n))

@@ -13,7 +13,6 @@ from xaibench_report.charts.chart_theme import FONT
 from xaibench_report.charts.run_chart import RunChart
 
 Format: TypeAlias = Literal["pdf", "svg", "png"]
-FORMATS: Final[tuple[Format, ...]] = ("pdf", "svg", "png")
 _SCALE: Final = 3  # pixels of a PNG for one of the page
 
 

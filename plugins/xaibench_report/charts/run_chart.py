@@ -9,14 +9,14 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from xaibench.api import printable
-from xaibench_report.charts.chart_theme import INK, config
+from xaibench_report.charts.chart_theme import config
 from xaibench_report.values.run_values import Where
 
 if TYPE_CHECKING:
     import altair
 
 Rows: TypeAlias = list[dict[str, Any]]
-Drawing: TypeAlias = "altair.LayerChart | altair.FacetChart | altair.Chart"
+Drawing: TypeAlias = "altair.LayerChart | altair.FacetChart"
 WIDTH: Final = 420  # pixels of a chart in a file and in a notebook; on the page it is as wide as its box
 _DIGITS: Final = 5
 _MOST_NAMED: Final = 12
@@ -97,8 +97,3 @@ def listed(items: Iterable[str]) -> str:
 def direction(better: str) -> str:
     """``lower is better``, or nothing."""
     return f"{better} is better" if better in ("higher", "lower") else ""
-
-
-def label_text() -> dict[str, Any]:
-    """What every text inside a chart looks like."""
-    return {"color": INK, "fontSize": 11}

@@ -24,17 +24,19 @@ def vega_script() -> str:
     """JavaScript that defines ``vegaEmbed``; it loads nothing."""
     import vl_convert
 
-    kept = cache_folder() / f"vega-{version('vl-convert-python')}-{vl_convert.get_vega_embed_version()}.js"
-    with suppress(OSError, UnicodeDecodeError):
-        return kept.read_text(encoding="utf-8")
+    name = f"vega-{version('vl-convert-python')}-{vl_convert.get_vega_embed_version()}.js"
+    with suppress(OSError, UnicodeDecodeError, RuntimeError):
+        return (cache_folder() / name).read_text(encoding="utf-8")
     text: str = vl_convert.javascript_bundle(_SNIPPET)
-    with suppress(OSError, StoreError):
+    with suppress(OSError, StoreError, RuntimeError):
+        kept = cache_folder() / name
         kept.parent.mkdir(parents=True, exist_ok=True)
         commit_file(stage_text(text, kept.parent, kept.name), kept)
     return text
 
 
 def cache_folder() -> Path:
-    """``xaibench`` in ``XDG_CACHE_HOME``, by default in ``~/.cache``; on Windows in ``LOCALAPPDATA``."""
+    """``xaibench`` in ``XDG_CACHE_HOME``, by default in ``~/.cache``; on Windows in ``LOCALAPPDATA``. Raises
+    RuntimeError where nobody's home is known."""
     base = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", "")
-    return (Path(base) if base else Path.home() / ".cache") / "xaibench"
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "xaibench"

@@ -12,6 +12,7 @@ from xaibench.api import ExplainedPicture, UsageError, write_error
 from xaibench_report.displays.map_colours import NORMALISATION, image_uri, legend_stops, picture_bytes
 from xaibench_report.displays.sheet_drawing import draw_sheet
 from xaibench_report.displays.sheet_panels import SheetContent, scale_words, sheet_content
+from xaibench_report.exports.output_file import write_whole
 from xaibench_report.page.html_templates import render
 
 FORMATS: Final = ("png", "html")
@@ -34,12 +35,9 @@ class ContactSheet:
         if ending not in FORMATS:
             raise UsageError(f"'{file.name}' does not say what to write", f"end it in .{' or .'.join(FORMATS)}")
         data = self._page().encode() if ending == "html" else self._repr_png_()
-        aside = file.with_name(f".{file.name}.part")
         try:
-            aside.write_bytes(data)
-            aside.replace(file)
+            write_whole(file, lambda aside: aside.write_bytes(data))
         except OSError as error:
-            aside.unlink(missing_ok=True)
             raise write_error(file, error) from error
 
     def __repr__(self) -> str:

@@ -12,8 +12,17 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from xaibench.api import StoreError, UsageError, literal, make_console
-from xaibench_report.displays.map_colours import NORMALISATION, Mask, image_uri, laid_over, picture_bytes, scale_map
+from xaibench_report.displays.map_colours import (
+    NORMALISATION,
+    Mask,
+    decoded_map,
+    image_uri,
+    laid_over,
+    picture_bytes,
+    scale_map,
+)
 from xaibench_report.displays.sheet_panels import outlined
+from xaibench_report.exports.output_file import write_whole
 from xaibench_report.page.html_templates import render
 from xaibench_report.values.number_format import number
 from xaibench_report.values.run_values import Pixels, ScoreInfo, short
@@ -60,7 +69,8 @@ class PictureSheet:
         suffix = file.suffix.removeprefix(".").lower()
         if suffix not in _FORMATS:
             raise UsageError(f"'{file.name}' does not say what to write", f"end it in .{', .'.join(_FORMATS)}")
-        file.write_bytes(self._repr_html_().encode() if suffix == "html" else self.drawn(suffix))
+        data = self._repr_html_().encode() if suffix == "html" else self.drawn(suffix)
+        write_whole(file, lambda aside: aside.write_bytes(data))
 
     def __repr__(self) -> str:
         console = make_console(width=10_000, force_terminal=False, force_jupyter=False, no_color=True)
@@ -161,8 +171,7 @@ def _panel(pixels: Pixels, mask: Mask | None, row: dict[str, Any]) -> Panel:
     title = short(row["explainer"])
     if row["map"] is None:
         return Panel(title=title, why=f"{row['status']}: {row['reason']}")
-    # The scale of a map does not matter to a picture of it.
-    values = np.frombuffer(row["map"], dtype="<f2").astype(np.float32).reshape(row["height"], row["width"])
+    values = decoded_map(row)  # without its scale, which does not matter to a picture of it
     y, x = np.unravel_index(int(values.argmax()), values.shape)
     shown = laid_over(pixels, scale_map(values))
     return Panel(title=title, pixels=shown if mask is None else outlined(shown, mask), peak=(int(y), int(x)))

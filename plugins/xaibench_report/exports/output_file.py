@@ -20,12 +20,18 @@ def write_file(run: Run, out: Path, write: Callable[[Path], object]) -> None:
     """
     if isinstance(run.path, Path) and any(out.resolve().is_relative_to((run.path / t).resolve()) for t in run.tables):
         raise UsageError(f"{out} lies among the run's own tables", "choose another --out")
+    try:
+        write_whole(out, write)
+    except OSError as error:
+        raise StoreError(f"cannot write {out}: {error.strerror or error}", "choose another --out") from None
+
+
+def write_whole(out: Path, write: Callable[[Path], object]) -> None:
+    """Have ``write`` write a file aside, and rename it to ``out``; nothing is left where that raises."""
     aside = out.with_name(f".{out.name}.part")
     try:
         write(aside)
         aside.replace(out)
-    except OSError as error:
-        raise StoreError(f"cannot write {out}: {error.strerror or error}", "choose another --out") from None
     finally:
         with suppress(OSError):
             aside.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from xaibench_report.boards.by_column import ByColumn, build_by_column, offered_
 from xaibench_report.boards.leaderboard import Leaderboards, build_leaderboards, prepared_cells
 from xaibench_report.comparisons.balance import Balances, balances
 from xaibench_report.values.run_tables import pictures, read_run
-from xaibench_report.values.run_values import Cells, Pixels, RunTables, ScoreInfo, Table
+from xaibench_report.values.run_values import Cells, Pixels, RunTables, ScoreInfo
 
 if TYPE_CHECKING:
     from xaibench import Run
@@ -41,8 +41,9 @@ class ReportContext:
         ``baseline``, and for a column of ``by`` by which its pictures do not differ."""
         tables, info = read_run(run)
         beside = balances(tables, info, baseline) if baseline is not None else None
-        by_columns = tuple(build_by_column(tables, info, column) for column in dict.fromkeys(by))
-        return cls(run=run, tables=tables, info=info, balances=beside, by_columns=by_columns)
+        context = cls(run=run, tables=tables, info=info, balances=beside)
+        context.by_columns = tuple(context.by_column(column) for column in dict.fromkeys(by))
+        return context
 
     @cached_property
     def leaderboards(self) -> Leaderboards:
@@ -53,6 +54,11 @@ class ReportContext:
     def cells(self) -> Cells:
         """Every cell of the run, as boards and charts use them."""
         return prepared_cells(self.tables, self.info)
+
+    def by_column(self, column: str) -> ByColumn:
+        """The boards by one column of the samples. Raises :class:`~xaibench.api.UsageError` for a column by which the
+        pictures do not differ."""
+        return build_by_column(self.tables, self.info, column, self.cells)
 
     @cached_property
     def answer(self) -> Answer:
@@ -67,13 +73,9 @@ class ReportContext:
         offered = [c for c in _PARTS if c in offered_columns(self.tables.samples)]
         named = {found.column: found for found in self.by_columns}
         for column in offered:
-            named.setdefault(column, build_by_column(self.tables, self.info, column, self.cells))
+            if column not in named:
+                named[column] = self.by_column(column)
         return tuple(named.values())
-
-    @cached_property
-    def maps(self) -> Table:
-        """The table of maps, which may be large."""
-        return self.run.to_arrow("maps")
 
     @cached_property
     def pictures(self) -> tuple[Callable[[str], Pixels] | None, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from xaibench.api import SectionRecord, XaibenchError, describe_error, printable
 from xaibench_report.charts.vega_bundle import vega_script
+from xaibench_report.exports.output_file import write_whole
 from xaibench_report.page.html_templates import render
 from xaibench_report.page.page_assets import policy, scripts, styles
 from xaibench_report.page.report_context import ReportContext, use_context
@@ -68,13 +69,7 @@ def write_report(
     """
     # Written out in the form of JavaScript, so that literals of its scripts keep their meaning.
     page = printable(render_page(title, page_sections(context, sections)))
-    aside = out_path.with_name(f".{out_path.name}.part")
-    try:
-        aside.write_text(page, encoding="utf-8")
-        aside.replace(out_path)
-    finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
+    write_whole(out_path, lambda aside: aside.write_text(page, encoding="utf-8"))
     return out_path
 
 

@@ -105,10 +105,7 @@ class LiveRun:
     def _advance(self) -> None:
         """Compute what is missing of the newest state."""
         run = self._open()
-        if run_version(run.path) != self.state.version:
-            fresh = self._read(run)
-            self.state = self._completed(fresh)
-        elif self.state.sections is None:
+        if self.state.sections is None or run_version(run.path) != self.state.version:
             self.state = self._completed(self._read(run))
 
     def _first_state(self, run: Run) -> RunState:
@@ -116,11 +113,13 @@ class LiveRun:
         wrong one ends the command."""
         if self._baseline or self._by:
             return self._read(run)
+        version = run_version(run.path)
         tables, info = read_pictures_of(run)
-        return _state(run, ReportContext(run=run, tables=tables, info=info))
+        return _state(version, ReportContext(run=run, tables=tables, info=info))
 
     def _read(self, run: Run) -> RunState:
-        return _state(run, ReportContext.read(run, self._baseline, self._by))
+        version = run_version(run.path)  # before the tables: what is committed while they are read is new to this state
+        return _state(version, ReportContext.read(run, self._baseline, self._by))
 
     def _completed(self, state: RunState) -> RunState:
         """A state with its sections, and with the reasons why pictures are chosen."""
@@ -129,9 +128,9 @@ class LiveRun:
         return replace(state, sections=tuple(page_sections(state.context, listed)), catalogue=catalogue)
 
 
-def _state(run: Run, context: ReportContext) -> RunState:
+def _state(version: str, context: ReportContext) -> RunState:
     return RunState(
-        version=run_version(run.path),
+        version=version,
         context=context,
         browser=PictureBrowser(context),
         catalogue=PictureCatalogue(context.tables, {}),

@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xaibench.api import UsageError, printable
-from xaibench_report.values.number_format import number
+from xaibench_report.browser.picture_listing import filter_columns, filter_values, listed_picture, rows_by_sample
+from xaibench_report.browser.sample_entry import Row, prediction_words
 from xaibench_report.values.run_values import RunTables, texts
+from xaibench_statistics import Strings
 
 Chosen = npt.NDArray[np.bool_]
 
@@ -22,10 +24,7 @@ PAGE: Final = 100
 _RIGHT: Final = ("right", "wrong")
 _NAMES: Final = ("q", "right", "reason", "offset")
 _MOST_VALUES: Final = 200
-_NO_FILTERS: Final = frozenset(
-    ("dataset", "sample", "order", "group", "cross_group", "pair", "stranger", "face_size", "doubt", "digest",
-     "stranger_digest", "picture", "pixel_digest", "fingerprint")
-)  # fmt: skip
+_OF_VERDICT: Final = ("sample", "verdict", "p_fake", "correct", "status", "reason")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,25 +45,17 @@ class PictureCatalogue:
         return rows.filter(pc.is_valid(rows["order"])).sort_by("order")
 
     @cached_property
-    def _ids(self) -> npt.NDArray[np.str_]:
+    def _ids(self) -> Strings:
         return texts(self._samples, "sample")
 
     @cached_property
-    def _columns(self) -> Mapping[str, npt.NDArray[np.str_]]:
-        """The columns of text that tell pictures apart, label and method first."""
-        schema = self._samples.schema
-        names = [f.name for f in schema if f.name not in _NO_FILTERS and pa.types.is_string(f.type)]
-        ordered = sorted(names, key=lambda n: (n not in ("label", "method"), n))
-        columns = {name: texts(self._samples, name) for name in ordered}
-        return {n: c for n, c in columns.items() if 1 < len(np.unique(c)) <= _MOST_VALUES}
+    def _columns(self) -> Mapping[str, Strings]:
+        return filter_columns(self._samples, _MOST_VALUES)
 
     @property
     def filters(self) -> dict[str, list[str]]:
         """The values of each column by which pictures are filtered."""
-        return {
-            printable(name): [printable(str(v)) for v in np.unique(column) if v]
-            for name, column in self._columns.items()
-        }
+        return filter_values(self._columns)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -109,39 +100,20 @@ class PictureCatalogue:
         if right := asked.get("right"):
             if right not in _RIGHT:
                 raise UsageError(f"right = {printable(right)} is not known", "give right or wrong")
-            yield np.asarray([right in self._rightness.get(str(s), ()) for s in self._ids], np.bool_)
+            passes = {
+                s for s, rows in self._predictions.items() if right in {prediction_words(r)["right"] for r in rows}
+            }
+            yield np.asarray([str(s) in passes for s in self._ids], np.bool_)
 
     @cached_property
-    def _rightness(self) -> Mapping[str, frozenset[str]]:
-        """Whether the verdicts on a picture are right, of all detectors."""
-        rows = self.tables.predictions.select(["sample", "correct", "status"]).to_pydict()
-        found: dict[str, set[str]] = {}
-        for sample, correct, status in zip(rows["sample"], rows["correct"], rows["status"], strict=True):
-            if status == "ok" and correct is not None:
-                found.setdefault(sample, set()).add("right" if correct else "wrong")
-        return {sample: frozenset(words) for sample, words in found.items()}
-
-    @cached_property
-    def _verdicts(self) -> Mapping[str, str]:
-        rows = self.tables.predictions.select(["sample", "verdict", "p_fake", "status"]).to_pydict()
-        found: dict[str, dict[str, None]] = {}
-        for sample, verdict, p_fake, status in zip(*rows.values(), strict=True):
-            if status == "ok":
-                found.setdefault(sample, {})[f"{verdict} {number(p_fake)}"] = None
-        return {sample: " / ".join(words) for sample, words in found.items()}
+    def _predictions(self) -> Mapping[str, list[Row]]:
+        """What all detectors say of a picture."""
+        return rows_by_sample(self.tables.predictions.select(_OF_VERDICT))
 
     def _listed(self, place: int) -> dict[str, Any]:
         sample = str(self._ids[place])
-        columns = {printable(name): printable(str(column[place])) for name, column in self._columns.items()}
-        return {
-            "key": sample,
-            "sample": printable(sample),
-            "label": columns.get("label", ""),
-            "reasons": list(self.reasons.get(sample, ())),
-            "right": sorted(self._rightness.get(sample, ())),
-            "verdict": self._verdicts.get(sample, ""),
-            "columns": columns,
-        }
+        columns = {name: str(column[place]) for name, column in self._columns.items()}
+        return listed_picture(sample, sample, self.reasons.get(sample, ()), self._predictions.get(sample, []), columns)
 
 
 def _whole_number(text: str) -> int:

@@ -25,7 +25,8 @@ def served_page(state: RunState, title: str) -> tuple[str, str]:
 
     Before the sections are computed it says so, and holds the pictures alone.
     """
-    pictures = PageSection(anchor=_PICTURES[0], title=_PICTURES[1], html=_pictures(state))
+    version = json_script("view-state", {"version": state.version, "ready": state.sections is not None})
+    pictures = PageSection(anchor=_PICTURES[0], title=_PICTURES[1], html=_pictures(state) + version)
     if state.sections is None:
         waiting = f'<p class="note">{_WAITING.format(count=f"{len(state.catalogue):,}")}</p>'
         sections = [PageSection(anchor="waiting", title="Answer", html=waiting), pictures]
@@ -35,12 +36,8 @@ def served_page(state: RunState, title: str) -> tuple[str, str]:
     served = (files("xaibench_report.view") / "view.js").read_text(encoding="utf-8").strip()
     ordered, rule = page_scripts(sections, served)
     rule += _FETCHES
-    version = json_script("view-state", {"version": state.version, "ready": state.sections is not None})
-    html = render(
-        "report_frame.html", title=printable(title), sections=sections, styles=styles(), scripts=ordered, policy=rule
-    )
-    before, tag, rest = html.rpartition("</body>")  # scripts may hold such a text, too
-    return printable(f"{before}{version}{tag}{rest}"), rule
+    html = render("report_frame.html", title=title, sections=sections, styles=styles(), scripts=ordered, policy=rule)
+    return printable(html), rule
 
 
 def _pictures(state: RunState) -> str:

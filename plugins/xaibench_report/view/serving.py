@@ -46,13 +46,15 @@ def serve(
         address = f"http://{HOST}:{bound}/{token}/"
         print(address, flush=True)
         print("Ctrl-C ends it", file=sys.stderr)
-        threading.Timer(_HEAD_START, live.start).start()
-        if open_browser:
-            webbrowser.open(address)
+        head_start = threading.Timer(_HEAD_START, live.start)
+        head_start.start()
         try:
+            if open_browser:
+                webbrowser.open(address)
             with contextlib.suppress(KeyboardInterrupt):  # the usual way to end it
                 uvicorn.Server(config).run(sockets=[listener])
         finally:
+            head_start.cancel()
             live.end()
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from headless import complaints, open_page, printed
+from headless import complaints, open_page, printed, wait_for
 from report_tables import METRIC, HandMadeRun, built_in_sections, map_table, run_tables
 
 from xaibench_report.page.report_context import ReportContext
@@ -64,12 +64,8 @@ def run(driver):
 STATUS = "return document.querySelector('.browser-status').textContent"
 
 
-def wait_for(run, words):
-    for _ in range(100):
-        if words in run(STATUS):
-            return
-        run("return new Promise((r) => setTimeout(r, 20))")
-    raise AssertionError(f"{words!r} is not in {run(STATUS)!r}")
+def wait_for_status(run, words):
+    wait_for(lambda: words in run(STATUS), f"the status says {words!r}")
 
 
 def press(driver, *keys):
@@ -87,11 +83,11 @@ def choose(run, selector, value):
 def test_pictures_are_browsed_and_zoomed_by_keyboard_alone(driver, run):
     from selenium.webdriver.common.keys import Keys
 
-    wait_for(run, "Picture 1 of 12")
+    wait_for_status(run, "Picture 1 of 12")
     press(driver, Keys.ARROW_RIGHT, "n")
-    wait_for(run, "Picture 3 of 12")
+    wait_for_status(run, "Picture 3 of 12")
     press(driver, Keys.ARROW_LEFT, Keys.END)
-    wait_for(run, "Picture 12 of 12")
+    wait_for_status(run, "Picture 12 of 12")
     assert run("return document.querySelector('[data-do=next]').disabled")
     press(driver, "+", "+")
     stage = "return document.querySelector('.browser-stage').style."
@@ -103,13 +99,13 @@ def test_pictures_are_browsed_and_zoomed_by_keyboard_alone(driver, run):
     assert run(stage + "transform") == "scale(1)"
     assert run("return [...document.getElementById('browser').classList].sort()") == ["bare", "browser", "plain"]
     press(driver, "o", "c", Keys.HOME)
-    wait_for(run, "Picture 1 of 12")
+    wait_for_status(run, "Picture 1 of 12")
 
 
 def test_a_click_enlarges_one_place_in_every_picture(driver, run):
     from selenium.webdriver import ActionChains
 
-    wait_for(run, "Picture 1 of 12")
+    wait_for_status(run, "Picture 1 of 12")
     frame = driver.find_element("css selector", ".browser-frame")
     ActionChains(driver).scroll_to_element(frame).move_to_element_with_offset(frame, 20, 0).click().perform()
     scales = run("return [...document.querySelectorAll('.browser-view .browser-stage')].map((s) => s.style.transform)")
@@ -118,22 +114,19 @@ def test_a_click_enlarges_one_place_in_every_picture(driver, run):
 
 def test_filters_leave_what_they_say(run):
     choose(run, "[data-column=label]", "real")
-    wait_for(run, "Picture 1 of 6")
+    wait_for_status(run, "Picture 1 of 6")
     choose(run, "[data-filter=reason]", "best")
-    wait_for(run, "of ")
+    wait_for_status(run, ", best")
     shown = run("return [...document.querySelectorAll('[data-do=pick] option')].map((o) => o.textContent)")
     assert shown and all("best" in text for text in shown)
     choose(run, "[data-column=label]", "")
     choose(run, "[data-filter=explainer]", "random")
     titles = "return [...document.querySelectorAll('.browser-view figcaption')].map((c) => c.firstChild.textContent)"
-    for _ in range(50):
-        if run(titles) == ["picture", "mask", "random"]:
-            break
-    assert run(titles) == ["picture", "mask", "random"]
+    wait_for(lambda: run(titles) == ["picture", "mask", "random"])
 
 
 def test_the_mask_comes_first_and_every_picture_says_what_is_seen(run):
-    wait_for(run, "Picture 1 of 12")
+    wait_for_status(run, "Picture 1 of 12")
     titles = run(
         "return [...document.querySelectorAll('.browser-view figcaption')].map((c) => c.firstChild.textContent)"
     )
@@ -148,7 +141,7 @@ def test_the_mask_comes_first_and_every_picture_says_what_is_seen(run):
 def test_hostile_names_are_text_and_nothing_else(driver, run):
     for i in range(12):
         choose(run, "[data-do=pick]", str(i))
-        wait_for(run, f"Picture {i + 1} of 12")
+        wait_for_status(run, f"Picture {i + 1} of 12")
     names = run("return [...document.querySelectorAll('[data-do=pick] option')].map((o) => o.textContent)")
     assert any("<img src=x onerror=alert(1)>" in n for n in names) and any("</script>" in n for n in names)
     assert any(r"a\x1b\u202e\x00b{{ 7*7 }}" in n for n in names)
@@ -158,9 +151,7 @@ def test_hostile_names_are_text_and_nothing_else(driver, run):
 
 
 def test_paper_holds_a_grid_of_the_first_pictures(driver, run, tmp_path):
-    wait_for(run, "Picture 1 of 12")
+    wait_for_status(run, "Picture 1 of 12")
     assert printed(driver, tmp_path / "page.pdf").stat().st_size > 10_000
-    for _ in range(50):
-        if run("return document.querySelectorAll('.browser-print section').length") == 12:
-            break
+    wait_for(lambda: run("return document.querySelectorAll('.browser-print section').length") == 12)
     assert run("return document.querySelectorAll('.browser-print figure').length") == 12 * 4

@@ -9,7 +9,8 @@ import re
 import pytest
 from report_tables import METRIC, report_page, run_tables
 
-from xaibench_report.page.page_assets import json_script, policy, scripts
+from xaibench_report.charts.chart_theme import _OF_PAGE
+from xaibench_report.page.page_assets import json_script, policy, scripts, styles
 from xaibench_report.page.report_page import PageSection, render_page
 from xaibench_report.values.run_values import ScoreInfo
 
@@ -63,3 +64,9 @@ def test_a_script_of_another_plugin_runs_and_one_in_our_own_data_does_not():
     theirs = PageSection(anchor="b", title="B", html=f"<script>{text}</script>", built_in=False)
     assert digest(text) in digests(render_page("t", [own, theirs]))
     assert policy([]).endswith("script-src 'none'")
+
+
+def test_the_page_names_the_colours_of_files():
+    light = styles().partition("@media (prefers-color-scheme: dark)")[0]
+    for colour, name in _OF_PAGE.items():
+        assert f"{name.removeprefix('var(').removesuffix(')')}: {colour};" in light

@@ -5,10 +5,10 @@ import subprocess
 
 import numpy as np
 import pytest
-from headless import axe_violations, complaints, open_page, overflowing, printed, requests, tab_to
+from headless import axe_violations, complaints, open_page, overflowing, printed, requests, tab_to, wait_for
 from shared_faces import FACES
 from small_networks import PairNet
-from view_server import TOKEN, served, wait_for
+from view_server import TOKEN, served
 
 from xaibench import evaluate
 from xaibench_report.page.report_context import ReportContext

@@ -37,7 +37,7 @@ def test_pictures_of_the_plan_are_listed_in_its_order():
     assert page["total"] == 3  # the last one has no place in the plan
     assert keys(page) == [HOSTILE, "b/2", "c/3"]
     assert page["pictures"][0] == {
-        "key": HOSTILE, "sample": HOSTILE, "label": "fake", "reasons": [], "right": ["right"], "verdict": "fake 0.750",
+        "key": HOSTILE, "sample": HOSTILE, "reasons": [], "right": ["right"], "verdict": "fake",
         "columns": {"label": "fake", "method": "swap\\x1b[31m"},
     }  # fmt: skip
 

@@ -4,7 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from view_server import TOKEN, served, wait_for
+from headless import wait_for
+from view_server import TOKEN, served
 
 from conftest import TOY
 from xaibench import evaluate, open_run
@@ -140,3 +141,18 @@ def follow(client, live, tmp_path):
     shutil.rmtree(tmp_path / "run")
     wait_for(lambda: client.own("status").json()["trouble"])
     assert client.own("").status == 200  # what was read stays
+
+
+def test_what_is_committed_while_tables_are_read_is_new_to_that_state(tmp_path, monkeypatch):
+    toy(tmp_path / "run", 2)
+    read = live_run.read_pictures_of
+
+    def read_and_commit(run):
+        tables = read(run)
+        toy(tmp_path / "run", 4)
+        return tables
+
+    monkeypatch.setattr(live_run, "read_pictures_of", read_and_commit)
+    live = LiveRun(lambda: open_run(tmp_path / "run"))
+    assert len(live.state.catalogue) == 2
+    assert live.state.version != live_run.run_version(tmp_path / "run")

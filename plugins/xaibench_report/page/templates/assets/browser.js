@@ -1,25 +1,15 @@
 // The picture browser. Every text of a run reaches the page as text, never as HTML; its data come from xaibench.data(id).
-window.xaibench ||= {};
-window.xaibench.data ||= (id) => JSON.parse(document.getElementById(id).textContent);
-
 (() => {
   "use strict";
   const root = document.getElementById("browser");
   if (!root) return;
   const PRINTED = 12; // pictures on paper
   const PART = 100; // pictures that a server lists at a time
+  const { element } = xaibench;
   const part = (name) => root.querySelector(`.browser-${name}`);
   const tool = (name) => root.querySelector(`[data-do="${name}"]`);
   const [view, status] = [part("view"), part("status")];
   const state = { index: null, shown: [], offset: 0, total: 0, at: 0, scale: 1, x: 0.5, y: 0.5, turn: 0, asked: 0 };
-
-  function element(tag, { text, ...attributes } = {}, ...children) {
-    const made = document.createElement(tag);
-    if (text !== undefined) made.textContent = text;
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    made.append(...children);
-    return made;
-  }
 
   function drawing(entry, filled) {
     const space = "http://www.w3.org/2000/svg";
@@ -40,16 +30,16 @@ window.xaibench.data ||= (id) => JSON.parse(document.getElementById(id).textCont
 
   // One picture of the grid: what lies on it, and what stands below it.
   function panel(entry, { title, note = "", alt, layer, picture = entry.picture, control = false, outline = true, why }) {
-    const caption = element("figcaption", { text: title });
-    if (note) caption.append(element("small", { text: note }));
-    const figure = element("figure", { class: control ? "control" : "" });
-    if (why) figure.append(element("div", { class: "browser-none", text: why }), caption);
+    const caption = element("figcaption", {}, title);
+    if (note) caption.append(element("small", {}, note));
+    const figure = element("figure", { className: control ? "control" : "" });
+    if (why) figure.append(element("div", { className: "browser-none" }, why), caption);
     else {
-      const stage = element("div", { class: "browser-stage", style: `aspect-ratio: ${entry.width} / ${entry.height}` });
-      if (picture) stage.append(element("img", { class: "browser-base", src: picture, alt, draggable: "false" }));
-      if (layer) stage.append(element("img", { class: "browser-layer", src: layer, alt: "", draggable: "false" }));
+      const stage = element("div", { className: "browser-stage", style: `aspect-ratio: ${entry.width} / ${entry.height}` });
+      if (picture) stage.append(element("img", { className: "browser-base", src: picture, alt, draggable: false }));
+      if (layer) stage.append(element("img", { className: "browser-layer", src: layer, alt: "", draggable: false }));
       if (entry.outline && outline) stage.append(drawing(entry, false));
-      figure.append(element("div", { class: `browser-frame${layer ? " mapped" : ""}` }, stage), caption);
+      figure.append(element("div", { className: `browser-frame${layer ? " mapped" : ""}` }, stage), caption);
     }
     return figure;
   }
@@ -74,18 +64,18 @@ window.xaibench.data ||= (id) => JSON.parse(document.getElementById(id).textCont
   function content(entry, listed) {
     const box = document.createDocumentFragment();
     const chosen = listed.reasons.join(", ");
-    box.append(element("h3", { text: [entry.sample, chosen].filter(Boolean).join(" · ") }));
+    box.append(element("h3", {}, [entry.sample, chosen].filter(Boolean).join(" · ")));
     if (entry.failed) {
-      box.append(element("p", { class: "warn", text: entry.failed }));
+      box.append(element("p", { className: "warn" }, entry.failed));
       return box;
     }
     const columns = Object.entries(listed.columns).filter(([, v]) => v).map(([k, v]) => `${k}: ${v}`).join(", ");
     const only = root.querySelector('[data-filter="explainer"]').value;
     for (const detector of entry.detectors) {
-      box.append(element("h4", { text: detector.place }));
-      const line = element("p", { class: "browser-fact" });
-      line.append(element("strong", { text: verdict(detector) }), columns ? `. ${columns}` : "");
-      const grid = element("div", { class: "browser-grid" });
+      box.append(element("h4", {}, detector.place));
+      const line = element("p", { className: "browser-fact" });
+      line.append(element("strong", {}, verdict(detector)), columns ? `. ${columns}` : "");
+      const grid = element("div", { className: "browser-grid" });
       grid.append(panel(entry, { title: "picture", note: entry.outline ? "with the mask's edge" : "", alt: entry.alt }));
       if (entry.outline) grid.append(maskPanel(entry));
       const drawn = detector.maps.filter((m) => !only || m.explainer === only);
@@ -104,7 +94,7 @@ window.xaibench.data ||= (id) => JSON.parse(document.getElementById(id).textCont
     return box;
   }
 
-  const entryOf = async (listed) => window.xaibench.data(`browser-entry-${listed.key}`);
+  const entryOf = async (listed) => xaibench.data(`browser-entry-${listed.key}`);
 
   async function show() {
     const turn = ++state.turn;
@@ -138,7 +128,7 @@ window.xaibench.data ||= (id) => JSON.parse(document.getElementById(id).textCont
     if (state.index.served) {
       const asked = { q: value("q"), reason: value("reason"), right: value("right"), offset };
       for (const select of columns) asked[`column.${select.dataset.column}`] = select.value;
-      return window.xaibench.pictures(Object.fromEntries(Object.entries(asked).filter(([, v]) => v !== "")));
+      return xaibench.pictures(Object.fromEntries(Object.entries(asked).filter(([, v]) => v !== "")));
     }
     const pictures = state.index.pictures.filter((p) =>
       (!value("q") || p.sample.toLowerCase().includes(value("q").toLowerCase())) &&
@@ -159,10 +149,8 @@ window.xaibench.data ||= (id) => JSON.parse(document.getElementById(id).textCont
     }
     if (asked !== state.asked) return; // other filters were chosen meanwhile
     [state.shown, state.offset, state.total] = [part.pictures, part.offset, part.total];
-    const options = state.shown.map((p, i) => element("option", {
-      value: String(i),
-      text: `${state.offset + i + 1}. ${p.sample} (${[p.verdict, ...p.reasons].filter(Boolean).join(", ")})`,
-    }));
+    const options = state.shown.map((p, i) => element("option", { value: String(i) },
+      `${state.offset + i + 1}. ${p.sample} (${[p.verdict, ...p.reasons].filter(Boolean).join(", ")})`));
     tool("pick").replaceChildren(...options);
     state.at = last ? Math.max(0, state.shown.length - 1) : 0;
     show();
@@ -178,6 +166,13 @@ window.xaibench.data ||= (id) => JSON.parse(document.getElementById(id).textCont
       state.at = Math.max(0, Math.min(state.shown.length - 1, at));
       show();
     }
+  }
+
+  /** To the first or the last of all that pass, which a server may list in another part. */
+  function ends(place, last = false) {
+    const at = place - state.offset;
+    if (at >= 0 && at < state.shown.length) go(at);
+    else load(place - (place % PART), last);
   }
 
   // ---- zoom: one place in all pictures ----
@@ -262,7 +257,7 @@ window.xaibench.data ||= (id) => JSON.parse(document.getElementById(id).textCont
 
   const keys = {
     ArrowRight: actions.next, ArrowLeft: actions.previous, n: actions.next, p: actions.previous,
-    Home: () => go(0), End: () => go(state.shown.length - 1),
+    Home: () => ends(0), End: () => ends(state.total - 1, true),
     "+": actions.in, "=": actions.in, "-": actions.out, 0: actions.reset,
     o: () => flip("outline"), c: () => flip("controls"),
   };
@@ -283,11 +278,11 @@ window.xaibench.data ||= (id) => JSON.parse(document.getElementById(id).textCont
     const parts = [];
     for (const listed of printed) parts.push(element("section", {}, content(await entryOf(listed), listed)));
     const said = `The first ${printed.length} of ${state.total} pictures.`;
-    part("print").replaceChildren(element("p", { class: "note", text: said }), ...parts);
+    part("print").replaceChildren(element("p", { className: "note" }, said), ...parts);
   }
   window.addEventListener("beforeprint", layPrint);
 
-  state.index = window.xaibench.data("browser-index");
+  state.index = xaibench.data("browser-index");
   root.querySelector('[data-filter="q"]').addEventListener("input", filter);
   filter();
 })();

@@ -3,7 +3,7 @@
 var xaibench = (() => {
   const known = new Map();
 
-  /** The data with this id. Callers await it, so that a served page can fetch it. */
+  /** The data with this id. A served page gives a promise of what it does not hold. */
   function data(id) {
     if (!known.has(id)) known.set(id, JSON.parse(document.getElementById(id).textContent));
     return known.get(id);
