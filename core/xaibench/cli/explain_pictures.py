@@ -150,7 +150,7 @@ class _Session:
         with plugin_output():
             targets = batch.targets([self.rule] * len(pictures))
             maps = {use.name: batch.explain(use, targets) for use in self.uses}
-        results, shown = [], []
+        results, explained = [], dict[str, ExplainedPicture]()
         for i, (file, pixels) in enumerate(pictures):
             mine = [(use, maps[use.name][i]) for use in self.uses]
             folder = self.options.out / file.name if self.several else self.options.out
@@ -159,8 +159,8 @@ class _Session:
             for row in rows:
                 row |= _region_columns(self.regions.get(row["explainer"]))
             results.append(_result(file.path, batch, file.name, targets, rows))
-            shown.append(self._explained(batch, file, pixels, targets, mine))
-        for result, path in zip(results, self._write_sheets(shown), strict=True):
+            explained[file.name] = self._explained(batch, file, pixels, targets, mine)
+        for result, path in zip(results, self._write_sheets(explained), strict=True):
             result |= {"sheet": str(path)} if path else {}
         if not self.options.json:
             for result in results:
@@ -208,22 +208,22 @@ class _Session:
         if sheet is not None and self._sheet_view is None:
             raise UsageError("no plugin draws contact sheets", "leave --sheet out, or install xaibench whole")
 
-    def _write_sheets(self, pictures: Sequence[ExplainedPicture]) -> Iterator[Path | None]:
-        """Write the page of these pictures, or one PNG each, and give the file of each picture."""
+    def _write_sheets(self, pictures: Mapping[str, ExplainedPicture]) -> Iterator[Path | None]:
+        """Write the page of these pictures by their names, or one PNG each, and give the file of each picture."""
         if self._sheet_view is None:
             yield from (None for _ in pictures)
             return
         draw, path = self._sheet_view.load(), self.options.sheet or self.options.out / "sheet.html"
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".png":
-            for picture in pictures:
-                file = path.with_stem(f"{path.stem}-{picture.name}") if self.several else path
+            for name, picture in pictures.items():
+                file = path.with_stem(f"{path.stem}-{name}") if self.several else path
                 draw([picture]).save(file)
                 yield file
             return
         self.pages += 1
         page = path if self.pages == 1 else path.with_stem(f"{path.stem}-{self.pages}")
-        draw(pictures).save(page)
+        draw(list(pictures.values())).save(page)
         yield from (page for _ in pictures)
 
     def _explained(
