@@ -131,16 +131,18 @@ class _Session:
     @cached_property
     def regions(self) -> dict[str, MapRegion]:
         """The calibrated threshold of each explainer by its name; none without ``--calibrated-on``."""
-        from xaibench.run.calibration import maps_in_run
+        from xaibench.run.calibration import detector_in_run, refuse_other_explainer
         from xaibench.store.open_run import open_run
 
         if self.options.calibrated_on is None:
             return {}
         run = open_run(self.options.calibrated_on)
-        places = [maps_in_run(run, self.detector.facts, use, self.options.target) for use in self.uses]
+        model, member = detector_in_run(run, self.detector.facts, self.options.target)
+        for use in self.uses:
+            refuse_other_explainer(run, use)
         return {
-            p.explainer: run.region_threshold(p.explainer, model=p.model, member=p.member, alpha=self.options.alpha)
-            for p in places
+            use.name: run.region_threshold(use.name, model=model, member=member, alpha=self.options.alpha)
+            for use in self.uses
         }
 
     def explain(self, pictures: Sequence[tuple[PictureFile, Any]]) -> list[dict[str, Any]]:
