@@ -48,8 +48,8 @@ class RemoteCall:
     ``isolated``: the task runs in a worker process of the process that makes the call. So do components of third
     parties (``is_foreign``) in another process than the driver's, even where the run does not isolate them: what the
     owner's threads change there would be blamed on them. ``driver`` is the driver's process, in which nothing is
-    prepared. ``search_path`` and ``folder`` are the driver's. ``versions`` and ``codes``
-    have to be the same where the call is made.
+    prepared. ``search_path`` and ``folder`` are the driver's. ``versions`` and ``codes`` have to be the same where the
+    call is made.
     """
 
     isolated: bool
