@@ -15,6 +15,7 @@ from xaibench.api import (
     ExplainedPicture,
     Explanation,
     MapRegion,
+    SheetView,
     UnreadablePicture,
     UsageError,
     p_fake,
@@ -199,9 +200,10 @@ class _Session:
     # ---- the sheet ----
 
     @cached_property
-    def _sheet_view(self) -> Registered | None:
-        views = self.registry.of_kind("view")
-        return next((v for v in views if getattr(v.record, "of", "") == "explanations"), None)
+    def _sheet_view(self) -> SheetView | None:
+        from xaibench.run.on_arrays import sheet_view
+
+        return sheet_view(self.registry)
 
     def _refuse_sheet(self) -> None:
         sheet = self.options.sheet
@@ -215,7 +217,7 @@ class _Session:
         if self._sheet_view is None:
             yield from (None for _ in pictures)
             return
-        draw, path = self._sheet_view.load(), self.options.sheet or self.options.out / "sheet.html"
+        draw, path = self._sheet_view, self.options.sheet or self.options.out / "sheet.html"
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".png":
             for name, picture in pictures.items():
