@@ -98,9 +98,7 @@ class FuturesExecutor:
             outcome = outcome_of(answer)
         else:
             outcome = Lost(f"a worker of {self.parameters.factory} died: {describe_error(error)}")
-        final = queue.lose(attempt, outcome) if isinstance(outcome, Lost) else outcome
-        if final is not None:
-            yield attempt.task, final
+        yield from queue.finish(attempt, outcome)
 
     def _suspect(self, attempt: Attempt, error: BaseException, queue: TaskQueue) -> Iterator[tuple[Any, Any]]:
         """Put the tasks of a pool that broke back, to run one by one; the outcomes of those that had finished."""
@@ -109,7 +107,7 @@ class FuturesExecutor:
         for future, other in in_flight.items():
             answer, loss = answer_or_loss(future)
             if loss is None:
-                yield other.task, outcome_of(answer)
+                yield from queue.finish(other, outcome_of(answer))
             else:
                 queue.put_back(other, suspect=True)
         say(f"a worker of {self.parameters.factory} died ({describe_error(error)}): what ran runs again, one by one")

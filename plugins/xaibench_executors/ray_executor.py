@@ -17,6 +17,7 @@ from xaibench_executors.task_queue import Attempt, TaskQueue, say
 
 _POLL = 1.0  # seconds
 _FAILED_STARTS = 3
+_MEND = "the nodes need the environment of this process; see docs/how-to/cluster.md"
 
 
 class RayParameters(Parameters):
@@ -137,7 +138,7 @@ class RayExecutor:
             if self._failed_starts >= _FAILED_STARTS:
                 raise PlanError(
                     f"{_FAILED_STARTS} Ray actors in a row did not begin: {reason_of(error)}",
-                    "the nodes need the environment of this process; see docs/how-to/cluster.md",
+                    _MEND,
                 ) from error
             return
         self._failed_starts = 0
@@ -150,8 +151,7 @@ class RayExecutor:
         try:
             answer = self._cluster.ray.get(reference)
         except exceptions.RayTaskError as error:
-            mend = "the nodes need the environment of this process; see docs/how-to/cluster.md"
-            raise PlanError(f"a Ray actor cannot run tasks: {reason_of(error)}", mend) from error
+            raise PlanError(f"a Ray actor cannot run tasks: {reason_of(error)}", _MEND) from error
         except exceptions.RayError as error:
             self._cluster.ray.kill(actor)
             if is_of_node(error):
@@ -162,9 +162,7 @@ class RayExecutor:
         else:
             self._idle.append(actor)
             outcome = outcome_of(answer)
-        final = queue.lose(attempt, outcome) if isinstance(outcome, Lost) else outcome
-        if final is not None:
-            yield attempt.task, final
+        yield from queue.finish(attempt, outcome)
 
     def close(self) -> None:
         """End the actors, whatever they are doing, and the connection."""

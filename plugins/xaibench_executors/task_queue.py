@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,14 +54,14 @@ class TaskQueue:
         """A task that is tried again without any blame, or under suspicion."""
         self._again.append(replace(attempt, suspect=attempt.suspect or suspect))
 
-    def lose(self, attempt: Attempt, lost: Lost) -> Lost | None:
-        """The loss of a task that is not tried again: its component is known, or it was tried often enough. None where
-        it is tried again, which is said on stderr."""
-        if lost.component or attempt.losses >= self._retries:
-            return lost
-        self._again.append(replace(attempt, losses=attempt.losses + 1))
-        say(f"{lost.reason}: its task runs again")
-        return None
+    def finish(self, attempt: Attempt, outcome: Any) -> Iterator[tuple[Any, Any]]:
+        """The task with its outcome. Nothing where it is tried again, which is said on stderr: its worker died, no
+        component is known to be the cause, and it was not tried often enough."""
+        if isinstance(outcome, Lost) and not outcome.component and attempt.losses < self._retries:
+            self._again.append(replace(attempt, losses=attempt.losses + 1))
+            say(f"{outcome.reason}: its task runs again")
+        else:
+            yield attempt.task, outcome
 
 
 def say(line: str) -> None:

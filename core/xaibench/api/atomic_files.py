@@ -33,14 +33,19 @@ def stage_table(table: pa.Table, staging: str | Path, key: str) -> Path:
 
 
 def stage_text(text: str, staging: str | Path, key: str) -> Path:
-    """Write ``text`` as UTF-8 to a new file ``KEY.*`` in the staging folder, fsync it and return its path.
+    """Write ``text`` as UTF-8 as :func:`stage_bytes` does."""
+    return stage_bytes(text.encode("utf-8"), staging, key)
+
+
+def stage_bytes(data: bytes, staging: str | Path, key: str) -> Path:
+    """Write ``data`` to a new file ``KEY.*`` in the staging folder, fsync it and return its path.
 
     Raises :class:`StoreError`.
     """
     path = Path(staging) / f"{key}.{uuid.uuid4().hex[:8]}"
     try:
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(text)
+        with open(path, "xb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

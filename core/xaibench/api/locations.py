@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import total_ordering
@@ -17,7 +16,7 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
-from xaibench.api.atomic_files import write_error
+from xaibench.api.atomic_files import commit_file, stage_bytes, write_error
 from xaibench.api.errors import PlanError
 from xaibench.api.store_answers import mend_of_answer, store_answers, text_of_answer
 
@@ -236,14 +235,15 @@ def write_whole(place: Location, data: bytes) -> None:
                 place.fs.makedirs(place.parent.path, exist_ok=True)
             place.fs.pipe_file(place.path, data)
         return
-    aside = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(data)
-        aside.replace(place)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise write_error(place, error) from error
+    staged = stage_bytes(data, place.parent, f".{place.name}")
+    try:
+        commit_file(staged, place)
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 def relative_name(path: Location, root: Location) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,12 +37,12 @@ def picture_files(paths: Sequence[Path]) -> list[PictureFile]:
     Raises :class:`NothingToEvaluate` for a folder without a picture.
     """
     files = [file for path in paths for file in (_in_folder(path) if path.is_dir() else [path])]
-    names = dict[str, int]()
-    found = []
+    by_name = dict[str, PictureFile]()
     for file in dict.fromkeys(files):
-        number = names[file.stem] = names.get(file.stem, 0) + 1
-        found.append(PictureFile(file, file.stem if number == 1 else f"{file.stem}-{number}"))
-    return found
+        candidates = chain([file.stem], (f"{file.stem}-{number}" for number in count(2)))
+        name = next(name for name in candidates if name not in by_name)
+        by_name[name] = PictureFile(file, name)
+    return list(by_name.values())
 
 
 def _in_folder(folder: Path) -> list[Path]:

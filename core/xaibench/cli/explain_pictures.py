@@ -15,6 +15,7 @@ from xaibench.api import (
     ExplainedPicture,
     Explanation,
     MapRegion,
+    SheetView,
     UnreadablePicture,
     UsageError,
     p_fake,
@@ -131,16 +132,18 @@ class _Session:
     @cached_property
     def regions(self) -> dict[str, MapRegion]:
         """The calibrated threshold of each explainer by its name; none without ``--calibrated-on``."""
-        from xaibench.run.calibration import maps_in_run
+        from xaibench.run.calibration import detector_in_run, refuse_other_explainer
         from xaibench.store.open_run import open_run
 
         if self.options.calibrated_on is None:
             return {}
         run = open_run(self.options.calibrated_on)
-        places = [maps_in_run(run, self.detector.facts, use, self.options.target) for use in self.uses]
+        model, member = detector_in_run(run, self.detector.facts, self.options.target)
+        for use in self.uses:
+            refuse_other_explainer(run, use)
         return {
-            p.explainer: run.region_threshold(p.explainer, model=p.model, member=p.member, alpha=self.options.alpha)
-            for p in places
+            use.name: run.region_threshold(use.name, model=model, member=member, alpha=self.options.alpha)
+            for use in self.uses
         }
 
     def explain(self, pictures: Sequence[tuple[PictureFile, Any]]) -> list[dict[str, Any]]:
@@ -150,7 +153,7 @@ class _Session:
         with plugin_output():
             targets = batch.targets([self.rule] * len(pictures))
             maps = {use.name: batch.explain(use, targets) for use in self.uses}
-        results, shown = [], []
+        results, explained = [], dict[str, ExplainedPicture]()
         for i, (file, pixels) in enumerate(pictures):
             mine = [(use, maps[use.name][i]) for use in self.uses]
             folder = self.options.out / file.name if self.several else self.options.out
@@ -159,8 +162,8 @@ class _Session:
             for row in rows:
                 row |= _region_columns(self.regions.get(row["explainer"]))
             results.append(_result(file.path, batch, file.name, targets, rows))
-            shown.append(self._explained(batch, file, pixels, targets, mine))
-        for result, path in zip(results, self._write_sheets(shown), strict=True):
+            explained[file.name] = self._explained(batch, file, pixels, targets, mine)
+        for result, path in zip(results, self._write_sheets(explained), strict=True):
             result |= {"sheet": str(path)} if path else {}
         if not self.options.json:
             for result in results:
@@ -197,9 +200,10 @@ class _Session:
     # ---- the sheet ----
 
     @cached_property
-    def _sheet_view(self) -> Registered | None:
-        views = self.registry.of_kind("view")
-        return next((v for v in views if getattr(v.record, "of", "") == "explanations"), None)
+    def _sheet_view(self) -> SheetView | None:
+        from xaibench.run.on_arrays import sheet_view
+
+        return sheet_view(self.registry)
 
     def _refuse_sheet(self) -> None:
         sheet = self.options.sheet
@@ -208,22 +212,22 @@ class _Session:
         if sheet is not None and self._sheet_view is None:
             raise UsageError("no plugin draws contact sheets", "leave --sheet out, or install xaibench whole")
 
-    def _write_sheets(self, pictures: Sequence[ExplainedPicture]) -> Iterator[Path | None]:
-        """Write the page of these pictures, or one PNG each, and give the file of each picture."""
+    def _write_sheets(self, pictures: Mapping[str, ExplainedPicture]) -> Iterator[Path | None]:
+        """Write the page of these pictures by their names, or one PNG each, and give the file of each picture."""
         if self._sheet_view is None:
             yield from (None for _ in pictures)
             return
-        draw, path = self._sheet_view.load(), self.options.sheet or self.options.out / "sheet.html"
+        draw, path = self._sheet_view, self.options.sheet or self.options.out / "sheet.html"
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".png":
-            for picture in pictures:
-                file = path.with_stem(f"{path.stem}-{picture.name}") if self.several else path
+            for name, picture in pictures.items():
+                file = path.with_stem(f"{path.stem}-{name}") if self.several else path
                 draw([picture]).save(file)
                 yield file
             return
         self.pages += 1
         page = path if self.pages == 1 else path.with_stem(f"{path.stem}-{self.pages}")
-        draw(pictures).save(page)
+        draw(list(pictures.values())).save(page)
         yield from (page for _ in pictures)
 
     def _explained(

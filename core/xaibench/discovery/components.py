@@ -84,8 +84,8 @@ class Use:
             with self._foreign_code(), plugin_output(), name_delay(f"opening {self.display_name} {member}".rstrip()):
                 opened: Detector = instance.open(member, runtime)
         except XaibenchError as known:
-            if (shown := self._of_address(known)) is not known:
-                raise shown from known
+            if (error_of_address := self._of_address(known)) is not known:
+                raise error_of_address from known
             raise
         except BaseException as raised:
             error = as_exception(raised)

@@ -56,7 +56,7 @@ def _files(remote: RemotePath) -> Iterator[RemotePath]:
         names = sorted(name for name, is_folder in list_folder(remote.parent) if not is_folder)
     except OSError:  # web servers list nothing
         names = [name for name in (remote.name, f"{remote.stem}.toml") if (remote.parent / name).is_file()]
-    own = [name for name in names if name == remote.name or name.startswith((f"{remote.stem}.", f"{remote.name}"))]
+    own = [name for name in names if name.startswith((f"{remote.stem}.", remote.name))]
     for name in own:
         yield remote.parent / name
     card = remote.parent / f"{remote.stem}.toml"
@@ -92,8 +92,11 @@ def _copy(files: list[RemotePath], root: RemotePath, folder: Path) -> None:
                 target = aside / str(file)[len(str(root)) :].lstrip("/")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 file.fs.get_file(file.path, str(target))
-            with suppress(OSError):  # another process was faster
+            try:
                 aside.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # otherwise another process was faster
+                    raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:

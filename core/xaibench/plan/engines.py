@@ -12,15 +12,13 @@ from xaibench.api import Detector, ModelError, PlanError, Runtime, StoreError
 from xaibench.detector.batch_size import compute_batch
 from xaibench.plan.parts import PlannedDataset, PlannedMember, PlannedModel
 from xaibench.plan.settings import Settings
-from xaibench.plan.tasks import DetectorRef
+from xaibench.plan.tasks import OWN, DetectorRef
 from xaibench.plan.verifying import first_pictures
 from xaibench.store.folder import RunFolder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-OWN = "own"
-"""The engine that a detector's component brings: torch, of those that can be given another."""
 OTHERS = ("onnxruntime", "compile")
 MOST_DIFFERENCE = 1e-5
 """Of a probability on the data's pictures, between torch and another engine."""
@@ -60,10 +58,10 @@ def choose_engines(
         for member in model.members:
             choice = _Choice(settings, runtime, datasets, detectors.pop(member.ref), member, f"{model.name}: ", notes)
             key = f"engine {model.name} {member.ref.member}"
-            new, detectors_new = choice.member(recorded.get(key))
+            new, detector = choice.member(recorded.get(key))
             if choice.is_open:
                 identity[key] = new.ref.engine
-            detectors[new.ref] = detectors_new
+            detectors[new.ref] = detector
             members.append(new)
         new_models.append(replace(model, members=tuple(members)))
     return Engines(models=tuple(new_models), identity=identity, notes=tuple(notes))

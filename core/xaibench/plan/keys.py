@@ -19,6 +19,7 @@ from xaibench.plan.parts import (
     PlannedMetric,
 )
 from xaibench.plan.runtime import torch_threads
+from xaibench.plan.tasks import OWN
 from xaibench.store.provenance import runtime_identity
 from xaibench.store.relation import Address, Kind, Relation, RelationCell
 
@@ -153,7 +154,7 @@ class _Keys:
             "kind": "predict", "model": member.ref.model, "member": member.ref.member, "digest": member.ref.digest,
             "batch": member.batch_size, "runtime": self._runtime, "component": member.component,
             "torch_threads": torch_threads(self.plan.runtime, member.facts),
-            **({} if member.ref.engine == "own" else {"engine": member.ref.engine}),
+            **({} if member.ref.engine == OWN else {"engine": member.ref.engine}),
         })  # fmt: skip
 
     def look(self, cell: DetectorCell, member: PlannedMember, dataset: PlannedDataset) -> str:

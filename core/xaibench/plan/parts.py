@@ -252,14 +252,18 @@ class Plan:
     detectors: dict[DetectorRef, Detector] = field(repr=False, compare=False)
 
     @property
+    def uses(self) -> tuple[Use, ...]:
+        """Explainers with those whose maps they use, metrics and data sets."""
+        explainers = [u for e in self.explainers for u in (e.use, *e.depend_uses)]
+        return (*explainers, *(m.use for m in self.metrics), *(d.use for d in self.datasets))
+
+    @property
     def isolated(self) -> bool:
         """Whether tasks run in processes of their own: where a third party's component takes part, or a time limit is
         to be kept. What was handed over in Python, and a folder in memory, exist in this process alone."""
         if not self.settings.isolation or self.out.startswith("memory://"):
             return False
-        uses = [u for e in self.explainers for u in (e.use, *e.depend_uses)]
-        uses += [m.use for m in self.metrics] + [d.use for d in self.datasets]
-        owners = {u.registered.origin.distribution for u in uses}
+        owners = {u.registered.origin.distribution for u in self.uses}
         owners |= {m.ref.ref.name.partition("/")[0] for model in self.models for m in model.members}
         return HELD not in owners and (owners != {PROJECT} or self.settings.time_limit is not None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from xaibench.api import Runtime, Sample
 from xaibench.discovery.components import Ref
@@ -12,6 +12,9 @@ from xaibench.store.relation import Address
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+OWN: Final = "own"
+"""The engine that a detector's component brings: torch, of those that can be given another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +40,7 @@ class Setup:
 class DetectorRef:
     """A detector: the component that opens it, the member, and the digest that it must have.
 
-    ``inner`` is the name of the member within the component. ``engine`` computes its forward passes; ``own``: that of
-    the component.
+    ``inner`` is the name of the member within the component. ``engine`` computes its forward passes.
     """
 
     model: str
@@ -46,7 +48,7 @@ class DetectorRef:
     ref: Ref
     inner: str
     digest: str
-    engine: str = "own"
+    engine: str = OWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,58 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-from xaibench.api import Facts, UsageError, canonical_json
-from xaibench.discovery.code_identity import use_identity
+from xaibench.api import Facts, UsageError
 from xaibench.discovery.components import Use
+from xaibench.run.record import recorded_identity, recorded_member
 from xaibench.store.open_run import Run
 
 
-class RunMaps(NamedTuple):
-    """Where a run keeps the maps of one explainer on one detector."""
+def detector_in_run(run: Run, facts: Facts, target: str) -> tuple[str, str]:
+    """The model and the member of a run that are this detector, whose maps explain classes by this rule of targets.
 
-    explainer: str
-    model: str
-    member: str
-
-
-def maps_in_run(run: Run, facts: Facts, use: Use, target: str) -> RunMaps:
-    """The maps of a run that this detector and this explainer, with these parameters, drew by the same rule of targets.
-
-    Detectors are compared by their digests, which cover weights and card; explainers by name, parameters, version of
-    definition and distribution, and digest of code or content: what enters the keys of their cells. Raises
-    :class:`UsageError` where one differs.
+    Detectors are compared by their digests, which cover weights and card. Raises :class:`UsageError` where the run has
+    no such detector or another rule.
     """
-    rows = {(r["kind"], r["name"]): r for r in run.to_arrow("components").to_pylist()}  # the last word counts
-    models = {name: r for (kind, name), r in rows.items() if kind == "model"}
-    names = [name for name, r in models.items() if r["digest"] == facts.digest]
+    rows = run.to_arrow("components", where={"kind": ["model"]}).to_pylist()
+    digests = {row["name"]: row["digest"] for row in rows}  # the last word counts
+    names = {name for name, digest in digests.items() if digest == facts.digest}
     if not names:
-        what = f"the run evaluated another detector: {', '.join(models)}"
+        what = f"the run evaluated another detector: {', '.join(digests)}"
         raise UsageError(what, "give the same file with the same card to --model, or a run on this one")
-    _refuse_other_explainer(rows.get(("explainer", use.name)), use, rows)
     rule = str(run.settings.get("target", "predicted"))
     if rule != target:
         raise UsageError(f"the run explained the class '{rule}', not '{target}'", f"give --target {rule}")
     predictions = run.to_arrow("predictions", ["model", "member"])
     pairs = set(zip(*(predictions[c].to_pylist() for c in ("model", "member")), strict=True))
-    model, member = next(p for p in sorted(pairs) if f"{p[0]} {p[1]}".strip() == names[0])
-    return RunMaps(use.name, model, member)
+    pair = next((pair for pair in sorted(pairs) if recorded_member(*pair) in names), None)
+    if pair is None:
+        raise UsageError("the run has no predictions of this detector", f"finish it: xaibench eval --out {run.path}")
+    return pair
 
 
-def _refuse_other_explainer(row: dict[str, Any] | None, use: Use, rows: dict[tuple[str, str], Any]) -> None:
-    if row is None:
-        known = ", ".join(name for kind, name in rows if kind == "explainer")
+def refuse_other_explainer(run: Run, use: Use) -> None:
+    """Raise :class:`UsageError` where the maps of a run are not those of this explainer with these parameters.
+
+    Explainers are compared by name, parameters, version of definition and distribution, and digest of code or content:
+    what enters the keys of their cells.
+    """
+    rows = run.to_arrow("components", where={"kind": ["explainer"]}).to_pylist()
+    by_name = {row["name"]: row for row in rows}  # the last word counts
+    if use.name not in by_name:
+        known = ", ".join(by_name)
         raise UsageError(f"the run has no maps of {use.name} with these parameters", f"its explainers: {known}")
-    identity, registered = use_identity(use), use.registered
-    here = {
-        "distribution": registered.origin.distribution,
-        "version": registered.origin.version,
-        "component_version": registered.record.version,
-        "parameters": canonical_json(identity["parameters"]),
-        "digest": identity.get("content") or identity.get("code"),
-    }
-    for name, value in here.items():
-        if row[name] != value:
-            what = f"{use.name} of the run has another {name.replace('_', ' ')}: {row[name]}, here {value}"
+    for name, value in recorded_identity(use).items():
+        recorded = by_name[use.name][name]
+        if recorded != value:
+            what = f"{use.name} of the run has another {name.replace('_', ' ')}: {recorded}, here {value}"
             raise UsageError(what, "evaluate again with what is installed here")

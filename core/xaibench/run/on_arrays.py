@@ -85,7 +85,7 @@ def explain(
     pictures, names = picture_arrays(images, labels=labels, masks=masks, counterparts=counterparts, ids=ids)
     session = opened.show(pictures, names, frozenset(), accept_detector)
     rules = target_rules(targets, len(names), labelled=labels is not None)
-    sheet = _sheet(opened.registry)
+    sheet = sheet_view(opened.registry)
     return _joined([_explained(batch, opened.explainer, rules[part], sheet) for batch, part in session.batches()])
 
 
@@ -249,8 +249,8 @@ def _short(use: Use) -> str:
     return use.name.removeprefix(f"{PROJECT}/")
 
 
-def _sheet(registry: Registry) -> SheetView | None:
-    """What a plugin draws of explained pictures; None where no plugin does."""
+def sheet_view(registry: Registry) -> SheetView | None:
+    """What a plugin draws of explained pictures, imported when it draws; None where no plugin does."""
     views = (c for c in registry.of_kind("view") if isinstance(c.record, ViewRecord) and c.record.of == "explanations")
     view = next(views, None)
     return None if view is None else partial(_drawn, view)

@@ -138,7 +138,7 @@ def _member_row(model: str, member: PlannedMember) -> dict[str, Any]:
     details |= {"resize": asdict(facts.resize), "limits": dict(facts.limits), **_source(member.record)}
     return {
         "kind": "model",
-        "name": f"{model} {ref.member}".strip(),
+        "name": recorded_member(model, ref.member),
         "version": "",
         "component_version": 0,
         "distribution": ref.ref.name.partition("/")[0],
@@ -148,16 +148,34 @@ def _member_row(model: str, member: PlannedMember) -> dict[str, Any]:
     }
 
 
-def _component_row(kind: str, name: str, use: Use, details: Mapping[str, Any]) -> dict[str, Any]:
+def recorded_member(model: str, member: str) -> str:
+    """The name of a member of a model in ``components``."""
+    return f"{model} {member}".strip()
+
+
+def recorded_identity(use: Use) -> dict[str, Any]:
+    """What ``components`` tells of the code and the parameters of a component, paths shortened."""
+    identity = _identity(use)
+    return identity | {"parameters": shorten_json(identity["parameters"])}
+
+
+def _identity(use: Use) -> dict[str, Any]:
     registered, identity = use.registered, use_identity(use)
     return {
-        "kind": kind,
-        "name": name,
         "distribution": registered.origin.distribution,
         "version": registered.origin.version,
         "component_version": registered.record.version,
         "parameters": canonical_json(identity["parameters"]),
         "digest": identity.get("content") or identity.get("code"),
+    }
+
+
+def _component_row(kind: str, name: str, use: Use, details: Mapping[str, Any]) -> dict[str, Any]:
+    registered = use.registered
+    return {
+        "kind": kind,
+        "name": name,
+        **_identity(use),
         "details": json.dumps({**_source(registered.record, *(c.record for c in fills_of(use).values())), **details}),
     }
 

@@ -23,7 +23,7 @@ from xaibench.api import PROJECT, Lost, PlanError
 from xaibench.api.errors import ignore_interrupts
 from xaibench.api.output_streams import worker_streams
 from xaibench.api.safe_text import SECRET_PREFIX
-from xaibench.discovery.code_identity import code_digest
+from xaibench.discovery.code_identity import code_digest, fills_of
 from xaibench.discovery.components import HELD
 from xaibench.discovery.registry import LOCAL, Origin, Registry, local_origin
 from xaibench.store.provenance import versions
@@ -48,8 +48,8 @@ class RemoteCall:
     ``isolated``: the task runs in a worker process of the process that makes the call. So do components of third
     parties (``is_foreign``) in another process than the driver's, even where the run does not isolate them: what the
     owner's threads change there would be blamed on them. ``driver`` is the driver's process, in which nothing is
-    prepared. ``search_path`` and ``folder`` are the driver's. ``versions`` and ``codes``
-    have to be the same where the call is made.
+    prepared. ``search_path`` and ``folder`` are the driver's. ``versions`` and ``codes`` have to be the same where the
+    call is made.
     """
 
     isolated: bool
@@ -125,9 +125,8 @@ def remote_call(plan: Plan, registry: Registry) -> RemoteCall:
 
 def _distributions(plan: Plan, registry: Registry) -> list[tuple[Origin, str]]:
     """Where the components of a plan come from, each with an import string of one of them."""
-    uses = [u for e in plan.explainers for u in (e.use, *e.depend_uses)]
-    uses += [m.use for m in plan.metrics] + [d.use for d in plan.datasets]
-    components = [registry.find("executor", f"{PROJECT}/local"), *(use.registered for use in uses)]
+    components = [registry.find("executor", f"{PROJECT}/local"), *(use.registered for use in plan.uses)]
+    components += [fill for use in plan.uses for fill in fills_of(use).values()]
     components += [registry.find("model", m.ref.ref.name) for model in plan.models for m in model.members]
     files = {c.origin.entry_point: c for c in components if c.origin.distribution == LOCAL}
     others = {c.origin.distribution: c for c in components if c.origin.distribution not in (LOCAL, HELD)}

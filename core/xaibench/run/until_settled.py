@@ -4,10 +4,10 @@ order by the chosen scores is tested (:mod:`xaibench_statistics.sequential`)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from xaibench.api import PROJECT, PlanError, ScoreSpec, closest_first
+from xaibench.api import PROJECT, PlanError, Sample, ScoreSpec, closest_first
 from xaibench.api.events import SILENT, Display
 from xaibench.discovery.registry import Registry
 from xaibench.plan.difference import Rerun, SampleSelection
@@ -95,7 +95,7 @@ class SettledRun:
     """The result of a run and the answers to the questions that it was to settle; none where none were asked."""
 
     result: RunResult
-    orders: tuple[SettledOrder, ...] = field(default_factory=tuple)
+    orders: tuple[SettledOrder, ...] = ()
 
 
 def execute_settled(
@@ -118,10 +118,10 @@ def execute_settled(
     questions = order_questions(prepared.plan)
     if not questions:
         return SettledRun(execute(prepared, registry, **options, display=display))
-    silent: Display = Display(output="none" if display.output == "none" else "json", verbose=display.verbose)
+    of_parts = Display(output="none" if display.output == "none" else "json", verbose=display.verbose)
     results, orders = list[RunResult](), tuple[SettledOrder, ...]()
     for samples in checkpoint_sizes(prepared.plan):
-        results.append(execute(prepared, registry, **options, display=silent, only=_first(prepared.plan, samples)))
+        results.append(execute(prepared, registry, **options, display=of_parts, only=_first(prepared.plan, samples)))
         options |= {"rerun": "missing", "replace": False}
         if fail_fast and results[-1].failed:
             return SettledRun(_total(results))
@@ -145,11 +145,12 @@ def order_questions(plan: Plan) -> tuple[OrderQuestion, ...]:
 
 
 def checkpoint_sizes(plan: Plan) -> tuple[int, ...]:
-    """The numbers of samples after which the order is tested: the checkpoints of the first data set; of every other
-    one as many samples are taken."""
+    """The numbers of samples after which the order is tested: the checkpoints of the largest data set; of every other
+    one as many samples are taken, or all."""
     from xaibench_statistics import checkpoints
 
-    return checkpoints([s.group for s in plan.datasets[0].survey.samples])
+    largest = max(plan.datasets, key=lambda dataset: len(dataset.survey.samples))
+    return checkpoints([s.group for s in largest.survey.samples])
 
 
 def _questions(plan: Plan, text: str) -> Iterator[OrderQuestion]:
@@ -171,9 +172,15 @@ def _questions(plan: Plan, text: str) -> Iterator[OrderQuestion]:
         )
     for model, member, dataset in several:
         yield OrderQuestion(
-            text=text, model=model, member=member, dataset=dataset, metric=metric.name, score=spec.name,
-            better=spec.better, best_alone=best_alone,
-        )  # fmt: skip
+            text=text,
+            model=model,
+            member=member,
+            dataset=dataset,
+            metric=metric.name,
+            score=spec.name,
+            better=spec.better,
+            best_alone=best_alone,
+        )
 
 
 def _is_compared(explainer: PlannedExplainer) -> bool:
@@ -224,17 +231,17 @@ def _test(
     orders = [order.order for order in before] or [OrderSoFar()] * len(questions)
     answers = []
     for question, order in zip(questions, orders, strict=True):
-        told = order if question.is_answered(order) else None
-        found = told or next_checkpoint(order, tables[question], question.better, questions=len(questions))
-        shown = prepared.plan.dataset(question.dataset).survey.samples
+        if not question.is_answered(order):
+            order = next_checkpoint(order, tables[question], question.better, questions=len(questions))
+        planned = prepared.plan.dataset(question.dataset).survey.samples
         answers.append(
             SettledOrder(
                 question=question,
-                order=found,
-                samples=min(samples, len(shown)),
-                planned=len(shown),
-                groups=len({s.group for s in shown[:samples]}),
-            )  # fmt: skip
+                order=order,
+                samples=min(samples, len(planned)),
+                planned=len(planned),
+                groups=len({s.group for s in planned[:samples]}),
+            )
         )
     return tuple(answers)
 
@@ -248,30 +255,28 @@ def _values(
     compared = [e.name for e in prepared.plan.explainers if _is_compared(e)]
     table = prepared.folder.table("scores", list(_COLUMNS))
     table = table.filter(pc.equal(table["status"], "ok"))
-    found: dict[OrderQuestion, Mapping[str, Values]] = {}
+    values: dict[OrderQuestion, Mapping[str, Values]] = {}
     for question in questions:
         rows = table
         for column in ("model", "member", "dataset", "metric", "score"):
             rows = rows.filter(pc.equal(rows[column], getattr(question, column)))
         means = rows.group_by(["explainer", "sample"], use_threads=False).aggregate([("value", "mean")])
-        found[question] = {name: _of_explainer(prepared.plan, question, means, name, samples) for name in compared}
-    return found
+        first = {s.id: s for s in prepared.plan.dataset(question.dataset).survey.samples[:samples]}
+        values[question] = {name: _of_explainer(means, name, first) for name in compared}
+    return values
 
 
-def _of_explainer(plan: Plan, question: OrderQuestion, means: Any, explainer: str, samples: int) -> Values:
+def _of_explainer(means: Any, explainer: str, samples: Mapping[str, Sample]) -> Values:
     import pyarrow.compute as pc
 
     from xaibench_statistics import Values
 
-    shown = {s.id: s for s in plan.dataset(question.dataset).survey.samples[:samples]}
     rows = means.filter(pc.equal(means["explainer"], explainer))
-    pairs = [
-        (s, v) for s, v in zip(rows["sample"].to_pylist(), rows["value_mean"].to_pylist(), strict=True) if s in shown
-    ]
-    ids = [s for s, _ in pairs]
+    value_of = dict(zip(rows["sample"].to_pylist(), rows["value_mean"].to_pylist(), strict=True))
+    ids = [s for s in value_of if s in samples]
     return Values.of(
-        ids, [v for _, v in pairs], [shown[s].group for s in ids], [shown[s].cross_group for s in ids]
-    )  # fmt: skip
+        ids, [value_of[s] for s in ids], [samples[s].group for s in ids], [samples[s].cross_group for s in ids]
+    )
 
 
 def _total(results: Sequence[RunResult]) -> RunResult:

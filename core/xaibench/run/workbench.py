@@ -40,7 +40,7 @@ from xaibench.discovery.components import Ref, Use, open_component, resolve
 from xaibench.discovery.process_state import ProcessState
 from xaibench.discovery.registry import Registry, load_registry
 from xaibench.plan.engines import with_engine
-from xaibench.plan.tasks import Chunk, DetectorRef, Setup
+from xaibench.plan.tasks import OWN, Chunk, DetectorRef, Setup
 from xaibench.run.board import Board, Supervision
 from xaibench.run.custody import Custody, NetworkCustody
 from xaibench.store import artefact_rows, map_rows
@@ -98,7 +98,7 @@ class Workbench:
                     f"{detector.facts.digest[:12]}, the plan's {ref.digest[:12]}",
                     "the file changed during the run: start the run again",
                 )
-            if ref.engine != "own":
+            if ref.engine != OWN:
                 detector = with_engine(detector, ref.engine, self.setup.runtime)
             self._detectors[ref] = detector
         self._detectors.move_to_end(ref)

@@ -31,6 +31,8 @@ def test_folders_are_looked_into_and_names_are_unique(tmp_path):
     (tmp_path / "a" / "notes.txt").write_text("no picture")
     files = picture_files([tmp_path, tmp_path / "b" / "x.png"])
     assert [(f.path.name, f.name) for f in files] == [("x.jpg", "x"), ("y.png", "y"), ("x.png", "x-2")]
+    others = picture_files([picture(tmp_path / name) for name in ("c/x.png", "c/x.jpg", "c/x-2.png")])
+    assert [f.name for f in others] == ["x", "x-2", "x-2-2"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(NothingToEvaluate, match="holds no picture"):
         picture_files([tmp_path / "empty"])
@@ -64,6 +66,16 @@ def test_a_png_sheet_has_the_picture_at_its_own_size(cli, tmp_path):
     own = np.asarray(Image.open(tmp_path / "one.png"))
     at = np.argwhere((shown[:-299, :-499] == own[0, 0]).all(axis=2))
     assert any((shown[y : y + 300, x : x + 500] == own).all() for y, x in at)
+
+
+def test_of_several_pictures_each_has_a_png_sheet(cli, tmp_path):
+    for name in ("in/one.png", "in/one.jpg"):
+        picture(tmp_path / name)
+    code, out, err = cli(*EXPLAIN, "in", "--sheet", "s/sheet.png", "--json")
+    assert code == 0, err
+    sheets = [p["sheet"] for p in json.loads(out)["pictures"]]
+    assert sorted(sheets) == sorted(str(p.relative_to(tmp_path)) for p in (tmp_path / "s").iterdir())
+    assert sheets == ["s/sheet-one.png", "s/sheet-one-2.png"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from toy_runs import registry, toy_run
 
 from conftest import TOY
 from xaibench.api import PlanError, UsageError
+from xaibench.discovery.registry import load_registry
 from xaibench.plan.settings import make_settings
 from xaibench.run import remote_call as module
 from xaibench.run.driver import prepare
@@ -29,14 +30,38 @@ print(os.getcwd(), os.environ["XAIBENCH_SECRET_ACME_KEY"], os.environ["OMP_WAIT_
 """
 
 
+STRIPES = """
+from xaibench.api import FillRecord, hookimpl
+
+@hookimpl
+def xaibench_fills():
+    return [FillRecord(name="stripes", target="xaibench_local_fills:stripes", summary="Stripes.")]
+
+def stripes(request):
+    return request.image * 0 + 0.5
+"""
+ASKED = {
+    "model": ["toy"], "dataset": ["demo:identities=2"], "explainer": ["rows"], "metric": ["range"],
+    "controls": False, "isolation": False, "threads": 1, "limit": 2, "plugin": [str(TOY)],
+}  # fmt: skip
+
+
 @pytest.fixture
 def call(tmp_path, monkeypatch):
     monkeypatch.setenv("XAIBENCH_SECRET_ACME_KEY", "wolf-17")
-    asked = make_settings(None, {
-        "model": ["toy"], "dataset": ["demo:identities=2"], "explainer": ["rows"], "metric": ["range"],
-        "controls": False, "isolation": False, "threads": 1, "limit": 2, "plugin": [str(TOY)], "out": str(tmp_path / "run"),
-    })  # fmt: skip
+    asked = make_settings(None, {**ASKED, "out": str(tmp_path / "run")})
     return remote_call(prepare(asked, registry()).plan, registry())
+
+
+def test_the_code_of_a_fill_is_compared_too(tmp_path):
+    file = tmp_path / "fills.py"
+    file.write_text(STRIPES)
+    asked = make_settings(None, {
+        **ASKED, "metric": ["deletion:steps=2,fill=stripes"], "plugin": [str(TOY), str(file)], "out": str(tmp_path / "run"),
+    })  # fmt: skip
+    components = load_registry(asked.plugin)
+    codes = remote_call(prepare(asked, components).plan, components).codes
+    assert [origin.entry_point for origin, _, _ in codes[1:]] == [str(TOY), str(file)]
 
 
 def test_it_brings_along_what_another_process_needs(call, tmp_path, monkeypatch):

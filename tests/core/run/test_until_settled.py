@@ -61,6 +61,17 @@ def test_the_best_alone_is_enough_where_it_is_asked_for(cli, tmp_path):
     assert order["best_alone"]
 
 
+def test_a_data_set_that_is_larger_than_the_first_is_tested_to_its_end(cli, tmp_path):
+    small = (*SHARED[:5], "--dataset", "demo:identities=6", *SHARED[5:])
+    code, out, err = cli(
+        *small, *APART, *ALIKE, "--limit", 40, "--until-settled", "range", "-o", tmp_path / "run", "--json"
+    )
+    assert code == 0, err
+    orders = json.loads(out)["until_settled"]
+    assert orders[0]["planned"] < orders[1]["planned"] == 40
+    assert all(order["samples"] == order["planned"] for order in orders)
+
+
 @pytest.mark.parametrize(
     ("question", "arguments", "what"),
     [

@@ -111,6 +111,24 @@ def _sized(init, sizes):
     return begin
 
 
+def test_a_loss_that_came_back_before_the_pool_broke_is_tried_again(pools, monkeypatch):
+    class Breaking(Pool):
+        def work(self):
+            waiting, self.waiting = self.waiting, []
+            for future, function, call, task in waiting:
+                broken = task == 0 and len(waiting) > 1
+                future.set_exception(BrokenProcessPool("a child died")) if broken else future.set_result(
+                    function(call, task)
+                )
+
+    monkeypatch.setattr("xaibench_executors.futures_executor.first_done", lambda running: [next(iter(running))])
+    pools.Breaking, losses = Breaking, [Lost("its own worker died")]
+    pool_sizes = iter([2, 0, 0])
+    monkeypatch.setattr(Pool, "__init__", _sized(Pool.__init__, pool_sizes))
+    here = executor(factory="pools:Breaking", jobs=2, retries=1)
+    assert dict(here.run(iter([0, 1]), lambda task: losses.pop() if task and losses else double(task))) == {0: 0, 1: 2}
+
+
 @pytest.mark.parametrize("deaths", [2, 3])
 def test_a_task_is_tried_again_as_often_as_said(pools, deaths):
     Pool.deadly = {1: deaths}
