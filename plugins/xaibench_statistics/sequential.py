@@ -75,6 +75,15 @@ class OrderSoFar:
         return tuple(p for p in combinations(self.explainers, 2) if not self.apart & {p, p[::-1]})
 
     @property
+    def ranked(self) -> tuple[str, ...]:
+        """The explainers by how many others each was told better than, then by their means.
+
+        A pair that was told apart stays so, and its means may have changed sides since.
+        """
+        wins = {name: sum(a == name and b in self.explainers for a, b in self.apart) for name in self.explainers}
+        return tuple(sorted(self.explainers, key=lambda name: -wins[name]))
+
+    @property
     def is_settled(self) -> bool:
         """Whether every pair was told apart."""
         return not self.too_few and len(self.explainers) > 1 and not self.unsettled

@@ -65,7 +65,7 @@ class SettledOrder:
     @property
     def line(self) -> str:
         """The answer in a line."""
-        names = [name.removeprefix(f"{PROJECT}/") for name in self.order.explainers]
+        names = [name.removeprefix(f"{PROJECT}/") for name in self.order.ranked]
         where = f"{self.samples:,} of {self.planned:,} pictures, {self.groups:,} groups"
         if self.is_answered:
             what = f"best is {names[0]}" if self.question.best_alone else " > ".join(names)
@@ -81,7 +81,7 @@ class SettledOrder:
         return {
             **{k: v for k, v in asdict(self.question).items() if k != "text"},
             "settled": self.is_answered,
-            "order": list(self.order.explainers),
+            "order": list(self.order.ranked),
             "told_apart": sorted(map(list, self.order.apart)),
             "checkpoints": self.order.checkpoint,
             "samples": self.samples,

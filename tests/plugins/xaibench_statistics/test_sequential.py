@@ -52,6 +52,7 @@ def test_what_was_told_stays_and_is_never_turned_round():
     before = OrderSoFar(checkpoint=2, explainers=("a", "b"), apart=frozenset({("a", "b")}))
     order = next_checkpoint(before, values({"a": 0.0, "b": 9.0}), "higher")
     assert order.apart == {("a", "b")}
+    assert order.ranked == ("a", "b") and order.explainers == ("b", "a")  # claims, and means
     assert order.checkpoint == 3
     assert order.is_settled
 
