@@ -25,8 +25,7 @@ from typing import Any
 
 import torch
 import torch.utils.backend_registration
-from torch import Tensor
-from torch.library import Library
+from torch import Tensor, library
 from torch.utils._pytree import tree_leaves, tree_map
 
 NAME = "fakegpu"
@@ -228,7 +227,7 @@ def _check_indices(func: Any, args: tuple[Any, ...]) -> None:
 def _registered() -> torch.device:
     """Register the backend. A process can do so once."""
     torch.utils.backend_registration._setup_privateuseone_for_python_backend(NAME)
-    kernels = Library("_", "IMPL")
+    kernels = library.Library("_", "IMPL")
     torch.tensor, torch.as_tensor = _built(torch.tensor), _built(torch.as_tensor)
     kernels.fallback(lambda func, *args, **kwargs: _made(func, args, kwargs), "PrivateUse1")
     _kernels.append(kernels)
