@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from xaibench.api import Passes
 from xaibench.discovery.components import Ref
 from xaibench.plan.difference import Difference
 from xaibench.plan.keys import detector_address, explain_address, predict_address, score_address
@@ -130,13 +131,35 @@ class Due(Difference):
                 if not groups or not any(w.any() for w in work):
                     continue
                 clean = predictions(member, dataset)
-                for ids in self._chunks("explain", member, self._ids(dataset, np.any(work, axis=0))):
-                    # One sample may be too much for one task: then each takes some of the groups.
-                    count = min(len(groups), math.ceil(1 / min(1.0, self.size("explain", member))))
-                    for some in np.array_split(np.arange(len(groups)), count):
-                        task = self._explain_task(member, dataset, ids, [u for g in some for u in groups[g]], clean)
+                costs = np.array([self._passes_of(member, dataset, units) for units in groups])
+                ids, start = self._ids(dataset, np.any(work, axis=0)), 0
+                while start < len(ids):
+                    samples, parts = self._cut(member, len(ids) - start, len(groups))
+                    for some in _parts_of_like_cost(costs, parts):
+                        units = [u for g in some for u in groups[g]]
+                        task = self._explain_task(member, dataset, ids[start : start + samples], units, clean)
                         if task.units:
-                            yield task
+                            yield replace(task, share=float(costs[some].sum() / costs.sum()))
+                    start += samples
+
+    def _cut(self, member: PlannedMember, left: int, groups: int) -> tuple[int, int]:
+        """The number of samples of the next tasks for maps, and into how many parts the groups of explainers go.
+
+        Where fewer samples than a compute batch holds are enough work with all explainers, a task takes some of the
+        explainers and more samples: a method that asks for one picture a step fills a batch only with its neighbours.
+        """
+        size = self.size("explain", member)
+        wide = 1 if self.plan.settings.task_samples else min(member.batch_size, left)
+        parts = min(groups, math.ceil(wide / min(size, wide)))
+        return max(1, int(size) if parts == 1 else min(wide, int(size * parts))), parts
+
+    def _passes_of(self, member: PlannedMember, dataset: PlannedDataset, units: Sequence[_DueUnit]) -> float:
+        """Planned passes of some explainers and of the scores of their maps; 1 at least."""
+        names = {u.explainer.name for u in units}
+        here = (member.ref.model, member.ref.member, dataset.name)
+        cells = (c.passes for c in self.plan.cells if c.explainer in names and (c.model, c.member, c.dataset) == here)
+        total = sum(cells, Passes())
+        return 1.0 + total.forward + 2 * total.backward
 
     def set_tasks(self, predictions: ReadPredictions) -> Iterator[SetTask]:
         """One task for every metric of scope detector or family on one explainer's maps."""
@@ -336,6 +359,13 @@ class _DueUnit:
     maps: RelationCell
     scores: tuple[RelationCell, ...]
     masks: list[NDArray[np.bool_]]
+
+
+def _parts_of_like_cost(costs: NDArray[np.float64], parts: int) -> Iterator[NDArray[np.intp]]:
+    """Places in ``costs``, in their order, cut into at most ``parts`` runs of about the same cost."""
+    middles = costs.cumsum() - costs / 2
+    number = np.minimum((middles * parts / costs.sum()).astype(int), parts - 1)
+    yield from (np.flatnonzero(number == n) for n in np.unique(number))
 
 
 def _part(cell: RelationCell, ids: Sequence[str]) -> CellPart:

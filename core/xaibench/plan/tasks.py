@@ -167,7 +167,8 @@ class ArtefactTask:
 class ExplainTask:
     """Explainers on some samples, those that are used by others first, and the scores of their maps.
 
-    ``artefacts`` are the files of the stored artefacts that they use.
+    ``artefacts`` are the files of the stored artefacts that they use. ``share`` is the part of all that is due at these
+    samples, by planned passes.
     """
 
     setup: Setup
@@ -176,6 +177,7 @@ class ExplainTask:
     clean: Clean
     units: tuple[ExplainUnit, ...]
     artefacts: tuple[str, ...] = ()
+    share: float = 1.0
 
     def probabilities(self, sample: str) -> tuple[float, ...] | None:
         """Class probabilities of a sample on its clean picture, None where the prediction failed."""

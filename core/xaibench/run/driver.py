@@ -41,7 +41,7 @@ from xaibench.plan.known_samples import same_rows, sample_rows
 from xaibench.plan.making import make_plan
 from xaibench.plan.parts import Plan, PlannedDataset, PlannedMember
 from xaibench.plan.settings import Settings
-from xaibench.plan.tasks import CellResult, LookTask, ModelTask, SetTask, Setup, Task
+from xaibench.plan.tasks import CellResult, ExplainTask, LookTask, ModelTask, SetTask, Setup, Task
 from xaibench.run.checked_executor import CheckedExecutor
 from xaibench.run.detector_marks import first_fault, refusal, warnings
 from xaibench.run.failures import failed_results, reason_of, result_that_cannot_run
@@ -486,7 +486,10 @@ class _Driver:
             self._report_passes(sum(r.cell.passes.forward for r in results))
         if not isinstance(task, SetTask | ModelTask | LookTask):
             seconds = sum(r.cell.seconds for r in results)
-            self.size.measured(stage, task.detector.model, task.detector.member, len(task.chunk.samples), seconds)
+            self.size.measured(
+                stage, task.detector.model, task.detector.member, len(task.chunk.samples), seconds,
+                task.share if isinstance(task, ExplainTask) else 1.0,
+            )  # fmt: skip
         self._commit(results)
         merge_some(self.log, self._stage_began)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 
+import numpy as np
 import pytest
 from looks import LOOKS
 from toy_runs import EQUAL, LONG, differences, glob_differences, toy_run
 
 from xaibench.api import Lost
+from xaibench.plan import due
 from xaibench.plan.tasks import ExplainTask
-from xaibench.run import driver
+from xaibench.run import driver, task_size
 from xaibench.store import merging
 from xaibench.store.folder import RunFolder
 
@@ -37,6 +39,33 @@ def whole(tmp_path_factory):
 def test_the_size_of_the_tasks_changes_no_byte(whole, tmp_path, size):
     toy_run(tmp_path / "run", explainer=EXPLAINERS, metric=METRICS, task_samples=size)
     assert not differences(whole, tmp_path / "run", KEPT) and not glob_differences(tmp_path / "run", KEPT)
+
+
+def test_a_task_takes_few_explainers_rather_than_few_samples(whole, tmp_path, monkeypatch):
+    """Where one sample is work enough with all explainers, each explainer still fills the batches with its samples."""
+    tasks, drive = [], driver._Driver._run
+    monkeypatch.setattr(driver._Driver, "_run", lambda self, made: drive(self, (tasks.append(t) or t for t in made)))
+    monkeypatch.setattr(task_size.TaskSize, "__call__", lambda self, stage, member: 0.7 if stage == "explain" else 12)
+    toy_run(tmp_path / "run", explainer=EXPLAINERS, metric=METRICS, batch_size=2)
+    explain = [t for t in tasks if isinstance(t, ExplainTask)]
+    names = [[u.name.rpartition("/")[2] for u in t.units] for t in explain]
+    assert names == [["rows"], ["random", "shared"]] * 6  # a map of random costs no pass
+    assert {len(t.chunk.samples) for t in explain} == {2}
+    assert sum(t.share for t in explain[:2]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("costs", "parts", "expected"),
+    [
+        ([1, 1, 1, 1], 2, [[0, 1], [2, 3]]),
+        ([10, 1, 1], 2, [[0], [1, 2]]),
+        ([1, 1, 10], 2, [[0, 1], [2]]),
+        ([1, 1, 1], 5, [[0], [1], [2]]),
+        ([3], 1, [[0]]),
+    ],
+)
+def test_parts_of_like_cost(costs, parts, expected):
+    assert [p.tolist() for p in due._parts_of_like_cost(np.array(costs, dtype=float), parts)] == expected
 
 
 def test_workers_change_no_byte(tmp_path):
