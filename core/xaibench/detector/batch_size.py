@@ -5,10 +5,11 @@ from __future__ import annotations
 from xaibench.api import Detector, Facts
 
 LARGEST_BATCH, SMALLEST_BATCH = 64, 8
-CPU_PIXELS = 2**20
-"""Most pixels in one call on a CPU by default: 64 pictures of 64 x 64, 16 of 224 x 224.
+CPU_PIXELS, LARGEST_CPU_BATCH = 2**20, 16
+"""Most pixels and pictures in one call on a CPU by default.
 
-Larger batches are not faster there (measured on a ResNet-18), and take more memory and padding.
+Larger batches are not faster there (measured on a ResNet-18 and on the demo), and take more memory and padding: a method
+that asks for one picture a step leaves most of a large batch empty.
 """
 SMALLEST_GROUP = 8
 """Pictures of one request that the engine forwards in a row before it turns to its queues again, in calls of a smaller
@@ -27,8 +28,8 @@ def compute_batch(detector: Detector, requested: int | None = None) -> int:
 
     It is the model's fixed batch, or the requested one, limited to the model's maximum. None requests
     ``LARGEST_BATCH``, and on a CPU the largest power of two within ``CPU_PIXELS``, or ``ONNX_CPU_PIXELS`` where ONNX
-    Runtime computes the detector, at least ``SMALLEST_BATCH`` or ``SMALLEST_ONNX_BATCH``. The rule uses no clock, so
-    that every machine chooses alike.
+    Runtime computes the detector, at least ``SMALLEST_BATCH`` or ``SMALLEST_ONNX_BATCH`` and at most
+    ``LARGEST_CPU_BATCH``. The rule uses no clock, so that every machine chooses alike.
     """
     batch = detector.facts.batch
     if requested is None:
@@ -41,4 +42,4 @@ def _cpu_batch(facts: Facts) -> int:
     is_onnx = facts.engine == "onnxruntime"
     pixels, smallest = (ONNX_CPU_PIXELS, SMALLEST_ONNX_BATCH) if is_onnx else (CPU_PIXELS, SMALLEST_BATCH)
     fits = max(1, pixels // (height * width))
-    return min(LARGEST_BATCH, max(smallest, 1 << fits.bit_length() - 1))
+    return min(LARGEST_CPU_BATCH, max(smallest, 1 << fits.bit_length() - 1))

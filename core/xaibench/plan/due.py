@@ -40,6 +40,10 @@ Size = Callable[[str, PlannedMember], float]
 """The number of samples of the next task of a stage for a detector; less than 1 where one sample is too much."""
 
 
+_ABREAST = 4
+"""Compute batches that the samples of a task would fill with one picture each: some methods end early."""
+
+
 @dataclass(frozen=True)
 class Due(Difference):
     """The difference as tasks.
@@ -145,11 +149,11 @@ class Due(Difference):
     def _cut(self, member: PlannedMember, left: int, groups: int) -> tuple[int, int]:
         """The number of samples of the next tasks for maps, and into how many parts the groups of explainers go.
 
-        Where fewer samples than a compute batch holds are enough work with all explainers, a task takes some of the
+        Where fewer samples than some compute batches hold are enough work with all explainers, a task takes some of the
         explainers and more samples: a method that asks for one picture a step fills a batch only with its neighbours.
         """
         size = self.size("explain", member)
-        wide = 1 if self.plan.settings.task_samples else min(member.batch_size, left)
+        wide = 1 if self.plan.settings.task_samples else min(_ABREAST * member.batch_size, left)
         parts = min(groups, math.ceil(wide / min(size, wide)))
         return max(1, int(size) if parts == 1 else min(wide, int(size * parts))), parts
 

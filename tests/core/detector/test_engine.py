@@ -98,15 +98,15 @@ class Shown:
 @pytest.mark.parametrize(
     ("detector", "wanted", "batch"),
     [
-        (Shown(64), None, 64),
-        (Shown(128), None, 64),
+        (Shown(64), None, 16),
+        (Shown(128), None, 16),
         (Shown(224), None, 16),
         (Shown(299), None, 8),
         (Shown(1024), None, 8),
         (Shown(2048), None, 8),
         (Shown(224, "cuda"), None, 64),
         (Shown(64, engine="onnxruntime"), None, 16),
-        (Shown(24, engine="onnxruntime"), None, 64),
+        (Shown(24, engine="onnxruntime"), None, 16),
         (Shown(100, engine="onnxruntime"), None, 4),
         (Shown(128, engine="onnxruntime"), None, 4),
         (Shown(224, engine="onnxruntime"), None, 4),

@@ -112,7 +112,7 @@ def test_a_batch_in_parts_is_the_same_batch(run, monkeypatch):
 
 
 def test_pictures_share_detector_calls():
-    """The masks of all pictures meet in one compute batch, of 64 pictures of this size."""
+    """The masks of all pictures meet in compute batches of 16."""
     calls = []
 
     def detector(shown):
@@ -126,7 +126,7 @@ def test_pictures_share_detector_calls():
     opening = len(calls)  # what opening a model asks, and the clean predictions
     calls.clear()
     xaibench.explain(detector, images, "rise:masks=8", card={"size": SIZE}, accept_detector=True)
-    assert len(calls) == opening + 1 and set(calls[-2:]) == {64}  # 8 x 8 masks are one batch
+    assert len(calls) == opening + 4 and set(calls[-4:]) == {16}  # 8 x 8 masks
 
 
 def test_a_single_picture_is_a_batch_of_one(run):

@@ -46,7 +46,7 @@ def test_a_task_takes_few_explainers_rather_than_few_samples(whole, tmp_path, mo
     tasks, drive = [], driver._Driver._run
     monkeypatch.setattr(driver._Driver, "_run", lambda self, made: drive(self, (tasks.append(t) or t for t in made)))
     monkeypatch.setattr(task_size.TaskSize, "__call__", lambda self, stage, member: 0.7 if stage == "explain" else 12)
-    toy_run(tmp_path / "run", explainer=EXPLAINERS, metric=METRICS, batch_size=2)
+    toy_run(tmp_path / "run", explainer=EXPLAINERS, metric=METRICS, batch_size=1)
     explain = [t for t in tasks if isinstance(t, ExplainTask)]
     names = [[u.name.rpartition("/")[2] for u in t.units] for t in explain]
     assert names == [["rows"], ["random", "shared"]] * 6  # a map of random costs no pass
