@@ -25,26 +25,34 @@ if TYPE_CHECKING:
     from xaibench.discovery.components import Use, hold_component, open_component
     from xaibench.discovery.paths import open_dataset, open_models
     from xaibench.discovery.registry import Registered, Registry, load_registry
+    from xaibench.plan.estimate import Cost
     from xaibench.plan.runtime import make_runtime
     from xaibench.run.batch_results import Explanations, MapScores
     from xaibench.run.evaluation import evaluate
     from xaibench.run.examination import Examination, examine, refuse_faulty
     from xaibench.run.on_arrays import explain, score
+    from xaibench.run.recomputation import Recomputation, recompute
     from xaibench.run.verification import Verification, verify
     from xaibench.run.workbench import Bench
     from xaibench.store.open_run import Run, open_run
     from xaibench.store.provenance import provenance, runtime_identity
+    from xaibench.store.relation import Address, Relation, RelationCell
 
 __version__ = "0.1.0"
 
 _MODULE_OF = {
+    "Address": "store.relation",
     "Bench": "run.workbench",
+    "Cost": "plan.estimate",
     "Examination": "run.examination",
     "Explanations": "run.batch_results",
     "MapScores": "run.batch_results",
     "PictureArrays": "data.arrays",
+    "Recomputation": "run.recomputation",
     "Registered": "discovery.registry",
     "Registry": "discovery.registry",
+    "Relation": "store.relation",
+    "RelationCell": "store.relation",
     "Run": "store.open_run",
     "Use": "discovery.components",
     "Verification": "run.verification",
@@ -63,6 +71,7 @@ _MODULE_OF = {
     "order_samples": "data.order",
     "prepare_torch": "detector.torch_settings",
     "provenance": "store.provenance",
+    "recompute": "run.recomputation",
     "refuse_faulty": "run.examination",
     "run_programmes": "detector.engine",
     "runtime_identity": "store.provenance",
@@ -86,13 +95,18 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Address",
     "Bench",
+    "Cost",
     "Examination",
     "Explanations",
     "MapScores",
     "PictureArrays",
+    "Recomputation",
     "Registered",
     "Registry",
+    "Relation",
+    "RelationCell",
     "Run",
     "Use",
     "Verification",
@@ -111,6 +125,7 @@ __all__ = [
     "order_samples",
     "prepare_torch",
     "provenance",
+    "recompute",
     "refuse_faulty",
     "run_programmes",
     "runtime_identity",
