@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from xaibench.run.examination import Examination, examine, refuse_faulty
     from xaibench.run.on_arrays import explain, score
     from xaibench.run.recomputation import Recomputation, recompute
-    from xaibench.run.verification import Verification, verify
     from xaibench.run.workbench import Bench
     from xaibench.store.open_run import Run, open_run
     from xaibench.store.provenance import provenance, runtime_identity
@@ -55,7 +54,6 @@ _MODULE_OF = {
     "RelationCell": "store.relation",
     "Run": "store.open_run",
     "Use": "discovery.components",
-    "Verification": "run.verification",
     "compute_batch": "detector.batch_size",
     "doubt_lines": "data.doubts",
     "evaluate": "run.evaluation",
@@ -80,7 +78,6 @@ _MODULE_OF = {
     "show_picture": "data.pictures",
     "survey": "data.survey",
     "use_identity": "discovery.code_identity",
-    "verify": "run.verification",
 }
 
 
@@ -109,7 +106,6 @@ __all__ = [
     "RelationCell",
     "Run",
     "Use",
-    "Verification",
     "compute_batch",
     "doubt_lines",
     "evaluate",
@@ -134,5 +130,4 @@ __all__ = [
     "show_picture",
     "survey",
     "use_identity",
-    "verify",
 ]

@@ -19,7 +19,6 @@ COMMANDS = {
     "eval": "evaluate:evaluate",
     "explain": "explain_command:explain",
     "merge": "merge:merge",
-    "verify": "verify:verify",
     "status": "status:show_status",
     "list": "listing:list_components",
     "info": "listing:show_component",

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from conftest import TOY
-from xaibench import open_run, verify
+from xaibench import open_run
 from xaibench.api import UsageError
 
 
@@ -34,7 +34,7 @@ def test_verify_is_told_where_a_plugin_file_lies(elsewhere, cli):
     assert err == f"xaibench: ../run cannot be computed again: plugin file 'toy.py' does not exist\n  {MEND}\n"
     code, out, _ = cli("verify", "../run", "--rows", 4, "--plugin", "../toy.py")
     assert code == 0 and out.startswith("4 of 4 rows equal to the bit\n")
-    assert verify("../run", 2, plugin="../toy.py").exit_code == 0
+    assert open_run("../run", plugin=["../toy.py"]).verify(2).exit_code == 0
 
 
 def test_report_says_once_that_a_plugin_file_is_gone_and_how_to_mend_it(elsewhere, cli):

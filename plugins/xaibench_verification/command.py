@@ -13,7 +13,6 @@ from xaibench.api import (
     SHARED_FLAGS,
     JsonFlag,
     Parameters,
-    Passes,
     PlanError,
     RunFolder,
     describe_error,
@@ -27,8 +26,9 @@ from xaibench.api import (
 )
 
 if TYPE_CHECKING:
-    from xaibench.run.row_comparison import ValueChange
-    from xaibench.run.verification import CheckedRow, PreparedVerification, State, Verification
+    from xaibench import Cost
+    from xaibench_verification.row_comparison import ValueChange
+    from xaibench_verification.verification import CheckedRow, PreparedVerification, State, Verification
 
 _MOST_CHANGES = 5  # of one row
 _MOST_ROWS = 20
@@ -62,18 +62,26 @@ class Verifying(Parameters):
 @with_flags
 def verify(run: RunFolder, *, flags: Verifying, json: JsonFlag = False) -> None:
     """Compute random rows of a run anew from detector, pictures and parameters, and say whether they are equal."""
-    from xaibench.run.verification import prepared_verification
+    from xaibench import open_run
+    from xaibench_verification.verification import prepared_verification
 
-    places = {"model": flags.model, "dataset": flags.dataset, "plugin": flags.plugin}
     try:
         with (
             plugin_output(),
-            prepared_verification(run, flags.rows, seed=flags.seed, device=flags.device, **places) as prepared,
+            prepared_verification(
+                open_run(run, plugin=flags.plugin),
+                flags.rows,
+                seed=flags.seed,
+                model=flags.model,
+                dataset=flags.dataset,
+                device=flags.device,
+                name=run,
+            ) as prepared,
         ):
             if not _may_start(prepared, flags):
                 print("xaibench: nothing was computed", file=sys.stderr)
                 raise typer.Exit(PlanError.exit_code)
-            verification = prepared.compute("json")
+            verification = prepared.compute(progress=True)
     except KeyboardInterrupt:
         print("xaibench: interrupted: no verdict", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -97,7 +105,7 @@ def _may_start(prepared: PreparedVerification, flags: Verifying) -> bool:
     cost = _cost(prepared)
     if cost is None:
         return True
-    passes, seconds = cost
+    passes, seconds = cost.passes, cost.seconds
     sets = f", {prepared.of_whole_sets} of whole data sets" if prepared.of_whole_sets else ""
     print(
         f"rows to compute: {len(prepared.rows)}{sets}; at most {passes.forward:,} forward and {passes.backward:,} "
@@ -118,20 +126,15 @@ def _may_start(prepared: PreparedVerification, flags: Verifying) -> bool:
     )  # fmt: skip
 
 
-def _cost(prepared: PreparedVerification) -> tuple[Passes, float] | None:
+def _cost(prepared: PreparedVerification) -> Cost | None:
     """Passes and seconds of what is computed; None where nothing is, or where no time can be told."""
-    from xaibench.plan.estimate import estimate
-
     if not prepared.only:
         return None
-    left = prepared.left
-    looks = sum((c.passes for c in left.due_looks()), Passes())
     try:
-        cost = estimate(prepared.prepared.plan, left.shares(), predictions=left.predictions(), looks=looks)
+        return prepared.again.estimate(prepared.only)
     except Exception as error:  # what a detector raises fails its rows
         print(f"no estimate of the time: the detector raised {describe_error(error)}", file=sys.stderr)
         return None
-    return cost.total.passes, cost.total.seconds
 
 
 def _duration(seconds: float) -> str:

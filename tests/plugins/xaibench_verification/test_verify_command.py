@@ -7,9 +7,9 @@ import json
 import pytest
 from toy_runs import toy_run
 
-from xaibench.cli.verify import answer_lines
-from xaibench.run.row_comparison import ValueChange, compare_rows
-from xaibench.run.verification import CheckedRow, PreparedVerification, Verification
+from xaibench_verification.command import answer_lines
+from xaibench_verification.row_comparison import ValueChange, compare_rows
+from xaibench_verification.verification import CheckedRow, PreparedVerification, Verification
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_beyond_max_hours_it_names_the_rows_that_need_no_whole_set(cli, out):
 
 
 def test_an_interrupt_is_no_verdict(cli, out, monkeypatch):
-    def interrupt(self, output):
+    def interrupt(self, *, progress):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(PreparedVerification, "compute", interrupt)

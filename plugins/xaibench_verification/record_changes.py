@@ -6,12 +6,10 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xaibench.plan.parts import Plan
-from xaibench.store.provenance import provenance
-from xaibench.store.relation import Address, Relation, RelationCell
-from xaibench.store.snapshot import Snapshot
+if TYPE_CHECKING:
+    from xaibench import Address, Recomputation, RelationCell, Run
 
 _MACHINE = ("machine", "processor")
 _CODE = ("explainer ", "metric ")
@@ -20,17 +18,10 @@ _FEW = 3
 
 @dataclass(frozen=True)
 class RecordChanges:
-    """The record of a run against its plan made anew on this machine.
+    """The record of a run against its plan made anew on this machine."""
 
-    Parameters
-    ----------
-    before: the run.
-    plan, relation: its plan made anew.
-    """
-
-    before: Snapshot
-    plan: Plan
-    relation: Relation
+    run: Run
+    again: Recomputation
 
     @property
     def lines(self) -> list[str]:
@@ -49,7 +40,7 @@ class RecordChanges:
     @cached_property
     def _identities(self) -> list[tuple[str, str, str]]:
         """Key, old and new value of what is not the same in the identities of the two plans."""
-        old, new = self.before.plan["identity"], self.plan.identity
+        old, new = self.again.identities
         return [(k, str(old[k]), str(new[k])) for k in old if k in new and old[k] != new[k]]
 
     @cached_property
@@ -78,12 +69,13 @@ class RecordChanges:
     @cached_property
     def _machines(self) -> dict[str, list[str]]:
         """What of machine and versions is not that of each recorded invocation."""
-        here = provenance()
-        rows = self.before.whole_table("runs").select(["run", "provenance"]).to_pylist()
+        from xaibench import provenance
+
+        here, rows = provenance(), self.run.to_arrow("runs", ["run", "provenance"]).to_pylist()
         return {row["run"]: list(self._machine(json.loads(row["provenance"]), here)) for row in rows}
 
     def _machine(self, there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
-        names = (*_MACHINE, "gpu") if self.plan.runtime.device.startswith("cuda") else _MACHINE
+        names = (*_MACHINE, "gpu") if self.again.identities[1]["device"] == "cuda" else _MACHINE
         for name in names:
             if there.get(name) != here.get(name):
                 yield f"{name} was {there.get(name) or 'unknown'}, now {here.get(name) or 'unknown'}"
@@ -97,7 +89,7 @@ class RecordChanges:
 
     def why_not(self, address: Address, sample: str) -> str:
         """Why a row cannot be computed again; empty where it can."""
-        then, now = self.before.relation.by_address[address], self.relation.by_address.get(address)
+        then, now = self.again.recorded.by_address[address], self.again.planned.by_address.get(address)
         if now is None:
             return self._why_no_cell(address)
         if weights := self._weights(address):
@@ -108,18 +100,18 @@ class RecordChanges:
             return ""
         if sample:
             return self._pictures(then).get(sample, "")
-        cells = [self.before.relation.by_address[a] for a in then.inputs if a in self.before.relation.by_address]
+        cells = [self.again.recorded.by_address[a] for a in then.inputs if a in self.again.recorded.by_address]
         reasons = (reason for cell in cells or [then] for reason in self._set_changes(cell))
         return next(reasons, "") or self._groups(then)
 
     def _groups(self, cell: RelationCell) -> str:
         dataset = cell.address.dataset
-        same = self.before.relation.samples[dataset].groups == self.relation.samples[dataset].groups
+        same = self.again.recorded.samples[dataset].groups == self.again.planned.samples[dataset].groups
         return f"the groups of {dataset} are not as they were" if cell.grouped and not same else ""
 
     def _why_no_cell(self, address: Address) -> str:
         for kind in ("model", "dataset"):
-            name, cells = getattr(address, kind), self.relation.cells
+            name, cells = getattr(address, kind), self.again.planned.cells
             if name and not any(getattr(c.address, kind) == name for c in cells):
                 given = ", ".join(dict.fromkeys(getattr(c.address, kind) for c in cells if getattr(c.address, kind)))
                 return f"no {kind} is called {name} (there is {given}): its file or folder has another name"
@@ -138,7 +130,7 @@ class RecordChanges:
     def _set_changes(self, cell: RelationCell) -> Iterator[str]:
         dataset = cell.address.dataset
         yield from self._pictures(cell).values()
-        then, now = self.before.relation.samples[dataset], self.relation.samples[dataset]
+        then, now = self.again.recorded.samples[dataset], self.again.planned.samples[dataset]
         if then.ids != now.ids:
             yield f"{dataset} holds other samples than it did"
 
@@ -155,8 +147,8 @@ class RecordChanges:
 
     def _changed_pictures(self, cell: RelationCell) -> Iterator[tuple[str, str]]:
         dataset = cell.address.dataset
-        digests = dict(zip(self.relation.samples[dataset].ids, self.relation.digests(cell), strict=True))
-        before = zip(self.before.relation.samples[dataset].ids, self.before.relation.digests(cell), strict=True)
+        digests = dict(zip(self.again.planned.samples[dataset].ids, self.again.planned.digests(cell), strict=True))
+        before = zip(self.again.recorded.samples[dataset].ids, self.again.recorded.digests(cell), strict=True)
         for sample, digest in before:
             if sample not in digests:
                 yield sample, f"sample {sample} is not in {dataset} any more"
@@ -166,7 +158,7 @@ class RecordChanges:
 
 
 def _model_parts(text: str) -> tuple[str, str, str]:
-    """Digest, compute batch and code in the identity of a detector (:func:`xaibench.plan.identity.identity_of`)."""
+    """Digest, compute batch and code in the identity of a detector (:attr:`xaibench.Recomputation.identities`)."""
     digest, _, rest = text.partition(" batch ")
     batch, _, code = rest.partition(" code ")
     return digest, batch, code
