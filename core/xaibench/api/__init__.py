@@ -118,7 +118,7 @@ from xaibench.api.records import (
     ViewRecord,
     hookimpl,
 )
-from xaibench.api.references import Reference, ReferenceKind, latex_text
+from xaibench.api.references import Reference, ReferenceKind
 from xaibench.api.safe_text import FORMULA_START, printable, redact, secret_variable, spreadsheet_text
 from xaibench.api.sample_columns import SAMPLE_COLUMNS, check_column_names, check_columns
 from xaibench.api.score_checks import BadScores, check_scores
@@ -390,7 +390,6 @@ __all__ = [
     "hookimpl",
     "is_fake",
     "is_url",
-    "latex_text",
     "likeliest_fake",
     "list_folder",
     "literal",
