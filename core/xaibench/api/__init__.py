@@ -56,7 +56,6 @@ from xaibench.api.events import Listener, PassesDone, RunBegins, RunEnds, RunWar
 from xaibench.api.executors import Component, Executor, Lost
 from xaibench.api.explained_pictures import ExplainedMap, ExplainedPicture, MapRegion, Sheet, SheetView
 from xaibench.api.explainers import Explainer, ExplainRequest, Explanation
-from xaibench.api.file_ranges import FetchedFile, FileRange, file_range
 from xaibench.api.fills import Fill, FillFunction, FillParameter, FillRequest, FillResult, MaskFill
 from xaibench.api.flags import SHARED_FLAGS, Flag, setting, with_flags
 from xaibench.api.groups import Groups, connected_components, statistical_groups
@@ -271,9 +270,7 @@ __all__ = [
     "Explanation",
     "Facts",
     "Features",
-    "FetchedFile",
     "FileNames",
-    "FileRange",
     "Fill",
     "FillFunction",
     "FillParameter",
@@ -380,7 +377,6 @@ __all__ = [
     "digest_native",
     "digest_pixels",
     "digest_shown",
-    "file_range",
     "file_state",
     "files_below",
     "format_spec",
