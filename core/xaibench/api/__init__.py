@@ -118,7 +118,7 @@ from xaibench.api.records import (
     hookimpl,
 )
 from xaibench.api.references import Reference, ReferenceKind
-from xaibench.api.safe_text import FORMULA_START, printable, redact, secret_variable, spreadsheet_text
+from xaibench.api.safe_text import printable, redact, secret_variable
 from xaibench.api.sample_columns import SAMPLE_COLUMNS, check_column_names, check_columns
 from xaibench.api.score_checks import BadScores, check_scores
 from xaibench.api.streams import Streams
@@ -228,7 +228,6 @@ __all__ = [
     "FAKE",
     "FAMILY_RECORD",
     "FILL_NEEDS",
-    "FORMULA_START",
     "KINDS",
     "MAX_PIXELS",
     "NEEDS",
@@ -415,7 +414,6 @@ __all__ = [
     "setting",
     "silent_delays",
     "split_parameters",
-    "spreadsheet_text",
     "stage_table",
     "stage_text",
     "statistical_groups",
