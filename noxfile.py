@@ -59,7 +59,7 @@ def slow(session: nox.Session) -> None:
         "tests/core/run/test_meddling.py",
         "tests/core/cli/test_plugin_output.py",
         "tests/core/cli/test_fuzzed_inputs.py",
-        "tests/core/cli/test_progress.py",
+        "tests/core/cli/test_closed_streams.py",
         "tests/core/cli/test_interrupts.py",
         "tests/plugins/xaibench_executors/test_equal_tables.py",
         "tests/plugins/xaibench_executors/test_killed.py",

@@ -10,7 +10,6 @@ from itertools import count
 from threading import Thread
 
 from xaibench.api import (
-    FetchedFile,
     Location,
     Native,
     RemotePath,
@@ -22,6 +21,7 @@ from xaibench.api import (
     read_mask,
     read_picture,
 )
+from xaibench_datasets.file_ranges import FetchedFile
 
 AHEAD = 16
 """Samples whose files are fetched before they are asked for."""

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from xaibench.api import Dataset, FileRange, Location, Native, Sample, UnreadablePicture, write_whole
+from xaibench.api import Dataset, Location, Native, Sample, UnreadablePicture, write_whole
 from xaibench_datasets.entries import Entry
+from xaibench_datasets.file_ranges import FileRange
 from xaibench_datasets.shards import ShardMember
 
 MANIFEST = "manifest.parquet"

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xaibench.api import FileRange, Location, file_range
+from xaibench.api import Location
+from xaibench_datasets.file_ranges import FileRange, file_range
 
 _CELL = re.compile(r"(.+\.tar)@([0-9]{1,15})\+([0-9]{1,15})")
 

@@ -10,6 +10,7 @@ from bibtex_entries import entries
 
 import xaibench
 from xaibench.discovery.registry import load_registry
+from xaibench_report.exports.bibtex import bibtex
 from xaibench_report.exports.statistics_references import xaibench_reference
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ def test_keys_begin_with_family_and_year():
 
 
 def test_all_of_it_is_bibtex():
-    text = "\n".join(r.bibtex() for r in sorted(REFERENCES, key=lambda r: r.key))
+    text = "\n".join(bibtex(r) for r in sorted(REFERENCES, key=lambda r: r.key))
     found = entries(text)
     assert set(found) == {r.key for r in REFERENCES} and len(found) > 60
     text.encode("ascii")  # LaTeX has an accent for every letter of these names

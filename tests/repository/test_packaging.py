@@ -146,7 +146,7 @@ def test_the_wheel_holds_every_file_of_every_package_and_nothing_else(built):
         expected |= {f.relative_to(package.parent).as_posix() for f in _files(package)}
     assert inside == expected
     for needed in ("xaibench/plan/presets.toml", "xaibench/py.typed", "xaibench_models/demo/weights/demo-0.safetensors",
-                   "xaibench_models/demo/weights/demo-0.onnx", "xaibench/cli/templates/plugin/plugin.py.in",
+                   "xaibench_models/demo/weights/demo-0.onnx", "xaibench_testing/templates/plugin.py.in",
                    "xaibench_report/page/templates/report_frame.html"):  # fmt: skip
         assert needed in inside
 

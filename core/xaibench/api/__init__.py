@@ -56,7 +56,6 @@ from xaibench.api.events import Listener, PassesDone, RunBegins, RunEnds, RunWar
 from xaibench.api.executors import Component, Executor, Lost
 from xaibench.api.explained_pictures import ExplainedMap, ExplainedPicture, MapRegion, Sheet, SheetView
 from xaibench.api.explainers import Explainer, ExplainRequest, Explanation
-from xaibench.api.file_ranges import FetchedFile, FileRange, file_range
 from xaibench.api.fills import Fill, FillFunction, FillParameter, FillRequest, FillResult, MaskFill
 from xaibench.api.flags import SHARED_FLAGS, Flag, setting, with_flags
 from xaibench.api.groups import Groups, connected_components, statistical_groups
@@ -118,8 +117,8 @@ from xaibench.api.records import (
     ViewRecord,
     hookimpl,
 )
-from xaibench.api.references import Reference, ReferenceKind, latex_text
-from xaibench.api.safe_text import FORMULA_START, printable, redact, secret_variable, spreadsheet_text
+from xaibench.api.references import Reference, ReferenceKind
+from xaibench.api.safe_text import printable, redact, secret_variable
 from xaibench.api.sample_columns import SAMPLE_COLUMNS, check_column_names, check_columns
 from xaibench.api.score_checks import BadScores, check_scores
 from xaibench.api.streams import Streams
@@ -229,7 +228,6 @@ __all__ = [
     "FAKE",
     "FAMILY_RECORD",
     "FILL_NEEDS",
-    "FORMULA_START",
     "KINDS",
     "MAX_PIXELS",
     "NEEDS",
@@ -271,9 +269,7 @@ __all__ = [
     "Explanation",
     "Facts",
     "Features",
-    "FetchedFile",
     "FileNames",
-    "FileRange",
     "Fill",
     "FillFunction",
     "FillParameter",
@@ -380,7 +376,6 @@ __all__ = [
     "digest_native",
     "digest_pixels",
     "digest_shown",
-    "file_range",
     "file_state",
     "files_below",
     "format_spec",
@@ -390,7 +385,6 @@ __all__ = [
     "hookimpl",
     "is_fake",
     "is_url",
-    "latex_text",
     "likeliest_fake",
     "list_folder",
     "literal",
@@ -420,7 +414,6 @@ __all__ = [
     "setting",
     "silent_delays",
     "split_parameters",
-    "spreadsheet_text",
     "stage_table",
     "stage_text",
     "statistical_groups",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import uuid
 from pathlib import Path
@@ -20,16 +21,9 @@ def stage_table(table: pa.Table, staging: str | Path, key: str) -> Path:
     """
     import pyarrow.parquet as pq
 
-    path = Path(staging) / f"{key}.{uuid.uuid4().hex[:8]}"
-    try:
-        with open(path, "xb") as file:
-            pq.write_table(table, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise write_error(path, error) from error
-    return path
+    file = io.BytesIO()
+    pq.write_table(table, file, compression="zstd")
+    return stage_bytes(file.getvalue(), staging, key)
 
 
 def stage_text(text: str, staging: str | Path, key: str) -> Path:

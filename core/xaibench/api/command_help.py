@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -25,12 +25,19 @@ def help_page(group: CommandGroup, *examples: str) -> Callable[[C], C]:
 
 
 def show_help_pages(app: Any) -> None:
-    """Give the commands of a ``typer.Typer``, those of its groups included, the heading and the examples they name."""
+    """Give the commands of a ``typer.Typer``, those of its groups included, the heading and the examples they name.
+
+    Commands are put in the order of the headings, those of other plugins last.
+    """
     for info in app.registered_commands:
         group, examples = getattr(info.callback, "help_page", ("", ()))
         if examples:
             info.epilog = "\n".join(("Examples:", *examples)).replace("[", r"\[")
         info.rich_help_panel = _panel(info, group)
+    headings = get_args(CommandGroup)
+    app.registered_commands.sort(
+        key=lambda c: headings.index(c.rich_help_panel) if c.rich_help_panel in headings else len(headings)
+    )
     for inner in app.registered_groups:
         commands = inner.typer_instance.registered_commands
         show_help_pages(inner.typer_instance)

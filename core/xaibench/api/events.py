@@ -94,6 +94,20 @@ class TaskCommitted:
     dataset: str = ""
     trace: str = ""
 
+    @property
+    def line(self) -> str:
+        """In one line, such as ``score gradcam deletion of demo on faces: 48 samples, 3.2 s, 816 forward passes``."""
+        names = " ".join(n.replace("xaibench/", "") for n in (self.explainer, self.metric) if n)
+        of = " on ".join(n.replace("xaibench/", "") for n in (self.model, self.dataset) if n)
+        passes = "".join(
+            f", {count:,} {word} passes"
+            for word, count in (("forward", self.passes.forward), ("backward", self.passes.backward))
+            if count
+        )
+        samples = f"{self.samples:,} samples, " if self.samples != 1 else ""
+        failed = f"; failed: {self.reason}" if self.status == "failed" else ""
+        return f"{self.kind} {names + ' of ' if names else ''}{of}: {samples}{self.seconds:.1f} s{passes}{failed}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnds:

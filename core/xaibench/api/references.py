@@ -1,4 +1,4 @@
-"""References to the literature: what a record says of where a method comes from, and its BibTeX.
+"""References to the literature: what a record says of where a method comes from.
 
 Light: loads nothing but the standard library.
 """
@@ -6,7 +6,6 @@ Light: loads nothing but the standard library.
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -19,8 +18,7 @@ _KEY = re.compile(r"[A-Za-z][A-Za-z0-9:.+-]*")
 _ARXIV = re.compile(r"\d{4}\.\d{4,5}|[a-z-]+(\.[A-Z]{2})?/\d{7}")
 _DOI = re.compile(r"10\.\d{4,9}/\S+")
 _URL = re.compile(r"https?://\S+")
-_VENUE_FIELDS = {"article": "journal", "inproceedings": "booktitle", "incollection": "booktitle"}
-"""What BibTeX calls the venue; ``howpublished`` for the other kinds."""
+_WITH_VENUE = ("article", "inproceedings", "incollection")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +88,7 @@ class Reference:
             ),
             (self.title, "it has no title"),
             (1500 <= self.year <= 2999, f"its year is {self.year}"),
-            (self.venue or self.kind not in _VENUE_FIELDS, f"{self.kind} asks for a venue"),
+            (self.venue or self.kind not in _WITH_VENUE, f"{self.kind} asks for a venue"),
             (not wrong, f"{', '.join(wrong)} is of another form"),
         )
         return next((words for holds, words in checks if not holds), "")
@@ -142,95 +140,3 @@ class Reference:
         """The fields that have a value, as JSON has them. ``Reference(**values)`` makes the reference again."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items() if v}
-
-    def bibtex(self, key: str = "") -> str:
-        """An entry for BibTeX and biber, in ASCII where LaTeX has an accent for a letter, else in UTF-8.
-
-        ``key`` stands in place of its own where it is given.
-        """
-        venue = _VENUE_FIELDS.get(self.kind, "howpublished")
-        preprint = f"arXiv:{self.arxiv}" if self.arxiv and self.kind == "misc" else ""  # plain styles show no eprint
-        entry = {
-            "author": " and ".join(self._bibtex_name(name) for name in self.authors),
-            "title": _title(self.title),
-            venue: latex_text(self.venue or preprint),
-            "volume": latex_text(self.volume),
-            "number": latex_text(self.number),
-            "pages": latex_text(re.sub(r"(?<=\d)[-–](?=\d)", "--", self.pages)),
-            "publisher": latex_text(self.publisher),
-            "year": str(self.year),
-            "doi": latex_text(self.doi),
-            "eprint": self.arxiv,
-            "archiveprefix": "arXiv" if self.arxiv else "",
-            "url": _address(self.url),
-        }
-        lines = "".join(f"  {name} = {{{value}}},\n" for name, value in entry.items() if value)
-        return f"@{self.kind}{{{key or self.key},\n{lines}}}\n"
-
-    def _bibtex_name(self, name: str) -> str:
-        if name == _OTHERS:
-            return _OTHERS
-        return latex_text(name) if "," in name else f"{{{latex_text(name)}}}"
-
-
-# ---- LaTeX ----------------------------------------------------------------------------------------------------------
-
-_SPECIAL = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': "''",
-    "“": "``", "”": "''", "‘": "`", "’": "'", "–": "--", "—": "---", "…": r"\ldots{}", "×": r"$\times$", "\u00a0": "~",
-    "ß": r"{\ss}", "ø": r"{\o}", "Ø": r"{\O}", "æ": r"{\ae}", "Æ": r"{\AE}", "œ": r"{\oe}", "Œ": r"{\OE}",
-    "ł": r"{\l}", "Ł": r"{\L}", "ı": r"{\i}",
-}  # fmt: skip
-_ACCENTS = {
-    "\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0304": "=", "\u0306": "u ", "\u0307": ".",
-    "\u0308": '"', "\u030a": "r ", "\u030b": "H ", "\u030c": "v ", "\u0323": "d ", "\u0326": "c ", "\u0327": "c ",
-    "\u0328": "k ",
-}  # fmt: skip
-"""Accents of LaTeX by combining character. The comma below stands as the cedilla, which every font encoding has."""
-
-
-def latex_text(text: str) -> str:
-    r"""``text`` as LaTeX shows it: special characters escaped, accented letters as ``{\"o}``. Other letters stay UTF-8.
-
-    >>> latex_text("Hedström & Weber: 50 %")
-    'Hedstr{\\"o}m \\& Weber: 50 \\%'
-    """
-    return "".join(_letter(letter) for letter in unicodedata.normalize("NFC", printable(text)))
-
-
-def _letter(letter: str) -> str:
-    if letter in _SPECIAL:
-        return _SPECIAL[letter]
-    parts = list(unicodedata.normalize("NFD", letter))
-    if len(parts) != 2 or parts[1] not in _ACCENTS or not parts[0].isascii():
-        return letter
-    base, mark = parts
-    base = rf"\{base}" if base in "ij" else base
-    return f"{{\\{_ACCENTS[mark]}{base}}}"
-
-
-_WORD = re.compile(r"(\W*)(.*?)(\W*)", re.DOTALL)
-
-
-def _title(title: str) -> str:
-    """A title with its capitals in braces, since styles lower all but the first character and that after a colon."""
-    words = title.split(" ")
-    starts = [True, *(word.endswith(":") for word in words)]
-    return " ".join(_kept(word, start) for word, start in zip(words, starts, strict=False))
-
-
-def _kept(word: str, start: bool) -> str:
-    """One word of a title. Marks around it stay outside the braces: a style looks for a colon there."""
-    match = _WORD.fullmatch(word)
-    assert match is not None
-    before, core, after = match.groups()
-    changeable = core[1:] if start and not before else core
-    kept = f"{{{latex_text(core)}}}" if any(letter.isupper() for letter in changeable) else latex_text(core)
-    return f"{latex_text(before)}{kept}{latex_text(after)}"
-
-
-def _address(url: str) -> str:
-    """An address as ``\\url`` takes it; braces, which would end the field, as percent codes."""
-    return url.replace("{", "%7B").replace("}", "%7D").replace("\\", "%5C")

@@ -7,8 +7,6 @@ import os
 import re
 from functools import lru_cache
 
-FORMULA_START = r"^[=+\-@\t\r\n]"
-"""What a spreadsheet would take for the beginning of a formula, as a regular expression."""
 SECRET_PREFIX = "XAIBENCH_SECRET_"
 MASK = "**********"
 
@@ -25,15 +23,6 @@ def printable(text: str) -> str:
     Terminals obey control characters, and those of the writing direction make a reader see another text.
     """
     return _UNPRINTABLE.sub(lambda match: _escape(ord(match.group())), text)
-
-
-def spreadsheet_text(text: str) -> str:
-    """``text`` with an apostrophe before what a spreadsheet would take for a formula.
-
-    >>> spreadsheet_text("=1+1"), spreadsheet_text("swap")
-    ("'=1+1", 'swap')
-    """
-    return f"'{text}" if re.match(FORMULA_START, text) else text
 
 
 def one_line(text: str) -> str:

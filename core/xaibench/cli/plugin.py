@@ -1,4 +1,4 @@
-"""The core's own plugin: the local executor and the progress display, registered like anybody's."""
+"""The core's own plugin: the local executor and the log of a run, registered like anybody's."""
 
 from __future__ import annotations
 
@@ -21,16 +21,11 @@ def xaibench_executors() -> list[ExecutorRecord]:
 
 @hookimpl
 def xaibench_run_events() -> list[ListenerRecord]:
-    """What a person sees of a run while it goes on, and what is kept of it."""
+    """What is kept of a run beside its tables."""
     return [
-        ListenerRecord(
-            name="progress",
-            target="xaibench.cli.progress:Progress",
-            summary="Bars on a terminal, lines elsewhere: passes done, rate, time left, what failed.",
-        ),
         ListenerRecord(
             name="log",
             target="xaibench.cli.run_log:RunLog",
             summary="The file log.txt of a run: command, versions, plan, tasks, failures with their trace, warnings.",
-        ),
+        )
     ]

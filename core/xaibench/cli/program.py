@@ -22,7 +22,6 @@ COMMANDS = {
     "status": "status:show_status",
     "list": "listing:list_components",
     "info": "listing:show_component",
-    "new-plugin": "new_plugin:write_plugin",
     "doctor": "doctor:diagnose",
 }
 """The core's own commands: module and function in this folder, imported when the command is given or listed."""

@@ -53,7 +53,7 @@ class RunLog:
         self._keep()
 
     def task_committed(self, event: TaskCommitted) -> None:
-        self._say(task_line(event), trace=event.trace)
+        self._say(event.line, trace=event.trace)
 
     def run_warned(self, event: RunWarning) -> None:
         self._say(event.text)
@@ -83,20 +83,6 @@ class RunLog:
     def _keep(self) -> None:
         if self._log is not None:
             self._log.keep()
-
-
-def task_line(event: TaskCommitted) -> str:
-    """What a task gave, in one line: ``score gradcam deletion on demo: 48 samples, 3.2 s, 816 forward passes``."""
-    names = " ".join(n.replace("xaibench/", "") for n in (event.explainer, event.metric) if n)
-    of = " on ".join(n.replace("xaibench/", "") for n in (event.model, event.dataset) if n)
-    passes = "".join(
-        f", {count:,} {word} passes"
-        for word, count in (("forward", event.passes.forward), ("backward", event.passes.backward))
-        if count
-    )
-    samples = f"{event.samples:,} samples, " if event.samples != 1 else ""
-    failed = f"; failed: {event.reason}" if event.status == "failed" else ""
-    return f"{event.kind} {names + ' of ' if names else ''}{of}: {samples}{event.seconds:.1f} s{passes}{failed}"
 
 
 class LocalLog:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
-from xaibench.api import Reference, latex_text, printable
+from xaibench.api import Reference, printable
+from xaibench_report.exports.bibtex import bibtex, latex_text
 
 Form = Literal["tex", "md", "txt"]
 _STRETCH: Final = "\\begingroup\n\\emergencystretch=3em % long names break at \\allowbreak alone\n"
@@ -67,7 +68,7 @@ class Citations:
     def bibtex(self) -> str:
         """The entries of all of them, in the order of their keys."""
         entries = sorted((key, reference) for reference, key in self.keys.items())
-        return "\n".join(reference.bibtex(key) for key, reference in entries)
+        return "\n".join(bibtex(reference, key) for key, reference in entries)
 
 
 def _told_apart(references: Sequence[Reference], names: Sequence[str], first: str = "a") -> dict[Reference, str]:

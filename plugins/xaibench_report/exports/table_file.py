@@ -9,9 +9,10 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from xaibench.api import FORMULA_START, UsageError, spreadsheet_text
+from xaibench.api import UsageError
 from xaibench_report.exports.output_file import write_file
 from xaibench_report.values.run_values import Table
+from xaibench_report.values.spreadsheet_text import FORMULA_START, spreadsheet_text
 
 
 def write_table(folder: str, name: str, out: Path) -> None:

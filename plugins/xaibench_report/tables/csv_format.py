@@ -6,8 +6,9 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from xaibench.api import printable, spreadsheet_text
+from xaibench.api import printable
 from xaibench_report.tables.table_grid import Grid, GridCell
+from xaibench_report.values.spreadsheet_text import spreadsheet_text
 
 NOTES = "notes"
 

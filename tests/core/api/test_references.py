@@ -1,4 +1,4 @@
-"""References: their forms, their BibTeX, and what is refused."""
+"""References: their forms, and what is refused."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from bibtex_entries import entries
 
-from xaibench.api import ExplainerRecord, Reference, latex_text
+from xaibench.api import ExplainerRecord, Reference
 
 FAWCETT = Reference(
     key="fawcett2006",
@@ -23,61 +22,6 @@ FAWCETT = Reference(
     doi="10.1016/j.patrec.2005.10.010",
 )
 TWO = replace(FAWCETT, authors=("Hedström, Anna", "Höhne, Marina M.-C."), arxiv="2401.06465")
-
-
-def test_bibtex_of_an_article():
-    assert FAWCETT.bibtex() == (
-        "@article{fawcett2006,\n"
-        "  author = {Fawcett, Tom},\n"
-        "  title = {An introduction to {ROC} analysis},\n"
-        "  journal = {Pattern Recognition Letters},\n"
-        "  volume = {27},\n"
-        "  number = {8},\n"
-        "  pages = {861--874},\n"
-        "  year = {2006},\n"
-        "  doi = {10.1016/j.patrec.2005.10.010},\n"
-        "}\n"
-    )
-
-
-def test_bibtex_of_a_preprint_shows_its_number_in_plain_styles_too():
-    preprint = Reference(
-        key="a-b", kind="misc", authors=("Acme labs", "others"), title="On A", year=2020, arxiv="2001.00001"
-    )
-    assert preprint.bibtex() == (
-        "@misc{a-b,\n  author = {{Acme labs} and others},\n  title = {On {A}},\n  howpublished = {arXiv:2001.00001},\n"
-        "  year = {2020},\n  eprint = {2001.00001},\n  archiveprefix = {arXiv},\n}\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "latex"),
-    [
-        ("Öztireli & Müller: 50 % of #1 {x}", r"{\"O}ztireli \& M{\"u}ller: 50 \% of \#1 \{x\}"),
-        ("Nießner, Mojsilović, Țânțaru", r"Nie{\ss}ner, Mojsilovi{\'c}, {\c T}{\^a}n{\c t}aru"),
-        ("García ǰ Łoś Ångström", r"Garc{\'\i}a {\v \j} {\L}o{\'s} {\r A}ngstr{\"o}m"),
-        ("“a” – b", "``a'' -- b"),
-        (r"a_b\c^d~e", r"a\_b\textbackslash{}c\textasciicircum{}d\textasciitilde{}e"),
-        ("王小明", "王小明"),
-        ("Nguyễn", "Nguyễn"),  # two accents on one letter have no short form
-    ],
-)
-def test_text_in_latex(text, latex):
-    assert latex_text(text) == latex
-
-
-@pytest.mark.parametrize(
-    ("title", "field"),
-    [
-        ("Grad-CAM: Visual explanations", "{Grad-CAM}: Visual explanations"),
-        ("Why should I trust you?", "Why should {I} trust you?"),
-        ("Use HiResCAM", "Use {HiResCAM}"),
-        ("A value: A game of Shapley", "A value: A game of {Shapley}"),
-        ("“Why me?”: No", "``{Why} me?'': No"),
-    ],
-)
-def test_capitals_of_titles_are_kept(title, field):
-    assert entries(replace(FAWCETT, title=title).bibtex())["fawcett2006"]["title"] == field
 
 
 def test_labels_and_short_forms():

@@ -11,7 +11,7 @@ import pytest
 from conftest import TOY, comparable, same_bytes
 from xaibench.api import Passes, RunBegins, RunEnds, RunWarning, StageBegins, TaskCommitted, build_parameters
 from xaibench.api.parameters import Parameters
-from xaibench.cli.run_log import RunLog, task_line
+from xaibench.cli.run_log import RunLog
 from xaibench.store.files import open_files
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \S")
@@ -48,12 +48,12 @@ def written(out, *events):
 
 
 def test_a_task_in_one_line():
-    assert task_line(committed()) == (
+    assert committed().line == (
         "score gradcam a/b of demo on faces: 1,200 samples, 3.2 s, 4,000 forward passes, 2 backward passes"
     )
     look = committed(kind="structure", explainer="", metric="", dataset="", samples=1, passes=Passes(forward=64))
-    assert task_line(look) == "structure demo: 3.2 s, 64 forward passes"
-    assert task_line(committed(status="failed", reason="it broke")).endswith("; failed: it broke")
+    assert look.line == "structure demo: 3.2 s, 64 forward passes"
+    assert committed(status="failed", reason="it broke").line.endswith("; failed: it broke")
 
 
 def test_the_log_of_a_run_tells_its_command_plan_stages_tasks_and_end(cli):

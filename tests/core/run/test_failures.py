@@ -11,8 +11,6 @@ from PIL import Image
 from toy_runs import LONG
 
 from conftest import TOY
-from xaibench.api import Parameters, Passes, RunBegins, RunEnds, TaskCommitted
-from xaibench.cli.progress import Bars, Progress
 from xaibench.store.folder import RunFolder
 
 CARELESS = Path(__file__).parents[2] / "support" / "plugins" / "careless.py"
@@ -125,19 +123,6 @@ def test_the_reason_of_maps_that_failed_is_told_with_every_score_on_them(toy_eva
         assert f"failed: {told}: {row['reason']}\n" in err
         assert "of 12" in row["reason"]
         assert "failed: RuntimeError: no luck with" in row["reason"]
-
-
-def test_bars_tell_reasons_in_one_line(capfd, monkeypatch):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    reason = f"2 of 2 cases failed: {OUTSIDE}, {'long ' * 40}".strip()
-    progress = Progress(Parameters())
-    progress.run_begins(RunBegins(run="r", out=Path("run"), output="text"))
-    assert isinstance(progress._display, Bars)
-    progress.task_committed(TaskCommitted(kind="score", explainer="a/b", metric="a/c", samples=2, status="failed",
-                                          reason=reason, seconds=0.0, passes=Passes()))  # fmt: skip
-    progress.run_ends(RunEnds(run="r", out=Path("run"), done=1, reused=0, failed=1, passes=Passes(), seconds=0.0,
-                              interrupted=True, output="text"))  # fmt: skip
-    assert f"failed: a/b a/c: {reason}" in capfd.readouterr().err
 
 
 # ---- quiet, and again ------------------------------------------------------------------------------------------------

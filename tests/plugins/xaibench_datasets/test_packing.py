@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from xaibench.api import FetchedFile, Native, Sample, digest_native, file_state
+from xaibench.api import Native, Sample, digest_native, file_state
 from xaibench.data.survey import survey
 from xaibench.discovery.paths import open_dataset
 from xaibench.discovery.registry import load_registry
 from xaibench_datasets import entries
+from xaibench_datasets.file_ranges import FetchedFile
 from xaibench_datasets.packing import pack
 from xaibench_datasets.shards import ShardMember
 

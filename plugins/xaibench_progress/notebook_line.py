@@ -11,6 +11,8 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
+from xaibench.api import printable
+
 _SECONDS = 0.25  # between two changes of the line: each is a message to the browser
 
 
@@ -49,8 +51,6 @@ class NotebookLine:
             self._show(now)
 
     def say(self, text: str) -> None:
-        from xaibench.api import printable
-
         print(printable(text), file=sys.stderr, flush=True)
 
     def close(self, complete: bool) -> None:

@@ -35,7 +35,7 @@ def write_plugin(
         raise UsageError(f"{folder} exists already", "choose another name or --out")
     words = {"NAME": name, "PACKAGE": name.replace("-", "_"), "SHORT": name.removeprefix("xaibench-")}
     for target, template in _FILES.items():
-        text = files("xaibench.cli").joinpath("templates", "plugin", template).read_text(encoding="utf-8")
+        text = files("xaibench_testing").joinpath("templates", template).read_text(encoding="utf-8")
         for word, value in words.items():
             text = text.replace(f"@{word}@", value)
         path = folder / target.format(package=words["PACKAGE"])

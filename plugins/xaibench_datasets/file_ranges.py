@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xaibench.api.locations import Location, RemotePath
+from xaibench.api import Location, RemotePath
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,7 +1,7 @@
 """Progress: rich bars with rate and time left on a terminal, one line that changes in a notebook, one line a stage on
 stderr elsewhere.
 
-A listener like anybody's: it hears of a run through ``xaibench_run_events``.
+A listener of ``xaibench_run_events``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from xaibench.api import (
     make_console,
     printable,
 )
-from xaibench.cli.notebook_progress import notebook_line
-from xaibench.cli.run_log import task_line
+from xaibench_progress.notebook_line import notebook_line
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -75,7 +74,7 @@ class Progress:
             what = " ".join(x for x in (event.explainer, event.metric) if x) or event.kind
             self._display.say(f"failed: {what}: {event.reason}")
         elif self._verbose:
-            self._display.say(task_line(event))
+            self._display.say(event.line)
 
     def run_ends(self, event: RunEnds) -> None:
         self._display.close(complete=not event.interrupted)

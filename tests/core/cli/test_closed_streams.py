@@ -1,4 +1,4 @@
-"""Progress where nobody looks: no terminal, no width, no total, closed and full streams."""
+"""Commands without a terminal: closed and full streams, no width."""
 
 from __future__ import annotations
 
@@ -10,50 +10,6 @@ import pytest
 from toy_runs import LONG
 
 from conftest import TOY
-from xaibench.cli import progress
-from xaibench.cli.progress import Bars, Lines
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that stands still until it is set."""
-    times = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: times[0])
-    return times
-
-
-def test_a_line_has_no_rate_of_zero(clock, capsys):
-    display = Lines()
-    display.stage("explaining", 100)
-    clock[0] = 12.0
-    display.advance(0)
-    clock[0] = 24.0
-    display.advance(50)
-    assert capsys.readouterr().err.splitlines() == [
-        "explaining: 100 passes", "explaining: 0 of 100 passes, 0 passes/s", "explaining: 50 of 100 passes, 2 passes/s, 24 s left",
-    ]  # fmt: skip
-
-
-def test_a_stage_without_a_total_counts_what_is_done(clock, capsys):
-    display = Lines()
-    display.stage("scoring whole sets", 0)
-    clock[0] = 11.0
-    display.advance(22)
-    assert capsys.readouterr().err.splitlines() == ["scoring whole sets", "scoring whole sets: 22 passes, 2 passes/s"]
-
-
-@pytest.mark.parametrize("columns", ["0", "1", "", "x", "99999999999"])
-@pytest.mark.parametrize("terminal", ["", "dumb", "nothing-known"])
-def test_bars_bear_any_terminal(monkeypatch, clock, columns, terminal):
-    monkeypatch.setenv("COLUMNS", columns)
-    monkeypatch.setenv("TERM", terminal)
-    display = Bars()
-    for passes in (0, 10):
-        display.stage("predicting", passes)
-        display.advance(0)
-        display.advance(12)  # more than was planned
-        display.say("failed: [red]x[/red]")
-    display.close(complete=True)
 
 
 def shell(words: str, streams: str) -> tuple[int, str, str]:

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from xaibench.api import Parameters, PassesDone, RunBegins, StageBegins
-from xaibench.cli import notebook_progress
-from xaibench.cli.notebook_progress import JupyterLine, MarimoLine, NotebookLine, notebook_line
-from xaibench.cli.progress import Lines, Progress
+from xaibench_progress import notebook_line as module
+from xaibench_progress.display import Lines, Progress
+from xaibench_progress.notebook_line import JupyterLine, MarimoLine, NotebookLine, notebook_line
 
 
 class Handle:
@@ -52,7 +52,7 @@ def marimo(shown, running=True):
 @pytest.fixture
 def clock(monkeypatch):
     times = [0.0]
-    monkeypatch.setattr(notebook_progress.time, "monotonic", lambda: times[0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: times[0])
     return times
 
 
