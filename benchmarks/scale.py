@@ -127,6 +127,16 @@ def children(parent: int) -> list[int]:
     return [int(p) for p in own] + [q for p in own for q in children(int(p))]
 
 
+def works(process: int, executor: str) -> bool:
+    """Whether a process below the driver carries tasks out. Ray's own servers do not."""
+    if executor != "ray":
+        return memory(process) > WORKER_MIB
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().startswith(b"ray::")
+    except OSError:
+        return False
+
+
 def memory(process: int) -> float:
     """Resident memory in MiB; 0 of a process that has ended."""
     try:
@@ -136,14 +146,14 @@ def memory(process: int) -> float:
         return 0.0
 
 
-def watch(command: Sequence[str], environment: dict[str, str], kill_every: float) -> dict[str, Any]:
+def watch(command: Sequence[str], environment: dict[str, str], kill_every: float, executor: str) -> dict[str, Any]:
     """Run a command, look at its memory every second, and kill one of its workers now and then."""
     begin, killed, seen = time.monotonic(), 0, list[tuple[float, float]]()
     last_kill = begin
     with subprocess.Popen(command, env=environment, stdout=sys.stderr) as driver:
         while driver.poll() is None:
             time.sleep(1)
-            workers = [p for p in children(driver.pid) if memory(p) > WORKER_MIB]
+            workers = [p for p in children(driver.pid) if works(p, executor)]
             now = memory(driver.pid), sum(map(memory, workers))
             seen += [now] if now[0] else []
             if len(seen) % 30 == 1:
@@ -211,7 +221,11 @@ def measure(given: argparse.Namespace, place: str, folder: Path, environment: di
         "-e", "edges", "-e", "center-prior", "-x", "entropy-spatial", "-x", "relevance-mass", "--no-controls",
         "-q", "-y", "--jobs", str(given.jobs), "--threads", "1", "--executor", given.executor, "-o", f"{place}/run",
     ]  # fmt: skip
-    found = {"samples": packed.samples, "packing_s": round(packing, 1), **watch(run, environment, given.kill_every)}
+    found = {
+        "samples": packed.samples,
+        "packing_s": round(packing, 1),
+        **watch(run, environment, given.kill_every, given.executor),
+    }
     found["objects"] = {"run": objects(f"{place}/run"), "data": objects(f"{place}/data")}
     page = str(folder / "page.html")
     commands = {
