@@ -8,8 +8,8 @@ LARGEST_BATCH, SMALLEST_BATCH = 64, 8
 CPU_PIXELS, LARGEST_CPU_BATCH = 2**20, 16
 """Most pixels and pictures in one call on a CPU by default.
 
-Larger batches are not faster there (measured on a ResNet-18 and on the demo), and take more memory and padding: a method
-that asks for one picture a step leaves most of a large batch empty.
+Larger batches are not faster there (measured on a ResNet-18 and on the demo), and take more memory and padding: a
+method that asks for one picture a step leaves most of a large batch empty.
 """
 SMALLEST_GROUP = 8
 """Pictures of one request that the engine forwards in a row before it turns to its queues again, in calls of a smaller
