@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ForwardPass: TypeAlias = Callable[[Tensor], Tensor]
 """``(N, 3, H, W)`` pictures to the ``(N, columns)`` values of a network."""
+ENGINES = ("onnxruntime", "compile")
 _OPSET = 17
 
 

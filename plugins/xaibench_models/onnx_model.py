@@ -14,9 +14,9 @@ from onnx import TensorProto
 from pydantic import Field
 from torch import Tensor
 
-from xaibench.api import CardVariant, Facts, Features, LayerShape, ModelError, Output, Parameters, Runtime
+from xaibench.api import Batch, CardVariant, Facts, Features, LayerShape, ModelError, Output, Parameters, Runtime
 from xaibench_models.batches import in_batches
-from xaibench_models.card import OnnxKeys, given, read_metadata, read_toml, validate
+from xaibench_models.card import BatchKeys, OnnxKeys, given, read_metadata, read_toml, validate
 from xaibench_models.card_file import refuse_overridden, write_card
 from xaibench_models.card_variants import Freedom, card_variants, without_gradients
 from xaibench_models.interface import (
@@ -34,6 +34,7 @@ from xaibench_models.interface import (
     settle_input,
     settle_outputs,
 )
+from xaibench_models.onnx_batch import with_free_batch
 from xaibench_models.onnx_ending import ADDED, Ending, Endings, endings
 from xaibench_models.onnx_evidence import Wiring, find_suspects, score_outputs
 from xaibench_models.onnx_file import (
@@ -47,11 +48,14 @@ from xaibench_models.onnx_file import (
 )
 from xaibench_models.onnx_gradients import GraphSource, Refused, Start, Twin, twin
 from xaibench_models.onnx_half import is_half, rounds_input, widened
+from xaibench_models.onnx_pool import OrtPool, pool
 from xaibench_models.onnx_session import OrtRunner, Provider, one_line, start
 from xaibench_models.outputs import Outputs, as_columns, may_be_probabilities
 from xaibench_models.torch_detector import TorchDetector
 
 _REMOTE_PICTURES = 4
+_POOLED = 64  # pictures that are preprocessed at once for several callers
+_KEEP = "leave --engine out, or use --engine auto"
 _CAPABILITIES = ("gradients", "activations", "operations", "attention")
 
 
@@ -132,7 +136,8 @@ def _open(file: OnnxFile, keys: OnnxKeys, runtime: Runtime, provider: Provider, 
     full = replace(runtime, precision="fp32")
     again = cache(partial(_in_float32, file, keys, full, provider, plain.facts.digest)) if half else None
     facts = replace(plain.facts, precision=_precision(file, half))
-    plain = replace(plain, facts=facts, again=again, readings=_Readings(file, keys, running))
+    others = _Others(file, keys, running, runtime, provider)
+    plain = replace(plain, facts=facts, again=again, readings=_Readings(file, keys, running), others=others)
     graph = plain.graph(running.model, file.path.parent, half, lambda m: start(file, m, tensor.name, full, provider))
     return _with_gradients(plain, graph, keys.target_layer, notes)
 
@@ -252,6 +257,41 @@ class _Readings:
         return replace(found, facts=without_gradients(facts))
 
 
+@dataclass(frozen=True, slots=True)
+class _Others:
+    """Other ways to compute a file that takes one picture a call, on a CPU."""
+
+    file: OnnxFile
+    keys: OnnxKeys
+    running: _Running
+    runtime: Runtime
+    provider: Provider
+
+    def names(self, detector: OnnxDetector, threads: int) -> tuple[str, ...]:
+        if detector.device.type != "cpu" or detector.facts.batch.fixed != 1 or detector.facts.remote:
+            return ()
+        # A card that fixes the batch says that the pictures of a larger one would hang on one another.
+        on_card = isinstance(self.keys.batch, BatchKeys) and self.keys.batch.fixed is not None
+        return (*(() if on_card else ("batched",)), *(("parallel",) if threads > 1 else ()))
+
+    def with_free_batch(self) -> OnnxDetector:
+        file = with_free_batch(self.file, self.running.tensor.name)
+        try:
+            other = _open(file, self.keys, self.runtime, self.provider, Notes())  # of the same digest
+        except Exception as error:  # of ONNX Runtime too, whose exceptions share no base class
+            what = error.what if isinstance(error, ModelError) else one_line(error)
+            raise ModelError(f"its batch axis cannot be freed: {what}", _KEEP) from error
+        return replace(other, others=None)
+
+    def with_callers(self, detector: OnnxDetector, threads: int) -> OnnxDetector:
+        runtime = replace(self.runtime, threads=1)
+        running = self.running
+        callers = pool(start(self.file, running.model, running.tensor.name, runtime, self.provider), threads)
+        readings = _Readings(self.file, self.keys, replace(running, runner=callers))
+        facts = replace(detector.facts, parallel_calls=threads)
+        return replace(detector, facts=facts, runner=callers, readings=readings, others=None)
+
+
 def _with_gradients(plain: OnnxDetector, graph: GraphSource, target_layer: str | None, notes: Notes) -> OnnxDetector:
     """``plain`` with gradients, or with the reason why there are none."""
     try:
@@ -331,6 +371,7 @@ class OnnxDetector:
     twin: Twin | None = None
     again: Callable[[], OnnxDetector] | None = None
     readings: _Readings | None = None
+    others: _Others | None = None
 
     @property
     def device(self) -> torch.device:
@@ -346,8 +387,9 @@ class OnnxDetector:
     def in_batches(self, images: Tensor, batch: int, output: Output) -> Tensor:
         """See :class:`xaibench.api.Detector`. Preprocessing and ONNX Runtime write to memory of their own."""
         tensor = self.output if output == "probability" else self._tensor()
+        size = _POOLED if isinstance(self.runner, OrtPool) else batch
         with torch.no_grad():
-            values = torch.cat([self._call(part, tensor) for part in torch.split(images, batch)])
+            values = torch.cat([self._call(part, tensor) for part in torch.split(images, size)])
         if output == "probability":
             return self.outputs.probabilities(values)
         return self.outputs.log_odds(values) if self.logit_tensor is None else self.outputs.logits(values)
@@ -385,6 +427,20 @@ class OnnxDetector:
         if self.readings is None:
             raise ModelError(f"{self.facts.name} has no card that could be read otherwise", "open it from a file")
         return self.readings.read(self, variant)
+
+    def other_engines(self, threads: int) -> tuple[str, ...]:
+        """``batched`` where the graph has a fixed batch of 1, ``parallel`` where it takes one picture a call."""
+        return () if self.others is None else self.others.names(self, threads)
+
+    def with_engine(self, engine: str, threads: int) -> OnnxDetector:
+        """See :class:`xaibench.api.Detector`.
+
+        ``batched``: the batch axis of the graph is freed. ``parallel``: a session of one thread is called from
+        ``threads`` threads at once; its numbers are those of one thread.
+        """
+        if self.others is None or engine not in self.other_engines(threads):
+            raise ModelError(f"{engine} is not for this graph", _KEEP)
+        return self.others.with_free_batch() if engine == "batched" else self.others.with_callers(self, threads)
 
     def verified(self, images: Tensor) -> OnnxDetector:
         """This detector if its logits inside autograd equal ONNX Runtime's on ``images`` ``(N, 3, H, W)``; else the
@@ -429,8 +485,9 @@ class OnnxDetector:
         """``(N, columns)`` values of a tensor of the graph."""
         if not images.shape[0]:
             return torch.zeros((0, self.outputs.columns), device=self.device)
+        batch = Batch(maximum=_POOLED) if isinstance(self.runner, OrtPool) else self.source.batch
         with torch.no_grad():
-            return in_batches(images.to(self.device), self.source.batch, lambda part: self._call(part, tensor))
+            return in_batches(images.to(self.device), batch, lambda part: self._call(part, tensor))
 
     def _call(self, images: Tensor, tensor: str) -> Tensor:
         batch = self.source.preprocessing(images, self.runner.memory(images))

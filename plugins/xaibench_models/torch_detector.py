@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from xaibench.api import CardVariant, Facts, Features, LayerShape, ModelError
 from xaibench_models.batches import in_batches
-from xaibench_models.forward_engine import ForwardPass, forward_by
+from xaibench_models.forward_engine import ENGINES, ForwardPass, forward_by
 from xaibench_models.grids import Places
 from xaibench_models.interface import MOST_SCORES, ModelInput, check_pictures
 from xaibench_models.layer_choice import places_of, run_of
@@ -201,6 +201,10 @@ class TorchDetector:
         if forward is None or self.outputs.activation != "logit":
             return self._without_gradient(images, self.differentiable_logits)
         return self._without_gradient(images, lambda x: self.outputs.logits(forward(x)))
+
+    def other_engines(self, threads: int) -> tuple[str, ...]:
+        """See :class:`xaibench.api.Detector`."""
+        return ENGINES if self.device.type == "cpu" and self.forward is None else ()
 
     def with_engine(self, engine: str, threads: int) -> TorchDetector:
         """See :class:`xaibench.api.Detector`."""

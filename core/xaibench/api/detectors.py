@@ -67,6 +67,7 @@ class Facts:
     engine: the library that computes ``probabilities`` and ``scores``: ``torch``, ``onnxruntime`` or another name. On a
         CPU torch computes with one thread beside another library, except in calls that differentiate.
     precision: the number type that it computes in: ``fp32``, ``fp16`` or ``bf16``.
+    parallel_calls: the calls of a compute batch that it makes at the same time where it is handed more pictures.
     stochastic: whether its outputs may differ from call to call, as its card says.
     remote: whether a pass is dear because it is computed elsewhere, as its card says. As few passes as possible are
         spent on looking at it.
@@ -95,6 +96,7 @@ class Facts:
     layers: tuple[str, ...] = ()
     engine: str = "torch"
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    parallel_calls: int = 1
     stochastic: bool = False
     remote: bool = False
     suspects: Mapping[Literal["chance", "company"], str] = field(default_factory=dict)
@@ -118,9 +120,10 @@ class Detector(Protocol):
     ``in_batches(images, batch, output) -> Tensor``: ``(N, C)`` float32 ``probabilities``, or ``scores`` for the
     ``output`` ``logit``, N a multiple of ``batch``: bit by bit what calls with ``batch`` pictures each give. It leaves
     ``images`` unchanged, so that they are handed to it without a copy.
+    ``other_engines(threads) -> Sequence[str]``: names of other engines that may compute its passes without gradient,
+    among those of ``--engine``; a plan tries them in this order.
     ``with_engine(engine, threads) -> Detector``: the same detector, whose ``probabilities``, and ``scores`` where it
-    can, are computed by another engine, ``onnxruntime`` or ``compile``. Raises :class:`ModelError` with the reason
-    where that fails.
+    can, are computed by one of them. Raises :class:`ModelError` with the reason where that fails.
     """
 
     @property

@@ -14,6 +14,9 @@ method that asks for one picture a step leaves most of a large batch empty.
 SMALLEST_GROUP = 8
 """Pictures of one request that the engine forwards in a row before it turns to its queues again, in calls of a smaller
 batch: a detector that takes one picture at a time may spend less time on it than the engine on a turn."""
+PICTURES_OF_A_CALLER = 4
+"""The same for each of several callers (:attr:`xaibench.api.Facts.parallel_calls`), so that few of them wait for the
+last picture."""
 ONNX_CPU_PIXELS, SMALLEST_ONNX_BATCH = 2**16, 4
 """The same for ONNX Runtime: 16 pictures of 64 x 64, 4 of 128 x 128 and larger.
 
@@ -35,6 +38,13 @@ def compute_batch(detector: Detector, requested: int | None = None) -> int:
     if requested is None:
         requested = _cpu_batch(detector.facts) if detector.device.type == "cpu" else LARGEST_BATCH
     return batch.fixed or min(requested, batch.maximum or requested)
+
+
+def calls_in_a_row(facts: Facts, batch: int) -> int:
+    """The number of full batches of one request that are forwarded in a row, at least 1. It changes no number."""
+    callers = facts.parallel_calls
+    pictures = SMALLEST_GROUP if callers == 1 else max(SMALLEST_GROUP, PICTURES_OF_A_CALLER * callers)
+    return max(1, pictures // batch)
 
 
 def _cpu_batch(facts: Facts) -> int:

@@ -41,7 +41,7 @@ from xaibench.api import (
     Wait,
     as_exception,
 )
-from xaibench.detector.batch_size import SMALLEST_GROUP, compute_batch
+from xaibench.detector.batch_size import calls_in_a_row, compute_batch
 from xaibench.detector.calls import call_detector, concatenate_replies, empty_reply, passes_per_picture, slice_reply
 from xaibench.detector.device_memory import out_of_memory, with_freed_memory
 from xaibench.detector.torch_threads import threads_beside, torch_with_threads
@@ -395,7 +395,7 @@ class ProbeEngine:
         kind = _kind_of(request, detector)
         if kind not in self._queues:
             batch = compute_batch(detector, self.batch_size)
-            group = SMALLEST_GROUP // batch if isinstance(request, Forward) else 1
+            group = calls_in_a_row(detector.facts, batch) if isinstance(request, Forward) else 1
             self._queues[kind] = _Queue(batch, group)
         self._queues[kind].append(job)
 

@@ -202,7 +202,7 @@ class _Look:
         import torch
 
         half = min(len(self.shown), PICTURES // 2)
-        extremes = _extremes(self.shown[:half])
+        extremes = extreme_pictures(self.shown[:half])
         mixed = torch.stack([self.shown[:half], extremes], dim=1).flatten(0, 1)
         rows = self._call(self.detector.probabilities, mixed)
         value = _difference(rows[0::2], probabilities[:half])
@@ -218,7 +218,7 @@ class _Look:
         different = len(_rows(scores))
         constant = different == 1 and len(scores) > 1
         if constant and not self.both_labels:
-            rows = self._call(self.detector.scores, _extremes(self.shown[:4])) if extremes is None else extremes
+            rows = self._call(self.detector.scores, extreme_pictures(self.shown[:4])) if extremes is None else extremes
             constant = len(_rows(rows)) == 1
         fault = f"gives one output for all {len(scores)} pictures, to the last bit" if constant else ""
         return Finding(
@@ -250,8 +250,8 @@ def _shown(detector: Detector, pictures: Sequence[Tensor], most: int) -> Tensor:
     return torch.stack(shown)
 
 
-def _extremes(like: Tensor) -> Tensor:
-    """Black, white, checkered and noisy pictures in turn, as many as ``like`` has."""
+def extreme_pictures(like: Tensor) -> Tensor:
+    """Black, white, checkered and noisy pictures in turn, ``(N, 3, H, W)`` as ``like``."""
     import torch
 
     generator = torch.Generator().manual_seed(1)

@@ -1,4 +1,8 @@
-"""Which engine computes the passes without gradient of each detector; its choice by a clock is made once a run."""
+"""Which engine computes the passes without gradient of each detector; its choice by a clock is made once a run.
+
+PyTorch detectors may be given another library, ONNX graphs of one picture a call another way to be called. What a
+detector can be given it says itself (``other_engines``).
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,14 @@ import math
 import time
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-from xaibench.api import Detector, ModelError, PlanError, Runtime, StoreError
-from xaibench.detector.batch_size import compute_batch
+from xaibench.api import Detector, Forward, ModelError, PlanError, Runtime, StoreError
+from xaibench.detector.agreement import disagreement
+from xaibench.detector.batch_size import calls_in_a_row, compute_batch
+from xaibench.detector.calls import call_detector
+from xaibench.detector.torch_threads import threads_beside, torch_with_threads
 from xaibench.plan.parts import PlannedDataset, PlannedMember, PlannedModel
 from xaibench.plan.settings import Settings
 from xaibench.plan.tasks import OWN, DetectorRef
@@ -19,12 +27,12 @@ from xaibench.store.folder import RunFolder
 if TYPE_CHECKING:
     from torch import Tensor
 
-OTHERS = ("onnxruntime", "compile")
 MOST_DIFFERENCE = 1e-5
-"""Of a probability on the data's pictures, between torch and another engine."""
+"""Of a probability on the data's pictures, between a detector's own engine and another."""
 LEAST_GAIN = 0.05
 """Share of a pass that another engine must save for ``auto`` to take it."""
 _ROUNDS = 5
+_MEND = "leave --engine out, or use --engine auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +52,10 @@ def choose_engines(
     datasets: Sequence[PlannedDataset],
     detectors: MutableMapping[DetectorRef, Detector],
 ) -> Engines:
-    """The engine of every member that can be given another than torch.
+    """The engine of every member that can be given another than its own.
 
-    ``engine=auto`` takes what an earlier plan in the folder ``out`` recorded, else the fastest that agrees with torch.
-    Raises :class:`PlanError` where an engine was named that does not run a detector or differs from torch.
+    ``engine=auto`` takes what an earlier plan in the folder ``out`` recorded, else the fastest that agrees with the
+    detector's own. Raises :class:`PlanError` where an engine was named that does not run a detector or differs.
     """
     if settings.engine == "torch":
         return Engines(models=tuple(models), identity={}, notes=())
@@ -59,7 +67,7 @@ def choose_engines(
             choice = _Choice(settings, runtime, datasets, detectors.pop(member.ref), member, f"{model.name}: ", notes)
             key = f"engine {model.name} {member.ref.member}"
             new, detector = choice.member(recorded.get(key))
-            if choice.is_open:
+            if choice.others:
                 identity[key] = new.ref.engine
             detectors[new.ref] = detector
             members.append(new)
@@ -81,7 +89,7 @@ def _recorded(out: str) -> Mapping[str, str]:
         return {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Choice:
     """The choice for one member."""
 
@@ -93,19 +101,24 @@ class _Choice:
     name: str
     notes: list[str]
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the detector can be given another engine."""
-        facts = self.planned.facts
-        return facts.engine == "torch" and self.detector.device.type == "cpu" and hasattr(self.detector, "with_engine")
+    @cached_property
+    def others(self) -> tuple[str, ...]:
+        """The other engines that the detector can be given."""
+        names = getattr(self.detector, "other_engines", None)
+        return tuple(names(self.runtime.threads)) if names else ()
 
     def member(self, recorded: str | None) -> tuple[PlannedMember, Detector]:
-        if not self.is_open:
+        named = self.settings.engine
+        if named != "auto" and named not in self.others:
+            if named != self.detector.facts.engine:
+                self.notes.append(f"{self.name}engine {named} is not for it; it keeps its own")
             return self.planned, self.detector
-        if self.settings.engine != "auto":
-            return self._with(self.settings.engine, self._named(self.settings.engine))
-        if recorded is not None:
-            self.notes.append(f"{self.name}engine {_word(recorded)}, as the run chose before")
+        if named != "auto":
+            return self._with(named, self._named(named))
+        if not self.others:
+            return self.planned, self.detector
+        if recorded in (OWN, *self.others):
+            self.notes.append(f"{self.name}engine {self._word(recorded)}, as the run chose before")
             return self._with(recorded, self.detector if recorded == OWN else self._named(recorded))
         engine, detector = self._fastest()
         return self._with(engine, detector)
@@ -119,18 +132,19 @@ class _Choice:
         try:
             return self._agreeing(engine)
         except ModelError as error:
-            raise PlanError(f"--engine {engine}: {self.name}{error.what}", "use --engine torch or auto") from error
+            raise PlanError(f"--engine {engine}: {self.name}{error.what}", _MEND) from error
 
     def _agreeing(self, engine: str) -> Detector:
-        """The detector with another engine. Raises :class:`ModelError` where it differs from torch."""
+        """The detector with another engine. Raises :class:`ModelError` where it gives other numbers, or fewer."""
         other = with_engine(self.detector, engine, self.runtime)
+        batch = compute_batch(other, self.settings.batch_size)
         for images in self._pictures():
-            difference = float((other.probabilities(images) - self.detector.probabilities(images)).abs().max())
-            if not difference <= MOST_DIFFERENCE:
-                raise ModelError(
-                    f"{engine} differs from torch by {difference:.2g} of a probability on the data's pictures",
-                    "use --engine torch",
-                )
+            if reason := disagreement(self.detector, other, images, batch, MOST_DIFFERENCE):
+                raise ModelError(f"{engine} {reason}", _MEND)
+            verified = getattr(other, "verified", None)
+            other = verified(images) if verified else other
+        if lost := sorted(self.detector.facts.gives - other.facts.gives):
+            raise ModelError(f"{engine} gives no {lost[0]}: {other.facts.limits.get(lost[0], 'not given')}", _MEND)
         return other
 
     def _pictures(self) -> Iterator[Tensor]:
@@ -140,35 +154,36 @@ class _Choice:
                 yield images
 
     def _fastest(self) -> tuple[str, Detector]:
-        """The engine whose passes take least; torch where none saves enough."""
+        """The engine whose passes take least; the detector's own where none saves enough."""
         candidates: dict[str, Detector] = {OWN: self.detector}
-        for engine in OTHERS:
+        for engine in self.others:
             try:
                 candidates[engine] = self._agreeing(engine)
             except ModelError as error:
                 self.notes.append(f"{self.name}engine {engine} is not used: {error.what}")
-        seconds = _seconds(candidates, self.settings.batch_size)
+        seconds = _seconds(candidates, self.settings.batch_size, self.runtime.threads)
         best = min(seconds, key=lambda engine: seconds[engine])
         chosen = best if seconds[best] < (1 - LEAST_GAIN) * seconds[OWN] else OWN
-        times = ", ".join(f"{_word(engine)} {s * 1e3:.2f} ms" for engine, s in seconds.items())
-        self.notes.append(f"{self.name}engine {_word(chosen)} chosen, once for this run; a pass takes: {times}")
+        times = ", ".join(f"{self._word(engine)} {s * 1e3:.2f} ms" for engine, s in seconds.items())
+        self.notes.append(f"{self.name}engine {self._word(chosen)} chosen, once for this run; a pass takes: {times}")
         return chosen, candidates[chosen]
 
+    def _word(self, engine: str) -> str:
+        return self.detector.facts.engine if engine == OWN else engine
 
-def _seconds(candidates: Mapping[str, Detector], batch_size: int | None) -> dict[str, float]:
-    """Seconds of a pass of a picture in each, in its own compute batch: the least of some rounds, in turns."""
+
+def _seconds(candidates: Mapping[str, Detector], batch_size: int | None, threads: int) -> dict[str, float]:
+    """Seconds of a pass of a picture in each, in calls as a run makes them: the least of some rounds, in turns."""
     import torch
 
     least = dict.fromkeys(candidates, math.inf)
     for _ in range(_ROUNDS + 1):  # the first call of an engine prepares it; a minimum leaves it out
         for engine, detector in candidates.items():
-            batch = compute_batch(detector, batch_size)
-            images = torch.full((batch, 3, *detector.facts.input_size), 0.5)
-            start = time.perf_counter()
-            detector.probabilities(images)
-            least[engine] = min(least[engine], (time.perf_counter() - start) / batch)
+            facts, batch = detector.facts, compute_batch(detector, batch_size)
+            n = batch * calls_in_a_row(facts, batch)
+            request = Forward(torch.full((n, 3, *facts.input_size), 0.5))
+            with torch_with_threads(threads_beside(facts.engine, detector.device.type, threads)):
+                start = time.perf_counter()
+                call_detector(detector, [(request, 0, n)], batch)
+                least[engine] = min(least[engine], (time.perf_counter() - start) / n)
     return least
-
-
-def _word(engine: str) -> str:
-    return "torch" if engine == OWN else engine

@@ -87,8 +87,11 @@ class Settings(Parameters):
     isolation: bool = setting(True, "run components of third parties in processes of their own", panel=WHERE)
     device: str = setting("auto", SHARED_FLAGS["device"], panel=WHERE)
     precision: Literal["fp32", "fp16", "bf16"] = setting("fp32", "precision of detector calls", panel=HOW)
-    engine: Literal["torch", "auto", "compile", "onnxruntime"] = setting(
-        "torch", "engine of passes without gradient, of PyTorch detectors on a CPU; auto: the fastest", panel=HOW
+    engine: Literal["torch", "auto", "compile", "onnxruntime", "batched", "parallel"] = setting(
+        "torch",
+        "engine of passes without gradient on a CPU: of PyTorch detectors (compile, onnxruntime), of ONNX graphs that "
+        "take one picture (batched, parallel); auto: the fastest; torch: each detector's own",
+        panel=HOW,
     )
     maps: Literal["auto", "keep", "drop"] = setting("auto", "whether saliency maps are kept", panel=OUTPUT)
     members: Literal["first", "all"] = setting("first", "members of a family that sample metrics run on", panel=WHAT)

@@ -29,7 +29,7 @@ from xaibench.api import (
     Wait,
 )
 from xaibench.api.probes import addressed
-from xaibench.detector.batch_size import compute_batch
+from xaibench.detector.batch_size import calls_in_a_row, compute_batch
 from xaibench.detector.engine import ProbeEngine
 from xaibench_testing.harness import make_bench, value
 from xaibench_testing.planted import LinearDetector
@@ -173,6 +173,29 @@ def test_a_small_fixed_batch_is_kept_and_a_picture_that_fails_ends_its_own_progr
     assert {n: value(done[n]) for n in counts} == {n: value(run(partial(count, n, n))) for n in counts}
     assert {n: done[n].passes.forward for n in counts} == counts
     assert set(detector.sizes) == {fixed}
+
+
+@pytest.mark.parametrize(
+    ("callers", "batch", "calls"), [(1, 1, 8), (1, 3, 2), (1, 8, 1), (1, 64, 1), (2, 1, 8), (16, 1, 64), (16, 64, 1)]
+)
+def test_a_detector_of_several_callers_is_handed_some_pictures_for_each(callers: int, batch: int, calls: int) -> None:
+    assert calls_in_a_row(replace(Calls().facts, parallel_calls=callers), batch) == calls
+
+
+def test_the_pictures_of_several_callers_are_handed_over_in_one_call() -> None:
+    handed: list[int] = []
+
+    class Several(Calls):
+        @property
+        def facts(self) -> Facts:
+            return replace(super().facts, batch=Batch(fixed=1), parallel_calls=3)
+
+        def in_batches(self, images: Tensor, batch: int, output: str) -> Tensor:
+            handed.append(len(images))
+            return self.scores(images)
+
+    assert value(run(partial(count, 30), Several())) == value(run(partial(count, 30)))
+    assert handed == [12, 12, 6]
 
 
 def test_results_are_those_of_one_after_another_in_order_and_take_fewer_calls() -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from tests.support.single_picture_graphs import BAKED, BESIDE_EXTREMES, COMPANY, write_graph
 
+from conftest import comparable
 from xaibench.api import ModelError, PlanError
 from xaibench.discovery.registry import load_registry
 from xaibench.plan import engines
@@ -28,7 +30,7 @@ def _no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def times(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> None:
-    monkeypatch.setattr(engines, "_seconds", lambda candidates, batch: {e: seconds[e] for e in candidates})
+    monkeypatch.setattr(engines, "_seconds", lambda candidates, batch, threads: {e: seconds[e] for e in candidates})
 
 
 def plan_with(engine: str, out: Path | None = None) -> Plan:
@@ -98,3 +100,77 @@ def test_an_engine_that_fails_is_refused_with_the_reason(monkeypatch: pytest.Mon
     monkeypatch.setattr(engines, "with_engine", fails)
     with pytest.raises(PlanError, match="--engine compile: xaibench/demo: it cannot be exported"):
         plan_with("compile")
+
+
+# ---- ONNX graphs that take one picture ---------------------------------------------------------------------------
+
+
+def onnx_settings(path: Path, engine: str, **more: Any) -> Any:
+    return make_settings(None, {**SMALL, "model": [str(path)], "engine": engine, "threads": 2, **more})
+
+
+def onnx_plan(path: Path, engine: str, **more: Any) -> Plan:
+    return make_plan(onnx_settings(path, engine, **more), load_registry())
+
+
+def test_a_freed_graph_has_the_batch_of_other_graphs_and_keys_of_its_own(tmp_path: Path) -> None:
+    path = write_graph(tmp_path / "m.onnx")
+    own, batched, parallel = (onnx_plan(path, engine) for engine in ("torch", "batched", "parallel"))
+    members = [plan.models[0].members[0] for plan in (own, batched, parallel)]
+    assert [m.ref.engine for m in members] == ["own", "batched", "parallel"]
+    assert [m.batch_size for m in members] == [1, 16, 1]
+    assert not keys(own) & keys(batched) and not keys(own) & keys(parallel) and not keys(batched) & keys(parallel)
+    assert len({m.ref.digest for m in members}) == 1
+
+
+@pytest.mark.parametrize(
+    ("tail", "reason"),
+    [
+        (BAKED, "its batch axis cannot be freed: Reshape node 'flat' writes a batch of 1"),
+        (COMPANY, "batched differs from onnxruntime by .* of a probability on the data's pictures"),
+        (BESIDE_EXTREMES, "batched judges a picture by its company"),
+    ],
+    ids=["baked", "company", "beside-extremes"],
+)
+def test_a_graph_that_cannot_be_freed_keeps_its_own_way_under_auto(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tail: Any, reason: str
+) -> None:
+    path = write_graph(tmp_path / "m.onnx", tail)
+    with pytest.raises(PlanError, match=f"--engine batched: m: .*{reason}"):
+        onnx_plan(path, "batched")
+    times(monkeypatch, own=1.0, parallel=0.97)
+    plan = onnx_plan(path, "auto")
+    assert engine_of(plan) == "own"
+    assert any("engine batched is not used: " in note for note in plan.notes)
+    assert "m: engine onnxruntime chosen, once for this run; a pass takes: onnxruntime 1000.00 ms, parallel 970.00 ms" in (
+        plan.notes
+    )  # fmt: skip
+
+
+def test_an_engine_for_other_detectors_leaves_a_detector_its_own_and_says_so(tmp_path: Path) -> None:
+    plan = onnx_plan(write_graph(tmp_path / "m.onnx"), "compile")
+    assert engine_of(plan) == "own"
+    assert "m: engine compile is not for it; it keeps its own" in plan.notes
+    plan = onnx_plan(tmp_path / "m.onnx", "parallel", threads=1)
+    assert "m: engine parallel is not for it; it keeps its own" in plan.notes
+
+
+def test_a_run_goes_on_with_the_callers_that_it_chose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path, registry, out = write_graph(tmp_path / "m.onnx"), load_registry(), tmp_path / "run"
+    times(monkeypatch, own=1.0, batched=0.9, parallel=0.5)
+    first = execute(prepare(onnx_settings(path, "auto", out=str(out)), registry), registry)
+    assert first.failed == 0
+    times(monkeypatch, own=0.1, batched=0.1, parallel=0.5)
+    again = prepare(onnx_settings(path, "auto", out=str(out)), registry)
+    assert "m: engine parallel, as the run chose before" in again.plan.notes
+    assert execute(again, registry).done == 0
+    alone = tmp_path / "alone"
+    execute(prepare(onnx_settings(path, "torch", threads=1, out=str(alone)), registry), registry)
+    assert [values(out, table) for table in ("predictions", "scores")] == [
+        values(alone, table) for table in ("predictions", "scores")
+    ]
+
+
+def values(run: Path, table: str) -> Any:
+    columns = {"predictions": ["sample", "probabilities"], "scores": ["sample", "explainer", "score", "item", "value"]}
+    return comparable(run, table).select(columns[table]).to_pylist()
