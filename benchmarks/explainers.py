@@ -8,7 +8,9 @@ machine, whose speed changes by more than the difference of two long times, fals
 
 Below each stand the libraries that make the same map of the same number of samples: ``time`` is the whole of a picture,
 ``overhead`` what is outside, both theirs over ours. Ours, bare passes and theirs take turns; the median of the rounds
-counts. ``--memory`` runs 4,000 masks at 224 px in a process of its own and prints its peak.
+counts. Last stand explainers that wrap another library's, as ``captum:Saliency``: their processor time over that of
+ours for the same passes, the fastest of the rounds. ``--memory`` runs 4,000 masks at 224 px in a process of its own and
+prints its peak.
 
     python benchmarks/explainers.py [--network demo|resnet] [--samples N] [--only NAME] [--pictures N] [--rounds N]
     python benchmarks/explainers.py --memory
@@ -57,6 +59,11 @@ SPECS = {
     "scorecam": "scorecam",
     "ablationcam": "ablationcam",
 }
+
+WRAPPED = {"captum:Saliency": "saliency"}
+"""What another library computes from the same passes as ours."""
+WRAPPED_PICTURES = 16
+TARGET = 1.2
 
 FEW_BATCHES = 16
 SIDE_BY_SIDE = 8
@@ -144,14 +151,18 @@ class Inside(Watched):
 
     def clocked(self, call: Callable[[], object]) -> Cost:
         self.inside, self.pictures = 0.0, 0
-        return Cost(seconds=seconds(call), inside=self.inside, shown=self.pictures)
+        began = time.process_time()
+        wall = seconds(call)
+        return Cost(seconds=wall, cpu=time.process_time() - began, inside=self.inside, shown=self.pictures)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """``inside``: of ``seconds``, those in detector calls, to which ``shown`` pictures went, padding included."""
+    """``inside``: of ``seconds``, those in detector calls, to which ``shown`` pictures went, padding included; ``cpu``:
+    processor seconds of this process."""
 
     seconds: float
+    cpu: float
     inside: float
     shown: int
 
@@ -336,6 +347,26 @@ def compare(
             plain = bare(detector, passes, batch) if number else 0.0
             found.append((cost, plain, [watched.clocked(other.run) for other in others]))
         show(name, passes, beside, found[1:], others)
+    compare_wrapped(detector, rounds=rounds, batch=batch, threads=threads, only=only)
+
+
+def compare_wrapped(detector: Detector, *, rounds: int, batch: int, threads: int, only: list[str]) -> None:
+    """A line for each wrapped explainer: milliseconds of processor time a picture, and the ratio to ours."""
+    pictures = max(WRAPPED_PICTURES, batch)
+    for name, ours in WRAPPED.items():
+        if only and name not in only:
+            continue
+        fastest = dict.fromkeys((name, ours), float("inf"))
+        for number in range(rounds + 1):  # the first warms up
+            for spec in fastest:
+                cost, _ = explain(detector, pictures, spec, batch, threads)
+                fastest[spec] = min(fastest[spec], cost.cpu) if number else fastest[spec]
+        per_picture = {spec: 1e3 * cpu / pictures for spec, cpu in fastest.items()}
+        print(
+            f"{name:26}{per_picture[name]:8.3f} ms of CPU a picture, {ours} {per_picture[ours]:.3f}: "
+            f"ratio {per_picture[name] / per_picture[ours]:.2f}, target {TARGET}",
+            flush=True,
+        )
 
 
 def show(
@@ -371,7 +402,7 @@ def main() -> None:
     parser.add_argument("--network", choices=("demo", "resnet"), action="append")
     parser.add_argument("--samples", type=int, help="default: 2000 on the demo detector, 256 on the ResNet")
     parser.add_argument("--pictures", type=int, default=4, help="side by side, as in a task of a run")
-    parser.add_argument("--only", choices=SPECS, action="append", help="these explainers alone")
+    parser.add_argument("--only", choices=[*SPECS, *WRAPPED], action="append", help="these explainers alone")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, help="default: that of a run")
     parser.add_argument("--memory", action="store_true", help="print peak memory at 4,000 masks instead")

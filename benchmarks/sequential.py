@@ -1,58 +1,94 @@
 """How often a run that stops when its order is settled has told a wrong order, and what it saves.
 
 Every trial draws explainers on groups of samples: sample i of group g has the value
-``mean_e + f(sqrt(icc) z_ge + sqrt(1 - icc) z_ie)`` for explainer e, each z normal and ``f`` of a shape with mean 0 and
-variance 1 (benchmarks/verdicts.py). *Worlds*: ``null``: all means are equal. ``steps``: neighbours differ by ``step``.
-``pairs``: explainers in pairs of equal means, pairs differ by ``step``. A trial is wrong where a pair was told apart
-that has no difference, or in the wrong order. Samples are in rounds over the groups, as a run has them.
+``mean_e + spread_e f(sqrt(icc) z_ge + sqrt(1 - icc) z_ie)`` for explainer e, each z normal. ``f`` has a shape with mean
+0 and variance 1 (benchmarks/verdicts.py). Two shapes are bounded. ``piled``: ``.2 spread_e z + c_e`` cut to [0, 1], of
+which much lies at 1. ``hits``: 1 with probability ``mean_e``, else 0. A step of 1 is .1 of piled scores and .3 of hits,
+about a standard deviation of each; the best mean is .9, and ``c_e`` follows from the mean.
+
+Neighbours among the explainers differ by the ``gaps`` of their world in turn. A trial is wrong where a pair was told
+apart that has no difference, or in the wrong order. Samples are in rounds over the groups, as a run has them.
+
+Most checkpoints tell nothing new: all open pairs have a t below 1.6, or by 200 resamples a p above .15. These are not
+tested in full; the levels of the checkpoints are at most .025.
 
     python benchmarks/sequential.py
-    python benchmarks/sequential.py --trials 1000 --jobs 4
+    python benchmarks/sequential.py --first 20 --trials 1000 --jobs 4 --world 3 --world 7
     python benchmarks/sequential.py --run RUN --score deletion.deletion   # replays a finished run
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
+from itertools import combinations, cycle, islice
+from math import ceil
 from pathlib import Path
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import ndtr, ndtri
+from scipy.stats import binomtest
 from verdicts import SHAPES
 
-from xaibench_statistics import OrderSoFar, Values, checkpoints, next_checkpoint
+from xaibench_statistics import OrderSoFar, Values, checkpoint_level, checkpoints, next_checkpoint
+from xaibench_statistics.bootstrap import MINIMUM_GROUPS, RESAMPLES, SEED
+from xaibench_statistics.sequential import FIRST
+from xaibench_statistics.step_down import Factor, Means, adjusted_p
+
+BEST = 0.9  # the best mean of bounded scores
+STEP = {"piled": 0.1, "hits": 0.3}
+MIXED = (0.0, 0.2, 0.5, 1.0)
+UNEQUAL = (1.0, 3.0)
+NEAR = 1.6
+SCREEN = (200, 0.15)  # resamples, and the p that is promising
 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """``explainers`` with neighbouring means ``step`` apart, ``equal`` of them alike at a time; ``groups`` of ``sizes``
-    samples."""
+    """``explainers`` whose means and spreads follow from ``gaps`` and ``spreads``, each taken in turn; ``groups`` of
+    ``sizes`` samples."""
 
-    name: str
     explainers: int = 6
-    step: float = 0.0
-    equal: int = 1
-    groups: int = 150
+    gaps: tuple[float, ...] = (0.0,)
+    spreads: tuple[float, ...] = (1.0,)
+    groups: int = 80
     sizes: tuple[int, int] = (1, 4)
     icc: float = 0.5
     shape: str = "normal"
 
     def means(self) -> np.ndarray:
         """The true mean of every explainer."""
-        return self.step * (np.arange(self.explainers) // self.equal)
+        below = np.cumsum([0.0, *islice(cycle(self.gaps), self.explainers - 1)])
+        return BEST - STEP[self.shape] * below if self.shape in STEP else -below
+
+    def scores(self, latent: np.ndarray) -> np.ndarray:
+        """``(samples, explainers)`` scores of normal ``latent`` ones."""
+        spreads = np.fromiter(cycle(self.spreads), float, self.explainers)
+        if self.shape == "hits":
+            return (latent < ndtri(self.means())).astype(float)
+        if self.shape == "piled":
+            centres = [piled_centre(mean, 0.2 * spread) for mean, spread in zip(self.means(), spreads, strict=True)]
+            return np.clip(centres + 0.2 * spreads * latent, 0, 1)
+        return self.means() + spreads * SHAPES[self.shape](latent)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """``wrong``: a pair told apart wrongly; ``settled``: the run stopped; ``share``: of the samples it took."""
+def piled_centre(mean: float, spread: float) -> float:
+    """The centre of a normal of this spread whose part cut to [0, 1] has this mean."""
+    return brentq(lambda centre: cut_mean(centre, spread) - mean, -5.0, 5.0)
 
-    wrong: bool
-    settled: bool
-    share: float
+
+def cut_mean(centre: float, spread: float) -> float:
+    """The mean of a normal cut to [0, 1], ``int_0^1 P(x > u) du``."""
+
+    def upper(u: float) -> float:  # the integral of P(x > v) over v > u
+        z = (centre - u) / spread
+        return spread * (z * ndtr(z) + np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi))
+
+    return float(upper(0.0) - upper(1.0))
 
 
 def rounds(rng: np.random.Generator, world: World) -> np.ndarray:
@@ -61,58 +97,138 @@ def rounds(rng: np.random.Generator, world: World) -> np.ndarray:
     return np.concatenate([np.flatnonzero(sizes > r) for r in range(sizes.max())])
 
 
-def trial(seed: int, world: World) -> Trial:
-    """One run of a world."""
-    rng = np.random.default_rng(seed)
-    group = rounds(rng, world)
-    latent = np.sqrt(world.icc) * rng.normal(size=(world.groups, world.explainers))[group]
-    latent += np.sqrt(1 - world.icc) * rng.normal(size=(len(group), world.explainers))
-    x = world.means() + SHAPES[world.shape](latent)
-    names = [f"e{i:02d}" for i in range(world.explainers)]
-    order, samples = settle([f"g{g:04d}" for g in group], dict(zip(names, x.T, strict=True)), seed)
-    means = dict(zip(names, world.means(), strict=True))
-    wrong = any(means[a] <= means[b] for a, b in order.apart)
-    return Trial(wrong=wrong, settled=order.is_settled, share=samples / len(group))
+class Trial:
+    """One run of a world, up to the checkpoint at which its order is settled.
+
+    ``apart``: ``(explainers, explainers)``, whether i was told better than j; ``samples``: how many it took.
+    """
+
+    def __init__(self, seed: int, world: World, first: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.world = world
+        self.group = rounds(rng, world)
+        latent = np.sqrt(world.icc) * rng.normal(size=(world.groups, world.explainers))[self.group]
+        latent += np.sqrt(1 - world.icc) * rng.normal(size=(len(self.group), world.explainers))
+        self.scores = world.scores(latent)
+        self.places = checkpoints(list(map(str, self.group)), first=first)
+        self.apart = np.zeros((world.explainers, world.explainers), dtype=bool)
+        self.samples = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether all pairs are told apart."""
+        return int(self.apart.sum()) == self.world.explainers * (self.world.explainers - 1) // 2
+
+    @property
+    def wrong(self) -> bool:
+        """Whether a pair was told apart that has no difference, or in the wrong order."""
+        means = self.world.means()
+        return bool((self.apart & (means[:, None] <= means)).any())
+
+    @property
+    def share(self) -> float:
+        """Of the samples, those it took."""
+        return self.samples / len(self.group)
+
+    def test(self, number: int) -> None:
+        """Test the order at a checkpoint, as :func:`xaibench_statistics.next_checkpoint` does."""
+        if self.settled or number > len(self.places):
+            return
+        self.samples = self.places[number - 1]
+        level = checkpoint_level(number)
+        i, j = np.triu_indices(self.world.explainers, 1)
+        shown = self.scores[: self.samples]
+        means = means_of(shown[:, i] - shown[:, j], self.group[: self.samples])
+        if means is None or (np.abs(means.t)[~(self.apart | self.apart.T)[i, j]] < NEAR).all():
+            return
+        for resamples, bar in (SCREEN, (max(RESAMPLES, ceil(20 / level)), level)):
+            replicates = means.replicates(SEED, resamples)
+            p = adjusted_p(
+                np.concatenate([means.t, -means.t]), np.concatenate([replicates, -replicates], axis=1),
+                np.concatenate([means.differing] * 2), tests=2 * len(i), balance=False, level=bar,
+            )  # fmt: skip
+            told = np.zeros_like(self.apart)
+            told[i, j], told[j, i] = p[: len(i)] <= bar, p[len(i) :] <= bar
+            told &= ~(self.apart | self.apart.T)
+            if not told.any():
+                return
+        self.apart |= told
 
 
-def settle(groups: list[str], values: dict[str, np.ndarray], seed: int) -> tuple[OrderSoFar, int]:
-    """The order, and how many samples it took. ``values``: those of all samples in order, by explainer."""
-    order, samples = OrderSoFar(), 0
-    ids = [f"s{i:06d}" for i in range(len(groups))]
-    for samples in checkpoints(groups):
-        first = {e: Values.of(ids[:samples], x[:samples], groups[:samples]) for e, x in values.items()}
-        order = next_checkpoint(order, first, "higher", seed=seed)
-        if order.is_settled:
-            break
-    return order, samples
+def means_of(x: np.ndarray, group: np.ndarray) -> Means | None:
+    """The means of ``(samples, M)`` differences; None with too few groups."""
+    groups = int(group.max()) + 1
+    if groups < MINIMUM_GROUPS:
+        return None
+    of_level = np.equal.outer(np.arange(groups + 1), group).astype(np.float64)
+    sums, mean = of_level @ x, x.mean(axis=0)
+    sizes = of_level.sum(axis=1, keepdims=True)
+    differing = (np.abs(sums) > 1e-12).sum(axis=0)
+    return Means(mean, (Factor(sums - sizes * mean, sizes, np.full(x.shape[1], groups)),), differing)
 
 
+def run_trials(seeds: Sequence[int], world: World, first: int) -> list[Trial]:
+    """Some runs of a world, side by side, so that they share the weights of the resamples."""
+    trials = [Trial(seed, world, first) for seed in seeds]
+    for number in range(1, 1 + max(len(t.places) for t in trials)):
+        for one in trials:
+            one.test(number)
+    return trials
+
+
+FEW = {"groups": 17, "sizes": (8, 8)}  # as the faces' test pictures
+MANY = {"groups": 30, "sizes": (1, 10)}
 WORLDS = [
-    World(name="null"),
-    World(name="null", shape="lognormal"),
-    World(name="null", shape="t3"),
-    World(name="null", explainers=12, groups=60, sizes=(1, 10)),
-    World(name="steps", step=0.3),
-    World(name="steps", step=0.6),
-    World(name="steps", step=1.2),
-    World(name="steps", step=0.6, shape="lognormal"),
-    World(name="pairs", step=0.8, equal=2),
-    World(name="pairs", step=0.8, equal=2, shape="lognormal"),
+    # all alike
+    World(),
+    World(shape="lognormal"),
+    World(shape="t3"),
+    World(explainers=10, **MANY),
+    World(explainers=2, **FEW),
+    World(explainers=5, **FEW, icc=0.9),
+    World(explainers=2, spreads=UNEQUAL, shape="lognormal", **FEW),
+    World(explainers=2, spreads=UNEQUAL, shape="-lognormal", **MANY),
+    World(explainers=5, spreads=UNEQUAL, shape="lognormal", **FEW),
+    World(explainers=10, spreads=UNEQUAL, shape="lognormal", **MANY),
+    World(explainers=3, shape="piled", **FEW),
+    World(explainers=10, spreads=UNEQUAL, shape="piled", **MANY),
+    World(explainers=5, shape="hits", **FEW),
+    # unequal
+    World(explainers=2, gaps=(0.2,), **FEW),
+    World(explainers=2, gaps=(0.5,), **FEW),
+    World(explainers=2, gaps=(1.0,), **FEW),
+    World(explainers=5, gaps=(1.0,), **FEW),
+    World(explainers=5, gaps=MIXED, **FEW),
+    World(explainers=5, gaps=MIXED, spreads=UNEQUAL, shape="lognormal", **FEW),
+    World(explainers=5, gaps=MIXED, spreads=UNEQUAL, shape="piled", **FEW),
+    World(explainers=5, gaps=MIXED, shape="hits", **FEW),
+    World(explainers=2, gaps=(0.2,), **MANY),
+    World(explainers=2, gaps=(0.5,), **MANY),
+    World(explainers=2, gaps=(1.0,), **MANY),
+    World(explainers=4, gaps=(0.5,), **MANY),
+    World(explainers=10, gaps=(1.0,), **MANY),
+    World(explainers=10, gaps=MIXED, **MANY),
+    World(explainers=10, gaps=MIXED, spreads=UNEQUAL, shape="lognormal", **MANY),
+    World(explainers=10, gaps=MIXED, spreads=UNEQUAL, shape="piled", **MANY),
 ]
 
 
-def rows(trials: int, jobs: int) -> Iterator[str]:
+def rows(worlds: Sequence[World], trials: int, jobs: int, first: int) -> Iterator[str]:
     """The lines of the table."""
-    yield "| world | explainers | step | values | groups | wrong | settled | share of samples |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    yield "| explainers | gaps | spreads | values | groups | samples a group | wrong | 95 % | settled | saved |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     with ProcessPoolExecutor(jobs) as pool:
-        for world in WORLDS:
-            many = list(pool.map(partial(trial, world=world), range(trials), chunksize=5))
-            wrong, settled = (np.mean([getattr(t, f) for t in many]) for f in ("wrong", "settled"))
-            share = np.mean([t.share for t in many])
+        for world in worlds:
+            parts = [range(trials)[i::jobs] for i in range(jobs)]
+            many = [t for part in pool.map(partial(run_trials, world=world, first=first), parts) for t in part]
+            wrong, settled = (sum(getattr(t, f) for t in many) for f in ("wrong", "settled"))
+            interval = binomtest(wrong, trials).proportion_ci(method="exact")
+            gaps, spreads = (" ".join(f"{v:g}" for v in values) for values in (world.gaps, world.spreads))
+            sizes = " to ".join(map(str, dict.fromkeys(world.sizes)))
             yield (
-                f"| {world.name} | {world.explainers} | {world.step:g} | {world.shape} | {world.groups} "
-                f"| {wrong:.3f} | {settled:.2f} | {share:.2f} |"
+                f"| {world.explainers} | {gaps} | {spreads} | {world.shape} | {world.groups} | {sizes} "
+                f"| {wrong / trials:.3f} | {interval.low:.3f} to {interval.high:.3f} "
+                f"| {settled / trials:.2f} | {1 - np.mean([t.share for t in many]):.2f} |"
             )
 
 
@@ -156,10 +272,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--first", type=int, default=FIRST, help="groups of the first checkpoint")
+    parser.add_argument("--world", type=int, action="append", help="the number of a world, from 0 on; default: all")
     parser.add_argument("--run", type=Path, help="replay this finished run instead")
     parser.add_argument("--score", default="xaibench/relevance-mass.relevance-mass", help="METRIC.SCORE of the run")
     given = parser.parse_args()
-    for line in replay(given.run, given.score) if given.run else rows(given.trials, given.jobs):
+    worlds = [WORLDS[i] for i in given.world or range(len(WORLDS))]
+    lines = replay(given.run, given.score) if given.run else rows(worlds, given.trials, given.jobs, given.first)
+    for line in lines:
         print(line, flush=True)
 
 

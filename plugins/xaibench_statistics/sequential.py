@@ -34,14 +34,17 @@ def checkpoint_level(number: int, alpha: float = 1 - LEVEL) -> float:
     return alpha / (number * (number + 1))
 
 
-def checkpoints(groups: Sequence[str]) -> tuple[int, ...]:
-    """The numbers of samples at which an order is tested, from the group of every sample in order; all of them last."""
+def checkpoints(groups: Sequence[str], *, first: int = FIRST) -> tuple[int, ...]:
+    """The numbers of samples at which an order is tested, from the group of every sample in order; all of them last.
+
+    ``first``: the number of groups at the first of them.
+    """
     seen: set[str] = set()
     counts = []
     for group in groups:
         seen.add(group)
         counts.append(len(seen))
-    places, due = list[int](), float(FIRST)
+    places, due = list[int](), float(first)
     place = next((i for i, n in enumerate(counts, 1) if n >= due), None)
     while place is not None:
         places.append(place)

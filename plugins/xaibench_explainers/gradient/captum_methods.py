@@ -43,7 +43,8 @@ class Wrapped:
     """One class of captum: the pictures that it asks for, given its options, the size and the cells of the grid.
 
     ``at_once`` is its option for the pictures of one call; ``masked``: it gives one number to all channels;
-    ``draws``: at random; ``fits``: it needs scikit-learn, which captum does not install.
+    ``draws``: at random; ``fits``: it needs scikit-learn, which captum does not install; ``once``: it asks once, for
+    the gradients at the picture itself.
     """
 
     pictures: Callable[[Options, Size, int], int]
@@ -54,6 +55,7 @@ class Wrapped:
     masked: bool = False
     draws: bool = False
     fits: bool = False
+    once: bool = False
 
 
 def _counted(option: str, default: int) -> Callable[[Options, Size, int], int]:
@@ -72,7 +74,7 @@ _ON_GRID: dict[str, Any] = {"at_once": "perturbations_per_eval", "grid": True, "
 WRAPPED: Mapping[str, Wrapped] = {
     "FeatureAblation": Wrapped(lambda o, size, cells: cells + 1, **_ON_GRID),
     "GradientShap": Wrapped(_counted("n_samples", 5), gradients=True, draws=True),
-    "InputXGradient": Wrapped(lambda o, size, cells: 1, gradients=True, baselines=False),
+    "InputXGradient": Wrapped(lambda o, size, cells: 1, gradients=True, baselines=False, once=True),
     "IntegratedGradients": Wrapped(_counted("n_steps", 50), "internal_batch_size", gradients=True),
     "KernelShap": Wrapped(_counted("n_samples", 25), draws=True, fits=True, **_ON_GRID),
     "Lime": Wrapped(_counted("n_samples", 25), draws=True, fits=True, **_ON_GRID),
@@ -80,7 +82,7 @@ WRAPPED: Mapping[str, Wrapped] = {
         _counted("nt_samples", 5), "nt_samples_batch_size", gradients=True, baselines=False, draws=True
     ),
     "Occlusion": Wrapped(_windows, "perturbations_per_eval", masked=True),
-    "Saliency": Wrapped(lambda o, size, cells: 1, gradients=True, baselines=False),
+    "Saliency": Wrapped(lambda o, size, cells: 1, gradients=True, baselines=False, once=True),
     "ShapleyValueSampling": Wrapped(
         lambda o, size, cells: int(o.get("n_samples", 25)) * cells + 1, draws=True, **_ON_GRID
     ),
@@ -211,6 +213,30 @@ def attribution(parameters: CaptumParameters, ask: Ask, image: Tensor, target: i
     return values.mean(dim=0) if wrapped.masked else values.sum(dim=0)
 
 
+def attribution_from(parameters: CaptumParameters, image: Tensor, gradients: Tensor) -> Tensor:
+    """``(H, W)`` attribution of one picture ``(3, H, W)`` by a class that asks once, from the ``(3, H, W)`` gradients.
+
+    Raises ``RuntimeError`` where captum asks for anything but the gradients at this picture.
+    """
+    from captum import attr as captum
+
+    def known(forward: object, inputs: tuple[Tensor, ...], *more: object) -> tuple[Tensor, ...]:
+        if len(inputs) != 1 or not torch.equal(inputs[0], image[None]):
+            raise RuntimeError(f"captum's {parameters.method} asked for another picture than the explained one")
+        return (gradients[None],)
+
+    def forward(images: Tensor) -> Tensor:
+        raise RuntimeError(f"captum's {parameters.method} asked for outputs, stated are gradients alone")
+
+    method = getattr(captum, parameters.method)(forward)
+    method.gradient_func = known
+    x = image[None].detach().clone().requires_grad_(True)
+    options = full_options(parameters, (image.shape[1], image.shape[2]))
+    with torch.no_grad():
+        values: Tensor = method.attribute(x, target=None, **options)[0]
+    return values.sum(dim=0)
+
+
 def _instance(method: str, answers: Answers) -> Any:
     from captum import attr as captum
 
@@ -233,7 +259,8 @@ class Captum:
     single values; everything else is as captum has it (25 samples for Lime and Kernel SHAP are few).
 
     Every picture is explained on its own, and what captum calls is asked of the engine, which joins the calls for many
-    pictures; an output and its gradient are one request. Draws come from global generators, seeded from the streams
+    pictures; an output and its gradient are one request. ``Saliency`` and ``InputXGradient`` are given the gradients of
+    the engine in the place of their own ``gradient_func``. Draws come from global generators, seeded from the streams
     while captum runs. On another kind of device they differ, as they are drawn there. Passes are those that the class
     is known to ask for; more are an error.
 
@@ -258,6 +285,10 @@ class Captum:
         baseline = image
         if WRAPPED[p.method].baselines:
             baseline = yield from background_of(request, p.baseline, p.sigma)
+        if WRAPPED[p.method].once:  # captum's own call in a thread costs as much as a pass of a small network
+            reply: Gradients = yield Backward(image[None], request.target, p.output)
+            values = attribution_from(p, image, reply.gradients[0])
+            return explained(values, f"captum's {p.method} is zero everywhere")
         generators = Generators(request.streams.seed("captum"), image.device) if self.stochastic else None
         values = yield from as_programme(
             lambda ask: attribution(p, ask, image, request.target, baseline), generators or nullcontext()

@@ -105,6 +105,34 @@ def test_the_calls_for_several_pictures_share_batches(name: str) -> None:
     assert watched.asked == 4 * pictures_asked(component.parameters, SIZE)  # no picture is padding
 
 
+@pytest.mark.parametrize("name", sorted(n for n in WRAPPED if WRAPPED[n].once))
+def test_a_class_that_asks_once_needs_no_thread(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xaibench_explainers.gradient.calls_as_requests.Thread", None)
+    assert map_of(captum(name), detector(), image_of(*SIZE)).any()
+    with pytest.raises(TypeError):
+        map_of(captum("IntegratedGradients"), detector(), image_of(*SIZE))
+
+
+def test_another_picture_than_the_explained_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shifted(attr.Saliency):
+        def attribute(self, inputs: torch.Tensor, **more: Any) -> torch.Tensor:
+            return super().attribute((inputs + 0.1).requires_grad_(True), **more)
+
+    monkeypatch.setattr(attr, "Saliency", Shifted)
+    with pytest.raises(RuntimeError, match="captum's Saliency asked for another picture than the explained one"):
+        map_of(captum("Saliency"), detector(), image_of(*SIZE))
+
+
+def test_outputs_are_refused_where_gradients_are_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forwarded(attr.Saliency):
+        def attribute(self, inputs: torch.Tensor, **more: Any) -> torch.Tensor:
+            return self.forward_func(inputs)
+
+    monkeypatch.setattr(attr, "Saliency", Forwarded)
+    with pytest.raises(RuntimeError, match="captum's Saliency asked for outputs, stated are gradients alone"):
+        map_of(captum("Saliency"), detector(), image_of(*SIZE))
+
+
 def test_additive_pictures_have_their_shapley_values() -> None:
     def logits(x: torch.Tensor) -> torch.Tensor:
         z = (x.mean(dim=1) * torch.arange(96.0).reshape(SIZE)).sum(dim=(1, 2))

@@ -17,6 +17,7 @@ def test_checkpoints_count_groups_and_then_samples():
     # all 40 after 79; 45 are never there, so that samples go on as groups did: 89, 134, 201, and all 240
     groups = [f"g{g}" for _ in range(3) for g in range(40) for _ in range(2)]
     assert checkpoints(groups) == (39, 59, 89, 134, 201, 240)
+    assert checkpoints(groups, first=40) == (79, 119, 179, 240)
 
 
 @pytest.mark.parametrize(("groups", "expected"), [([], ()), (["a"] * 3, (3,)), ([f"g{i}" for i in range(20)], (20,))])
