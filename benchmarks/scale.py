@@ -132,7 +132,7 @@ def works(process: int, executor: str) -> bool:
     if executor != "ray":
         return memory(process) > WORKER_MIB
     try:
-        return Path(f"/proc/{process}/cmdline").read_bytes().startswith(b"ray::")
+        return Path(f"/proc/{process}/cmdline").read_bytes().startswith(b"ray::TaskRunner")
     except OSError:
         return False
 
