@@ -123,6 +123,14 @@ def bench(session: nox.Session) -> None:
     install(session, "-e", ".")
     session.run("python", "benchmarks/start_up.py")
     session.run("python", "benchmarks/overhead.py")
+    session.run("python", "benchmarks/components.py", "--network", "demo")
+
+
+@nox.session
+def measurements(session: nox.Session) -> None:
+    """Write the tables of docs/explanation/measurements.md, from an hour on a machine that does nothing else."""
+    install(session, "-e", ".", "opencv-python-headless>=4.9", groups=("test",))
+    session.run("python", "benchmarks/page.py", *session.posargs)
 
 
 @nox.session

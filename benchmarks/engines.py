@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from explainers import picture_of, resnet18
+from explainers import picture_of
+from networks import resnet18
 from overhead import ONNX_CARD, write_graph
 from torch import Tensor
 

@@ -1,6 +1,7 @@
 """What perturbation explainers cost beyond their detector passes, and beside other libraries, measured in one run.
 
-Two networks: the demo detector (64 px, a fraction of a millisecond a picture) and a ResNet-18 at 224 px. For every
+Networks are those of ``networks.py``, by default the demo detector (64 px, a fraction of a millisecond a picture) and a
+ResNet-18 at 224 px. For every
 explainer ``ratio`` is its time for some pictures over the time of as many bare passes at the same batch size, in
 whichever memory format is faster. ``outside`` is what a pass costs outside of the detector calls, in microseconds; the
 padding of ragged batches counts as outside, segmentation too. The clock runs inside the very calls, so that a busy
@@ -12,7 +13,7 @@ counts. Last stand explainers that wrap another library's, as ``captum:Saliency`
 ours for the same passes, the fastest of the rounds. ``--memory`` runs 4,000 masks at 224 px in a process of its own and
 prints its peak.
 
-    python benchmarks/explainers.py [--network demo|resnet] [--samples N] [--only NAME] [--pictures N] [--rounds N]
+    python benchmarks/explainers.py [--network NAME] [--samples N] [--only NAME] [--pictures N] [--rounds N]
     python benchmarks/explainers.py --memory
 """
 
@@ -32,21 +33,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from overhead import Watched
-from torch import Tensor, nn
+from networks import FAKE, NETWORKS, detector_of
+from overhead import Clock, Watched
+from torch import Tensor
 from torch.nn import functional as F
 
-from xaibench.api import Detector, Native, Picture, Runtime, Sample
+from xaibench.api import Detector, Native, Picture, Sample
 from xaibench.detector.batch_size import compute_batch
 from xaibench.detector.torch_settings import prepare_torch
 from xaibench.discovery.components import open_component
 from xaibench.discovery.registry import load_registry
-from xaibench_models.torch_card import TorchKeys
-from xaibench_models.torch_loading import Loaded
-from xaibench_models.torch_model import build
 from xaibench_testing.harness import make_bench, value
 
-FAKE = 1
 SPECS = {
     "rise": "rise:masks={n}",
     "rise (segments)": "rise:masks={n},on=segments",
@@ -70,44 +68,7 @@ SIDE_BY_SIDE = 8
 """What fills fewer compute batches is timed on this many times the pictures, as they lie side by side in a task."""
 
 
-# ---- networks -------------------------------------------------------------------------------------------------------
-
-
-class Block(nn.Module):
-    """A basic block of ResNet (He et al. 2015)."""
-
-    def __init__(self, fan_in: int, fan_out: int, stride: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(fan_in, fan_out, 3, stride, 1, bias=False)
-        self.first_norm = nn.BatchNorm2d(fan_out)
-        self.second = nn.Conv2d(fan_out, fan_out, 3, 1, 1, bias=False)
-        self.second_norm = nn.BatchNorm2d(fan_out)
-        same = stride == 1 and fan_in == fan_out
-        self.shortcut = nn.Identity() if same else nn.Conv2d(fan_in, fan_out, 1, stride, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        inner = self.first_norm(self.first(x)).relu()
-        return (self.second_norm(self.second(inner)) + self.shortcut(x)).relu()
-
-
-def resnet18() -> nn.Module:
-    """ResNet-18 for two classes, with random weights."""
-    torch.manual_seed(0)
-    widths = (64, 64, 128, 128, 256, 256, 512, 512)
-    blocks = [Block(a, b, 1 if a == b else 2) for a, b in zip((64, *widths), widths, strict=False)]
-    return nn.Sequential(
-        nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1), *blocks,
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 2),
-    ).eval()  # fmt: skip
-
-
-def detector_of(network: str) -> Detector:
-    if network == "demo":
-        model = open_component("model", "demo", registry=load_registry()).instance
-        return model.open(model.members()[0], Runtime(threads=torch.get_num_threads()))
-    module = resnet18().requires_grad_(False)
-    loaded = Loaded(module=module, digest="resnet", form="module", hooks=True, copy=lambda m: m)
-    return build(loaded, TorchKeys(size=224, activation="logit"), Runtime(), "resnet-18")
+# ---- pictures and timing --------------------------------------------------------------------------------------------
 
 
 def picture_of(detector: Detector, seed: int = 0) -> Picture:
@@ -122,13 +83,10 @@ def picture_of(detector: Detector, seed: int = 0) -> Picture:
     )  # fmt: skip
 
 
-# ---- timing ---------------------------------------------------------------------------------------------------------
-
-
 def seconds(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
+    began = Clock.read()
     call()
-    return time.perf_counter() - began
+    return Clock.read() - began
 
 
 def bare(detector: Detector, passes: int, batch: int) -> float:
@@ -399,8 +357,8 @@ def peak(spec: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", choices=("demo", "resnet"), action="append")
-    parser.add_argument("--samples", type=int, help="default: 2000 on the demo detector, 256 on the ResNet")
+    parser.add_argument("--network", choices=NETWORKS, action="append")
+    parser.add_argument("--samples", type=int, help="default: 2000 on the demo detector, 256 on the others")
     parser.add_argument("--pictures", type=int, default=4, help="side by side, as in a task of a run")
     parser.add_argument("--only", choices=[*SPECS, *WRAPPED], action="append", help="these explainers alone")
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,6 +1,6 @@
 """What metrics cost beyond their detector passes, and beside Quantus, measured in one run.
 
-The networks are those of ``explainers.py``; pictures are demo fakes with their masks and counterparts. Maps are random
+The networks are those of ``networks.py``; pictures are demo fakes with their masks and counterparts. Maps are random
 and smooth, drawn at no detector pass; for a metric that asks for further maps, whose passes are its own, they are
 gradients, one pass there and back each. Per metric: the ``maps`` that it asked for; its ``passes`` (``back``: those
 that were differentiated too; ``padding``: pictures that only filled the tails of batches); its ``seconds``, with
@@ -14,14 +14,13 @@ Quantus: pixel flipping and region perturbation of 32 pictures on the demo detec
 number of steps and fill. ``time`` is theirs over ours, ``overhead`` the same beyond the bare passes, ``apart`` the
 largest difference between the means of the two libraries' curves.
 
-    python benchmarks/metrics.py [--network demo|resnet] [--only NAME] [--rounds N] [--pictures N] [--batch N]
+    python benchmarks/metrics.py [--network NAME] [--only NAME] [--rounds N] [--pictures N] [--batch N]
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,8 +30,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from explainers import FAKE, FEW_BATCHES, SIDE_BY_SIDE, Inside, bare, detector_of, resnet18, seconds
-from overhead import Watched
+from explainers import FEW_BATCHES, SIDE_BY_SIDE, Inside, bare, seconds
+from networks import FAKE, NETWORKS, detector_of
+from overhead import Clock, Watched
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -50,7 +50,6 @@ from xaibench.api import (
     Picture,
     Problem,
     Programme,
-    Runtime,
     Sample,
     Scores,
 )
@@ -60,9 +59,6 @@ from xaibench.discovery import components
 from xaibench.discovery.components import Use, open_component
 from xaibench.discovery.registry import Registered, Registry, load_registry
 from xaibench.run.workbench import Bench
-from xaibench_models.torch_card import TorchKeys
-from xaibench_models.torch_loading import Loaded
-from xaibench_models.torch_model import build
 from xaibench_testing.harness import drawn_by, value
 
 SMALLER: Mapping[str, Mapping[str, object]] = {
@@ -74,6 +70,9 @@ SMALLER: Mapping[str, Mapping[str, object]] = {
 }  # fmt: skip
 """Judging attacks by default ask for up to a million pictures, and noise of the default strength turns the demo's
 verdict, which leaves nothing to compare; all others are timed as they are by default."""
+
+LEAN = 1.0
+"""Networks of random weights lean to *fake*: attacks need a verdict that can fall."""
 
 QUANTUS_PICTURES = 32
 
@@ -101,16 +100,6 @@ class Kept:
         if sample.id not in self.known:
             self.known[sample.id] = self.inner.read(sample)
         return self.known[sample.id]
-
-
-def accusing(network: str) -> Detector:
-    """The network of ``explainers.py``; the ResNet, whose weights are random, leans to *fake*: attacks need that."""
-    if network == "demo":
-        return detector_of(network)
-    module = resnet18().requires_grad_(False)
-    module[-1].bias += 1.0 * torch.eye(2)[FAKE]  # type: ignore[index]
-    loaded = Loaded(module=module, digest="accusing resnet", form="module", hooks=True, copy=lambda m: m)
-    return build(loaded, TorchKeys(size=224, activation="logit"), Runtime(), "resnet-18")
 
 
 class Maps:
@@ -172,7 +161,7 @@ class Stage:
 
 def set_stage(network: str, registry: Registry, wanted: int, batch: int | None) -> Stage:
     faces = Kept(open_component("dataset", "demo:identities=40,split=all", registry=registry).instance, {})
-    detector = accusing(network)
+    detector = detector_of(network, LEAN)
     batch = compute_batch(detector, batch)
     every = tuple(s for s in faces.samples() if s.label == "fake")
     bench = Bench(detector, faces, faces.samples(), registry, seed=0, batch_size=batch)
@@ -220,10 +209,10 @@ def scored(stage: Stage, metric: Use, pictures: int) -> tuple[Cost, list[Done[Sc
     clean = stage.detector.probabilities(torch.stack([p.image for p in shown]))
     cases = [bench.case(metric, maps.use, e, p, FAKE, 0, c) for e, p, c in zip(explanations, shown, clean, strict=True)]
     watched.inside, watched.pictures, maps.drawn = 0.0, 0, 0
-    began = time.perf_counter()
+    began = Clock.read()
     with backward_timed(watched):
         found = dict(bench.engine().run((i, partial(metric.instance.score, c)) for i, c in enumerate(cases)))
-    took = time.perf_counter() - began
+    took = Clock.read() - began
     done = [found[i] for i in range(len(cases))]
     passes = sum((d.passes for d in done), Passes())
     cost = Cost(
@@ -382,11 +371,11 @@ def quantus_curves(stage: Stage, beside: Beside) -> tuple[np.ndarray, float]:
     model, labels = Logits(stage.detector).eval(), np.full(len(shown), FAKE)
     options = {"perturb_baseline": "black", "abs": False, "normalise": False, "disable_warnings": True}
     metric = getattr(quantus, beside.name)(**options, **beside.options)
-    began = time.perf_counter()
+    began = Clock.read()
     curves = metric(
         model=model, x_batch=images, y_batch=labels, a_batch=maps, device="cpu", softmax=True, batch_size=stage.batch
     )
-    return np.asarray(curves), time.perf_counter() - began
+    return np.asarray(curves), Clock.read() - began
 
 
 def our_curves(done: Sequence[Done[Scores]], *, drops: bool) -> np.ndarray:
@@ -432,7 +421,7 @@ def main() -> None:
     registry = load_registry()
     names = [c.record.name for c, _ in sampled(registry)]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", choices=("demo", "resnet"), action="append")
+    parser.add_argument("--network", choices=NETWORKS, action="append")
     parser.add_argument("--only", choices=names, metavar="NAME", action="append", help="these metrics alone")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pictures", type=int, default=4, help="side by side, as in a task of a run")

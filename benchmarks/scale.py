@@ -78,7 +78,7 @@ class TinyFaces:
         return ()
 
 
-def tiny_detector() -> bytes:
+def tiny_detector(side: int = SIDE) -> bytes:
     """The brightness of the picture as the probability that it is a fake."""
     weight = numpy_helper.from_array(np.array([[8.0], [9.0], [7.0]], np.float32), "w")
     bias = numpy_helper.from_array(np.array([-9.0], np.float32), "b")
@@ -89,7 +89,7 @@ def tiny_detector() -> bytes:
         helper.make_node("Sigmoid", ["z"], ["p"]),
     ]
     graph = helper.make_graph(
-        nodes, "tiny", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])],
+        nodes, "tiny", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, side, side])],
         [helper.make_tensor_value_info("p", TensorProto.FLOAT, ["n", 1])], [weight, bias, axes],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
