@@ -25,10 +25,7 @@ from xaibench.data.face_size import face_size
 from xaibench.data.masks import binarise
 from xaibench.data.order import order_samples, select_samples
 from xaibench.data.strangers import choose_strangers
-
-MAX_THUMBNAILS = 8192
-"""Thumbnails of real pictures that are held until all fakes of each were seen: 100 MB. What is dropped is decoded
-again."""
+from xaibench.data.thumbnail_file import ThumbnailFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +118,18 @@ class Survey:
 class _Reader:
     """Decodes each sample once, and none that is known.
 
-    ``fakes_of`` counts the fakes that are still to be compared with each real picture, whose thumbnail is held so long.
+    ``fakes_of`` counts the fakes that are still to be compared with each real picture, whose thumbnail is kept so long.
     A sample is decoded again for a thumbnail where it is known and its counterpart is not, or the other way round.
     """
 
     def __init__(
-        self, dataset: Dataset, known: Mapping[str, Known], name: str, delay: Delay, candidates: Iterable[Sample]
-    ) -> None:
+        self, dataset: Dataset, known: Mapping[str, Known], name: str, delay: Delay, candidates: Iterable[Sample],
+        thumbnails: ThumbnailFile,
+    ) -> None:  # fmt: skip
         self._dataset, self._known, self._name, self._delay = dataset, known, name, delay
         self._fakes_of = Counter(s.pair for s in candidates if s.pair)
-        self._thumbnails: dict[str, Thumbnail] = {}
+        self._marked: dict[str, Thumbnail] = {}  # of fakes with a mask, which are compared at once
+        self._plain = thumbnails
         self._unchanged: set[str] = set()
         self._fingerprint: Callable[[Sample], str | None] = getattr(dataset, "fingerprint", lambda sample: None)
         self.digests: dict[str, str] = {}
@@ -189,27 +188,34 @@ class _Reader:
             finding = compare(self._thumbnail(fake), self._thumbnail(real))
         if finding:
             self.pair_findings[fake.id] = finding
-        self._thumbnails.pop(fake.id, None)
+        self.drop_thumbnail(fake.id)
         self._fakes_of[real.id] -= 1
         if self._fakes_of[real.id] == 0:
             del self._fakes_of[real.id]
-            self._thumbnails.pop(real.id, None)
+            self.drop_thumbnail(real.id)
 
     def end_comparing(self) -> None:
-        """Hold no thumbnails any more."""
+        """Keep no thumbnails any more."""
         self._fakes_of.clear()
-        self._thumbnails.clear()
+        self._marked.clear()
+        self._plain.clear()
 
     def _thumbnail(self, sample: Sample) -> Thumbnail:
-        if sample.id not in self._thumbnails:
+        if sample.id not in self._marked and sample.id not in self._plain:
             self._keep_thumbnail(sample, self._dataset.read(sample))
-        return self._thumbnails[sample.id]
+        return self._marked.get(sample.id) or Thumbnail(self._plain.pixels(sample.id))
 
     def _keep_thumbnail(self, sample: Sample, native: Native) -> None:
         marked = binarise(native.mask) if sample.label == "fake" and native.mask is not None else None
-        if len(self._thumbnails) >= MAX_THUMBNAILS:
-            del self._thumbnails[next(iter(self._thumbnails))]
-        self._thumbnails[sample.id] = thumbnail(native.pixels, marked)
+        made = thumbnail(native.pixels, marked)
+        if made.share is not None:
+            self._marked[sample.id] = made
+        else:
+            self._plain.keep(sample.id, made.pixels)
+
+    def drop_thumbnail(self, name: str) -> None:
+        self._marked.pop(name, None)
+        self._plain.drop(name)
 
 
 def survey(
@@ -240,12 +246,12 @@ def survey(
     Raises :class:`NothingToEvaluate` where no sample is left, or no fake of a dataset that has some, and
     :class:`DatasetError` for further columns that make up no table.
     """
-    with name_delay(f"listing {name}") as delay:
+    with name_delay(f"listing {name}") as delay, ThumbnailFile() as thumbnails:
         listed = dataset.samples()
         check_columns(listed, name)
         candidates = select_samples(listed, split, methods)
         by_id = {s.id: s for s in listed}
-        reader = _Reader(dataset, known or {}, name, delay, candidates)
+        reader = _Reader(dataset, known or {}, name, delay, candidates, thumbnails)
         samples: list[Sample] = []
         auxiliary: dict[str, Sample] = {}
         order = order_samples(candidates, seed)
@@ -261,6 +267,7 @@ def survey(
                 auxiliary[pair.id] = pair
                 reader.compare(sample, pair)
             elif sample.pair:
+                reader.drop_thumbnail(sample.id)
                 sample = replace(sample, pair=None)
             samples.append(sample)
         expect(())  # those after the limit need not be held

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from xaibench.api import Facts, Native, Sample
-from xaibench.data import survey as surveys
 from xaibench.data.arrays import PictureArrays
 from xaibench.data.doubts import doubt_lines, split_doubt
 from xaibench.data.pictures import show_picture
@@ -192,13 +191,6 @@ def test_a_second_survey_finds_the_same_and_decodes_nothing(fake):
     dataset.decoded.clear()
     assert look(dataset, strangers=True, known=first.known()) == first
     assert dataset.decoded == []
-
-
-def test_few_thumbnails_give_the_same(monkeypatch):
-    dataset = Pairs(REAL, jpeg(REAL, 75))
-    first = look(dataset)
-    monkeypatch.setattr(surveys, "MAX_THUMBNAILS", 2)
-    assert look(dataset) == first
 
 
 def test_a_mask_in_doubt_is_nobodys_stranger():
