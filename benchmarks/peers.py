@@ -24,11 +24,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tables import machine, number, table
@@ -244,7 +246,7 @@ def lime_image(settings: str, subject: Subject) -> Callable[[], object]:
                 options["segmentation_fn"] = lambda pixels, labels=labels: labels
             pixels = image.permute(1, 2, 0).double().numpy()
             explainer = LimeImageExplainer(random_state=0)
-            found.append(explainer.explain_instance(pixels, classify, progress_bar=False, **options))
+            found.append(explainer.explain_instance(pixels, classify, **options))
         return found
 
     return run
@@ -412,9 +414,15 @@ def start(name: str, index: int, work: Work, memory: str) -> subprocess.Popen[st
     environment |= {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     environment |= KEPT if memory == "kept" else {}
     command = [sys.executable, __file__, "--child", json.dumps([name, index, vars(work)])]
-    return subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    with errors_of(name, index).open("w") as errors:
+        return subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+
+
+def errors_of(name: str, index: int) -> Path:
+    """Where a child's own messages go."""
+    return Path(tempfile.gettempdir(), f"xaibench-peers-{os.getpid()}-{name.replace(' ', '-')}-{index}.txt")
 
 
 def answer(process: subprocess.Popen[str]) -> str:
@@ -430,7 +438,8 @@ def take_turns(name: str, work: Work, memory: str, rounds: int) -> list[tuple[Co
         running.append((contender, process, list[dict[str, float]]()))
         if answer(process).strip() != "ready":  # one after the other: a warm-up next to another would be none
             process.wait()
-            print(f"{name}: {contender.library} ({contender.settings}) does not run here", file=sys.stderr)
+            why = errors_of(name, index).read_text(encoding="utf-8").strip().rpartition("\n")[2]
+            print(f"{name}: {contender.library} ({contender.settings}) does not run here: {why}", file=sys.stderr)
             running.pop()
     for _ in range(rounds):
         for _, process, found in running:
