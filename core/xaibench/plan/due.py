@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from xaibench.api import Passes
+from xaibench.api import Facts, Passes
 from xaibench.discovery.components import Ref
 from xaibench.plan.difference import Difference
 from xaibench.plan.keys import detector_address, explain_address, predict_address, score_address
@@ -42,6 +42,14 @@ Size = Callable[[str, PlannedMember], float]
 
 _ABREAST = 4
 """Compute batches that the samples of a task would fill with one picture each: some methods end early."""
+_LARGEST = 512
+_PICTURE_BYTES = 32 * 2**20  # of the pictures of one task as the detector sees them
+
+
+def most_samples(facts: Facts) -> int:
+    """The largest number of samples that are shown to a detector together, as the memory of their pictures allows."""
+    height, width = facts.input_size
+    return min(_LARGEST, max(1, _PICTURE_BYTES // (12 * height * width)))
 
 
 @dataclass(frozen=True)
@@ -153,7 +161,8 @@ class Due(Difference):
         explainers and more samples: a method that asks for one picture a step fills a batch only with its neighbours.
         """
         size = self.size("explain", member)
-        wide = 1 if self.plan.settings.task_samples else min(_ABREAST * member.batch_size, left)
+        most = min(left, most_samples(member.facts))
+        wide = 1 if self.plan.settings.task_samples else min(_ABREAST * member.batch_size, most)
         parts = min(groups, math.ceil(wide / min(size, wide)))
         return max(1, int(size) if parts == 1 else min(wide, int(size * parts))), parts
 

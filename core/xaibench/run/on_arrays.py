@@ -34,6 +34,7 @@ from xaibench.detector.torch_settings import prepare_torch
 from xaibench.discovery.components import Use, hold_component, open_component, with_held
 from xaibench.discovery.paths import open_models
 from xaibench.discovery.registry import Origin, Registered, Registry, load_registry
+from xaibench.plan.due import most_samples
 from xaibench.plan.runtime import make_runtime
 from xaibench.plan.settings import make_settings
 from xaibench.run.batch_results import Explanations, MapScores
@@ -41,7 +42,6 @@ from xaibench.run.examination import FEW_PICTURES, refuse_faulty
 from xaibench.run.live_objects import LiveObjects, metric_record
 from xaibench.run.picture_batch import PictureBatch, TargetRule, explainer_needs
 from xaibench.run.picture_input import given_maps, picture_arrays, target_rules
-from xaibench.run.task_size import most_samples
 
 
 def explain(

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xaibench.api import Facts, Passes
+from xaibench.api import Passes
+from xaibench.plan.due import most_samples
 from xaibench.plan.parts import Plan, PlannedMember
 
 _SECONDS = 60.0
-_LARGEST = 512
-_PICTURE_BYTES = 32 * 2**20  # of the pictures of one task as the detector sees them
 _FIRST_PASSES = 4000
 _FIRST = 32
 _GROWTH = 8
-
-
-def most_samples(facts: Facts) -> int:
-    """The largest number of samples that are shown to a detector together, as the memory of their pictures allows."""
-    height, width = facts.input_size
-    return min(_LARGEST, max(1, _PICTURE_BYTES // (12 * height * width)))
 
 
 class TaskSize:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -66,6 +67,23 @@ def test_a_task_takes_few_explainers_rather_than_few_samples(whole, tmp_path, mo
 )
 def test_parts_of_like_cost(costs, parts, expected):
     assert [p.tolist() for p in due._parts_of_like_cost(np.array(costs, dtype=float), parts)] == expected
+
+
+@pytest.mark.parametrize(
+    ("side", "batch", "size", "fixed", "expected"),
+    [
+        (64, 16, 0.5, None, (5, 10)),  # every group alone
+        (64, 16, 30, None, (64, 3)),  # four batches of samples
+        (64, 16, 100, None, (100, 1)),
+        (1024, 8, 0.5, None, (2, 4)),  # memory holds no more
+        (64, 16, 7, 7, (7, 1)),
+    ],
+)
+def test_samples_and_parts_of_the_next_tasks(side, batch, size, fixed, expected):
+    settings = SimpleNamespace(task_samples=fixed)
+    asked = SimpleNamespace(size=lambda stage, member: size, plan=SimpleNamespace(settings=settings))
+    member = SimpleNamespace(batch_size=batch, facts=SimpleNamespace(input_size=(side, side)))
+    assert due.Due._cut(asked, member, 1000, 10) == expected
 
 
 def test_workers_change_no_byte(tmp_path):
