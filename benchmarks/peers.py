@@ -61,7 +61,7 @@ class Work:
 class Contender:
     """``prepare(subject)`` gives what is timed."""
 
-    library: str
+    package: str
     settings: str
     prepare: Callable[[Any], Callable[[], object]]
 
@@ -439,7 +439,7 @@ def take_turns(name: str, work: Work, memory: str, rounds: int) -> list[tuple[Co
         if answer(process).strip() != "ready":  # one after the other: a warm-up next to another would be none
             process.wait()
             why = errors_of(name, index).read_text(encoding="utf-8").strip().rpartition("\n")[2]
-            print(f"{name}: {contender.library} ({contender.settings}) does not run here: {why}", file=sys.stderr)
+            print(f"{name}: {contender.package} ({contender.settings}) does not run here: {why}", file=sys.stderr)
             running.pop()
     for _ in range(rounds):
         for _, process, found in running:
@@ -481,7 +481,7 @@ class Line:
         pictures = self.work.pictures
         per_pass = self.cpu / self.shown
         return [
-            self.name, self.contender.library, self.contender.settings, f"{self.shown / pictures:,.0f}",
+            self.name, self.contender.package, self.contender.settings, f"{self.shown / pictures:,.0f}",
             number(self.wall / pictures), number(self.cpu / pictures), number(per_pass * 1e3),
             number(self.times), number(per_pass / (self.over[0] / self.over[1])),
         ]  # fmt: skip
@@ -498,9 +498,9 @@ def lines(name: str, work: Work, memory: str, rounds: int) -> Iterator[Line]:
 
 def verdicts(found: list[Line]) -> str:
     """Where a peer is faster at equal settings, and how many times Quantus takes."""
-    peers = [line for line in found if line.contender.settings == EQUAL and "xaibench" not in line.contender.library]
-    faster = [f"{line.name} ({line.contender.library}: {line.times:.2f})" for line in peers if line.times < 1]
-    quantus = [f"{line.name} {line.times:.1f}" for line in peers if line.contender.library == "Quantus"]
+    peers = [line for line in found if line.contender.settings == EQUAL and "xaibench" not in line.contender.package]
+    faster = [f"{line.name} ({line.contender.package}: {line.times:.2f})" for line in peers if line.times < 1]
+    quantus = [f"{line.name} {line.times:.1f}" for line in peers if line.contender.package == "Quantus"]
     told = [f"Slower than a peer at equal settings: {', '.join(faster) or 'nothing'}."]
     told += [f"Quantus takes so many times ours (the bar is 5): {', '.join(quantus)}."] if quantus else []
     return " ".join(told)

@@ -23,7 +23,7 @@ def stage_table(table: pa.Table, staging: str | Path, key: str) -> Path:
 
     file = io.BytesIO()
     pq.write_table(table, file, compression="zstd")
-    return stage_bytes(file.getvalue(), staging, key)
+    return stage_bytes(file.getbuffer(), staging, key)
 
 
 def stage_text(text: str, staging: str | Path, key: str) -> Path:
@@ -31,7 +31,7 @@ def stage_text(text: str, staging: str | Path, key: str) -> Path:
     return stage_bytes(text.encode("utf-8"), staging, key)
 
 
-def stage_bytes(data: bytes, staging: str | Path, key: str) -> Path:
+def stage_bytes(data: bytes | memoryview, staging: str | Path, key: str) -> Path:
     """Write ``data`` to a new file ``KEY.*`` in the staging folder, fsync it and return its path.
 
     Raises :class:`StoreError`.

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from xaibench.api import Facts, Passes
+from xaibench.api import Facts
 from xaibench.discovery.components import Ref
 from xaibench.plan.difference import Difference
 from xaibench.plan.keys import detector_address, explain_address, predict_address, score_address
@@ -41,7 +41,7 @@ Size = Callable[[str, PlannedMember], float]
 
 
 _ABREAST = 4
-"""Compute batches that the samples of a task would fill with one picture each: some methods end early."""
+"""Compute batches that the samples of a task fill with one picture each, so that some may end early."""
 _LARGEST = 512
 _PICTURE_BYTES = 32 * 2**20  # of the pictures of one task as the detector sees them
 
@@ -143,7 +143,8 @@ class Due(Difference):
                 if not groups or not any(w.any() for w in work):
                     continue
                 clean = predictions(member, dataset)
-                costs = np.array([self._passes_of(member, dataset, units) for units in groups])
+                here = (member.ref.model, member.ref.member, dataset.name)
+                costs = np.array([1.0 + sum(self._passes[*here, u.explainer.name] for u in units) for units in groups])
                 ids, start = self._ids(dataset, np.any(work, axis=0)), 0
                 while start < len(ids):
                     samples, parts = self._cut(member, len(ids) - start, len(groups))
@@ -157,22 +158,24 @@ class Due(Difference):
     def _cut(self, member: PlannedMember, left: int, groups: int) -> tuple[int, int]:
         """The number of samples of the next tasks for maps, and into how many parts the groups of explainers go.
 
-        Where fewer samples than some compute batches hold are enough work with all explainers, a task takes some of the
-        explainers and more samples: a method that asks for one picture a step fills a batch only with its neighbours.
+        A minute of work may be fewer samples with all explainers than fill four compute batches with a picture each. A
+        task then takes some of the explainers and more samples: methods that ask for one picture a step fill a batch
+        only side by side.
         """
         size = self.size("explain", member)
-        most = min(left, most_samples(member.facts))
-        wide = 1 if self.plan.settings.task_samples else min(_ABREAST * member.batch_size, most)
-        parts = min(groups, math.ceil(wide / min(size, wide)))
-        return max(1, int(size) if parts == 1 else min(wide, int(size * parts))), parts
+        aim = min(_ABREAST * member.batch_size, most_samples(member.facts), left)
+        if self.plan.settings.task_samples:
+            aim = 1
+        parts = min(groups, math.ceil(aim / min(size, aim)))
+        return max(1, int(size) if parts == 1 else min(aim, int(size * parts))), parts
 
-    def _passes_of(self, member: PlannedMember, dataset: PlannedDataset, units: Sequence[_DueUnit]) -> float:
-        """Planned passes of some explainers and of the scores of their maps; 1 at least."""
-        names = {u.explainer.name for u in units}
-        here = (member.ref.model, member.ref.member, dataset.name)
-        cells = (c.passes for c in self.plan.cells if c.explainer in names and (c.model, c.member, c.dataset) == here)
-        total = sum(cells, Passes())
-        return 1.0 + total.forward + 2 * total.backward
+    @cached_property
+    def _passes(self) -> Mapping[tuple[str, str, str, str], float]:
+        """Planned passes of maps and their scores, by model, member, dataset and explainer; one back counts twice."""
+        found = defaultdict[tuple[str, str, str, str], float](float)
+        for c in self.plan.cells:
+            found[c.model, c.member, c.dataset, c.explainer] += c.passes.forward + 2 * c.passes.backward
+        return found
 
     def set_tasks(self, predictions: ReadPredictions) -> Iterator[SetTask]:
         """One task for every metric of scope detector or family on one explainer's maps."""
