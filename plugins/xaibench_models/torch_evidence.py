@@ -79,6 +79,12 @@ class Dependence(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Torch would wrap __torch_dispatch__ in a call that imports its compiler, 1.3 s of every process.
+        # The wrapper keeps the compiler from compiling what a mode does, and no mode is on during a compiled pass.
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:

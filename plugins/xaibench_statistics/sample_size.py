@@ -15,7 +15,6 @@ from math import ceil, e, inf, log2, sqrt
 from typing import Final
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import nctdtr, ndtr, ndtri, stdtrit
 
 from xaibench_statistics.bootstrap import LEVEL, MINIMUM_GROUPS
@@ -69,6 +68,8 @@ def detectable_difference(
     high = 1.0
     while power_of(groups, high, tests=tests, level=level) < power:
         high *= 2
+    from scipy.optimize import brentq  # .3 s of importing that plans need not wait for
+
     found = brentq(lambda effect: power_of(groups, effect, tests=tests, level=level) - power, 0.0, high, xtol=1e-6)
     return float(found) * deviation
 

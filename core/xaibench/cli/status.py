@@ -49,8 +49,7 @@ def _state(snapshot: Snapshot) -> dict[str, Any]:
         left += int((~valid).sum())
         statuses = (s for s, v in zip(ledger.statuses(cell.address, ids), valid, strict=True) if v)
         counts.update((cell.address.kind, "failed" if "failed" in s else s.partition(" ")[0]) for s in statuses)
-    rows = snapshot.commits().select(["metric", "explainer", "kind", "failed", "seconds", "forward", "backward",
-                                      "error", "reason"]).to_pylist()  # fmt: skip
+    rows = list(snapshot.commit_rows())
     return {
         "results": [{"kind": k, "status": s, "count": n} for (k, s), n in sorted(counts.items())],
         "samples": {d: len(s.ids) for d, s in relation.samples.items()}, "left": left, "outside": snapshot.outside,

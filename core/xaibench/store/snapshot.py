@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -113,8 +113,11 @@ class Snapshot:
 
         from xaibench.store.schema import COMMITS
 
-        rows = [cell.to_row(c.number) for c in self._in_order() for cell in self.log.rows_of(c)]
-        return pa.Table.from_pylist(rows, schema=COMMITS.remove_metadata())
+        return pa.Table.from_pylist(list(self.commit_rows()), schema=COMMITS.remove_metadata())
+
+    def commit_rows(self) -> Iterator[dict[str, Any]]:
+        """The rows of :meth:`commits` one by one. No table is made, since pyarrow imports pandas for its first."""
+        return (cell.to_row(c.number) for c in self._in_order() for cell in self.log.rows_of(c))
 
     def table(
         self, name: str, columns: Sequence[str] | None = None, where: Mapping[str, Sequence[str]] | None = None
