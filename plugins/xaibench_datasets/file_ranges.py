@@ -53,11 +53,6 @@ class FetchedFile(RemotePath):
     def read_bytes(self) -> bytes:
         return self.content_read
 
-    @staticmethod
-    def of(file: RemotePath) -> FetchedFile:
-        """Fetch a file. Raises what :meth:`RemotePath.read_bytes` raises."""
-        return FetchedFile(file.fs, file.path, file.read_bytes(), str(file))
-
 
 def file_range(file: Location, start: int, size: int, told: Mapping[str, Any]) -> FileRange:
     """A range of a file on this machine or elsewhere."""

@@ -24,7 +24,8 @@ from xaibench.api import (
     location,
     relative_name,
 )
-from xaibench_datasets.entries import Entry, FilesAhead
+from xaibench_datasets.entries import Entry
+from xaibench_datasets.files_ahead import FilesAhead
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from xaibench.api import Native, Sample, digest_native, file_state
 from xaibench.data.survey import survey
 from xaibench.discovery.paths import open_dataset
 from xaibench.discovery.registry import load_registry
-from xaibench_datasets import entries
+from xaibench_datasets import files_ahead
 from xaibench_datasets.file_ranges import FetchedFile
 from xaibench_datasets.packing import pack
 from xaibench_datasets.shards import ShardMember
@@ -183,41 +183,80 @@ def test_cells_of_members():
     assert ShardMember.parse("a.tar@x+1") is None and ShardMember.parse("a@1+1.png") is None
 
 
+def _requests(memory, monkeypatch):
+    """The names of the threads that ask the file system for bytes, as they do."""
+    asked, cat = [], type(memory).cat_file
+
+    def counted(self, path, start=None, end=None, **more):
+        asked.append(threading.current_thread().name)
+        return cat(self, path, start, end, **more)
+
+    monkeypatch.setattr(type(memory), "cat_file", counted)
+    return asked
+
+
 def test_files_are_fetched_ahead_of_those_that_are_read(faces, memory, monkeypatch):
-    """No more than a few, and by other threads; what is read is the same."""
-    monkeypatch.setattr(entries, "AHEAD", 2)
+    """By other threads, window by window; what is read is the same."""
+    monkeypatch.setattr(files_ahead, "WINDOW", 1)
     source = opened(faces)
     pack(source, source.samples(), _memory("packed"), 2**20)
     dataset = opened("memory://packed")
     samples, digests = told(dataset)
-    fetched = []
-    cat = type(memory).cat_file
-
-    def counted(self, path, start=None, end=None, **more):
-        fetched.append(threading.current_thread().name)
-        return cat(self, path, start, end, **more)
-
-    monkeypatch.setattr(type(memory), "cat_file", counted)
+    asked = _requests(memory, monkeypatch)
     dataset.expect(samples)
-    assert fetched == []
+    assert asked == []
     first = digest_native(dataset.read(samples[0]))
+    assert 0 < len(asked) <= 2  # of two windows of a sample each
     assert [first, *(digest_native(dataset.read(s)) for s in samples[1:])] == digests
-    assert any(name.startswith("xaibench fetch") for name in fetched[-4:])
+    assert {name.split("-")[0] for name in asked} == {"xaibench fetch"}
     dataset.expect(samples[3:])
     assert digest_native(dataset.read(samples[0])) == digests[0]  # out of order
     dataset.expect(())
 
 
+@pytest.mark.parametrize(("gap", "block", "requests"), [(2**16, 2**23, 2), (511, 2**23, 44), (2**16, 1, 44)])
+def test_neighbours_in_an_archive_are_one_request(memory, monkeypatch, gap, block, requests):
+    """Between members of a tar archive lie 512 bytes or more: 16 pictures with landmarks and 12 masks."""
+    monkeypatch.setattr(files_ahead, "GAP", gap)
+    monkeypatch.setattr(files_ahead, "BLOCK", block)
+    demo = opened("demo:identities=4")
+    methods = {None, *sorted({s.method for s in demo.samples() if s.method})[:3]}
+    samples = [s for s in demo.samples() if s.method in methods]
+    assert len(samples) == 16
+    packed = pack(demo, samples, _memory("packed"), 100_000)
+    assert packed.shards == 2
+    dataset = opened("memory://packed")
+    found = list(dataset.samples())
+    asked = _requests(memory, monkeypatch)
+    dataset.expect(found)
+    assert [digest_native(dataset.read(s)) for s in found[::-1]] == [digest_native(demo.read(s)) for s in samples[::-1]]
+    assert len(asked) == requests
+
+
 def test_samples_that_are_passed_over_do_not_stop_the_fetching(memory, monkeypatch):
     """The counterparts of fakes that cannot be read."""
-    monkeypatch.setattr(entries, "AHEAD", 4)
+    monkeypatch.setattr(files_ahead, "WINDOW", 30_000)  # about three samples
     demo = opened("demo:identities=4")
     pack(demo, demo.samples(), _memory("packed"), 2**20)
     dataset = opened("memory://packed")
     order = dataset.samples()[:12]
-    ahead = entries.FilesAhead(map(dataset.entry, order))
+    ahead = files_ahead.FilesAhead(map(dataset.entry, order))
     taken = [ahead.take(dataset.entry(sample)) for sample in order[::2]]
     assert all(isinstance(entry.picture, FetchedFile) for entry in taken)
+
+
+def test_an_archive_that_became_shorter_is_refused_by_who_reads_it(memory):
+    from xaibench.api import UnreadablePicture
+
+    demo = opened("demo:identities=2")
+    pack(demo, demo.samples(), _memory("packed"), 2**20)
+    dataset = opened("memory://packed")
+    samples, digests = told(dataset)
+    memory.pipe("/packed/shard-00000.tar", memory.cat("/packed/shard-00000.tar")[:20_000])
+    dataset.expect(samples)
+    assert digest_native(dataset.read(samples[0])) == digests[0]
+    with pytest.raises(UnreadablePicture):
+        dataset.read(samples[-1])
 
 
 def test_a_survey_expects_what_no_earlier_one_knows(faces, memory, monkeypatch):
