@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,6 +24,23 @@ MODES: tuple[Mode, ...] = ("object", "background")
 TOP = 10.0
 """Levels go from 0.0 (least salient) to 10.0 in tenths."""
 
+Bytes = NDArray[np.uint8]
+_NEARLY_WHOLE = 1e-9
+"""More than the last digits of a sum of weighted bytes, less than any two different ones can be told apart by."""
+
+
+def gaussian_of_bytes(levels: Bytes, sigma: Sequence[float]) -> Bytes:
+    """scipy's Gaussian of whole numbers, one ``sigma`` an axis, cut to whole numbers after each axis.
+
+    ``scipy.ndimage.gaussian_filter`` on bytes cuts 254.99999999999997 to 254, and whether the weights of a level area
+    sum to 1 or to that hangs on the processor's exponential. What is whole but for the last digits stays whole here.
+    """
+    for axis, one in enumerate(sigma):
+        if one > 0:
+            smooth = gaussian_filter1d(levels, one, axis, output=np.float64)
+            levels = np.floor(smooth + _NEARLY_WHOLE).astype(np.uint8)
+    return levels
+
 
 def byte_levels(levels: Tensor, mode: Mode, sigma: float) -> Array | None:
     """Levels of Explain To Me: ``(H, W)`` in 0.0 to 10.0, None where smoothing leaves nothing.
@@ -32,7 +49,7 @@ def byte_levels(levels: Tensor, mode: Mode, sigma: float) -> Array | None:
     (``object``) after a Gaussian of ``sigma`` pixels, itself in 8 bits.
     """
     chosen = levels.numpy().astype(np.uint8)
-    smooth = gaussian_filter(255 - chosen if mode == "object" else chosen, sigma)
+    smooth = gaussian_of_bytes(255 - chosen if mode == "object" else chosen, (sigma, sigma))
     top = int(smooth.max())
     return None if top == 0 else np.round(smooth / (top / TOP), 1)
 
@@ -103,13 +120,17 @@ def degrade(image: Tensor, fields: Sequence[Array], largest: float, in_bytes: bo
     places = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes, minlength=len(strengths)))
 
+    def blurred(sigma: float) -> Array | Bytes:
+        across = (0.0, sigma, sigma)
+        return gaussian_of_bytes(before, across) if in_bytes else gaussian_filter(before, across)
+
     def blur(code: int) -> None:
         """Writes where no other level does."""
         here = places[ends[code - 1] if code else 0 : ends[code]]
         sigma = strengths[code]
         if len(here) and int(4 * sigma + 0.5) > 0:  # else the kernel is a single tap
             field, pixel = np.divmod(here, after.shape[2])
-            after[field, :, pixel] = gaussian_filter(before, (0, sigma, sigma)).reshape(3, -1).T[pixel]
+            after[field, :, pixel] = blurred(sigma).reshape(3, -1).T[pixel]
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         list(pool.map(blur, range(len(ends))))

@@ -129,7 +129,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="guided-degradation",
-        version=2,
+        version=3,  # a blur of bytes leaves whole numbers whole
         target="xaibench_metrics.salience.degradation:GuidedDegradation",
         summary="What blurring the salient part costs beyond blurring the rest, area for area.",
         family="salience",
@@ -138,7 +138,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="guided-degradation-explain2me",
-        version=3,
+        version=4,
         target="xaibench_metrics.salience.degradation:GuidedDegradation",
         summary="The same as published: 8-bit maps and pictures, areas as they fall.",
         family="salience",
@@ -148,6 +148,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="degraded-accuracy",
+        version=2,
         target="xaibench_metrics.salience.degraded_accuracy:DegradedAccuracy",
         summary="Accuracy and AUC once what the maps mark is blurred, and once the rest is.",
         family="salience",
@@ -157,6 +158,7 @@ SALIENCE: tuple[MetricRecord, ...] = (
     ),
     MetricRecord(
         name="degraded-accuracy-explain2me",
+        version=2,
         target="xaibench_metrics.salience.degraded_accuracy:DegradedAccuracy",
         summary="The same as published: 8-bit maps and pictures, areas as they fall.",
         family="salience",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
@@ -39,6 +40,7 @@ from xaibench_metrics.salience.blur import (
     byte_levels,
     degrade,
     degraded_area,
+    gaussian_of_bytes,
     rank_levels,
     rearranged,
     shifted,
@@ -514,8 +516,6 @@ def test_areas_match_by_default_and_do_not_as_published() -> None:
 
 
 def test_blur_is_taken_pixel_by_pixel() -> None:
-    from scipy.ndimage import gaussian_filter
-
     image = noise(0, 3, 12, 15).float()
     levels = np.full((12, 15), 10.0)
     levels[:, :5], levels[:, 5:9] = 0.0, 3.0
@@ -529,6 +529,27 @@ def test_blur_is_taken_pixel_by_pixel() -> None:
         assert np.allclose(out[channel, :, 5:9].numpy(), blurred[3.0][:, 5:9], atol=1e-6)
     flat = degrade(torch.full((3, 9, 9), 77 / 255), [np.zeros((9, 9))], 3.0, in_bytes=True)[0]
     assert torch.equal(flat, torch.full((3, 9, 9), 77 / 255))
+
+
+@pytest.mark.parametrize("sigma", [0.3, 0.7, 1.0, 2.0, 3.3, 5.0, 9.1])
+def test_a_blur_of_bytes_leaves_level_areas_whole(sigma: float) -> None:
+    """On any processor: scipy's own makes 254 of 255 where the last digit of an exponential lets it."""
+    for level in (1, 77, 128, 255):
+        flat = np.full((24, 31), level, np.uint8)
+        assert np.array_equal(gaussian_of_bytes(flat, (sigma, sigma)), flat)
+    rough = np.random.default_rng(0).integers(0, 256, (24, 31), dtype=np.uint8)
+    theirs = gaussian_filter(rough, sigma).astype(int)
+    assert np.abs(gaussian_of_bytes(rough, (sigma, sigma)).astype(int) - theirs).max() <= 1
+    assert (gaussian_of_bytes(rough, (sigma, sigma)) == theirs).mean() > 0.95
+
+
+def test_a_blur_of_bytes_is_cut_to_whole_numbers_after_each_axis() -> None:
+    square = np.zeros((3, 5), np.uint8)
+    square[1, 2] = 200
+    # one tap a side, exp(-1 / (2 0.37^2)) = 0.02593: 200 / 1.05186 = 190.14 and 200 0.02593 / 1.05186 = 4.93
+    assert gaussian_of_bytes(square, (0, 0.37)).tolist() == [[0] * 5, [0, 4, 190, 4, 0], [0] * 5]
+    # down the columns first, which leaves 4, 190, 4; then 4 0.95070 = 3.80, 190 0.02465 = 4.68, 190 0.95070 = 180.6
+    assert gaussian_of_bytes(square, (0.37, 0.37)).tolist() == [[0, 0, 3, 0, 0], [0, 4, 180, 4, 0], [0, 0, 3, 0, 0]]
 
 
 @pytest.mark.parametrize("sign", [1, -1])
