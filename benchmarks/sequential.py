@@ -36,7 +36,7 @@ from verdicts import SHAPES
 
 from xaibench_statistics import OrderSoFar, Values, checkpoint_level, checkpoints, next_checkpoint
 from xaibench_statistics.bootstrap import MINIMUM_GROUPS, RESAMPLES, SEED
-from xaibench_statistics.sequential import FIRST
+from xaibench_statistics.sequential import FIRST, evenly_spread
 from xaibench_statistics.step_down import Factor, Means, adjusted_p
 
 BEST = 0.9  # the best mean of bounded scores
@@ -152,7 +152,12 @@ class Trial:
             told &= ~(self.apart | self.apart.T)
             if not told.any():
                 return
-        self.apart |= told
+        names = self.group[: self.samples].astype(str)
+        like = Values.of(list(map(str, range(self.samples))), np.zeros(self.samples), names)
+        even = np.zeros_like(self.apart)
+        # the rows of ``like`` are sorted by name
+        even[i, j] = even[j, i] = evenly_spread(like, (shown[:, i] - shown[:, j]).T[:, like.samples.astype(int)])
+        self.apart |= told & even
 
 
 def means_of(x: np.ndarray, group: np.ndarray) -> Means | None:

@@ -42,6 +42,20 @@ def test_a_clear_order_is_settled_at_the_first_checkpoint():
     assert lower.is_settled
 
 
+@pytest.mark.parametrize(("ones", "told"), [(27, False), (28, True), (50, True), (72, True), (73, False)])
+@pytest.mark.parametrize("better", ["higher", "lower"])
+def test_a_skewed_difference_is_told_of_more_groups(ones, told, better):
+    # m ones among n groups: the skewness of the mean is (n - 2m) / (n - 2) sqrt((n - 1) / (m (n - m))); of 100 groups
+    # 46 / 98 sqrt(99 / (27 73)) = .1052, and 44 / 98 sqrt(99 / (28 72)) = .0995
+    names = [f"g{i:03d}" for i in range(100)]
+    rows = {"a": 3 + (np.arange(100) < ones), "b": np.zeros(100), "c": 12 + (np.arange(100) < 50)}
+    order = next_checkpoint(
+        OrderSoFar(), {e: Values.of(names, v.astype(float), names) for e, v in rows.items()}, better
+    )
+    assert ({("a", "b"), ("b", "a")} & order.apart != set()) == told
+    assert {("b", "c"), ("c", "b")} & order.apart  # the other pairs are judged by themselves
+
+
 def test_equal_explainers_are_not_settled_and_the_best_may_be():
     order = next_checkpoint(OrderSoFar(), values({"a": 9.0, "b": 0.0, "c": 0.0}), "higher")
     assert not order.is_settled
