@@ -274,7 +274,7 @@ def metric_cost(stage: Stage, metric: Use, pictures: int) -> tuple[Cost, str]:
 
 
 def components_of(samples: int, registry: Registry, only: Sequence[str]) -> Iterator[tuple[str, str, Use, Any]]:
-    designs = max(1, 2 ** int(np.log2(samples / 38)))
+    designs = max(2, 2 ** int(np.log2(samples / 38)))
     for name, pattern in EXPLAINERS.items():
         if not only or name in only:
             spec = pattern.format(n=samples, designs=designs)

@@ -202,7 +202,8 @@ def captum_occlusion(options: Mapping[str, object], subject: Subject) -> Callabl
     import captum.attr
     import torch
 
-    window, stride = round(subject.work.size / 7), round(subject.work.size / 14)
+    window = round(subject.work.size / 7)
+    stride = round(window / 2)  # as ours rounds it: another one is another number of windows
     shapes = {"sliding_window_shapes": (3, window, window), "strides": (3, stride, stride)}
 
     def run() -> object:

@@ -137,11 +137,11 @@ def works(process: int, executor: str) -> bool:
         return False
 
 
-def memory(process: int) -> float:
-    """Resident memory in MiB; 0 of a process that has ended."""
+def memory(process: int, what: str = "VmRSS") -> float:
+    """Resident memory in MiB, or the most of it so far (``VmHWM``); 0 of a process that has ended."""
     try:
         status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
-        return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS"))
+        return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(what))
     except (OSError, StopIteration):
         return 0.0
 
