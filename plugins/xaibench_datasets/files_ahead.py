@@ -126,7 +126,9 @@ class _Block:
     def takes(self, file: FileRange) -> bool:
         """Whether a member that begins no earlier than the last one can come along."""
         end = file.start + file.size
-        return file.path == self.files[0].path and file.start - self.end <= GAP and end - self.start <= BLOCK
+        first = self.files[0]
+        same = file.path == first.path and file.fs is first.fs  # two stores may have a path in common
+        return same and file.start - self.end <= GAP and end - self.start <= BLOCK
 
     def add(self, file: FileRange) -> None:
         self.files.append(file)
