@@ -284,6 +284,7 @@ class _Driver:
         self._executor: CheckedExecutor | None = None
         self._remote_call: RemoteCall | None = None
         self._strikes: Counter[str] = Counter()  # samples at which a component died, since it last did its work
+        self._suspected: dict[int, Task] = {}  # tasks that are tried once more with what ran when a process ended, by id
 
     def drive(self, display: Display, damage: Sequence[str] = ()) -> RunResult:
         """Run what is due. Listeners receive the end of the run, also where it is an exception."""
@@ -404,17 +405,24 @@ class _Driver:
                     self._strikes = Counter(self._strikes - _done_by(outcome, self._strikes))
                 elif lost is not None:
                     any_lost = True
-                    again += self._after_loss(stage, task, lost)
+                    again += self._after_loss(stage, task, lost, may_be_innocent=isinstance(outcome, Lost))
                 if self.fail_fast and self.result.failed:
                     return False
             if not again:
                 return any_lost
             waiting = again
 
-    def _after_loss(self, stage: str, task: Task, lost: Lost) -> list[Task]:
-        """The parts of a lost task that are tried again. Where there are none it has failed, and so has what hung."""
+    def _after_loss(self, stage: str, task: Task, lost: Lost, *, may_be_innocent: bool) -> list[Task]:
+        """The parts of a lost task that are tried again. Where there are none it has failed, and so has what hung.
+
+        A component that ran when its process ended is blamed once that happens twice at the same place: whoever ends a
+        process, such as the kernel where memory is short, does not ask what runs in it.
+        """
         blamed, others = cut(task, lost)
+        if not blamed and not others and lost.component and may_be_innocent and id(task) not in self._suspected:
+            blamed = [task]
         if blamed and not lost.hung:
+            self._suspected |= {id(part): part for part in blamed}
             return [*blamed, *others]
         failed = blamed or ([] if others else [task])
         for part in failed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,8 +14,9 @@ from toy_runs import EQUAL, LONG, differences, glob_differences, toy_run
 
 from xaibench.api import Lost
 from xaibench.plan import due
-from xaibench.plan.tasks import ExplainTask
+from xaibench.plan.tasks import ExplainTask, LookTask, SetTask
 from xaibench.run import driver, task_size
+from xaibench.run.lost_tasks import parts_of
 from xaibench.store import merging
 from xaibench.store.folder import RunFolder
 
@@ -238,6 +240,42 @@ def test_tasks_that_are_lost_find_their_files_while_others_are_merged(tmp_path, 
     result = toy_run(tmp_path / "run", **asked, task_samples=1)
     assert len(executor.seen) == 1 + 5 and result.failures == []
     assert not differences(tmp_path / "calm", tmp_path / "run", KEPT) and not glob_differences(tmp_path / "run", KEPT)
+
+
+class EndsProcesses:
+    """An executor whose processes end ``times`` times at each task that cannot be cut, whatever runs in them."""
+
+    in_process = True
+
+    def __init__(self, times):
+        self.times, self.ended = times, Counter()
+
+    def run(self, tasks, call):
+        for task in tasks:
+            address = next(part.address for part in parts_of(task))
+            whole = isinstance(task, LookTask | SetTask) and address.kind != "structure"  # without which nothing runs
+            if whole and self.ended[address] < self.times:
+                self.ended[address] += 1
+                yield task, Lost("the worker process ended by signal 9 while local/toy ran", "local/toy")
+            else:
+                yield task, call(task)
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(("times", "failed"), [(1, 0), (2, 3)])
+def test_who_ran_when_a_process_ended_is_blamed_the_second_time(tmp_path, monkeypatch, times, failed):
+    """The kernel ends processes where memory is short; it does not ask what runs in them."""
+    asked = {"explainer": ["rows", "random"], "metric": ["spread"], "limit": 5}
+    toy_run(tmp_path / "calm", **asked)
+    executor = EndsProcesses(times)
+    monkeypatch.setattr(driver, "_executor", lambda *arguments, **keywords: executor)
+    result = toy_run(tmp_path / "run", **asked)
+    assert len(executor.ended) == 3 and set(executor.ended.values()) == {times}
+    assert len(result.failures) == failed
+    if not failed:
+        assert not differences(tmp_path / "calm", tmp_path / "run", KEPT)
 
 
 def test_two_datasets_with_the_same_sample_ids(tmp_path):
