@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,21 @@ from xaibench.api import Location, RemotePath
 class FileRange(RemotePath):
     """``size`` bytes from ``start`` on of the file ``path``. ``told`` is what the file system said of the whole file.
 
-    Only these bytes are asked for. The digests and times of the whole file stand for those of its ranges.
+    Only these bytes are asked for. The digests and times of the whole file, as text ``times``, stand for those of its
+    ranges.
     """
 
     start: int = 0
     size: int = 0
     told: Mapping[str, Any] = field(default_factory=dict)
+    times: str = ""
 
     def __str__(self) -> str:
-        return f"{self.fs.unstrip_protocol(self.path)}@{self.start}+{self.size}"
+        return f"{_address(self.fs, self.path)}@{self.start}+{self.size}"
+
+    def part(self, start: int, size: int) -> FileRange:
+        """``size`` bytes from ``start`` on of the whole file."""
+        return FileRange(self.fs, self.path, start, size, self.told, self.times)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FileRange) and str(self) == str(other)
@@ -32,6 +39,9 @@ class FileRange(RemotePath):
 
     def info(self) -> dict[str, Any] | None:
         return {**self.told, "name": str(self), "type": "file", "size": self.size}
+
+    def state(self) -> str | None:
+        return f"{self.size} {self.times}" if self.times else None
 
     def read_bytes(self) -> bytes:
         return self.content(self.start, self.start + self.size)
@@ -54,10 +64,19 @@ class FetchedFile(RemotePath):
         return self.content_read
 
 
-def file_range(file: Location, start: int, size: int, told: Mapping[str, Any]) -> FileRange:
-    """A range of a file on this machine or elsewhere."""
-    if isinstance(file, Path):
-        import fsspec
+def whole_file(file: Location, told: Mapping[str, Any]) -> FileRange:
+    """A file on this machine or elsewhere, of which :meth:`FileRange.part` gives ranges."""
+    files, path = (_local_files(), str(file)) if isinstance(file, Path) else (file.fs, file.path)
+    return FileRange(files, path, told=told, times=RemotePath.times_in(told))
 
-        return FileRange(fsspec.filesystem("file"), str(file), start, size, told)
-    return FileRange(file.fs, file.path, start, size, told)
+
+@lru_cache(maxsize=1024)
+def _address(files: Any, path: str) -> str:
+    return str(files.unstrip_protocol(path))
+
+
+@cache
+def _local_files() -> Any:
+    import fsspec
+
+    return fsspec.filesystem("file")

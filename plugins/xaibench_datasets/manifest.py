@@ -35,7 +35,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import Field
 
@@ -262,17 +262,16 @@ def _text(value: object) -> str:
 def _checked(rows: Iterable[_Row], file: Location) -> Iterator[_Row]:
     first: dict[str, int] = {}
     for row in rows:
-        for column in REQUIRED:
-            if not row[column]:
-                raise DatasetError(f"{file}, row {row.number}: no {column}", f"fill in the column {column!r}")
-        if row["label"] not in ("real", "fake"):
-            raise DatasetError(f"{file}, row {row.number}: label {row['label']!r}", "a label is 'real' or 'fake'")
-        if row["id"] in first:
-            raise DatasetError(
-                f"{file}, row {row.number}: id {row['id']!r} is also row {first[row['id']]}'s", "ids must be unique"
-            )
-        first[row["id"]] = row.number
+        name, _, label = (row[column] or _refuse_empty(column, row, file) for column in REQUIRED)
+        if label not in ("real", "fake"):
+            raise DatasetError(f"{file}, row {row.number}: label {label!r}", "a label is 'real' or 'fake'")
+        if (number := first.setdefault(name, row.number)) != row.number:
+            raise DatasetError(f"{file}, row {row.number}: id {name!r} is also row {number}'s", "ids must be unique")
         yield row
+
+
+def _refuse_empty(column: str, row: _Row, file: Location) -> NoReturn:
+    raise DatasetError(f"{file}, row {row.number}: no {column}", f"fill in the column {column!r}")
 
 
 def _further_values(rows: Sequence[_Row]) -> list[tuple[tuple[str, Value], ...]]:

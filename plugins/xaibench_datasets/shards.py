@@ -8,13 +8,11 @@ members of one sample follow each other and share the name before the first poin
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from xaibench.api import Location
-from xaibench_datasets.file_ranges import FileRange, file_range
+from xaibench_datasets.file_ranges import FileRange, whole_file
 
 _CELL = re.compile(r"(.+\.tar)@([0-9]{1,15})\+([0-9]{1,15})")
 
@@ -45,23 +43,22 @@ class ShardMember:
 class Shard:
     """An archive that is there, and what its file system told of it once."""
 
-    file: Location
-    told: Mapping[str, Any]
+    file: FileRange
 
     @staticmethod
     def of(file: Location) -> Shard:
         """Raises ``OSError`` and :class:`~xaibench.api.PlanError` where it cannot be looked at."""
         if isinstance(file, Path):
             state = file.stat()
-            return Shard(file, {"size": state.st_size, "mtime": state.st_mtime_ns})
-        return Shard(file, file.info() or {})
+            return Shard(whole_file(file, {"size": state.st_size, "mtime": state.st_mtime_ns}))
+        return Shard(whole_file(file, file.info() or {}))
 
     def refuses(self, member: ShardMember) -> str:
         """Why a member cannot lie in it; empty where it can."""
-        size = self.told.get("size")
+        size = self.file.told.get("size")
         if size is not None and member.start + member.size > size:
             return f"lies beyond the end of its archive of {size:,} bytes"
         return "is empty" if member.size == 0 else ""
 
     def range_of(self, member: ShardMember) -> FileRange:
-        return file_range(self.file, member.start, member.size, self.told)
+        return self.file.part(member.start, member.size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import total_ordering
 from os import PathLike
@@ -102,6 +102,20 @@ class RemotePath:
             return None
         except Exception as error:  # file systems raise what their clients raise
             raise _unanswered(self, error) from error
+
+    def state(self) -> str | None:
+        """Size, time and digests of the file, as far as its file system tells them; None where it tells no time and no
+        digest. Raises ``OSError`` where the file does not exist."""
+        info = self.info()
+        if info is None:
+            raise FileNotFoundError(str(self))
+        times = self.times_in(info)
+        return f"{info.get('size')} {times}" if times else None
+
+    @staticmethod
+    def times_in(info: Mapping[str, Any]) -> str:
+        """The times and digests among what a file system tells of a file, as text; empty where there are none."""
+        return " ".join(f"{key}={info[key]}" for key in _TIMES_AND_DIGESTS if info.get(key) is not None)
 
     def read_bytes(self) -> bytes:
         return self.content()
@@ -263,11 +277,7 @@ def file_state(path: Location) -> str | None:
     if isinstance(path, Path):
         state = path.stat()
         return f"{state.st_size} {state.st_mtime_ns}"
-    info = path.info()
-    if info is None:
-        raise FileNotFoundError(str(path))
-    told = [f"{key}={info[key]}" for key in _TIMES_AND_DIGESTS if info.get(key) is not None]
-    return f"{info.get('size')} {' '.join(told)}" if told else None
+    return path.state()
 
 
 def _install(protocol: str, error: ImportError) -> str:

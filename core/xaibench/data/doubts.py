@@ -73,10 +73,10 @@ def in_doubt(sample: Sample, mask: str, pair: str, equal: Sequence[str]) -> Samp
     about_mask = f"{MASK}: {mask}" if mask else ""
     about_pair = f"{PAIR}: {_plain(sample.pair)} is {pair}" if pair else ""
     doubt = "; ".join(filter(None, (sample.doubt, about_mask, about_pair, *equal)))
+    if not doubt and not (sample.label == "real" and sample.has_mask):
+        return sample
     if sample.label == "real":
         return replace(sample, doubt=doubt, has_mask=False)
-    if not doubt:
-        return sample
     pair_doubt = "; ".join(filter(None, (sample.doubt, about_pair, *(e for e in equal if e.startswith(LABEL)))))
     if sample.has_mask:
         sample = replace(sample, has_mask=False, mask_doubt=doubt)

@@ -18,10 +18,11 @@ def sample_digest(sample: Sample, survey: Survey) -> str:
     return digest([sample.id, sample.label, sample.method, survey.digests[sample.id], pair, *doubt])
 
 
-def stranger_digest(sample: Sample, survey: Survey) -> str:
-    """sha256 (hex) of :func:`sample_digest` and of the stranger's id and picture; the former where there is none.
+def sample_digests(sample: Sample, survey: Survey) -> tuple[str, str]:
+    """:func:`sample_digest`, and sha256 (hex) of it with the stranger's id and picture; twice the former where there
+    is none.
 
-    It is the digest of a sample for components that need ``stranger``.
+    The second is the digest of a sample for components that need ``stranger``.
     """
     own, stranger = sample_digest(sample, survey), survey.strangers.get(sample.id)
-    return digest([own, stranger, survey.digests[stranger]]) if stranger else own
+    return own, digest([own, stranger, survey.digests[stranger]]) if stranger else own

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from functools import cache
 from numbers import Integral
 from typing import Any
 
@@ -105,7 +105,7 @@ def lay_out_artefacts(
                 known = facts[cell.model, cell.member]
                 queries = (PassQuery(sample=s, facts=known) for s in samples[cell.dataset])
                 try:
-                    passes = sum((_passes(planned.asker.name, planned.artefact, q) for q in queries), Passes())
+                    passes = _sum(_passes(planned.asker.name, planned.artefact, q) for q in queries)
                 except BrokenComponent as error:
                     raise PluginError(str(error), f"leave {cell.explainer} out") from error
                 yield ArtefactCell(
@@ -125,24 +125,25 @@ def _member_cells(
     facts = member.facts
     maps_a_sample = explainer.draws * explainer.repeats
     reason, broken = why_not(explainer.needs, facts, dataset), False
-    with_map, cost = list[Sample](), Passes()
+    maps, cost = list[PassQuery](), Passes()
     try:
         if not reason:
-            with_map, cost = _maps_cost(explainer, dataset, facts, {e.name for e in explainers})
+            maps, cost = _maps_cost(explainer, dataset, facts, {e.name for e in explainers})
     except BrokenComponent as error:
         reason, broken = str(error), True
     key = {"model": model.name, "member": member.ref.member, "dataset": dataset.name, "explainer": explainer.name}
     yield Cell(**key, metric=None, reason=reason, passes=cost, broken=broken)
     always = bool(getattr(explainer.use.instance, "always_explains", False))
     counted: dict[str, set[str]] = {}
+    asked = cache(lambda: _about_maps(explainer, maps))  # the same of every metric, and many
     for metric in metrics:
         why = reason or _why_no_set(metric, explainer, facts, dataset, datasets)
         if not why and metric.record.scope == "detector":
-            why = "" if with_map else "no sample has a map"
+            why = "" if maps else "no sample has a map"
         passes, fault = Passes(), broken
         try:
-            why = why or _refusal_by(metric, with_map, facts, explainer)
-            passes = _metric_cost(metric, [] if why else with_map, facts, explainer, counted).times(maps_a_sample)
+            why = why or _refusal_by(metric, asked)
+            passes = _metric_cost(metric, [] if why else asked(), counted).times(maps_a_sample)
             if metric.record.scope == "detector" and not why:  # its maps are drawn again where they were not kept
                 passes += _redrawing_cost(metric, explainer, facts, dataset, datasets)
             elif passes.forward and not always:  # a map that is undefined is not scored
@@ -154,15 +155,15 @@ def _member_cells(
 
 def _maps_cost(
     explainer: PlannedExplainer, dataset: PlannedDataset, facts: Facts, planned: Collection[str]
-) -> tuple[list[Sample], Passes]:
-    """The samples that get maps of an explainer, and the passes of all of these."""
-    with_map = [s for s in dataset.survey.samples if not _refusal(explainer, s, facts)]
-    cost = _cost(explainer.use, with_map, facts)
+) -> tuple[list[PassQuery], Passes]:
+    """What is asked about the samples that get maps of an explainer, and the passes of all of these."""
+    queries = _with_map(explainer, dataset, facts)
+    cost = _cost(explainer.use, queries)
     for other in explainer.depend_uses:
         if other.name not in planned:  # its maps are drawn for this explainer
-            extra = _cost(other, with_map, facts)
+            extra = _cost(other, queries)
             cost += Passes(extra.forward, extra.backward, exact=False)
-    return with_map, cost.times(explainer.draws * explainer.repeats)
+    return queries, cost.times(explainer.draws * explainer.repeats)
 
 
 def _model_cell(model: PlannedModel, member: PlannedMember, dataset: PlannedDataset, metric: PlannedMetric) -> Cell:
@@ -197,9 +198,10 @@ def _family_cell(
         reason = f"needs a family of training runs; {model.name} is one detector"
     passes, broken = Passes(), False
     try:
-        reason = reason or _refusal_by(metric, samples, facts, explainer)
+        asked = cache(lambda: _about_maps(explainer, _queries(samples, facts)))
+        reason = reason or _refusal_by(metric, asked)
         if not reason:
-            passes = _cost(metric.use, samples, facts, explainer).times(explainer.draws * explainer.repeats)
+            passes = _cost(metric.use, asked()).times(explainer.draws * explainer.repeats)
             passes += _redrawing_cost(metric, explainer, facts, dataset, datasets)
             passes = passes.times(len(model.members))
     except BrokenComponent as error:
@@ -247,8 +249,8 @@ def _redrawing_cost(
     """
     cost = Passes(exact=False)
     for source in (dataset, *(datasets[:1] if "reference" in metric.needs else ())):
-        with_map = [s for s in source.survey.samples if not _refusal(explainer, s, facts)]
-        cost += sum((_cost(u, with_map, facts) for u in (explainer.use, *explainer.depend_uses)), Passes())
+        queries = _with_map(explainer, source, facts)
+        cost += _sum(_cost(u, queries) for u in (explainer.use, *explainer.depend_uses))
     return cost.times(explainer.draws * explainer.repeats)
 
 
@@ -283,22 +285,19 @@ def lacking(needs: Iterable[str], facts: Facts) -> str:
     return f"needs {missing[0]}: {facts.limits.get(missing[0], f'{facts.name} gives none')}" if missing else ""
 
 
-def _refusal(explainer: PlannedExplainer, sample: Sample, facts: Facts) -> str:
-    """Why an explainer draws no map of a sample, as far as it is known before the run (``refuses``, optional)."""
-    refuses = getattr(explainer.use.instance, "refuses", None)
-    if refuses is None:
-        return ""
-    reason: str = _ask(explainer.name, "refuses", refuses, PassQuery(sample=sample, facts=facts), str)
-    return reason
+def _with_map(explainer: PlannedExplainer, dataset: PlannedDataset, facts: Facts) -> list[PassQuery]:
+    """The samples of which an explainer draws a map, as far as it is known before the run (``refuses``, optional)."""
+    queries, refuses = _queries(dataset.survey.samples, facts), getattr(explainer.use.instance, "refuses", None)
+    return queries if refuses is None else [q for q in queries if not _ask(explainer.name, "refuses", refuses, q, str)]
 
 
-def _refusal_by(metric: PlannedMetric, samples: Sequence[Sample], facts: Facts, explainer: PlannedExplainer) -> str:
+def _refusal_by(metric: PlannedMetric, asked: Callable[[], Iterable[PassQuery]]) -> str:
     """Why a metric has no value on any of these samples (``refuses``, optional); empty where it may have one."""
     refuses = getattr(metric.use.instance, "refuses", None)
     if refuses is None:
         return ""
     reason = ""
-    for query in _queries(samples, facts, explainer):
+    for query in asked():
         reason = _ask(metric.name, "refuses", refuses, query, str)
         if not reason:
             return ""
@@ -330,13 +329,15 @@ def _counts(name: str, method: str, call: Callable[[Any], Any], query: object) -
     return Passes(int(said.forward), int(said.backward), bool(said.exact))
 
 
-def _metric_cost(
-    metric: PlannedMetric,
-    samples: Iterable[Sample],
-    facts: Facts,
-    explainer: PlannedExplainer,
-    counted: dict[str, set[str]],
-) -> Passes:
+def _sum(counts: Iterable[Passes]) -> Passes:
+    """Of hundreds of thousands: it makes one object."""
+    forward, backward, exact = 0, 0, True
+    for one in counts:
+        forward, backward, exact = forward + one.forward, backward + one.backward, exact and one.exact
+    return Passes(forward, backward, exact)
+
+
+def _metric_cost(metric: PlannedMetric, queries: Iterable[PassQuery], counted: dict[str, set[str]]) -> Passes:
     """Passes of a metric on one map of each sample, without what metrics before it do for it.
 
     ``counted`` holds, for each name of shared work, the ids of the samples whose passes are counted; this metric's are
@@ -344,9 +345,9 @@ def _metric_cost(
     """
     shared_of = getattr(metric.use.instance, "shared", None)
     if shared_of is None or metric.record.scope != "sample":
-        return _cost(metric.use, samples, facts, explainer)
+        return _cost(metric.use, queries)
     total = Passes()
-    for query in _queries(samples, facts, explainer):
+    for query in queries:
         total += _passes(metric.name, metric.use.instance, query)
         for name, passes in _ask(metric.name, "shared", shared_of, query, Mapping).items():
             ids = counted.setdefault(name, set())
@@ -356,26 +357,30 @@ def _metric_cost(
     return total
 
 
-def _cost(use: Use, samples: Iterable[Sample], facts: Facts, scored: PlannedExplainer | None = None) -> Passes:
-    """Passes of a component on some samples. ``scored`` is the explainer whose maps a metric scores."""
-    return sum((_passes(use.name, use.instance, q) for q in _queries(samples, facts, scored)), Passes())
+def _cost(use: Use, queries: Iterable[PassQuery]) -> Passes:
+    """Passes of a component on some samples."""
+    return _sum(_passes(use.name, use.instance, q) for q in queries)
 
 
 def _set_cost(use: Use, samples: Iterable[Sample], facts: Facts) -> Passes:
     """Passes of a metric of a detector itself on all samples (``passes_of_set``, optional)."""
-    of_set = getattr(use.instance, "passes_of_set", None)
-    if of_set is None:
-        return _cost(use, samples, facts)
-    return _counts(use.name, "passes_of_set", of_set, list(_queries(samples, facts, None)))
+    of_set, queries = getattr(use.instance, "passes_of_set", None), _queries(samples, facts)
+    return _cost(use, queries) if of_set is None else _counts(use.name, "passes_of_set", of_set, queries)
 
 
-def _queries(samples: Iterable[Sample], facts: Facts, scored: PlannedExplainer | None) -> Iterable[PassQuery]:
-    queries = (PassQuery(sample=s, facts=facts) for s in samples)
-    if scored is None:
-        return queries
-    few_ties = bool(getattr(scored.use.instance, "few_ties", False))
-    size = _native_size(scored, facts)
-    return (replace(q, map=_one_map(scored, q), few_ties=few_ties, native_size=size) for q in queries)
+def _queries(samples: Iterable[Sample], facts: Facts) -> list[PassQuery]:
+    """What is asked about each sample."""
+    return [PassQuery(sample=s, facts=facts) for s in samples]
+
+
+def _about_maps(explainer: PlannedExplainer, queries: Sequence[PassQuery]) -> list[PassQuery]:
+    """What a metric is asked about each sample whose maps of an explainer it scores."""
+    few_ties = bool(getattr(explainer.use.instance, "few_ties", False))
+    size = _native_size(explainer, queries[0].facts) if queries else None
+    return [
+        PassQuery(sample=q.sample, facts=q.facts, map=_one_map(explainer, q), few_ties=few_ties, native_size=size)
+        for q in queries
+    ]
 
 
 def _native_size(explainer: PlannedExplainer, facts: Facts) -> tuple[int, int] | None:
@@ -389,6 +394,9 @@ def _native_size(explainer: PlannedExplainer, facts: Facts) -> tuple[int, int] |
 
 def _one_map(explainer: PlannedExplainer, query: PassQuery) -> Passes:
     """Passes of one map of a new picture, with the maps and artefacts that the explainer uses."""
-    maps = (_passes(u.name, u.instance, query) for u in (explainer.use, *explainer.depend_uses))
+    own = _passes(explainer.use.name, explainer.use.instance, query)
+    if not explainer.depend_uses and not explainer.artefacts:
+        return own
+    maps = (_passes(u.name, u.instance, query) for u in explainer.depend_uses)
     artefacts = (_passes(a.asker.name, a.artefact, query) for a in explainer.artefacts)
-    return sum((*maps, *artefacts), Passes())
+    return _sum((own, *maps, *artefacts))

@@ -31,7 +31,7 @@ def known_samples(out: str, dataset: Use) -> dict[str, Known]:
     ):
         made, _, rest = (fingerprint or "").partition(":")
         if name == dataset.display_name and made == code:
-            findings = split_doubt(doubt or "")
+            findings = split_doubt(doubt) if doubt else {}
             about_pair = findings.get(PAIR, "").rpartition(" is ")[2]
             found[sample] = Known(rest, picture, size, pixels, findings.get(MASK, ""), pair, about_pair)
     return found

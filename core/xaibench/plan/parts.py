@@ -20,7 +20,7 @@ from xaibench.api import (
     Sample,
     ScoreSpec,
 )
-from xaibench.data.sample_digests import sample_digest, stranger_digest
+from xaibench.data.sample_digests import sample_digests
 from xaibench.data.survey import Survey
 from xaibench.discovery.components import HELD, Use
 from xaibench.plan.settings import Settings
@@ -104,7 +104,7 @@ class PlannedDataset:
     @cached_property
     def sample_digests(self) -> Mapping[str, tuple[str, str]]:
         """Digest of each sample, and that which covers its stranger."""
-        return {s.id: (sample_digest(s, self.survey), stranger_digest(s, self.survey)) for s in self.survey.samples}
+        return {s.id: sample_digests(s, self.survey) for s in self.survey.samples}
 
     @cached_property
     def relation_samples(self) -> RelationSamples:

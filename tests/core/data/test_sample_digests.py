@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xaibench.api import Native, Sample
-from xaibench.data.sample_digests import sample_digest, stranger_digest
+from xaibench.data.sample_digests import sample_digest, sample_digests
 from xaibench.data.survey import survey
 
 
@@ -35,6 +35,10 @@ POINTS = np.array([[0, 1], [2, 3]], np.float32)
 REAL = Sample(id="r", label="real", group="a")
 FAKE = Sample(id="f", label="fake", group="a", method="swap", pair="r", has_mask=True)
 OTHER = Sample(id="o", label="fake", group="b", method="swap", has_mask=True)
+
+
+def stranger_digest(sample, found):
+    return sample_digests(sample, found)[1]
 
 
 def natives():
@@ -109,5 +113,6 @@ def test_a_stranger_is_in_the_digest_for_strangers_alone():
 
 def test_without_a_stranger_both_digests_are_one():
     plain, strange = digests(natives()), digests(natives(), stranger_digest)
+    assert digests(natives(), lambda s, found: sample_digests(s, found)[0]) == plain
     assert plain["r"] == strange["r"]
     assert plain["f"] != strange["f"]
