@@ -284,7 +284,7 @@ class _Driver:
         self._executor: CheckedExecutor | None = None
         self._remote_call: RemoteCall | None = None
         self._strikes: Counter[str] = Counter()  # samples at which a component died, since it last did its work
-        self._suspected: dict[int, Task] = {}  # tasks that are tried once more with what ran when a process ended, by id
+        self._suspected: dict[int, Task] = {}  # by id: what ran there as a process ended is tried once more
 
     def drive(self, display: Display, damage: Sequence[str] = ()) -> RunResult:
         """Run what is due. Listeners receive the end of the run, also where it is an exception."""
