@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PATH = Path(__file__).parents[2] / "docs/notebooks/tutorial.ipynb"
-SECONDS = 60  # of all cores together: a machine that does other things takes longer by the clock
+SECONDS = 150  # of all cores together; 30 to 70 on the machines that were seen, by their speed and what else they do
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def used():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning", "ignore::ResourceWarning")
-def test_the_tutorial_runs_within_a_minute_and_shows_what_it_says(notebook):
+def test_the_tutorial_runs_in_minutes_and_shows_what_it_says(notebook):
     client = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     assert not any(c.get("outputs") or c.get("execution_count") for c in notebook.cells)  # kept without
