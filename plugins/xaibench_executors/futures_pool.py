@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import multiprocessing
+import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from xaibench.api import PlanError, UsageError, describe_error
+from xaibench_executors.driver_watch import end_with_driver
 
 _POLL = 0.5  # seconds
 _LOOK = 5.0  # seconds between two looks at a pool that gives nothing
@@ -31,13 +34,14 @@ class FuturesPool:
     ``result()``.
 
     ``arguments`` are keywords of the factory. It gets ``max_workers`` and ``mp_context`` where it takes them and they
-    are not given: ``jobs``, and processes that are spawned. What has a method ``get_executor`` (a Dask ``Client``) is
+    are not given: ``jobs``, and processes that are spawned. Where it takes an ``initializer``, and none is given, its
+    workers end with this process. What has a method ``get_executor`` (a Dask ``Client``) is
     asked for its executor.
     """
 
     def __init__(self, factory: str, arguments: Mapping[str, Any], jobs: int) -> None:
         make = load_factory(factory)
-        keywords = {**defaults_of(make, jobs), **arguments}
+        keywords = {**defaults_of(make, jobs, arguments), **arguments}
         try:
             opened = make(**keywords)
             self._client = opened if hasattr(opened, "get_executor") else None
@@ -92,11 +96,13 @@ def load_factory(factory: str) -> Callable[..., Any]:
     return make  # type: ignore[no-any-return]
 
 
-def defaults_of(make: Callable[..., Any], jobs: int) -> dict[str, Any]:
-    """What a factory gets of us, of what it takes."""
+def defaults_of(make: Callable[..., Any], jobs: int, given: Collection[str] = ()) -> dict[str, Any]:
+    """What a factory gets of us, of what it takes. ``given`` are the names of what the user gives."""
     with suppress(TypeError, ValueError):  # a builtin without a signature
         names = inspect.signature(make).parameters
         known = {"max_workers": jobs, "mp_context": multiprocessing.get_context("spawn")}
+        if {"initializer", "initargs"} <= names.keys() and not {"initializer", "initargs"} & set(given):
+            known |= {"initializer": end_with_driver, "initargs": (os.getpid(), socket.gethostname())}
         return {name: value for name, value in known.items() if name in names}
     return {}
 

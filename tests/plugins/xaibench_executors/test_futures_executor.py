@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import subprocess
 import sys
+import time
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
 
 import pytest
 
 from xaibench.api import Lost, PlanError, UsageError
+from xaibench_executors.driver_watch import end_with_driver
 from xaibench_executors.futures_executor import FuturesExecutor, FuturesParameters
 
 
@@ -278,3 +285,41 @@ def test_keywords_of_the_factory_and_processes_that_are_spawned(pools):
     list(executor(factory="pools:make", jobs=4, arguments={"address": "tcp://a"}).run(iter([0]), double))
     assert Pool.opened[0].max_workers == 4
     assert Pool.opened[0].keywords == {"method": "spawn", "address": "tcp://a"}
+
+
+def test_an_initializer_is_given_where_it_is_taken_and_none_is_named(pools):
+    def make(max_workers, initializer=None, initargs=()):
+        return Pool(max_workers, initializer=initializer, initargs=initargs)
+
+    pools.make = make
+    for arguments in ({}, {"initializer": print}):
+        list(executor(factory="pools:make", arguments=arguments).run(iter([0]), double))
+    ours, theirs = (pool.keywords for pool in Pool.opened)
+    assert ours == {"initializer": end_with_driver, "initargs": (os.getpid(), socket.gethostname())}
+    assert theirs == {"initializer": print, "initargs": ()}
+
+
+DRIVER = """
+import os, signal, sys, time
+from xaibench_executors.futures_pool import FuturesPool
+if __name__ == "__main__":
+    pool = FuturesPool(sys.argv[1], {}, 2)
+    print([f.result() for f in [pool.submit(os.getpid) for _ in range(2)]][0], flush=True)
+    print(*pool.pool._processes, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("library", ["concurrent.futures", "loky"])
+def test_workers_that_had_no_task_of_a_run_end_with_a_driver_that_is_killed(tmp_path, library):
+    pytest.importorskip(library)
+    (tmp_path / "driver.py").write_text(DRIVER)
+    command = [sys.executable, str(tmp_path / "driver.py"), f"{library}:ProcessPoolExecutor"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        said = process.stdout.read()  # to the end of the last worker, which has the other end of the pipe
+    workers = [int(number) for line in said.splitlines() for number in line.split()]
+    assert process.returncode == -signal.SIGKILL and len(set(workers)) == 2
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{worker}/exe").exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{worker}/exe").exists() for worker in workers)
