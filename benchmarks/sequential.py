@@ -152,12 +152,8 @@ class Trial:
             told &= ~(self.apart | self.apart.T)
             if not told.any():
                 return
-        names = self.group[: self.samples].astype(str)
-        like = Values.of(list(map(str, range(self.samples))), np.zeros(self.samples), names)
-        even = np.zeros_like(self.apart)
-        # the rows of ``like`` are sorted by name
-        even[i, j] = even[j, i] = evenly_spread(like, (shown[:, i] - shown[:, j]).T[:, like.samples.astype(int)])
-        self.apart |= told & even
+        names, groups = list(map(str, range(self.samples))), self.group[: self.samples].astype(str)
+        self.apart |= told & evenly_spread([Values.of(names, column, groups) for column in shown.T])
 
 
 def means_of(x: np.ndarray, group: np.ndarray) -> Means | None:

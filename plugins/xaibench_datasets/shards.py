@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xaibench.api import Location
-from xaibench_datasets.file_ranges import FileRange, whole_file
+from xaibench_datasets.file_ranges import FileRange, local_files
 
 _CELL = re.compile(r"(.+\.tar)@([0-9]{1,15})\+([0-9]{1,15})")
 
@@ -41,24 +42,27 @@ class ShardMember:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """An archive that is there, and what its file system told of it once."""
+    """An archive that is there, and what its file system told of it once: its size, if any, and times and digests."""
 
-    file: FileRange
+    files: Any
+    path: str
+    size: int | None
+    times: str
 
     @staticmethod
     def of(file: Location) -> Shard:
         """Raises ``OSError`` and :class:`~xaibench.api.PlanError` where it cannot be looked at."""
         if isinstance(file, Path):
             state = file.stat()
-            return Shard(whole_file(file, {"size": state.st_size, "mtime": state.st_mtime_ns}))
-        return Shard(whole_file(file, file.info() or {}))
+            return Shard(local_files(), str(file), state.st_size, f"mtime={state.st_mtime_ns}")
+        told = file.info() or {}
+        return Shard(file.fs, file.path, told.get("size"), file.times_in(told))
 
     def refuses(self, member: ShardMember) -> str:
         """Why a member cannot lie in it; empty where it can."""
-        size = self.file.told.get("size")
-        if size is not None and member.start + member.size > size:
-            return f"lies beyond the end of its archive of {size:,} bytes"
+        if self.size is not None and member.start + member.size > self.size:
+            return f"lies beyond the end of its archive of {self.size:,} bytes"
         return "is empty" if member.size == 0 else ""
 
     def range_of(self, member: ShardMember) -> FileRange:
-        return self.file.part(member.start, member.size)
+        return FileRange(self.files, self.path, member.start, member.size, self.times)

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
-import time
 from pathlib import Path
 
-_LOOK = 0.5  # seconds between two looks
+from xaibench.api import end_with_parent
 
 
 def end_with_driver(driver: int, host: str) -> None:
-    """Watch the process ``driver`` of ``host`` from a worker that it began, and end this process after it.
+    """End this worker with the process ``driver`` of ``host``, where that began it. The initializer of a pool.
 
-    The initializer of a pool. A worker that begins while its driver dies ends at once. One that another process began,
-    as MPI's launcher does, and a thread of the driver are left alone.
+    A worker that begins while its driver dies has another parent already, and ends at once. One that another process
+    began, as MPI's launcher does, and a thread of the driver are left alone.
     """
     if host != socket.gethostname() or os.getpid() == driver:
         return
     if os.getppid() == driver or not _is_running(driver):
-        threading.Thread(target=_end_after, args=(driver,), name="watch-driver", daemon=True).start()
-
-
-def _end_after(driver: int) -> None:
-    while os.getppid() == driver:
-        time.sleep(_LOOK)
-    os._exit(1)
+        end_with_parent(driver)
 
 
 def _is_running(process: int) -> bool:
@@ -37,9 +29,7 @@ def _is_running(process: int) -> bool:
     except PermissionError:  # somebody else's
         return True
     try:
-        state = (
-            Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
-        )
+        told = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:  # no Linux
         return True
-    return state != "Z"  # one whose parent has not yet asked for its end
+    return told.rpartition(")")[2].split()[0] != "Z"  # it has ended, and its parent has not asked for its end yet

@@ -35,8 +35,7 @@ class FuturesPool:
 
     ``arguments`` are keywords of the factory. It gets ``max_workers`` and ``mp_context`` where it takes them and they
     are not given: ``jobs``, and processes that are spawned. Where it takes an ``initializer``, and none is given, its
-    workers end with this process. What has a method ``get_executor`` (a Dask ``Client``) is
-    asked for its executor.
+    workers end with this process. What has a method ``get_executor`` (a Dask ``Client``) is asked for its executor.
     """
 
     def __init__(self, factory: str, arguments: Mapping[str, Any], jobs: int) -> None:

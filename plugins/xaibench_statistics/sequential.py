@@ -32,7 +32,7 @@ import numpy.typing as npt
 from xaibench_statistics.bootstrap import LEVEL, RESAMPLES, SEED, Design
 from xaibench_statistics.cluster_moments import ClusteredMean
 from xaibench_statistics.ranking import covered, shown_better
-from xaibench_statistics.values import Floats, Values, common_samples
+from xaibench_statistics.values import Values, common_samples
 
 FIRST: Final = 20
 GROWTH: Final = 1.5
@@ -144,26 +144,21 @@ def next_checkpoint(
     resamples = max(RESAMPLES, ceil(_DRAWS / level))
     shown = shown_better(rows, [0.0] * len(rows), seed=seed, resamples=resamples, level=level)
     listed = list(on)
-    differences = differences_of([r.values for r in rows])
-    even = {p for p, e in zip(combinations(range(len(rows)), 2), evenly_spread(rows[0], differences), strict=True) if e}
-    found = zip(*map(list, shown.nonzero()), strict=True)
-    told = {(listed[i], listed[j]) for i, j in found if (min(i, j), max(i, j)) in even}
+    found = (shown & evenly_spread(rows)).nonzero()
+    told = {(listed[i], listed[j]) for i, j in zip(*map(list, found), strict=True)}
     kept = {pair for pair in told if pair[::-1] not in before.apart}
     return OrderSoFar(checkpoint=number, explainers=tuple(names), apart=before.apart | kept)
 
 
-def differences_of(rows: Sequence[Floats]) -> Floats:
-    """``(pairs, n)``: of each pair of rows the first less the second."""
-    return np.asarray([rows[i] - rows[j] for i, j in combinations(range(len(rows)), 2)])
+def evenly_spread(rows: Sequence[Values]) -> npt.NDArray[np.bool_]:
+    """``(n, n)``: whether the skewness of the mean difference of two rows is small enough for a test.
 
-
-def evenly_spread(design_of: Values, differences: Floats) -> npt.NDArray[np.bool_]:
-    """Whether the skewness of the mean of each row of differences is small enough for a test.
-
-    ``design_of``: values with the groups of the rows' samples, of which there are three or more.
+    All rows are of the same samples, in three groups or more.
     """
-    design = Design.of(design_of.groups, design_of.cross)
-    return np.abs(ClusteredMean.of(design_of, design).moments(differences).skewness) <= SKEWNESS
+    values = np.asarray([r.values for r in rows])
+    design = Design.of(rows[0].groups, rows[0].cross)
+    moments = ClusteredMean.of(rows[0], design).moments(values[:, None] - values)
+    return np.abs(moments.skewness) <= SKEWNESS
 
 
 def _too_few(rows: Sequence[Values]) -> str:

@@ -1,12 +1,13 @@
 """The tutorial notebook runs from its first cell to its last, and is kept without outputs."""
 
-import resource
 from pathlib import Path
 
 import pytest
 
 PATH = Path(__file__).parents[2] / "docs/notebooks/tutorial.ipynb"
-SECONDS = 150  # of all cores together; 30 to 70 on the machines that were seen, by their speed and what else they do
+PASSES = 9_000
+"""Forward passes of the run at most: it takes 6,888. So the notebook stays below a minute, and the speed of the machine,
+which has changed fivefold within an hour, decides nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -15,19 +16,16 @@ def notebook():
     return nbformat.read(PATH, as_version=4)
 
 
-def used():
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return children.ru_utime + children.ru_stime
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning", "ignore::ResourceWarning")
-def test_the_tutorial_runs_in_minutes_and_shows_what_it_says(notebook):
+def test_the_tutorial_asks_for_few_passes_and_shows_what_it_says(notebook):
     client = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     assert not any(c.get("outputs") or c.get("execution_count") for c in notebook.cells)  # kept without
-    before = used()
+    nbformat = pytest.importorskip("nbformat")
+    count = nbformat.v4.new_code_cell("sum(row['forward'] for row in run.to_arrow('commits').to_pylist())")
+    notebook.cells.append(count)
     client.NotebookClient(notebook, timeout=500, kernel_name="python3").execute()
-    assert used() - before < SECONDS
+    assert 1000 < int(count.outputs[-1].data["text/plain"]) < PASSES
 
     def outputs(words):
         (cell,) = [c for c in notebook.cells if c.cell_type == "code" and words in c.source]

@@ -76,6 +76,7 @@ from xaibench.api.locations import (
 from xaibench.api.metrics import Curve, Headroom, MapCase, Metric, ModelCase, Score, Scores, ScoreSpec, SetCase
 from xaibench.api.near_names import closest_first
 from xaibench.api.output_streams import plugin_output
+from xaibench.api.parent_watch import end_with_parent
 from xaibench.api.passes import Passes, PassQuery
 from xaibench.api.probes import (
     Apply,
@@ -376,6 +377,7 @@ __all__ = [
     "digest_native",
     "digest_pixels",
     "digest_shown",
+    "end_with_parent",
     "file_state",
     "files_below",
     "format_spec",

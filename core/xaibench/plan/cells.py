@@ -125,24 +125,24 @@ def _member_cells(
     facts = member.facts
     maps_a_sample = explainer.draws * explainer.repeats
     reason, broken = why_not(explainer.needs, facts, dataset), False
-    maps, cost = list[PassQuery](), Passes()
+    with_map, cost = list[PassQuery](), Passes()
     try:
         if not reason:
-            maps, cost = _maps_cost(explainer, dataset, facts, {e.name for e in explainers})
+            with_map, cost = _maps_cost(explainer, dataset, facts, {e.name for e in explainers})
     except BrokenComponent as error:
         reason, broken = str(error), True
     key = {"model": model.name, "member": member.ref.member, "dataset": dataset.name, "explainer": explainer.name}
     yield Cell(**key, metric=None, reason=reason, passes=cost, broken=broken)
     always = bool(getattr(explainer.use.instance, "always_explains", False))
     counted: dict[str, set[str]] = {}
-    asked = cache(lambda: _about_maps(explainer, maps))  # the same of every metric, and many
+    asked = cache(lambda: _about_maps(explainer, with_map))  # made once for all metrics, and not for none
     for metric in metrics:
         why = reason or _why_no_set(metric, explainer, facts, dataset, datasets)
         if not why and metric.record.scope == "detector":
-            why = "" if maps else "no sample has a map"
+            why = "" if with_map else "no sample has a map"
         passes, fault = Passes(), broken
         try:
-            why = why or _refusal_by(metric, asked)
+            why = why or _refusal_by(metric, asked())
             passes = _metric_cost(metric, [] if why else asked(), counted).times(maps_a_sample)
             if metric.record.scope == "detector" and not why:  # its maps are drawn again where they were not kept
                 passes += _redrawing_cost(metric, explainer, facts, dataset, datasets)
@@ -156,7 +156,7 @@ def _member_cells(
 def _maps_cost(
     explainer: PlannedExplainer, dataset: PlannedDataset, facts: Facts, planned: Collection[str]
 ) -> tuple[list[PassQuery], Passes]:
-    """What is asked about the samples that get maps of an explainer, and the passes of all of these."""
+    """The samples that get maps of an explainer, each as what is asked about it, and the passes of all maps."""
     queries = _with_map(explainer, dataset, facts)
     cost = _cost(explainer.use, queries)
     for other in explainer.depend_uses:
@@ -198,10 +198,10 @@ def _family_cell(
         reason = f"needs a family of training runs; {model.name} is one detector"
     passes, broken = Passes(), False
     try:
-        asked = cache(lambda: _about_maps(explainer, _queries(samples, facts)))
-        reason = reason or _refusal_by(metric, asked)
+        queries = [] if reason else _about_maps(explainer, _queries(samples, facts))
+        reason = reason or _refusal_by(metric, queries)
         if not reason:
-            passes = _cost(metric.use, asked()).times(explainer.draws * explainer.repeats)
+            passes = _cost(metric.use, queries).times(explainer.draws * explainer.repeats)
             passes += _redrawing_cost(metric, explainer, facts, dataset, datasets)
             passes = passes.times(len(model.members))
     except BrokenComponent as error:
@@ -286,18 +286,18 @@ def lacking(needs: Iterable[str], facts: Facts) -> str:
 
 
 def _with_map(explainer: PlannedExplainer, dataset: PlannedDataset, facts: Facts) -> list[PassQuery]:
-    """The samples of which an explainer draws a map, as far as it is known before the run (``refuses``, optional)."""
+    """What is asked about each sample that an explainer does not refuse before the run (``refuses``, optional)."""
     queries, refuses = _queries(dataset.survey.samples, facts), getattr(explainer.use.instance, "refuses", None)
     return queries if refuses is None else [q for q in queries if not _ask(explainer.name, "refuses", refuses, q, str)]
 
 
-def _refusal_by(metric: PlannedMetric, asked: Callable[[], Iterable[PassQuery]]) -> str:
+def _refusal_by(metric: PlannedMetric, queries: Iterable[PassQuery]) -> str:
     """Why a metric has no value on any of these samples (``refuses``, optional); empty where it may have one."""
     refuses = getattr(metric.use.instance, "refuses", None)
     if refuses is None:
         return ""
     reason = ""
-    for query in asked():
+    for query in queries:
         reason = _ask(metric.name, "refuses", refuses, query, str)
         if not reason:
             return ""
@@ -330,7 +330,7 @@ def _counts(name: str, method: str, call: Callable[[Any], Any], query: object) -
 
 
 def _sum(counts: Iterable[Passes]) -> Passes:
-    """Of hundreds of thousands: it makes one object."""
+    """Their sum; ``sum`` would make an object of each step, of which a large plan has hundreds of thousands."""
     forward, backward, exact = 0, 0, True
     for one in counts:
         forward, backward, exact = forward + one.forward, backward + one.backward, exact and one.exact

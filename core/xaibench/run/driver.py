@@ -405,21 +405,21 @@ class _Driver:
                     self._strikes = Counter(self._strikes - _done_by(outcome, self._strikes))
                 elif lost is not None:
                     any_lost = True
-                    again += self._after_loss(stage, task, lost, may_be_innocent=isinstance(outcome, Lost))
+                    again += self._after_loss(stage, task, lost)
                 if self.fail_fast and self.result.failed:
                     return False
             if not again:
                 return any_lost
             waiting = again
 
-    def _after_loss(self, stage: str, task: Task, lost: Lost, *, may_be_innocent: bool) -> list[Task]:
+    def _after_loss(self, stage: str, task: Task, lost: Lost) -> list[Task]:
         """The parts of a lost task that are tried again. Where there are none it has failed, and so has what hung.
 
-        A component that ran when its process ended is blamed once that happens twice at the same place: whoever ends a
+        A component that ran when its process ended has failed once that happens twice at the same place: who ends a
         process, such as the kernel where memory is short, does not ask what runs in it.
         """
         blamed, others = cut(task, lost)
-        if not blamed and not others and lost.component and may_be_innocent and id(task) not in self._suspected:
+        if not blamed and not others and lost.component and id(task) not in self._suspected:
             blamed = [task]
         if blamed and not lost.hung:
             self._suspected |= {id(part): part for part in blamed}

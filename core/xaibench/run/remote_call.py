@@ -12,7 +12,6 @@ import os
 import socket
 import sys
 import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from uuid import uuid4
 from xaibench.api import PROJECT, Lost, PlanError
 from xaibench.api.errors import ignore_interrupts
 from xaibench.api.output_streams import worker_streams
+from xaibench.api.parent_watch import end_with_parent
 from xaibench.api.safe_text import SECRET_PREFIX
 from xaibench.discovery.code_identity import code_digest, fills_of
 from xaibench.discovery.components import HELD
@@ -148,11 +148,4 @@ def _set_up_process(driver: int) -> None:
     with suppress(ValueError):  # not the main thread, which alone hears of Ctrl-C
         ignore_interrupts()
     if os.getppid() == driver:
-        threading.Thread(target=_end_with, args=(driver,), name="watch-driver", daemon=True).start()
-
-
-def _end_with(driver: int) -> None:
-    """End this process when the driver has ended, which pools of the standard library do not."""
-    while os.getppid() == driver:
-        time.sleep(1)
-    os._exit(1)
+        end_with_parent(driver)

@@ -26,7 +26,7 @@ TOP = 10.0
 
 Bytes = NDArray[np.uint8]
 _NEARLY_WHOLE = 1e-9
-"""More than the last digits of a sum of weighted bytes, less than any two different ones can be told apart by."""
+"""Far more than rounding leaves of a sum of weighted bytes, and far less than a weight that is no rounding."""
 
 
 def gaussian_of_bytes(levels: Bytes, sigma: Sequence[float]) -> Bytes:

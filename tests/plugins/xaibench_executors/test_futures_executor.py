@@ -300,7 +300,7 @@ def test_an_initializer_is_given_where_it_is_taken_and_none_is_named(pools):
 
 
 DRIVER = """
-import os, signal, sys, time
+import os, signal, sys
 from xaibench_executors.futures_pool import FuturesPool
 if __name__ == "__main__":
     pool = FuturesPool(sys.argv[1], {}, 2)
